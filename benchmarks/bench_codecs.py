@@ -64,9 +64,8 @@ def main() -> None:
     asked = parser.parse_args()
     sample = sampled(asked.model, asked.text, asked.positions, asked.length)
     width = sample.logits.shape[1]
-    few = replace(
-        sample, logits=sample.logits[::8].clone(), label=sample.label[::8], _of_gold={}
-    )  # sizes are found on these
+    # sizes are found on these
+    few = replace(sample, logits=sample.logits[::8].clone(), label=sample.label[::8], _of_gold={})
     p = sample.logits.softmax(1)
     top = p.topk(64, dim=1).values.sum(1)
     cases = []

@@ -25,7 +25,7 @@ from logitcache.bench.formats import make_cache
 from logitcache.bench.turns import in_turn, spread
 from logitcache.cache.cache import Cache
 from logitcache.cache.index import HashIndex
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 
 SIZES = (10**6, 10**7)
 SHARD_ROWS = 2**20

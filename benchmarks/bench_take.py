@@ -24,11 +24,8 @@ from logitcache.cache.cache import Cache
 
 ROWS, WIDTH, BATCH = 200_000, 64, 32
 NAMES = ("row_hash", "label", "logits")
-ROUNDS, REPEATS, CALLS = (
-    15,
-    200,
-    20,
-)  # calls of one timed repeat: short, so that few are interrupted
+# calls of one timed repeat: short, so that few are interrupted
+ROUNDS, REPEATS, CALLS = (15, 200, 20)
 
 
 def make(folder: Path, shards: int) -> Cache:
@@ -79,9 +76,8 @@ def of_shards(folder: Path, shards: int) -> dict[str, Any]:
     read, partly, unchecked = (Cache.open(first_reading_of) for _ in range(3))
     for cache in (read, partly, unchecked):
         cache.stored(np.arange(ROWS))
-    partly.reader.tables[
-        "row"
-    ]._mapped.any_fresh = True  # as while some record batch has not been read
+    # as while some record batch has not been read
+    partly.reader.tables["row"]._mapped.any_fresh = True
     unchecked.reader.tables["row"]._mapped.touch = lambda batch: None
     mapped = plain(read, folder / "logits")
     cases = {

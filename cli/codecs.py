@@ -28,14 +28,14 @@ def command(as_json: bool, **values: Any) -> None:
 
     With --bytes-per-token, the largest codec of each kind within that budget, the best first.
     """
-    asked = typed(CodecsConfig, {name: values.pop(name) for name in OWN})
+    settings = typed(CodecsConfig, {name: values.pop(name) for name in OWN})
     config = typed(DumpConfig, values)
-    for text in asked.codecs:
+    for text in settings.codecs:
         parse(text)  # without torch, which the stage needs
     from logitcache.bench.codec_sample import compare_codecs
 
-    cases = [asdict(case) for case in compare_codecs(config, asked, progress())]
-    best = cases[0]["name"] if asked.bytes_per_token is not None else None
+    cases = [asdict(case) for case in compare_codecs(config, settings, progress())]
+    best = cases[0]["name"] if settings.bytes_per_token is not None else None
     show({"cases": cases, "best": best}, as_json, render)
 
 

@@ -33,6 +33,7 @@ def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
         split=config.split,
         baseline=config.baseline,
         resamples=config.bootstrap,
+        margin=config.margin,
     )
     if config.plot is not None:
         from logitcache.report.plots import dots

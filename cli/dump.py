@@ -129,10 +129,10 @@ def render(document: dict[str, Any]) -> str:
     """The report that ends a dump."""
     pairs = [*_size(document), *_teacher(document)]
     pairs += [("note", remark) for remark in document["remarks"]]
-    others = [*document["held_out"]]
+    splits = [*document["held_out"]]
     if document["unlabelled"] is not None:
-        others.insert(0, document["unlabelled"])
-    return "\n\n".join([lines(pairs, width=10), *map(render, others)])
+        splits.insert(0, document["unlabelled"])
+    return "\n\n".join([lines(pairs, width=10), *map(render, splits)])
 
 
 def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
 from logitcache.config.check import CheckConfig
-from logitcache.config.data import LANGUAGE, Columns, RowsConfig
+from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
 from logitcache.config.report import CompareConfig
@@ -41,13 +40,12 @@ from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
 from logitcache.stages.in_memory import place_of
 from logitcache.stages.preflight import training_rows
-from logitcache.stages.rows import load as load_rows
+from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
-from logitcache.targets.table import codec_from_dict
 from logitcache.teacher import repair as repairing
-from logitcache.teacher.asked import Asked, task_of
+from logitcache.teacher.asked import Asked
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
@@ -107,7 +105,7 @@ def check(
     refuse is in ``report.refusals``.
     """
     reporter = _reporter(reporter, notify)
-    config, source = _with_rows(build(CheckConfig, options), data, unlabelled, reporter)
+    config, source = with_rows(build(CheckConfig, options), data, unlabelled, reporter)
     return checking.check(config, source=source, reporter=reporter)
 
 
@@ -132,11 +130,11 @@ def dump(
     with.
     """
     reporter = _reporter(reporter, notify)
-    named = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
-    own = None if named is not None else tokenizer
+    tokenizer_name = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
+    own = None if tokenizer_name is not None else tokenizer
     teacher = place_of(teacher, own, options.get("workspace"), "teacher")
-    config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": named})
-    config, source = _with_rows(config, data, unlabelled, reporter)
+    config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": tokenizer_name})
+    config, source = with_rows(config, data, unlabelled, reporter)
     with _advise_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)
 
@@ -173,10 +171,12 @@ def repair_config(
     """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
     precedence.
     """
+    from logitcache.stages.again import planned_again
+
     folder = local_path(cache, REPAIR_LOCALLY)
 
     def plan_again(plan: Plan) -> Asked:
-        again = _planned_again(config, data, unlabelled, reporter, plan)
+        again = planned_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
 
@@ -217,14 +217,14 @@ def verify_config(
     reporter: Reporter,
 ) -> Live:
     """:func:`verify_live` with its options as a configuration."""
+    from logitcache.stages.again import planned_again
     from logitcache.teacher.live import live
 
     opened = Cache.open(cache)
     plan = opened.manifest.plan
-    again = _planned_again(config, data, unlabelled, reporter, plan)
-    again.check_same(
-        plan, padding=False
-    )  # rows asked alone show whether its batches were padded as they should be
+    again = planned_again(config, data, unlabelled, reporter, plan)
+    # rows asked alone show whether its batches were padded as they should be
+    again.check_same(plan, padding=False)
     return live(opened, again, rows, seed)
 
 
@@ -263,7 +263,7 @@ def train(
             values["student"], values.pop("tokenizer", None), values.get("workspace"), "student"
         )
     config = build(TrainConfig, values)
-    config, source = _with_rows(config, data, unlabelled, reporter)
+    config, source = with_rows(config, data, unlabelled, reporter)
     source = training_rows(config, source, reporter)
     with _advise_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
@@ -291,6 +291,7 @@ def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
         split=config.split,
         baseline=config.baseline,
         resamples=config.bootstrap,
+        margin=config.margin,
     )
     if config.plot is not None:
         dots(comparison, config.plot)
@@ -333,44 +334,6 @@ def _locations(value: Any) -> Any:
     return tuple(_locations(cache) for cache in value)
 
 
-def _planned_again(
-    config: AgainConfig,
-    data: Data | Source | None,
-    unlabelled: Data | None,
-    reporter: Reporter,
-    plan: Plan,
-) -> Asked:
-    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
-    plan names them.
-    """
-    from logitcache.stages.again import rows_of
-    from logitcache.teacher.plan import Said, planned, recorded_map
-
-    recorded = Said.of(plan)
-    codec = codec_from_dict(plan.targets["logits"])
-    data = config.data if data is None else data
-    dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
-    dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
-    if (
-        plan.task in LANGUAGE and dump_config.columns.task is None
-    ):  # nothing else would tell that of texts
-        dump_config = replace(dump_config, columns=replace(dump_config.columns, task=plan.task))
-    dump_config.check()
-    rows = recorded.source if data is None else data
-    dump_config, source = _with_rows(dump_config, rows, unlabelled, reporter)
-    if source is None and data is None:
-        source = rows_of(recorded, dump_config, reporter)
-    elif source is None:
-        source = load_rows(dump_config, reporter)
-    if dump_config.teacher.answers is not None:
-        return dumping.planner(dump_config, source, reporter=reporter)[1](recorded.split, [codec])
-    panel = dumping.load_panel(dump_config, source, reporter)
-    labels = panel.first.label_names
-    label_map = recorded_map(plan, labels, task_of(source, labels))
-    source = panel.first.as_rows(source, recorded.settings, reporter)
-    return planned(panel, source, recorded.split, recorded.settings, label_map, codecs=[codec])
-
-
 @contextmanager
 def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
     """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
@@ -388,36 +351,3 @@ def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]
                 f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
             )
         raise
-
-
-R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)
-
-
-def _with_rows(
-    config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter
-) -> tuple[R, Source | None]:
-    """The configuration with its rows named, and the source of rows in memory. Names are loaded
-    later, when the rest of the configuration has been checked.
-    """
-    if isinstance(data, Source):
-        if config.columns != Columns() or unlabelled is not None or config.data_seed:
-            raise SpecError(
-                expected="a Source alone",
-                found="columns, labels, unlabelled or data_seed beside it",
-                advice="Give them to logitcache.load.",
-                where=data.name,
-            )
-        return replace(config, data=data.name), data
-    if isinstance(data, str | os.PathLike) and isinstance(unlabelled, str | os.PathLike | None):
-        if unlabelled is not None:
-            unlabelled = os.fspath(unlabelled)
-        return replace(config, data=os.fspath(data), unlabelled=unlabelled), None
-    source = sources.load(
-        data,
-        config.columns,
-        config.workspace.data,
-        reporter,
-        unlabelled=unlabelled,
-        seed=config.data_seed,
-    )
-    return replace(config, data=source.name), source

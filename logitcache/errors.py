@@ -12,13 +12,8 @@ import unicodedata
 from os import PathLike
 
 SHORT = 60
-_UNSEEN = {
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-}  # control, format (it turns a line round), half a character, line ends
+# control, format (it turns a line round), half a character, line ends
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
@@ -97,9 +92,8 @@ class LogitCacheError(ValueError):
 
     def __str__(self) -> str:
         line = self.message if self.where is None else f"{self.where}: {self.message}"
-        return visible(
-            " ".join(line.splitlines())
-        )  # names come from files that anybody may have written
+        # names come from files that anybody may have written
+        return visible(" ".join(line.splitlines()))
 
     def at(self, where: str | PathLike[str]) -> LogitCacheError:
         """Name the place, unless one is named already; returns itself, to be raised."""

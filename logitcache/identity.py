@@ -86,20 +86,24 @@ def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
     return h.hexdigest()
 
 
-def check_rows(row_id: Int64, mine: Int64, answered: Int64, where: str) -> None:
+def check_rows(row_id: Int64, expected_hash: Int64, answered: Int64, where: str) -> None:
     """Prove that the rows of a batch are the ones a teacher answered: both hash columns i64[N].
     Raises AlignmentError naming the first that is not.
     """
-    if mine.tobytes() == answered.tobytes():  # a tenth of the time that an array of truths takes
+    if (
+        expected_hash.tobytes() == answered.tobytes()
+    ):  # a tenth of the time that an array of truths takes
         return
-    wrong = np.flatnonzero(mine != answered)
+    wrong = np.flatnonzero(expected_hash != answered)
     if not len(wrong):
         return
     first = wrong[0]
-    expected, found = (f"{int(hashes[first]) % 2**64:016x}" for hashes in (mine, answered))
+    expected, actual = (
+        f"{int(hashes[first]) % 2**64:016x}" for hashes in (expected_hash, answered)
+    )
     raise AlignmentError(
-        f"row {row_id[first]}: expected an answer to the text with hash {expected}, found one to another ({found}); "
-        f"{len(wrong)} of {len(mine)} rows differ.",
+        f"row {row_id[first]}: expected an answer to the text with hash {expected}, found one to another ({actual}); "
+        f"{len(wrong)} of {len(expected_hash)} rows differ.",
         advice="Use a teacher that was asked about these rows.",
         where=where,
     )

@@ -15,9 +15,9 @@ def html_table(
     lines = [f"<caption>{_cell(caption)}</caption>"] if caption else []
     if header:
         lines.append(f"<tr>{''.join(f'<th>{_cell(name)}</th>' for name in header)}</tr>")
-    for first, *others in rows:
-        cells = "".join(f"<td>{_cell(value)}</td>" for value in others)
-        lines.append(f"<tr><th>{_cell(first)}</th>{cells}</tr>")
+    for first, *cells in rows:
+        columns = "".join(f"<td>{_cell(value)}</td>" for value in cells)
+        lines.append(f"<tr><th>{_cell(first)}</th>{columns}</tr>")
     return f"<table>{''.join(lines)}</table>"
 
 

@@ -32,9 +32,9 @@ class Dense(Generic[A]):
     def map(self, f: Callable[[A], C]) -> Dense[C]:
         return Dense(f(self.logits))
 
-    def select(self, places: Any) -> Dense[A]:
+    def select(self, index: Any) -> Dense[A]:
         """Only these positions."""
-        return self.map(lambda vectors: vectors[places])  # type: ignore[index]
+        return self.map(lambda vectors: vectors[index])  # type: ignore[index]
 
     def likeliest(self) -> Any:
         """The most probable class of each position: i64[P]."""
@@ -70,9 +70,9 @@ class Sparse(Generic[A]):
         arrays = (f(self.ids), f(self.prob), f(self.rest), f(self.entropy))
         return Sparse(*arrays, self.temperature, self.tail, unigram)
 
-    def select(self, places: Any) -> Sparse[A]:
+    def select(self, index: Any) -> Sparse[A]:
         """Only these positions."""
-        columns = replace(self, unigram=None).map(lambda column: column[places])  # type: ignore[index]
+        columns = replace(self, unigram=None).map(lambda column: column[index])  # type: ignore[index]
         return replace(columns, unigram=self.unigram)
 
     def likeliest(self) -> Any:
@@ -130,9 +130,9 @@ class Replay(Generic[A]):
         """The most probable word of each position: i64[P], of numpy's arrays."""
         return self.replayed().argmax(1)
 
-    def select(self, places: Any) -> Replay[A]:
+    def select(self, index: Any) -> Replay[A]:
         """Only these positions."""
-        return replace(self, hidden=self.hidden[places])  # type: ignore[index]
+        return replace(self, hidden=self.hidden[index])  # type: ignore[index]
 
 
 def single(values: Array) -> Array:

@@ -33,9 +33,8 @@ POSIX = fcntl is not None
 OPENED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-FOLDER = getattr(
-    os, "O_DIRECTORY", None
-)  # None where folders cannot be opened, and so not be synced
+# None where folders cannot be opened, and so not be synced
+FOLDER = getattr(os, "O_DIRECTORY", None)
 SYNCED = os.O_RDONLY if POSIX else os.O_RDWR  # how a file is opened to be synced
 KILLED = getattr(signal, "SIGKILL", 9)
 BROKEN_PIPE = getattr(signal, "SIGPIPE", 13)
@@ -57,9 +56,8 @@ def lock(handle: int, *, shared: bool) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
-_ranges: dict[
-    int, tuple[int, int]
-] = {}  # (start, count) of the bytes that a handle has locked on Windows
+# (start, count) of the bytes that a handle has locked on Windows
+_ranges: dict[int, tuple[int, int]] = {}
 
 
 def _lock_bytes(handle: int, shared: bool) -> None:

@@ -57,13 +57,13 @@ def ranks() -> int:
             if port and not (port.isdecimal() and int(port) < PORTS):
                 wrong["MASTER_PORT"] = port
     if wrong:
-        found = ", ".join(
+        variables = ", ".join(
             f"{name}={value}" if value else f"no {name}" for name, value in wrong.items()
         )
         present = [name for name in ("WORLD_SIZE", *STARTED) if os.environ.get(name)]
         raise SpecError(
             expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
-            found=f"WORLD_SIZE={size}, {found}",
+            found=f"WORLD_SIZE={size}, {variables}",
             advice=f"Start with torchrun, or unset {', '.join(present)}.",
         )
     return max(1, int(size))
@@ -156,9 +156,9 @@ def _check_address(host: str) -> None:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:
         advice = "Start with torchrun, or unset WORLD_SIZE."
-        found = f"{host!r} ({error})"
+        address = f"{host!r} ({error})"
         raise SpecError(
-            expected="a machine that MASTER_ADDR names", found=found, advice=advice
+            expected="a machine that MASTER_ADDR names", found=address, advice=advice
         ) from None
 
 

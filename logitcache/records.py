@@ -41,9 +41,32 @@ def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
     """
     starts = indptr[rows]
     lengths = indptr[rows + 1] - starts
-    ends = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    return ends, np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
+    return stretches(starts, lengths)
+
+
+def stretches(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
+    """The places of some stretches of a column, one after another: (their indptr i64[n + 1], the
+    places i64[``indptr[-1]``]).
+    """
+    indptr = ends_of(lengths)
+    return indptr, np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+
+
+def ends_of(lengths: npt.ArrayLike) -> Int64:
+    """The indptr of rows of these lengths, i64[n + 1]: 0, and where each row ends."""
+    ends = np.zeros(np.size(lengths) + 1, np.int64)
+    np.cumsum(lengths, dtype=np.int64, out=ends[1:])
+    return ends
+
+
+def numbers_in_rows(indptr: Int64) -> Int64:
+    """The number of each entry of a ragged column within its row, from 0: i64[P]."""
+    return np.arange(indptr[-1]) - np.repeat(indptr[:-1], np.diff(indptr))
+
+
+def evenly_spaced(n: int, count: int) -> Int64:
+    """At most ``count`` of the numbers below n, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, count).astype(np.int64))
 
 
 def rows_of(indptr: Int64) -> Int64:
@@ -64,15 +87,15 @@ class Ragged:
     def lengths(self) -> Int64:
         return np.diff(self.indptr)
 
-    def followed_by(self, more: Ragged) -> Ragged:
+    def followed_by(self, tail: Ragged) -> Ragged:
         """These rows and then more."""
-        indptr = np.concatenate([self.indptr, more.indptr[1:] + self.indptr[-1]])
-        return Ragged(np.concatenate([self.values, more.values]), indptr)
+        indptr = np.concatenate([self.indptr, tail.indptr[1:] + self.indptr[-1]])
+        return Ragged(np.concatenate([self.values, tail.values]), indptr)
 
     def select(self, rows: Int64) -> Ragged:
         """The rows at these places, in this order; places may repeat."""
-        indptr, places = chosen(self.indptr, rows)
-        return Ragged(self.values[places], indptr)
+        indptr, index = chosen(self.indptr, rows)
+        return Ragged(self.values[index], indptr)
 
 
 class Side(StrEnum):
@@ -105,9 +128,8 @@ class Padding:
     token: int  # id of the filling
     segment: int  # token type of the filling
     mask: bool = True  # the model gets an attention mask
-    free: bool = (
-        False  # the model names no padding token: any that no row of the batch ends in will do
-    )
+    # the model names no padding token: any that no row of the batch ends in will do
+    free: bool = False
     documents: Documents | None = None  # where rows hold several that are kept apart
 
     @classmethod
@@ -143,9 +165,8 @@ class Examples:
     inputs: Mapping[str, Ragged]  # input_ids, and what else the model takes of each token
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
-    units: Mapping[str, Ragged] = field(
-        default_factory=dict
-    )  # what a task has to know of parts of a row
+    # what a task has to know of parts of a row
+    units: Mapping[str, Ragged] = field(default_factory=dict)
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks: one of them in an epoch
 
     def __len__(self) -> int:
@@ -166,17 +187,17 @@ class Examples:
         """Tokens of all rows."""
         return len(self.inputs["input_ids"].values)
 
-    def select(self, places: Int64) -> Examples:
+    def select(self, index: Int64) -> Examples:
         """The rows at these places, in this order; places may repeat."""
         return Examples(
-            self.row_id[places],
-            self.view[places],
-            self.row_hash[places],
-            self.label[places],
-            {name: column.select(places) for name, column in self.inputs.items()},
-            self.cut[places],
+            self.row_id[index],
+            self.view[index],
+            self.row_hash[index],
+            self.label[index],
+            {name: column.select(index) for name, column in self.inputs.items()},
+            self.cut[index],
             self.padding,
-            {name: column.select(places) for name, column in self.units.items()},
+            {name: column.select(index) for name, column in self.units.items()},
         )
 
 
@@ -192,11 +213,11 @@ class Positions:
     label: Int64  # [P]; -1 where there is none
     weight: Float32  # [P]
 
-    def select(self, places: Int64) -> Positions:
+    def select(self, index: Int64) -> Positions:
         """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
-        indptr = np.searchsorted(places, self.indptr)
+        indptr = np.searchsorted(index, self.indptr)
         return Positions(
-            indptr, self.index[places], self.token[places], self.label[places], self.weight[places]
+            indptr, self.index[index], self.token[index], self.label[index], self.weight[index]
         )
 
 
@@ -239,47 +260,49 @@ class Answers:
 
     def rows(self, rows: Int64) -> Answers:
         """The answers for the rows at these places, in this order; places may repeat."""
-        indptr, places = chosen(self.indptr, rows)
-        return Answers(self.row_hash[rows], indptr, self.index[places], self._payloads(places))
+        indptr, positions = chosen(self.indptr, rows)
+        return Answers(
+            self.row_hash[rows], indptr, self.index[positions], self._payloads(positions)
+        )
 
-    def select(self, places: Int64) -> Answers:
+    def select(self, index: Int64) -> Answers:
         """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
         return Answers(
             self.row_hash,
-            np.searchsorted(places, self.indptr),
-            self.index[places],
-            self._payloads(places),
+            np.searchsorted(index, self.indptr),
+            self.index[index],
+            self._payloads(index),
         )
 
-    def _payloads(self, places: Int64) -> dict[str, Payload[Array]]:
-        return {name: payload.select(places) for name, payload in self.payloads.items()}
+    def _payloads(self, index: Int64) -> dict[str, Payload[Array]]:
+        return {name: payload.select(index) for name, payload in self.payloads.items()}
 
 
 def end_to_end(several: Sequence[Answers]) -> Answers:
     """The answers of the first, then those of the second, and so on."""
-    counts = np.concatenate([np.diff(each.indptr) for each in several])
+    counts = np.concatenate([np.diff(part.indptr) for part in several])
     payloads = {
         name: joined([answers.payloads[name] for answers in several])
         for name in several[0].payloads
     }
     return Answers(
-        np.concatenate([each.row_hash for each in several]),
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
-        np.concatenate([each.index for each in several]),
+        np.concatenate([part.row_hash for part in several]),
+        ends_of(counts),
+        np.concatenate([part.index for part in several]),
         payloads,
     )
 
 
-def same_positions(one: Positions | Answers, other: Positions | Answers) -> bool:
+def same_positions(a: Positions | Answers, b: Positions | Answers) -> bool:
     """Whether two have the same positions of the same rows."""
-    if len(one.index) != len(other.index):
+    if len(a.index) != len(b.index):
         return False
-    return not ((one.indptr != other.indptr).any() or (one.index != other.index).any())
+    return not ((a.indptr != b.indptr).any() or (a.index != b.index).any())
 
 
 def common_positions(*several: Positions | Answers) -> list[Int64]:
     """The places, in each of them, of the positions that all have: arrays of one length, ascending."""
-    keys = [rows_of(each.indptr) * _IN_ROW + each.index for each in several]
+    keys = [rows_of(answers_of.indptr) * _IN_ROW + answers_of.index for answers_of in several]
     shared = keys[0]
     for key in keys[1:]:
         shared = np.intersect1d(shared, key, assume_unique=True)
@@ -309,10 +332,10 @@ class Block:
         """Only these rows: bool[n]."""
         return self.rows(np.flatnonzero(rows))
 
-    def rows(self, places: Int64) -> Block:
+    def rows(self, index: Int64) -> Block:
         """The rows at these places, in this order."""
-        label = self.label[chosen(self.answers.indptr, places)[1]]
-        return Block(self.row_id[places], self.view, self.answers.rows(places), label)
+        label = self.label[chosen(self.answers.indptr, index)[1]]
+        return Block(self.row_id[index], self.view, self.answers.rows(index), label)
 
 
 @dataclass(frozen=True)

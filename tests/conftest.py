@@ -18,9 +18,8 @@ from logitcache.reporter import SILENT
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault(
-    "CUDA_VISIBLE_DEVICES", ""
-)  # the same numbers on a machine with a GPU as without
+# the same numbers on a machine with a GPU as without
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
 from hypothesis import settings

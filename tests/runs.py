@@ -119,9 +119,8 @@ class Seen:
 
     row_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     label: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    teacher: dict[str, list[Any]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # logits, [K] each
+    # logits, [K] each
+    teacher: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> Seen:
@@ -138,3 +137,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     monkeypatch.setattr(DistillTrainer, "compute_loss", looked_at)
     return seen
+
+
+def altered(data: Path, folder: Path, change: Callable[[list[str]], list[str]]) -> str:
+    """The data set with its train lines changed."""
+    folder.mkdir()
+    for file in data.iterdir():
+        lines = file.read_text().splitlines(keepends=True)
+        (folder / file.name).write_text("".join(change(lines) if file.stem == "train" else lines))
+    return str(folder)

@@ -120,10 +120,8 @@ print(json.dumps({
         "manual",
         "{}",
     )
-    assert found["a stranger"] in {
-        "GatedRepoError",
-        "ValueError",
-    }  # "Force download failed" comes from the first
+    # "Force download failed" comes from the first
+    assert found["a stranger"] in {"GatedRepoError", "ValueError"}
     assert "HEAD /org/name/resolve/v1/config.json" in hub.requests
 
 

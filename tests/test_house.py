@@ -74,6 +74,7 @@ WITH_TRANSFORMERS = (
     "logitcache/data/sources/datasets.py",
     "logitcache/models/",
     "logitcache/teacher/",
+    "logitcache/student/callbacks.py",
     "logitcache/student/distiller.py",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
@@ -142,9 +143,8 @@ def test_every_room_has_its_floor() -> None:
 @pytest.mark.parametrize("path", CODE, ids=place)
 def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
     room = room_of(path)
-    if (
-        room not in LEVEL
-    ):  # the facade, which may show what it likes; a room without a floor fails above
+    # the facade, which may show what it likes; a room without a floor fails above
+    if room not in LEVEL:
         return
     ours = [
         (line, other) for line, name in imports(path) if (other := imported_room(name)) is not None
@@ -241,9 +241,8 @@ def test_the_installed_package_has_two_import_names(tmp_path: Path) -> None:
 
 
 def test_a_wheel_holds_the_two_packages_whole_and_nothing_else(tmp_path: Path) -> None:
-    source = (
-        tmp_path / "source"
-    )  # setuptools builds beside the source, and takes along what an earlier build left there
+    # setuptools builds beside the source, and takes along what an earlier build left there
+    source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -313,7 +312,7 @@ READS_WORDS_OF_LIBRARIES = (
     "logitcache/hub.py",
     "logitcache/data/sources/datasets.py",
     "logitcache/models/call.py",
-    "logitcache/store/remote.py",
+    "logitcache/store/streaming.py",
     "logitcache/student/trainer.py",
 )
 PROSE = r"\w+\.(message|problem|reason|advice|remark|note)\b"

@@ -19,9 +19,8 @@ from logitcache.identity import (
 )
 from logitcache.records import Array
 
-FIELDS = st.text(
-    alphabet=st.characters(codec=None), max_size=20
-)  # any code point, lone surrogates included
+# any code point, lone surrogates included
+FIELDS = st.text(alphabet=st.characters(codec=None), max_size=20)
 
 
 def test_row_hashes_never_change() -> None:

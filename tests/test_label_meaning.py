@@ -19,7 +19,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.data.labels import labels
 from logitcache.data.match import match_labels
 from logitcache.data.names import ClassNames

@@ -29,9 +29,8 @@ def test_nothing_is_unpickled_where_a_student_learns(
     config: Any, finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = replace(config, method="kd", cache=(str(finished["cache"]),), epochs=0.2)
-    train(
-        replace(settings, out=config.workspace.folder / "before")
-    )  # what libraries compile once is compiled now
+    # what libraries compile once is compiled now
+    train(replace(settings, out=config.workspace.folder / "before"))
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("something was to be unpickled or run")

@@ -43,9 +43,9 @@ class TokenisedPlan(Planned):
 
     tokens: Examples | None = None
 
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
+    def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
         assert self.tokens is not None
-        rows = np.arange(start, stop) if places is None else start + places
+        rows = np.arange(start, stop) if index is None else start + index
         return self.tokens.select(rows % len(self.tokens))
 
 

@@ -29,24 +29,24 @@ WITHIN_BUDGET = ("topk", "sampled", "varopt")
 
 
 def compare_codecs(
-    config: DumpConfig, asked: CodecsConfig, reporter: Reporter = SILENT
+    config: DumpConfig, settings: CodecsConfig, reporter: Reporter = SILENT
 ) -> list[CodecFigures]:
     """The figures of the codecs asked for; within a budget, the best first: that of the least error
     of a batch's gradient. Raises SpecError for a teacher without a vocabulary, or a budget that no
     codec keeps to.
     """
-    for text in asked.codecs:
+    for text in settings.codecs:
         parse(text).check_answers(are_words_counted=True)
-    sample = sample_of(config, asked.positions, reporter)
+    sample = sample_of(config, settings.positions, reporter)
     width = sample.logits.shape[1]
-    codecs = list(asked.codecs)
-    if asked.bytes_per_token is not None:
-        found = [at_bytes(kind, sample, asked.bytes_per_token, width) for kind in WITHIN_BUDGET]
-        codecs = [text for text in found if text]
+    codecs = list(settings.codecs)
+    if settings.bytes_per_token is not None:
+        chosen = [at_bytes(kind, sample, settings.bytes_per_token, width) for kind in WITHIN_BUDGET]
+        codecs = [text for text in chosen if text]
     if not codecs:
         raise SpecError(
             expected="a budget that some codec keeps to",
-            found=f"{asked.bytes_per_token:g} bytes a token",
+            found=f"{settings.bytes_per_token:g} bytes a token",
             advice="Give at least 8.",
             where="--bytes-per-token",
         )
@@ -55,7 +55,7 @@ def compare_codecs(
         for text in codecs:
             cases.append(figures(parse(text).codec(width), sample))
             stage.advance()
-    if asked.bytes_per_token is not None:
+    if settings.bytes_per_token is not None:
         cases.sort(key=lambda case: case.batch_gradient_error)
     return cases
 
@@ -83,9 +83,12 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
     per_row = max(1, len(planned.rows.labels) // max(1, len(planned.rows)))
     drawn = subset(len(planned.rows), max(1, -(-positions // per_row)))
     examples = planned.prepare(0, len(planned.rows), drawn)
-    kept = planned.positions(examples)
+    kept_positions = planned.positions(examples)
     receiver, _ = ask_all(
-        planned.panel, examples, planned.batch_tokens, lambda: _Kept(kept.indptr, kept.label)
+        planned.panel,
+        examples,
+        planned.batch_tokens,
+        lambda: _Kept(kept_positions.indptr, kept_positions.label),
     )
     logits, label = receiver.joined(positions)
     width = planned.codec.width
@@ -104,9 +107,9 @@ class _Kept:
     logits: list[torch.Tensor] = field(default_factory=list)
     labels: list[Int64] = field(default_factory=list)
 
-    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+    def add(self, index: Int64, vectors: torch.Tensor) -> None:
         self.logits.append(vectors.float().cpu().clone())
-        self.labels += [self.label[self.indptr[place] : self.indptr[place + 1]] for place in places]
+        self.labels += [self.label[self.indptr[row] : self.indptr[row + 1]] for row in index]
 
     def joined(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
         """At most so many positions: logits f32[P, V], labels i64[P]."""

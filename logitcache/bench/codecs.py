@@ -11,6 +11,7 @@ the teacher adds to the label.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -79,11 +80,11 @@ def figures(codec: Codec, sample: Sample, seed: int = 0) -> CodecFigures:
     """What a codec keeps of a sample; it is calibrated on the sample where it has to be."""
     codec = codec.calibrated([sample.logits[part] for part in sample.parts()])
     totals = _Totals(sample)
-    keys = torch.from_numpy(
-        position_keys(seed, "bench", np.arange(len(sample.logits)), 0, np.zeros(1, np.int64))
-    )
+    rows = np.arange(len(sample.logits))
+    keys = position_keys(seed, "bench", rows, 0, np.zeros(1, np.int64))
+    draw = Draw(torch.from_numpy(keys))
     for part in sample.parts():
-        totals.add(codec, part, Draw(keys[part]))
+        totals.add(codec, part, draw.select(part))
     return totals.figures(codec)
 
 
@@ -91,12 +92,13 @@ class _Totals:
     """What is added up over the parts of a sample."""
 
     def __init__(self, sample: Sample) -> None:
-        self.sample, self.n = sample, len(sample.logits)
-        batches, width = -(-self.n // sample.batch), sample.weight.shape[1]
-        self.off, self.gold = torch.zeros(2, batches, width, dtype=torch.float64)
-        self.sums = dict.fromkeys(
-            ("bytes", "entries", "variance", "bias", "squared", "kl", "entropy", "one", "own"), 0.0
-        )
+        self.sample = sample
+        self.n = len(sample.logits)
+        batches = -(-self.n // sample.batch)
+        width = sample.weight.shape[1]
+        self.off = torch.zeros(batches, width, dtype=torch.float64)
+        self.gold = torch.zeros(batches, width, dtype=torch.float64)
+        self.sums: defaultdict[str, float] = defaultdict(float)
         self.seconds = 0.0
 
     def add(self, codec: Codec, part: slice, draw: Draw) -> None:
@@ -105,7 +107,8 @@ class _Totals:
         start = time.perf_counter()
         columns = codec.pack(codec.reduce(logits, draw))
         self.seconds += time.perf_counter() - start
-        payload = codec.unpack(columns, {UNIGRAM: sample.unigram.numpy()}).map(torch.from_numpy)
+        assets = {UNIGRAM: sample.unigram.numpy()}
+        payload = codec.unpack(columns, assets).map(torch.from_numpy)
         temperature = 1.0 if codec.temperatures is None else codec.temperatures[0]
         p = (logits / temperature).double().softmax(1)
         target = written_out(payload, sample.unigram, logits.shape[1])
@@ -116,30 +119,32 @@ class _Totals:
         self.off.index_add_(0, batch, gradient)
         self.gold.index_add_(0, batch, own)
         normal = target / target.sum(1, keepdim=True)
+        cross_entropy = -torch.xlogy(normal, p.clamp(min=1e-300))
+        kl = cross_entropy - torch.special.entr(normal)
         variance, bias = closed_form(codec, p, error)
-        entropy = torch.special.entr(p).sum(1)
-        found = {
+        entropy_error = 0.0
+        if isinstance(payload, Sparse):
+            entropy = torch.special.entr(p).sum(1)
+            entropy_error = float((payload.entropy.double() - entropy).sum())
+        values = {
             "bytes": sum(column.nbytes for column in columns.values()),
             "entries": _listed(payload, logits.shape[1]),
             "variance": float(variance.sum()),
             "bias": float(bias.sum()),
             "squared": float((error**2).sum()),
-            "kl": float(
-                (-torch.special.entr(normal) - torch.xlogy(normal, p.clamp(min=1e-300))).sum()
-            ),
-            "entropy": float((payload.entropy.double() - entropy).sum())
-            if isinstance(payload, Sparse)
-            else 0.0,
+            "kl": float(kl.sum()),
+            "entropy": entropy_error,
             "one": float((gradient**2).sum()),
             "own": float((own**2).sum()),
         }
-        for name, value in found.items():
+        for name, value in values.items():
             self.sums[name] += value
 
     def figures(self, codec: Codec) -> CodecFigures:
         mean = {name: total / self.n for name, total in self.sums.items()}
-        whole = self.n // self.sample.batch or 1
-        off, gold = (values[:whole].norm(dim=1) for values in (self.off, self.gold))
+        batches = self.n // self.sample.batch or 1
+        off = self.off[:batches].norm(dim=1)
+        gold = self.gold[:batches].norm(dim=1)
         return CodecFigures(
             name=named(codec.to_dict()),
             bytes=mean["bytes"],
@@ -164,20 +169,18 @@ def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor
         assert isinstance(payload, Dense)
         return payload.logits.double().softmax(1)
     listed = payload.prob.double()
-    target = torch.zeros(len(listed), width, dtype=torch.float64).scatter_add_(
-        1, payload.ids, listed
-    )
+    target = torch.zeros(len(listed), width, dtype=torch.float64)
+    target.scatter_add_(1, payload.ids, listed)
     if payload.tail is Tail.NONE:
         return target
-    spread = (
-        unigram.double()
-        if payload.tail is not Tail.UNIFORM
-        else torch.ones(width, dtype=torch.float64)
-    )
+    spread = unigram.double()
+    if payload.tail is Tail.UNIFORM:
+        spread = torch.ones(width, dtype=torch.float64)
     shape = spread.repeat(len(listed), 1)
     if payload.tail is not Tail.UNIGRAM:
         shape.scatter_(1, payload.ids, 0.0)
-    return target + payload.rest.double()[:, None] * shape / shape.sum(1, keepdim=True)
+    rest = payload.rest.double()[:, None]
+    return target + rest * shape / shape.sum(1, keepdim=True)
 
 
 def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,7 +209,8 @@ def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
     """
     setting = {"topk": "k", "sampled": "n", "varopt": "mean"}[kind]
     parts = [sample.logits[part] for part in sample.parts()]
-    low, high = 0, min(width, 255)
+    low = 0
+    high = min(width, 255)
     while low < high:
         middle = (low + high + 1) // 2
         codec = parse(f"{kind}:{setting}={middle}").codec(width).calibrated(parts)

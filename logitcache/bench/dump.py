@@ -73,9 +73,8 @@ def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = 
     other labels.
     """
     config.check()
-    config.workspace.folder.mkdir(
-        parents=True, exist_ok=True
-    )  # dumps are written where the workspace's caches lie
+    # dumps are written where the workspace's caches lie
+    config.workspace.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=config.workspace.folder) as name:
         material = load(config, Path(name), reporter)
         measured = Measured()

@@ -24,9 +24,8 @@ from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 
 Take: TypeAlias = Callable[[Int64], Any]
-Logits: TypeAlias = Callable[
-    [int, int], Array
-]  # of rows first to end: f16[end - first, K], row maximum 0
+# of rows first to end: f16[end - first, K], row maximum 0
+Logits: TypeAlias = Callable[[int, int], Array]
 BLOCK_ROWS = 16_384  # drawn at once; rows of a shard as a dump cuts them, where they are narrow
 NAMES = ("row_hash", "label", "logits")
 OURS = "logitcache"

@@ -79,10 +79,8 @@ def bench(
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
     work = _load(settings, reporter)
     run = _Run(settings, work, {name: Measured() for name in names}, reporter)
-    with (
-        TemporaryDirectory(prefix="logitcache-bench-") as folder,
-        until_interrupted(reporter) as measuring,
-    ):
+    scratch = TemporaryDirectory(prefix="logitcache-bench-")
+    with scratch as folder, until_interrupted(reporter) as measuring:
         run.measure(Path(folder) / "cache")
     return document(
         "overhead",

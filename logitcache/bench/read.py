@@ -39,9 +39,8 @@ SEQUENTIAL = "sequential"
 ORDERS = (RANDOM, SEQUENTIAL)
 MOST_BYTES = 200_000_000  # of one way's files, whatever the width
 LOADER_REPEATS = 3  # of one case in each round, behind a DataLoader
-REPEAT_SECONDS = (
-    0.002  # of one repeat: long enough for the clock, short enough that few are interrupted
-)
+# of one repeat: long enough for the clock, short enough that few are interrupted
+REPEAT_SECONDS = 0.002
 MOST_CALLS = 500  # batches of one repeat
 LOADER_WIDTH = 64
 LOADER_BATCHES = 200
@@ -309,9 +308,8 @@ def _ended_at_once() -> Iterator[None]:
         yield
     except INTERRUPTED:
         if platforms.POSIX:
-            signal.signal(
-                signal.SIGCHLD, signal.SIG_DFL
-            )  # torch's own would take each for a failure
+            # torch's own would take each for a failure
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for worker in multiprocessing.active_children():
             worker.kill()
         raise

@@ -57,10 +57,8 @@ class OnlineTrainer(DistillTrainer):
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """f32[B, K], or f32[B, T, K]."""
-        with (
-            torch.no_grad(),
-            self.accelerator.autocast(),
-        ):  # what accelerate puts around the student's forward
+        # what accelerate puts around the student's forward
+        with torch.no_grad(), self.accelerator.autocast():
             logits: Tensor = self.teacher.model(**inputs).logits.float()
         if self.teacher.order is None:
             return logits
@@ -148,9 +146,8 @@ class Cases:
     def __init__(self, work: Workload, cache: Cache | None = None) -> None:
         self.work = work
         self.cache = cache
-        self.folder = tempfile.TemporaryDirectory(
-            prefix="logitcache-bench-"
-        )  # Trainer wants one; nothing is saved
+        # Trainer wants one; nothing is saved
+        self.folder = tempfile.TemporaryDirectory(prefix="logitcache-bench-")
         self.cuda = work.device.startswith("cuda")
 
     def case(self, name: str) -> Case:

@@ -34,7 +34,7 @@ from logitcache.models.load import check_device, load_tokenizer, longest_input
 from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Examples, Int64, Padding, Ragged, Side
+from logitcache.records import Examples, Int64, Padding, Ragged, Side, ends_of
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import TeacherModel
@@ -54,9 +54,8 @@ class Workload:
     teacher_rows: Examples  # the same rows in the teacher's; the same object where the tokenizer is
     train_rows: int  # of the whole split
     source: str
-    random_head: (
-        bool  # the teacher's head is not trained: its answers mean nothing, and take as long
-    )
+    # the teacher's head is not trained: its answers mean nothing, and take as long
+    random_head: bool
 
     @property
     def num_labels(self) -> int:
@@ -243,7 +242,7 @@ def _random_rows(
     words = min(int(config.vocab_size) for config in configs)
     pads = [int(config.pad_token_id) for config in configs if config.pad_token_id is not None]
     pad = pads[0] if pads else 0
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    indptr = ends_of(lengths)
     ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
     view: Int64 = np.zeros(n, np.int64)
     cut = np.zeros(n, np.bool_)

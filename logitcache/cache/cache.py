@@ -168,30 +168,30 @@ class Cache:
         return answers
 
     def _answers(
-        self, row_id: Int64, view: Int64 | int, *more: str
+        self, row_id: Int64, view: Int64 | int, *extra: str
     ) -> tuple[Answers, dict[str, Array]]:
-        """What is stored of these rows, and ``more`` columns of the vectors' level."""
-        places = self.reader.places(row_id, view)
+        """What is stored of these rows, and ``extra`` columns of the vectors' level."""
+        records = self.reader.places(row_id, view)
         if self.level == ROW:
-            columns = self.reader.take(places, ("row_hash", *self._stored, *more))
+            columns = self.reader.take(records, ("row_hash", *self._stored, *extra))
             row_hash, n = columns["row_hash"], len(row_id)
             indptr, index = np.arange(n + 1), np.zeros(n, np.int64)
         else:
-            row_hash = self.reader.take(places, ("row_hash",))["row_hash"]
-            indptr, below = self.reader.below(self.level, places)
-            columns = self.reader.take(below, (POSITION, *self._stored, *more))
+            row_hash = self.reader.take(records, ("row_hash",))["row_hash"]
+            indptr, below = self.reader.below(self.level, records)
+            columns = self.reader.take(below, (POSITION, *self._stored, *extra))
             index = columns[POSITION].astype(np.int64)
-        stored = columns | self._entry_columns(places)
+        stored = columns | self._entry_columns(records)
         return Answers(
             row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}
         ), columns
 
-    def _entry_columns(self, places: Places) -> dict[str, Array]:
+    def _entry_columns(self, records: Places) -> dict[str, Array]:
         """The entries of all positions of these rows, one position's behind the other's."""
-        found: dict[str, Array] = {}
+        columns: dict[str, Array] = {}
         for level, names in self._entries.items():
-            found |= self.reader.take(self.reader.below(level, places)[1], names)
-        return found
+            columns |= self.reader.take(self.reader.below(level, records)[1], names)
+        return columns
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
         """The teacher's answers for these texts (or pairs of texts), in this order; texts may
@@ -267,9 +267,9 @@ class Cache:
         columns = {
             name: Ragged(values, indptr) for name, values in self.reader.take(below, names).items()
         }
-        kept, position = self.positions(row_id)
+        ends, position = self.positions(row_id)
         labels = np.full(indptr[-1], -1, np.int32)
-        labels[np.repeat(indptr[:-1], np.diff(kept)) + position] = self.labels(row_id)
+        labels[np.repeat(indptr[:-1], np.diff(ends)) + position] = self.labels(row_id)
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
@@ -281,10 +281,10 @@ class Cache:
 
     def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
         """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""
-        indptr, places = self._vectors(row_id, view)
+        indptr, records = self._vectors(row_id, view)
         if self.level == ROW:
             return indptr, np.zeros(len(row_id), np.int64)
-        return indptr, self.reader.take(places, (POSITION,))[POSITION].astype(np.int64)
+        return indptr, self.reader.take(records, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
         """Prove that every one of these rows has an answer in the cache, at its place or by its
@@ -302,11 +302,10 @@ class Cache:
 
     def _outside(self, row_id: Int64) -> bool:
         """Whether some row is not in this cache."""
-        places = row_id.view(
-            np.uint64
-        )  # a negative one is a large one: one look at all of them, not two
+        # a negative one is a large one: one look at all of them, not two
+        unsigned = row_id.view(np.uint64)
         # argmax takes a fifth of the time of max, item half of that of []
-        return len(places) > 0 and places.item(places.argmax()) >= self._rows
+        return len(unsigned) > 0 and unsigned.item(unsigned.argmax()) >= self._rows
 
     def _not_here(self, row_id: Int64) -> AlignmentError:
         """The refusal of the first row that is not in this cache."""
@@ -335,10 +334,10 @@ class Cache:
 
     def _vectors(self, row_id: Int64, view: Int64 | int) -> tuple[Int64, Places]:
         """Where the vectors of these rows are: (indptr i64[n + 1], places)."""
-        places = self._places(row_id, view)
+        records = self._places(row_id, view)
         if self.level == ROW:
-            return np.arange(len(row_id) + 1), places
-        return self.reader.below(self.level, places)
+            return np.arange(len(row_id) + 1), records
+        return self.reader.below(self.level, records)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the index: a process that needs it builds its own."""

@@ -28,21 +28,15 @@ from logitcache.errors import (
 from logitcache.records import Array
 from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, Column, are_ends, ends, levels
+from logitcache.store.destination import refuse_inside
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
+from logitcache.store.json_files import read_own
 from logitcache.store.lock import lock_folder
-from logitcache.store.manifest import (
-    PLAN,
-    SHARDS,
-    Plan,
-    Receipt,
-    differences,
-    read_own,
-    receipt_name,
-)
+from logitcache.store.manifest import PLAN, SHARDS, Plan, Receipt, differences, receipt_name
 from logitcache.store.reader import Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
-from logitcache.store.writer import CacheWriter, refuse_inside
+from logitcache.store.writer import CacheWriter
 
 PARQUET = "parquet"
 KINDS = (*stores.NAMES, PARQUET)
@@ -78,8 +72,8 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
 
 def to_store(reader: Reader, out: Path, store: str) -> Made:
     """See :func:`convert`."""
-    kept = reader.manifest.plan.tensors
-    data = None if kept is None else tensors.read(reader.files, kept)
+    tensor_file = reader.manifest.plan.tensors
+    data = None if tensor_file is None else tensors.read(reader.files, tensor_file)
     with CacheWriter(out, replace(reader.manifest.plan, store=store), tensors=data) as writer:
         written = 0
         for index, receipt in enumerate(reader.manifest.receipts):
@@ -122,17 +116,16 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     """All columns of a shard, every file of it checked first. Raises CorruptShard."""
     shard = reader.shards[index]
     for file in shard.files.values():
-        reader.files.path(
-            file
-        )  # a remote file is fetched and checked here, so that an error names it
+        # a remote file is fetched and checked here, so that an error names it
+        reader.files.path(file)
     fault = next(reader.faults_of(shard), None)
     if fault is not None:
         raise reader.error(fault)
     arrays: dict[str, Array] = {}
     for level, columns in levels(reader.manifest.plan.columns).items():
         records = np.arange(shard.records[level])
-        places = Places(np.full(len(records), index), records)
-        arrays |= reader.tables[level].take(places, [column.name for column in columns])
+        addresses = Places(np.full(len(records), index), records)
+        arrays |= reader.tables[level].take(addresses, [column.name for column in columns])
     for level, count in shard.records.items():
         if level != ROW and not are_ends(arrays[ends(level).name], count):
             raise FormatError(
@@ -268,8 +261,10 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
                 f"{name}: expected {short(expected)} as in the first part, found {short(value)}"
             )
             raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
-    kept = plans[0].tensors
-    data = None if kept is None else tensors.read(LocalFolder(parts[0] / SHARDS), kept)
+    tensor_file = plans[0].tensors
+    data = (
+        None if tensor_file is None else tensors.read(LocalFolder(parts[0] / SHARDS), tensor_file)
+    )
     with CacheWriter(out, plans[0], tensors=data) as writer:
         missing = [index for index in writer.own if not writer.holds(index)]
         written = len(missing)
@@ -336,15 +331,15 @@ def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
         refuse_links(part / SHARDS, file.name)
         size = path.stat().st_size if path.is_file() else None
         if size != file.bytes:
-            found = "none" if size is None else f"{size:,}"
+            content = "none" if size is None else f"{size:,}"
             raise CorruptShard(
-                expected=f"{file.bytes:,} bytes", found=found, advice=AGAIN, where=path
+                expected=f"{file.bytes:,} bytes", found=content, advice=AGAIN, where=path
             )
         data = memoryview(path.read_bytes())
         if not file.holds(data):
-            found = identity.digest_bytes(data)
+            content = identity.digest_bytes(data)
             raise CorruptShard(
-                f"blake2b expected {file.blake2b}, found {found}", advice=AGAIN, where=path
+                f"blake2b expected {file.blake2b}, found {content}", advice=AGAIN, where=path
             )
         yield file, data
 

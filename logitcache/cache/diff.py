@@ -43,12 +43,10 @@ class Difference:
     largest_difference: float = 0.0  # of two logits, each minus its row's maximum
     disagreement: float = 0.0  # share of the rows whose most probable class differs
     worst: list[dict[str, Any]] = field(default_factory=list)  # the rows that differ most
-    fields: dict[str, list[Any]] = field(
-        default_factory=dict
-    )  # of the fingerprint that differ: [of A, of B]
-    conditions: dict[str, list[Any]] = field(
-        default_factory=dict
-    )  # that differ: [those of A, those of B]
+    # of the fingerprint that differ: [of A, of B]
+    fields: dict[str, list[Any]] = field(default_factory=dict)
+    # that differ: [those of A, those of B]
+    conditions: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def difference(a: Cache, b: Cache) -> Difference:

@@ -13,12 +13,12 @@ Float64 = npt.NDArray[np.float64]
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def kl(one: Float32, other: Float32) -> Float64:
+def kl(p: Float32, q: Float32) -> Float64:
     """KL(one || other) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
     from scipy.special import log_softmax  # takes long to load
 
-    log_p = log_softmax(one.astype(np.float64), axis=1)
-    log_q = log_softmax(other.astype(np.float64), axis=1)
+    log_p = log_softmax(p.astype(np.float64), axis=1)
+    log_q = log_softmax(q.astype(np.float64), axis=1)
     divergence = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
     positive: Float64 = np.maximum(divergence, 0.0)  # rounding makes some a little negative
     return positive

@@ -40,14 +40,14 @@ class HashIndex:
         """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their
         hashes, because a random order would miss the processor's caches.
         """
-        found = np.full(len(row_hash), ABSENT)
+        rows = np.full(len(row_hash), ABSENT)
         if not len(self.row_hash):
-            return found
+            return rows
         order = np.argsort(row_hash)
         ordered = row_hash[order]
         nearest = np.minimum(np.searchsorted(self.row_hash, ordered), len(self.row_hash) - 1)
-        found[order] = np.where(self.row_hash[nearest] == ordered, self.row_id[nearest], ABSENT)
-        return found
+        rows[order] = np.where(self.row_hash[nearest] == ordered, self.row_id[nearest], ABSENT)
+        return rows
 
 
 class Table(Protocol):

@@ -25,11 +25,8 @@ from logitcache.store.columns import ROW
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
-APART = (
-    "cut",
-    "reused",
-    "skipped",
-)  # shown for the whole cache, not among the conditions of its shards
+# shown for the whole cache, not among the conditions of its shards
+APART = ("cut", "reused", "skipped")
 HUGE = 1e300  # no sketch has more
 POINTS = 8  # that stand for the rows between two quantiles of a shard
 TOP = 5
@@ -94,7 +91,7 @@ def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
     order = recorded.get("label_order")
     folds = recorded.get("folds")
     if order is not None and not (
-        isinstance(order, list) and all(type(place) is int for place in order)
+        isinstance(order, list) and all(type(column) is int for column in order)
     ):
         raise FormatError(
             expected="the teacher's label order as places", found=short(repr(order)), where=where
@@ -156,9 +153,8 @@ def combine(rows: Sequence[int], sketches: Array) -> dict[str, list[float]]:
     points = sketches[:, :-1, None] + np.diff(sketches)[:, :, None] * offsets
     share_of_point = np.repeat(share[:, :, None] / POINTS, POINTS, 2)
     value = _weighted_quantiles(points, share_of_point, at - 1e-9)
-    low = _weighted_quantiles(
-        sketches[:, :-1], share, at + 1e-9
-    )  # every row as small as its shard's sketch allows
+    # every row as small as its shard's sketch allows
+    low = _weighted_quantiles(sketches[:, :-1], share, at + 1e-9)
     high = _weighted_quantiles(sketches[:, 1:], share, at - 1e-9)
     low[0] = high[0] = sketches.min()
     low[-1] = high[-1] = sketches.max()
@@ -190,11 +186,13 @@ def row_of(
     row_hash = int(answers.row_hash[0])
     skipped = number in cache.skipped
     positions = []
-    for place, label in enumerate(block.label.tolist()):
+    for position, label in enumerate(block.label.tolist()):
         name = cache.label_names[label] if 0 <= label < len(cache.label_names) else None
         answer: dict[str, Any] = {"entropy": None, "top": []}
         if not skipped:
-            answer = _answer(answers.payload.select(slice(place, place + 1)), cache.label_names)
+            answer = _answer(
+                answers.payload.select(slice(position, position + 1)), cache.label_names
+            )
         positions.append({"label": label, "label_name": name, **answer})
     content: dict[str, Any] = {}
     if cache.level == ROW:
@@ -283,13 +281,13 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
     return int(matches[0]) if len(matches) else None
 
 
-def _paths(name: str, workspace: Path, named: bool) -> list[Path]:
-    """The paths that a source may have on this disk. Raises SpecError for a ``named`` source that
+def _paths(name: str, workspace: Path, is_given: bool) -> list[Path]:
+    """The paths that a source may have on this disk. Raises SpecError for a ``is_given`` source that
     has none.
     """
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
-    if not named:
+    if not is_given:
         return lying_here(name)
     if not Path(name).exists():
         raise SpecError(

@@ -18,14 +18,14 @@ def stored_rows(cache: Cache) -> Rows:
     """
     views = views_of(cache)
     is_answered = ~np.isin(np.arange(len(cache)), cache.skipped)
-    kept = np.flatnonzero(np.repeat(is_answered.reshape(-1, views).all(axis=1), views))
+    rows = np.flatnonzero(np.repeat(is_answered.reshape(-1, views).all(axis=1), views))
     return Rows(
-        text=pa.array([""] * len(kept), pa.large_string()),
+        text=pa.array([""] * len(rows), pa.large_string()),
         text_pair=None,
-        label=np.zeros(len(kept), np.int64),
-        row_id=kept,
-        row_hash=cache.row_hashes(kept),
-        tokens=cache.tokens(kept),
+        label=np.zeros(len(rows), np.int64),
+        row_id=rows,
+        row_hash=cache.row_hashes(rows),
+        tokens=cache.tokens(rows),
     )
 
 

@@ -45,9 +45,9 @@ class Answer:
         return sorted(self.probabilities.items(), key=operator.itemgetter(1), reverse=True)[:count]
 
     def __repr__(self) -> str:
-        place = f"row {self.row}" + (f", position {self.position}" if self.position else "")
+        where = f"row {self.row}" + (f", position {self.position}" if self.position else "")
         shares = ", ".join(f"{name} {share:.4f}" for name, share in self.top())
-        return visible(f"Answer({place}, hash {self.row_hash}, label {self.label}: {shares})")
+        return visible(f"Answer({where}, hash {self.row_hash}, label {self.label}: {shares})")
 
     def _repr_html_(self) -> str:
         caption = (
@@ -71,19 +71,19 @@ def answer_of(cache: Cache, row: int) -> Answer | list[Answer]:
 def _answers(cache: Cache, block: Block) -> dict[int, list[Answer]]:
     """The answers of a block by row."""
     names = class_names(cache)
-    found: dict[int, list[Answer]] = {int(row): [] for row in block.row_id}
-    for position, place in enumerate(rows_of(block.answers.indptr)):
+    by_row: dict[int, list[Answer]] = {int(row): [] for row in block.row_id}
+    for position, row_number in enumerate(rows_of(block.answers.indptr)):
         label = int(block.label[position])
         answer = Answer(
-            row=int(block.row_id[place]),
-            row_hash=f"{int(block.row_hash[place]) % 2**64:016x}",
+            row=int(block.row_id[row_number]),
+            row_hash=f"{int(block.row_hash[row_number]) % 2**64:016x}",
             position=int(block.answers.index[position]),
             label=names[label] if label >= 0 else None,
             class_names=names,
             logits=block.answers.logits[position],
         )
-        found[answer.row].append(answer)
-    return found
+        by_row[answer.row].append(answer)
+    return by_row
 
 
 def class_names(cache: Cache) -> tuple[str, ...]:
@@ -100,15 +100,18 @@ def to_pandas(cache: Cache, rows: Sequence[int] | Array | None = None) -> Any:
     import pandas
 
     names = np.array([*class_names(cache), None], dtype=object)  # last, at -1: no label
-    asked = np.arange(len(cache)) if rows is None else np.asarray(rows, np.int64)
-    asked = asked[~np.isin(asked, cache.skipped)]
-    answers = cache.take(asked)
+    row_id = np.arange(len(cache)) if rows is None else np.asarray(rows, np.int64)
+    row_id = row_id[~np.isin(row_id, cache.skipped)]
+    answers = cache.take(row_id)
     shares = softmax(answers.logits.astype(np.float64), axis=1)
-    place = rows_of(answers.indptr)
-    columns: dict[str, Any] = {"row": asked[place], "row_hash": answers.row_hash[place]}
+    rows_of_positions = rows_of(answers.indptr)
+    columns: dict[str, Any] = {
+        "row": row_id[rows_of_positions],
+        "row_hash": answers.row_hash[rows_of_positions],
+    }
     if cache.level != ROW:
         columns["position"] = answers.index
-    columns["label"] = names[cache.labels(asked)]
+    columns["label"] = names[cache.labels(row_id)]
     columns["answer"] = names[shares.argmax(1)] if len(shares) else []
     columns |= {f"p({name})": shares[:, column] for column, name in enumerate(names[:-1])}
     return pandas.DataFrame(columns)

@@ -61,18 +61,20 @@ def answer_source(teacher: str) -> AnswerSource | None:
 
     Raises SpecError where the spelling is not complete.
     """
-    prefix, colon, rest = teacher.partition(":")
+    prefix, colon, argument = teacher.partition(":")
     if not colon or prefix not in (COLUMN, LOGITS, FILE):
         if _ends(teacher, ARRAYS):
             return AnswerSource(False, (), teacher)
         if _ends(teacher, TABLES):
             raise _no_column(teacher)
         return None
-    if _ends(rest, ARRAYS) and (prefix != COLUMN or "@" not in rest):  # a path may have an @
-        return AnswerSource(prefix == LOGITS, (), rest)
+    if _ends(argument, ARRAYS) and (
+        prefix != COLUMN or "@" not in argument
+    ):  # a path may have an @
+        return AnswerSource(prefix == LOGITS, (), argument)
     if prefix == FILE:
-        raise _no_column(rest) if _ends(rest, TABLES) else _incomplete(teacher)
-    names, at, file = rest.rpartition("@") if "@" in rest else (rest, "", "")
+        raise _no_column(argument) if _ends(argument, TABLES) else _incomplete(teacher)
+    names, at, file = argument.rpartition("@") if "@" in argument else (argument, "", "")
     columns = tuple(name.strip() for name in names.split(","))
     if not all(columns) or (at and not file) or len(set(columns)) < len(columns):
         raise _incomplete(teacher)

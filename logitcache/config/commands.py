@@ -88,6 +88,7 @@ _NO_DUMP = frozenset(
     | {"overwrite", "part"}
 )
 
+# one dump and some steps, no whole study
 COMMANDS: dict[str, tuple[Takes, ...]] = {
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
@@ -106,9 +107,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     "bench dump": (Takes(DumpBenchConfig), Takes(BenchOutput)),
     "bench read": (Takes(ReadBenchConfig), Takes(BenchOutput)),
     "bench plan": (
-        replace(
-            _PLAN, without=_PLAN.without | _STUDY | _FINETUNE
-        ),  # one dump and some steps, no whole study
+        replace(_PLAN, without=_PLAN.without | _STUDY | _FINETUNE),
         Takes(PlanBenchConfig),
         Takes(BenchOutput),
     ),

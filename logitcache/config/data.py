@@ -12,10 +12,8 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
 GROUP = "Data"
-LANGUAGE = (
-    "causal-lm",
-    "masked-lm",
-)  # every token of a text is learnt: no labels, and caches that hold their rows
+# every token of a text is learnt: no labels, and caches that hold their rows
+LANGUAGE = ("causal-lm", "masked-lm")
 TASKS = ("classification", "token-classification", *LANGUAGE)
 
 

@@ -95,14 +95,14 @@ class DumpConfig:
 
     def _check_answers(self) -> None:
         """Refuse what only a model that is asked has a use for."""
-        given = {
+        options = {
             "--reuse": self.reuse is not None,
             "--folds": self.finetune.folds is not None,
             "--finetune always": self.finetune.mode == "always",
             "--tokenizer": self.teacher.tokenizer is not None,
             "--revision": self.teacher.revision is not None,
         }
-        for flag, is_given in given.items():
+        for flag, is_given in options.items():
             if is_given:
                 raise SpecError(
                     expected=f"a model beside {flag}",

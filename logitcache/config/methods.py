@@ -31,13 +31,11 @@ class Method:
     title: str  # as tables and pictures name it
     mixture: Callable[[float, float, int], Mixture]
     alpha: float  # default weight of the soft part
-    a: float | None = (
-        None  # default probability that the soft part gives to the label; None: the method has none
-    )
+    # default probability that the soft part gives to the label; None: the method has none
+    a: float | None = None
     needs_teacher: bool = False
-    self_taught: bool = (
-        False  # its teacher is the student's own earlier run, made by the same command
-    )
+    # its teacher is the student's own earlier run, made by the same command
+    self_taught: bool = False
 
     @property
     def reads_cache(self) -> bool:

@@ -51,9 +51,8 @@ class Option:
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
     below: float | None = None  # exclusive upper bound
-    parse: Callable[[Any], Any] | None = (
-        None  # of what is typed; raises ValueError saying what it expects
-    )
+    # of what is typed; raises ValueError saying what it expects
+    parse: Callable[[Any], Any] | None = None
     annotation: str = ""  # in the Python functions, where ``kind`` and ``choices`` do not tell it
     required: bool = False
     cost: Cost = Cost.COUNTED
@@ -292,15 +291,15 @@ def file_path(url: str) -> Path:
     """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not
     on this machine.
     """
-    _, _, rest = url.partition("://")
-    if not rest.startswith("/"):
+    _, _, path = url.partition("://")
+    if not path.startswith("/"):
         raise SpecError(
             expected="a file of this machine",
             found="a URL with a host",
             advice="Give file:///PATH.",
             where=url,
         )
-    return Path(rest)
+    return Path(path)
 
 
 def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from logitcache.config.data import delimiter, encoding, header
 from logitcache.config.option import option
@@ -14,6 +15,15 @@ from logitcache.errors import SpecError
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
+
+
+def margin() -> Any:
+    return option(
+        None,
+        "Difference that counts as none, in the metric's own unit (0.005 is half a point). Choose it before you "
+        "see results.",
+        above=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class CompareConfig:
     bootstrap: int = option(
         RESAMPLES, "Resamples of the rows that were scored.", minimum=FEWEST_RESAMPLES
     )
+    margin: float | None = margin()
     plot: Path | None = option(None, "Write a picture: FILE.png or FILE.svg.", group="Output")
 
 

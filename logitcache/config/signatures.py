@@ -159,7 +159,7 @@ class TrainOptions(TypedDict, total=False):
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool
-    loss_execution: Literal["auto", "plain", "fused"]
+    loss_execution: Literal["auto", "plain", "fused", "torch"]
     cache: Any
     label_map: str | Mapping[str, str] | None
     teachers: Literal["mean"] | None
@@ -176,4 +176,5 @@ class CompareOptions(TypedDict, total=False):
     split: str | None
     baseline: str
     bootstrap: int
+    margin: float | None
     plot: str | PathLike[str] | None

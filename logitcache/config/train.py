@@ -221,9 +221,9 @@ class TrainConfig:
     group_by_length: bool = group_by_length()
     loss_execution: str = option(
         "auto",
-        "Loss of a vocabulary: plain computes all logits of a batch, fused a part of them at a time. auto chooses by "
-        "their number and the device.",
-        choices=("auto", "plain", "fused"),
+        "Loss of a vocabulary: plain computes all logits of a batch, fused a part of them at a time, torch is "
+        "PyTorch's linear_cross_entropy (2.13, --method base alone). auto chooses by their number and the device.",
+        choices=("auto", "plain", "fused", "torch"),
         group=TRAINING,
         cost=Cost.NONE,
     )
@@ -280,6 +280,13 @@ class TrainConfig:
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)
         check_batch(self.batch_size, self.accumulate)
+        if self.loss_execution == "torch" and self.method != "base":
+            raise SpecError(
+                expected="--method base: PyTorch's linear_cross_entropy learns gold labels alone",
+                found=f"--method {self.method}",
+                advice="Use --loss-execution auto.",
+                where="--loss-execution torch",
+            )
         self._check_teaching()
 
     def _check_teaching(self) -> None:

@@ -17,12 +17,8 @@ from logitcache.config.methods import METHODS, is_taught
 from logitcache.errors import SpecError
 
 STUDY = (*METHODS, ONLINE)  # cases: what a whole study is made of
-LINES = {
-    "base": "base",
-    "ls": "ls",
-    "online": ONLINE,
-    "cached": "kd",
-}  # curves, and the case that each is made of
+# curves, and the case that each is made of
+LINES = {"base": "base", "ls": "ls", "online": ONLINE, "cached": "kd"}
 HOUR = 3600.0  # seconds
 KWH = 3.6e6  # joules
 POINTS = 31  # of a curve

@@ -190,9 +190,8 @@ GPUS = {
     r"V100": _gpu("V100", 125, 15.7, 900, bfloat=False),
     r"RTX 4090": _gpu("RTX 4090", 165.2, 82.6, 1008),
 }
-CPU_CORE_FLOPS = (
-    32e9  # single precision of one core: two FMA units of 256 bits at 2 GHz, shared by two threads
-)
+# single precision of one core: two FMA units of 256 bits at 2 GHz, shared by two threads
+CPU_CORE_FLOPS = 32e9
 CPU_BANDWIDTH = 10e9
 CPU_SHARE = 0.5
 

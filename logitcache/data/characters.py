@@ -83,9 +83,9 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
             count = int(has_fault.sum())
             if count and count >= pattern.least_share * len(rows):
                 first = int(has_fault.argmax())
-                place = source.place(split, int(rows.row_id[first]))
+                where = source.place(split, int(rows.row_id[first]))
                 yield Finding(
-                    pattern.fault, split, count, len(rows), place, _quotation(rows, first, pattern)
+                    pattern.fault, split, count, len(rows), where, _quotation(rows, first, pattern)
                 )
 
 
@@ -93,10 +93,10 @@ def matches(rows: Rows, expression: str) -> Bool:
     """Which rows have a text that matches a regular expression: bool[N]."""
 
     def block(part: slice) -> Bool:
-        found = np.zeros(part.stop - part.start, np.bool_)
+        is_match = np.zeros(part.stop - part.start, np.bool_)
         for field in fields(rows):
-            found |= numpy_of(pc.match_substring_regex(field[part], expression))
-        return found
+            is_match |= numpy_of(pc.match_substring_regex(field[part], expression))
+        return is_match
 
     return by_block(np.bool_, len(rows), block)
 
@@ -135,8 +135,8 @@ def lengths_of(counts: Int64, unit: str, source: Source, split: str) -> Lengths:
     """A summary of the lengths i64[N] of a split's rows, N > 0."""
     first = int(counts.argmax())
     median, high = np.quantile(counts, (0.5, 0.99))
-    place = source.place(split, int(source.splits[split].row_id[first]))
-    return Lengths(unit, float(median), float(high), int(counts[first]), place)
+    where = source.place(split, int(source.splits[split].row_id[first]))
+    return Lengths(unit, float(median), float(high), int(counts[first]), where)
 
 
 def word_counts(rows: Rows) -> Int64:

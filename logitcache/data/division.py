@@ -86,7 +86,7 @@ def divide(
     return held_out
 
 
-def stand_in(row_hash: Int64, others: Int64) -> npt.NDArray[np.bool_]:
+def stand_in(row_hash: Int64, held_out: Int64) -> npt.NDArray[np.bool_]:
     """Which of these texts are among others: bool[N]. Memory grows with N alone, not with the
     others.
     """
@@ -94,8 +94,8 @@ def stand_in(row_hash: Int64, others: Int64) -> npt.NDArray[np.bool_]:
     if not len(hashes):
         return np.zeros(0, bool)
     is_among = np.zeros(len(hashes), bool)
-    for start in range(0, len(others), BLOCK_ROWS):
-        block = others[start : start + BLOCK_ROWS]
+    for start in range(0, len(held_out), BLOCK_ROWS):
+        block = held_out[start : start + BLOCK_ROWS]
         nearest = np.minimum(np.searchsorted(hashes, block), len(hashes) - 1)
         is_among[nearest[hashes[nearest] == block]] = True
     return np.asarray(is_among[text])

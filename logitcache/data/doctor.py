@@ -89,8 +89,8 @@ def _empty(source: Source, split: str) -> Finding:
     rows = source.splits[split]
     is_empty = (byte_counts(rows) == 0) & (rows.label >= 0)
     count = int(is_empty.sum())
-    place = source.place(split, int(rows.row_id[is_empty.argmax()])) if count else None
-    return Finding(Fault.EMPTY, split, count, len(rows), place)
+    where = source.place(split, int(rows.row_id[is_empty.argmax()])) if count else None
+    return Finding(Fault.EMPTY, split, count, len(rows), where)
 
 
 def _shape(source: Source, split: str) -> SplitShape:
@@ -173,9 +173,9 @@ def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     nowhere = empty[everywhere[empty] == 0]
     if len(nowhere):
         yield _classes(Fault.NO_ROWS, source, "train", nowhere)
-    few = np.flatnonzero((counts > 0) & (counts < FEW))
-    if len(few):
-        yield _classes(Fault.FEW_ROWS, source, "train", few)
+    rare = np.flatnonzero((counts > 0) & (counts < FEW))
+    if len(rare):
+        yield _classes(Fault.FEW_ROWS, source, "train", rare)
     largest = int(counts.argmax())
     share = counts[largest] / counts.sum()
     if share >= SKEWED and source.splits["train"].tags is None:
@@ -201,11 +201,9 @@ def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[
         yield _classes(Fault.NOT_IN_HELD_OUT, source, split, unscored)
     difference = counts / counts.sum() - train / train.sum()
     if counts.sum() >= LEAST_FOR_SHIFT and np.abs(difference).sum() / 2 > SHIFT:
-        most = int(np.abs(difference).argmax())
-        name = _class_names(source, np.array([most]))
-        detail = (
-            f"{name}: {counts[most] / counts.sum():.1%}, in train {train[most] / train.sum():.1%}"
-        )
+        largest = int(np.abs(difference).argmax())
+        name = _class_names(source, np.array([largest]))
+        detail = f"{name}: {counts[largest] / counts.sum():.1%}, in train {train[largest] / train.sum():.1%}"
         yield Finding(Fault.OTHER_SHARES, split, int(counts.sum()), len(rows), detail=detail)
 
 
@@ -235,24 +233,24 @@ def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
     labels = train.label[labelled]
     has_own = np.array([names[label] in text for label, text in zip(labels, texts, strict=True)])
     following = dict(zip(plain, [*plain[1:], plain[0]], strict=True))
-    others = [names[following[int(label)]] for label in labels]
-    has_other = np.array([name in text for name, text in zip(others, texts, strict=True)])
+    next_names = [names[following[int(label)]] for label in labels]
+    has_other = np.array([name in text for name, text in zip(next_names, texts, strict=True)])
     if has_own.mean() >= OFTEN and has_other.mean() <= SELDOM:
         yield _rows(Fault.LABEL_IN_TEXT, source, "train", _at(labelled[has_own], len(train)))
 
 
-def _at(places: Int64, n: int) -> npt.NDArray[np.bool_]:
+def _at(index: Int64, n: int) -> npt.NDArray[np.bool_]:
     mask = np.zeros(n, np.bool_)
-    mask[places] = True
+    mask[index] = True
     return mask
 
 
 def _rows(fault: Fault, source: Source, split: str, has_fault: npt.NDArray[np.bool_]) -> Finding:
     rows = source.splits[split]
     first = int(has_fault.argmax())
-    place = source.place(split, int(rows.row_id[first]))
+    where = source.place(split, int(rows.row_id[first]))
     return Finding(
-        fault, split, int(has_fault.sum()), len(rows), place, quoted(rows.text[first].as_py())
+        fault, split, int(has_fault.sum()), len(rows), where, quoted(rows.text[first].as_py())
     )
 
 

@@ -24,20 +24,20 @@ def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type
     """The name that each value is, letter for letter or as a number; None for a value that is none
     of them.
     """
-    known = set(names)
+    names_of_classes = set(names)
     numbers = {float(name.replace(",", ".")): name for name in names if is_number(name)}
-    found: dict[tuple[type, Any], str | None] = {}
+    by_value: dict[tuple[type, Any], str | None] = {}
     for value in present:
         if isinstance(value, str):
-            found[str, value] = value if value in known else None
+            by_value[str, value] = value if value in names_of_classes else None
         else:
-            found[type(value), value] = None if isinstance(value, bool) else numbers.get(value)
-    return found
+            by_value[type(value), value] = None if isinstance(value, bool) else numbers.get(value)
+    return by_value
 
 
 def given_classes(
     present: Sequence[Any],
-    given: ClassNames,
+    class_names: ClassNames,
     columns: Columns,
     column: str | None,
     reporter: Reporter,
@@ -49,16 +49,18 @@ def given_classes(
     Raises SpecError naming the first row whose value is none of the classes.
     """
     if all(isinstance(value, str) for value in present):
-        return _by_name({value: value for value in present}, given.names, columns, column, reporter)
-    if all(isinstance(value, bool) for value in present):
-        return _of_booleans(present, given.names, columns)
-    if given.numbers is not None:
-        return _by_number(present, given.numbers, columns)
-    if any(integer(name) is not None for name in given.names):
         return _by_name(
-            {value: str(value) for value in present}, given.names, columns, column, reporter
+            {value: value for value in present}, class_names.names, columns, column, reporter
         )
-    return _by_place(present, given.names, columns, column)
+    if all(isinstance(value, bool) for value in present):
+        return _of_booleans(present, class_names.names, columns)
+    if class_names.numbers is not None:
+        return _by_number(present, class_names.numbers, columns)
+    if any(integer(name) is not None for name in class_names.names):
+        return _by_name(
+            {value: str(value) for value in present}, class_names.names, columns, column, reporter
+        )
+    return _by_place(present, class_names.names, columns, column)
 
 
 def _by_name(
@@ -86,8 +88,8 @@ def _by_name(
             spelled.append((text, name))
     if spelled:
         text, name = spelled[0]
-        more = f", and {len(spelled) - 1:,} more in the same way" if len(spelled) > 1 else ""
-        reporter.note(f"column {column!r}: {text!r} is taken for the class {name!r}{more}")
+        remark = f", and {len(spelled) - 1:,} more in the same way" if len(spelled) > 1 else ""
+        reporter.note(f"column {column!r}: {text!r} is taken for the class {name!r}{remark}")
     return classes
 
 
@@ -95,13 +97,13 @@ def _by_number(
     present: Sequence[int], numbers: tuple[int, ...], columns: Columns
 ) -> dict[Any, int]:
     index = {number: i for i, number in enumerate(numbers)}
-    other = next((value for value in present if value not in index), None)
-    if other is not None:
+    unnumbered = next((value for value in present if value not in index), None)
+    if unnumbered is not None:
         raise SpecError(
             expected=f"a label among {listed([str(number) for number in numbers])}",
-            found=other,
+            found=unnumbered,
             advice="Correct the row, leave the field empty where there is no label, or give the number a name.",
-            where=first_place(columns, other),
+            where=first_place(columns, unnumbered),
         )
     return {value: index[value] for value in present}
 

@@ -101,8 +101,8 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     )
     if not any(is_kind(kind) for is_kind in scalars):
         return _of_list(values.to_pylist())
-    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    encoded = whole.dictionary_encode()
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    encoded = array.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
     if not encoded.null_count:
         return distinct, numpy_of(encoded.indices).astype(np.int32)
@@ -265,16 +265,16 @@ def _without_withheld(
     labelled = any(
         value is not None for s, v in columns.items() if withheld[s] is None for value in v.distinct
     )
-    kept = dict(columns)
+    remaining = dict(columns)
     for split, number in withheld.items():
         if number is None or (split in ("train", None) and labelled):
             continue
         values = columns[split]
-        kept[split] = replace(values, distinct=[None] * len(values.distinct))
+        remaining[split] = replace(values, distinct=[None] * len(values.distinct))
         reporter.note(
             f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label"
         )
-    for values in kept.values():
+    for values in remaining.values():
         ignored = next((i for i, v in enumerate(values.distinct) if _number_of(v) == IGNORED), None)
         if ignored is not None and str(IGNORED) not in names:
             every = labels_option([str(IGNORED), "0", "1"])
@@ -283,7 +283,7 @@ def _without_withheld(
                 f"Leave the field empty where there is no label, or name all classes, such as {every}",
                 where=values.where(ignored),
             )
-    return kept
+    return remaining
 
 
 def _withheld(values: Values, names: Collection[str]) -> int | None:

@@ -42,26 +42,26 @@ Classes = Mapping[Any, int]  # value of a column -> class number
 
 
 def labels(
-    tables: Tables, column: str | None, given: ClassNames | None, reporter: Reporter
+    tables: Tables, column: str | None, class_names: ClassNames | None, reporter: Reporter
 ) -> tuple[dict[str | None, Int64], Names, int]:
     """Labels of each table as class numbers (-1: none), the names in label order (None where labels
     are bare numbers from 0), and how many classes.
 
-    ``given`` are the names that somebody gave. Class names that stand in the data itself (a
+    ``class_names`` are the names that somebody gave. Class names that stand in the data itself (a
     ClassLabel) are the labels where nobody gave others, or the same in another order; other given
     names rename the numbers. Raises SpecError naming the first row whose label cannot be one of the
     classes.
     """
     columns = read_values(tables, column)
-    columns, declared = _named_by_class_label(columns, column, given)
-    names = given or declared
+    columns, declared = _named_by_class_label(columns, column, class_names)
+    names = class_names or declared
     columns = cleaned(columns, () if names is None else names.names, column, reporter)
     columns = _of_one_kind(columns, names, column)
     present = present_values(columns)
     if names is not None:
         classes = given_classes(present, names, columns, column, reporter)
         # a ClassLabel that was made without names has the numbers for names
-        bare = given is None and names.names == tuple(map(str, range(len(names.names))))
+        bare = class_names is None and names.names == tuple(map(str, range(len(names.names))))
         return _numbered(columns, classes), None if bare else names.names, len(names.names)
     if all(type(value) is int for value in present) and min(present, default=0) == 0:
         count = max(present, default=-1) + 1
@@ -87,7 +87,7 @@ def _numbered(columns: Columns, classes: Classes) -> dict[str | None, Int64]:
 
 
 def _named_by_class_label(
-    columns: Columns, column: str | None, given: ClassNames | None
+    columns: Columns, column: str | None, class_names: ClassNames | None
 ) -> tuple[Columns, ClassNames | None]:
     """Class numbers as the names that a ClassLabel declares for them, and the names of the first
     table that has any.
@@ -101,7 +101,7 @@ def _named_by_class_label(
         classes = values.table.classes.get(column or "")
         if classes is None:
             continue
-        names = _renamed(classes, given, values.table)
+        names = _renamed(classes, class_names, values.table)
         declared = declared or ClassNames(names)
         for position, value in enumerate(values.distinct):
             if value is not None and not UNLABELLED <= value < len(names):
@@ -113,30 +113,34 @@ def _named_by_class_label(
     return renamed, declared
 
 
-def _renamed(classes: tuple[str, ...], given: ClassNames | None, table: Table) -> tuple[str, ...]:
+def _renamed(
+    classes: tuple[str, ...], class_names: ClassNames | None, table: Table
+) -> tuple[str, ...]:
     """The names that a ClassLabel's numbers have where others are given."""
-    if given is None:
+    if class_names is None:
         return classes
-    by_spelling = folds(given.names)
-    names = [name if name in given.names else by_spelling.get(folded(name)) for name in classes]
+    by_spelling = folds(class_names.names)
+    names = [
+        name if name in class_names.names else by_spelling.get(folded(name)) for name in classes
+    ]
     if None not in names and len(set(names)) == len(names):
         return tuple(name for name in names if name is not None)
     moved = [
         name
         for i, name in enumerate(names)
-        if name is not None and given.names[i : i + 1] != (name,)
+        if name is not None and class_names.names[i : i + 1] != (name,)
     ]
     if moved:
         raise SpecError(
             expected=f"the class names of the data ({listed(classes)}) or other ones",
-            found=f"{listed(given.names)}, in which {moved[0]!r} is another class's",
+            found=f"{listed(class_names.names)}, in which {moved[0]!r} is another class's",
             advice=f"Leave the names out, or give {labels_option(classes)}",
             where=table.path,
         )
-    return given.names
+    return class_names.names
 
 
-def _of_one_kind(columns: Columns, given: ClassNames | None, column: str | None) -> Columns:
+def _of_one_kind(columns: Columns, class_names: ClassNames | None, column: str | None) -> Columns:
     """Booleans, integers or texts, whatever the files write them as.
 
     Texts that are all whole numbers are integers, and texts that are all true or false are
@@ -145,8 +149,8 @@ def _of_one_kind(columns: Columns, given: ClassNames | None, column: str | None)
     """
     _check_kinds(columns, column, alike=False)
     present = present_values(columns)
-    if given is not None and given.numbers is None:
-        names = given_names(present, given.names)
+    if class_names is not None and class_names.numbers is None:
+        names = given_names(present, class_names.names)
         if None not in names.values():
             return _replaced(columns, names)
     fractions = [value for value in present if _is_fraction(value)]
@@ -255,8 +259,8 @@ def _own_names(
         if spelling == name:
             continue
         spellings: dict[str, str] = {}
-        for other in names:
-            spellings.setdefault(folded(other), other)
+        for name_of_other in names:
+            spellings.setdefault(folded(name_of_other), name_of_other)
         merged = labels_option(list(spellings.values()))
         separate = labels_option(names)
         advice = "Write them alike."

@@ -234,8 +234,8 @@ def _index(names: tuple[str, ...], name: str) -> int | None:
     """
     if names.count(name) == 1:
         return names.index(name)
-    other = folds(names).get(folded(name))
-    return None if name in names or other is None else names.index(other)
+    spelled = folds(names).get(folded(name))
+    return None if name in names or spelled is None else names.index(spelled)
 
 
 def _column(own: tuple[str, ...], name: str) -> int | None:

@@ -56,10 +56,8 @@ def position_keys(seed: int, purpose: str, row: Int64, view: Int64 | int, positi
     where random numbers of that position go on from (``logitcache.targets.draws``). ``row`` and
     ``position`` i64[P].
     """
-    place = np.asarray(view, np.int64) * POSITIONS + position
-    mixed = counter_hash(seed, f"{purpose}/row", row) ^ counter_hash(
-        seed, f"{purpose}/place", place
-    )
+    slot = np.asarray(view, np.int64) * POSITIONS + position
+    mixed = counter_hash(seed, f"{purpose}/row", row) ^ counter_hash(seed, f"{purpose}/place", slot)
     return counter_hash(seed, purpose, mixed.view(np.int64)).view(np.int64)
 
 

@@ -46,11 +46,13 @@ class Keyed:
 
 def repeats(source: Source) -> Iterator[Finding]:
     """All findings about texts that stand in the data more than once."""
-    exact = [_keyed(split, rows, rows.row_hash) for split, rows in source.splits.items()]
-    folded = [_keyed(part.split, part.rows, _keys(part.rows, _folded)) for part in exact]
-    letters = [
-        _keyed(part.split, part.rows, _keys(part.rows, _letters, LEAST_LEFT)) for part in exact
-    ]
+    exact: list[Keyed] = []
+    folded: list[Keyed] = []
+    letters: list[Keyed] = []
+    for split, rows in source.splits.items():
+        exact.append(_keyed(split, rows, rows.row_hash))
+        folded.append(_keyed(split, rows, _keys(rows, _folded)))
+        letters.append(_keyed(split, rows, _keys(rows, _letters, LEAST_LEFT)))
     contradicting: dict[str, Bool] = {}
     repeating: dict[str, Bool] = {}
     for part in exact:
@@ -59,18 +61,14 @@ def repeats(source: Source) -> Iterator[Finding]:
         yield from _found(source, part, contradicting[part.split], Fault.CONTRADICTION)
         yield from _found(source, part, repeating[part.split], Fault.DUPLICATE)
     for part in folded:
-        others = contradictions(part) & ~contradicting[part.split]
-        yield from _found(source, part, others, Fault.NEAR_CONTRADICTION)
+        contradicted = contradictions(part) & ~contradicting[part.split]
+        yield from _found(source, part, contradicted, Fault.NEAR_CONTRADICTION)
     for part in letters:
-        yield from _found(
-            source, part, repetitions(part) & ~repeating[part.split], Fault.NEAR_DUPLICATE
-        )
+        repeated = repetitions(part) & ~repeating[part.split]
+        yield from _found(source, part, repeated, Fault.NEAR_DUPLICATE)
     shared: dict[str, Bool] = {}
-    for fault, parts in (
-        (Fault.LEAK, exact),
-        (Fault.NEAR_LEAK, folded),
-        (Fault.SIMILAR_LEAK, letters),
-    ):
+    leaks = {Fault.LEAK: exact, Fault.NEAR_LEAK: folded, Fault.SIMILAR_LEAK: letters}
+    for fault, parts in leaks.items():
         train = next((part for part in parts if part.split == "train"), None)
         for part in parts:
             if train is None or part.split in ("train", UNLABELLED_SPLIT):
@@ -104,15 +102,17 @@ def contradictions(part: Keyed) -> Bool:
 def repetitions(part: Keyed) -> Bool:
     """Rows that repeat the text and the label of an earlier row: bool[N]."""
     order = np.lexsort((part.label, part.key))  # of equal rows the first stays the first
-    same = np.zeros(len(order), np.bool_)
-    same[1:] = (np.diff(part.key[order]) == 0) & (np.diff(part.label[order]) == 0)
+    same_key = np.diff(part.key[order]) == 0
+    same_label = np.diff(part.label[order]) == 0
     repeated = np.zeros(len(order), np.bool_)
-    repeated[order] = same
+    repeated[order[1:]] = same_key & same_label
     return repeated & part.has_key
 
 
 def _keyed(split: str, rows: Rows, key: Int64) -> Keyed:
-    has_key = key != NO_KEY if key is not rows.row_hash else byte_counts(rows) > 0
+    has_key = key != NO_KEY
+    if key is rows.row_hash:
+        has_key = byte_counts(rows) > 0
     return Keyed(split, rows, _label(rows), key, has_key)
 
 
@@ -137,32 +137,35 @@ def _keys(
         texts = [field[part] for field in fields(rows)]
         columns = [plain(text) for text in texts]
         hashes = identity.row_hashes(*(column.to_pylist() for column in columns))
-        left, whole = (
-            np.sum([numpy_of(pc.binary_length(c)) for c in both], axis=0)
-            for both in (columns, texts)
-        )
-        return np.where((left > 0) & (left >= whole * least), hashes, NO_KEY)
+        left = _bytes_of(columns)
+        has_key = (left > 0) & (left >= _bytes_of(texts) * least)
+        return np.where(has_key, hashes, NO_KEY)
 
     return by_block(np.int64, len(rows), block)
 
 
+def _bytes_of(columns: list[pa.LargeStringArray]) -> Int64:
+    """The bytes of each row's texts together: i64[N]."""
+    total: Int64 = np.sum([numpy_of(pc.binary_length(column)) for column in columns], axis=0)
+    return total
+
+
 def _folded(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     lower = pc.utf8_trim_whitespace(pc.utf8_lower(texts))
-    if not pc.any(
-        pc.match_substring_regex(lower, _SPACES)
-    ).as_py():  # most blocks: a search is cheaper than a copy
+    has_spaces = pc.any(pc.match_substring_regex(lower, _SPACES)).as_py()
+    if not has_spaces:  # most blocks: a search is cheaper than a copy
         return lower
     return pc.replace_substring_regex(lower, r"\s+", " ")
 
 
 def _letters(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    return pc.utf8_trim_whitespace(
-        pc.replace_substring_regex(pc.utf8_lower(texts), _NO_LETTERS, " ")
-    )
+    lower = pc.utf8_lower(texts)
+    letters = pc.replace_substring_regex(lower, _NO_LETTERS, " ")
+    return pc.utf8_trim_whitespace(letters)
 
 
 def _found(
-    source: Source, part: Keyed, has_fault: Bool, fault: Fault, others: Keyed | None = None
+    source: Source, part: Keyed, has_fault: Bool, fault: Fault, against: Keyed | None = None
 ) -> Iterator[Finding]:
     """The finding of these rows of a split, if there are any: the first of them, and the row that
     it is like.
@@ -171,25 +174,27 @@ def _found(
     if not count:
         return
     first = int(has_fault.argmax())
-    among = part if others is None else others
+    among = part if against is None else against
     like = among.key == part.key[first]
     if fault in (Fault.CONTRADICTION, Fault.NEAR_CONTRADICTION):
         like &= (among.label != part.label[first]) & (among.label >= 0)
-    elif others is None:
+    elif against is None:
         like[first:] = False
     details = []
     if like.any():
-        other = int(like.argmax())
-        details.append(f"also {source.place(among.split, int(among.rows.row_id[other]))}")
-        details += _labels(source, part.label[first], among.label[other])
-    place = source.place(part.split, int(part.rows.row_id[first]))
+        second = int(like.argmax())
+        also = source.place(among.split, int(among.rows.row_id[second]))
+        details.append(f"also {also}")
+        details += _labels(source, part.label[first], among.label[second])
+    where = source.place(part.split, int(part.rows.row_id[first]))
     text = quoted(part.rows.text[first].as_py())
-    yield Finding(fault, part.split, count, len(part.rows), place, text, ", ".join(details))
+    yield Finding(fault, part.split, count, len(part.rows), where, text, ", ".join(details))
 
 
-def _labels(source: Source, one: int, other: int) -> list[str]:
+def _labels(source: Source, first: int, second: int) -> list[str]:
     """The names of two labels that differ, where they are classes."""
-    if one == other or not 0 <= min(one, other) <= max(one, other) < source.num_labels:
+    classes = range(source.num_labels)
+    if first == second or first not in classes or second not in classes:
         return []
     names = source.label_names or tuple(map(str, range(source.num_labels)))
-    return [f"labelled {names[one]} and {names[other]}"]
+    return [f"labelled {names[first]} and {names[second]}"]

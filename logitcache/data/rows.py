@@ -42,31 +42,31 @@ class Rows:
     def __len__(self) -> int:
         return len(self.row_id)
 
-    def select(self, places: Int64) -> Rows:
+    def select(self, index: Int64) -> Rows:
         """The rows at these places, in this order; they keep their row_id and row_hash."""
-        pair = None if self.text_pair is None else taken(self.text_pair, places)
+        pair = None if self.text_pair is None else taken(self.text_pair, index)
         label, row_id, row_hash = (
-            _selected(column, places) for column in (self.label, self.row_id, self.row_hash)
+            _selected(column, index) for column in (self.label, self.row_id, self.row_hash)
         )
-        tags = None if self.tags is None else self.tags.select(places)
-        tokens = {name: column.select(places) for name, column in self.tokens.items()}
-        return Rows(taken(self.text, places), pair, label, row_id, row_hash, tags, tokens)
+        tags = None if self.tags is None else self.tags.select(index)
+        tokens = {name: column.select(index) for name, column in self.tokens.items()}
+        return Rows(taken(self.text, index), pair, label, row_id, row_hash, tags, tokens)
 
-    def followed_by(self, more: Rows, start: int) -> Rows:
+    def followed_by(self, tail: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
         assert (
-            not self.tokens and not more.tokens
+            not self.tokens and not tail.tokens
         )  # rows of tokens have no unlabelled ones beside them
         pair = None
-        if self.text_pair is not None and more.text_pair is not None:
-            pair = concatenated([self.text_pair, more.text_pair])
+        if self.text_pair is not None and tail.text_pair is not None:
+            pair = concatenated([self.text_pair, tail.text_pair])
         return Rows(
-            concatenated([self.text, more.text]),
+            concatenated([self.text, tail.text]),
             pair,
-            np.concatenate([self.label, more.label]),
-            np.concatenate([self.row_id, more.row_id + start]),
-            np.concatenate([self.row_hash, more.row_hash]),
-            None if self.tags is None or more.tags is None else self.tags.followed_by(more.tags),
+            np.concatenate([self.label, tail.label]),
+            np.concatenate([self.row_id, tail.row_id + start]),
+            np.concatenate([self.row_hash, tail.row_hash]),
+            None if self.tags is None or tail.tags is None else self.tags.followed_by(tail.tags),
         )
 
     @property
@@ -100,9 +100,9 @@ class Rows:
         return identity.digest_arrays([("row_id", self.row_id), ("row_hash", self.row_hash)])
 
 
-def _selected(column: Int64, places: Int64) -> Int64:
+def _selected(column: Int64, index: Int64) -> Int64:
     """The values at these places, block by block: many lie in a mapped file."""
-    return by_block(np.int64, len(places), lambda part: column[places[part]])
+    return by_block(np.int64, len(index), lambda part: column[index[part]])
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,10 @@ class Source:
 
     def _checked(self, name: str, rows: dict[str, Rows]) -> Rows:
         if name not in rows:
-            found = ", ".join(self.splits)
+            names = ", ".join(self.splits)
             raise SpecError(
                 expected=f"a split {name!r}",
-                found=found,
+                found=names,
                 advice="Name one of these.",
                 where=self.name,
             )
@@ -202,15 +202,17 @@ class Source:
         left out.
         """
         train = self.splits.get("train")
-        found: dict[str, SharedTexts] = {}
+        by_split: dict[str, SharedTexts] = {}
         for name, rows in self.splits.items():
             if train is None or name in ("train", UNLABELLED_SPLIT):
                 continue
             labelled = np.flatnonzero(rows.label >= 0)
-            seen = labelled[stand_in(rows.row_hash[labelled], train.row_hash)]
-            if len(seen):
-                found[name] = SharedTexts(len(seen), len(labelled), int(rows.row_id[seen[0]]))
-        return found
+            repeated = labelled[stand_in(rows.row_hash[labelled], train.row_hash)]
+            if len(repeated):
+                by_split[name] = SharedTexts(
+                    len(repeated), len(labelled), int(rows.row_id[repeated[0]])
+                )
+        return by_split
 
     def digest(self) -> str:
         """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and

@@ -11,10 +11,7 @@ whole numbers from 0 are votes, and everything else has to be declared as logits
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache.config.answers import AnswerSource
+from logitcache.data.answer_cells import _of_mapping, _of_sequence, _written
 from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import listed
 from logitcache.data.sources.nested import with_paths
@@ -63,9 +61,11 @@ class SoftLabels:
 
     def with_names(self, names: Sequence[str]) -> SoftLabels:
         """The same, with columns of zeros for these further classes, which no row mentions."""
-        more = np.zeros((len(self.values), len(names)))
-        more[np.isnan(self.values).all(axis=1)] = np.nan
-        return SoftLabels(np.hstack([self.values, more]), (*(self.names or ()), *names), self.place)
+        ordered = np.zeros((len(self.values), len(names)))
+        ordered[np.isnan(self.values).all(axis=1)] = np.nan
+        return SoftLabels(
+            np.hstack([self.values, ordered]), (*(self.names or ()), *names), self.place
+        )
 
     def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:
         """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no
@@ -116,13 +116,11 @@ class SoftLabels:
         if (values[~missing] == np.floor(values[~missing])).all():
             self._check_counts(values[~missing])
             return Kind.VOTES
-        found = f"numbers that sum to {total[off.argmax()]:.6g}"
+        sums = f"numbers that sum to {total[off.argmax()]:.6g}"
         advice = (
             f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
         )
-        raise self._refused(
-            off, f"{expected} (each row sums to 1, or whole numbers)", found, advice
-        )
+        raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", sums, advice)
 
     def _check_counts(self, votes: Float64) -> None:
         """Raises SpecError where lists of whole numbers may as well be the class numbers that
@@ -141,10 +139,10 @@ class SoftLabels:
     def _refused(self, rows: Flags, expected: str, found: str, advice: str) -> SpecError:
         first = int(rows.argmax())
         numbers = ", ".join(f"{value:.4g}" for value in self.values[first][:8])
-        more = f"; {int(rows.sum()):,} such rows" if rows.sum() > 1 else ""
+        count = f"; {int(rows.sum()):,} such rows" if rows.sum() > 1 else ""
         return SpecError(
             expected=expected,
-            found=f"{found} ({numbers}{more})",
+            found=f"{found} ({numbers}{count})",
             advice=advice,
             where=self.place(first),
         )
@@ -161,9 +159,9 @@ def read_array(file: str) -> SoftLabels:
                 )
             loaded = loaded[loaded.files[0]]
     except (OSError, ValueError, EOFError) as error:
-        found = str(error).splitlines()[0]
+        message = str(error).splitlines()[0]
         raise SpecError(
-            expected="an array that numpy.save wrote", found=found, where=file
+            expected="an array that numpy.save wrote", found=message, where=file
         ) from None
     if loaded.ndim != 2 or loaded.dtype.kind not in "fiu" or loaded.shape[1] < 2:
         raise SpecError(
@@ -263,28 +261,28 @@ def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -
 
 
 def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
-    whole = _matrix(table.columns[name])
-    if whole is not None:
-        return SoftLabels(whole, None, table.place)
+    matrix = _matrix(table.columns[name])
+    if matrix is not None:
+        return SoftLabels(matrix, None, table.place)
     cells = table.columns[name]
     rows = [_answer(table, name, row, cell) for row, cell in enumerate(_listed(cells))]
-    some = next((answer for answer in rows if answer is not None), None)
-    if some is None:
+    first_answer = next((answer for answer in rows if answer is not None), None)
+    if first_answer is None:
         raise SpecError(
             expected=f"answers in column {name!r}", found="none in any row", where=table.path
         )
     for row, answer in enumerate(rows):
-        if answer is not None and isinstance(answer, dict) != isinstance(some, dict):
+        if answer is not None and isinstance(answer, dict) != isinstance(first_answer, dict):
             expected = (
                 "classes by name, as in the rows before"
-                if isinstance(some, dict)
+                if isinstance(first_answer, dict)
                 else "a list of numbers"
             )
             raise _no_answer(table, name, row, answer, expected)
     return (
         _of_names(rows, table, absent)
-        if isinstance(some, dict)
-        else _of_lists(rows, len(some), table, name)
+        if isinstance(first_answer, dict)
+        else _of_lists(rows, len(first_answer), table, name)
     )
 
 
@@ -342,62 +340,6 @@ def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | 
             expected = "a number for each class (one column for each: column:A,B or column:PREFIX*)"
         raise _no_answer(table, name, row, cell, expected) from None
     return answer or None
-
-
-def _written(text: str) -> Any:
-    """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None
-    if it is empty.
-    """
-    text = text.strip()
-    if not text or text[0] not in "[{(":
-        return text or None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-    words = text.strip("[]()").replace(",", " ").split()
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        return text
-
-
-def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
-    for names, numbers in (
-        ("labels", "scores"),
-        ("label", "score"),
-    ):  # as `datasets` turns a list of mappings round
-        if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
-            return _once(zip(value[names], value[numbers], strict=True))
-    if {"label", "score"} <= set(value):
-        return _once([(value["label"], value["score"])])
-    return _once((name, number) for name, number in value.items() if number is not None)
-
-
-def _of_sequence(value: Any) -> dict[str, float] | list[float]:
-    values = list(value)
-    if len(values) == 1 and isinstance(values[0], list):
-        values = values[0]
-    if values and all(isinstance(each, Mapping) for each in values):
-        return _once((each.get("label"), each.get("score")) for each in values)
-    if values and all(isinstance(each, str) for each in values):
-        return {name: float(count) for name, count in Counter(values).items()}
-    if values and all(isinstance(each, list | tuple) and len(each) == 2 for each in values):
-        return _once(values)
-    return [np.nan if number is None else float(number) for number in values]
-
-
-def _once(pairs: Any) -> dict[str, float]:
-    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no
-    name.
-    """
-    numbers: dict[str, float] = {}
-    for name, number in pairs:
-        if not isinstance(name, str | int) or str(name) in numbers:
-            raise ValueError(name)
-        numbers[str(name)] = float(number)
-    return numbers
 
 
 def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:

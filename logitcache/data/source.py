@@ -71,11 +71,12 @@ def load(
     reporter = Once(reporter)  # a table may be read again, for its other columns
     running = corpus.find(data, cache, reporter, reading) if columns.task in LANGUAGE else None
     origin = running or find.find(data, cache, reporter, reading=reading)
-    origin, more = _both(origin, unlabelled, cache, reporter, reading)
-    check_unlabelled(columns.task, more)
+    origin, unlabelled_origin = _both(origin, unlabelled, cache, reporter, reading)
+    check_unlabelled(columns.task, unlabelled_origin)
     columns = _or_preset(columns, origin.preset)
     origin = _plain(origin, columns, reporter)
-    more = None if more is None else _plain(more, columns, reporter)
+    if unlabelled_origin is not None:
+        unlabelled_origin = _plain(unlabelled_origin, columns, reporter)
     tables = {split: read() for split, read in origin.tables.items()}
     if keep:
         origin = replace(
@@ -87,8 +88,8 @@ def load(
     names = _column_names(opened, columns, origin)
     _note_choices(opened, columns, names, kind, reporter)
     units = {split: table.units for split, table in opened.items()}
-    given = _given_names(columns.label_names, origin, units, names.label)
-    numbers, class_names, count = labels(units, names.label, given, reporter)
+    named_classes = _given_names(columns.label_names, origin, units, names.label)
+    numbers, class_names, count = labels(units, names.label, named_classes, reporter)
     if kind.self_contained:  # a text is its own label
         numbers = {split: np.zeros(len(table.rows), np.int64) for split, table in opened.items()}
         class_names, count = None, 1
@@ -100,9 +101,9 @@ def load(
         str(split or "train"): table.rows.without_columns() for split, table in opened.items()
     }
     source = replace(source, task=kind.name, form=form, origins=origins)
-    if more is not None:
-        source = _with_unlabelled(source, more, kind, names, reporter)
-    return _described(source, origin, more, names, list(opened.values()))
+    if unlabelled_origin is not None:
+        source = _with_unlabelled(source, unlabelled_origin, kind, names, reporter)
+    return _described(source, origin, unlabelled_origin, names, list(opened.values()))
 
 
 def _given_names(
@@ -167,13 +168,17 @@ def _divided(
 
 
 def _described(
-    source: Source, origin: Origin, more: Origin | None, names: Columns, opened: list[Opened]
+    source: Source,
+    origin: Origin,
+    unlabelled_origin: Origin | None,
+    names: Columns,
+    opened: list[Opened],
 ) -> Source:
     """The source with its metric, the columns that were read, and how its tables are read again."""
     assert names.text is not None
     read = {str(split or "train"): table for split, table in origin.tables.items()}
-    if more is not None:
-        read[UNLABELLED_SPLIT] = partial(find.single, more)
+    if unlabelled_origin is not None:
+        read[UNLABELLED_SPLIT] = partial(find.single, unlabelled_origin)
     source = replace(source, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         tables = [table.rows for table in opened]
@@ -200,25 +205,25 @@ def _both(
             where=origin.where,
         )
     where = f"{origin.where}, split {UNLABELLED_SPLIT}"
-    others = {split: read for split, read in origin.tables.items() if split != UNLABELLED_SPLIT}
+    labelled = {split: read for split, read in origin.tables.items() if split != UNLABELLED_SPLIT}
     inside = Origin(origin.name, where, {None: origin.tables[UNLABELLED_SPLIT]})
-    return replace(origin, tables=others), inside
+    return replace(origin, tables=labelled), inside
 
 
-def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
+def _or_preset(columns: Columns, preset: Preset | None) -> Columns:
     """The columns that were asked for, else a preset's. A text column that was asked for alone is
     no pair's.
     """
     if preset is None:
-        return asked
-    text, pair = asked.text, asked.text_pair
+        return columns
+    text, pair = columns.text, columns.text_pair
     if text is None and pair is None:
         text, pair = preset.text, preset.text_pair
-    names = asked.label_names
-    if names is None and asked.label is None:
+    names = columns.label_names
+    if names is None and columns.label is None:
         names = preset.label_names or None
     return replace(
-        asked, text=text, text_pair=pair, label=asked.label or preset.label, label_names=names
+        columns, text=text, text_pair=pair, label=columns.label or preset.label, label_names=names
     )
 
 
@@ -283,5 +288,5 @@ def _with_unlabelled(
         )
     splits = {**source.splits, UNLABELLED_SPLIT: rows}
     origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
-    more = replace(source, splits=splits, origins=origins)
-    return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)
+    extended = replace(source, splits=splits, origins=origins)
+    return without(extended, UNLABELLED_SPLIT, "unlabelled", reporter)

@@ -148,9 +148,9 @@ def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
     return spool.finish()
 
 
-def taken(texts: pa.LargeStringArray, places: npt.NDArray[np.int64]) -> pa.LargeStringArray:
+def taken(texts: pa.LargeStringArray, index: npt.NDArray[np.int64]) -> pa.LargeStringArray:
     """The texts at these places, in this order."""
-    blocks = (places[start : start + BLOCK_ROWS] for start in range(0, len(places), BLOCK_ROWS))
+    blocks = (index[start : start + BLOCK_ROWS] for start in range(0, len(index), BLOCK_ROWS))
     return concatenated(texts.take(arrow_integers(block)) for block in blocks)
 
 

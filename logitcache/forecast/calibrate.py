@@ -69,9 +69,8 @@ class Speeds:
     teacher_forward: float  # the teacher's
     pace: Pace  # the teacher's, in a dump
     tokenise: float = 0.0  # one row, for the teacher
-    write: float = (
-        0.0  # one shard, encoded and on disk: the others are written while the next is computed
-    )
+    # one shard, encoded and on disk: the others are written while the next is computed
+    write: float = 0.0
     watts: float | None = None
     finetune_step: float | None = None  # of training the teacher first, where it is
 

@@ -128,9 +128,8 @@ def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
 def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
     device = None if config.calibrate else device_of(config.work.device)
     work = replace(config.work, rows=config.work.rows or SAMPLE)
-    named_gpu = (
-        device is not None and flops.gpu(work.device or "") is not None
-    )  # need not be in this machine
+    # need not be in this machine
+    named_gpu = device is not None and flops.gpu(work.device or "") is not None
     if named_gpu:
         work = replace(work, device="cpu")
     inputs = load_inputs(replace(config, work=work), reporter)
@@ -182,9 +181,8 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
     memory, teacher_memory = memory_of(inputs)
     finetuned = _finetuned(inputs, speeds)
     study = total(steps, dump, runs, config.methods)
-    if finetuned is not None and _reads_cache(
-        config.methods
-    ):  # whoever answers, from a cache or in the loop
+    # whoever answers, from a cache or in the loop
+    if finetuned is not None and _reads_cache(config.methods):
         study = study.plus(finetuned.seconds)
     kwh = None if speeds.watts is None else study.cached * speeds.watts / KWH
     price = config.price_per_hour

@@ -15,7 +15,7 @@ from logitcache.data import source as sources
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.errors import SpecError
-from logitcache.records import Int64
+from logitcache.records import Int64, evenly_spaced
 from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.report import DEV_ROWS
@@ -100,7 +100,7 @@ def _dev_rows(config: PlanConfig, source: Source) -> int:
 
 def _lengths(dump: Planned) -> Int64:
     """Tokens of some of its rows, evenly spread."""
-    index = np.unique(np.linspace(0, len(dump.rows) - 1, SAMPLE).astype(np.int64))
+    index = evenly_spaced(len(dump.rows), SAMPLE)
     return dump.prepare(0, len(dump.rows), index).lengths()
 
 
@@ -132,5 +132,5 @@ def _source(config: PlanConfig, work: Workload) -> Source:
 
 def _sample(source: Source, rows: int) -> Source:
     train = source.split("train")
-    sample = train.select(np.unique(np.linspace(0, len(train) - 1, rows).astype(np.int64)))
+    sample = train.select(evenly_spaced(len(train), rows))
     return source.with_tables({"train": replace(sample, row_id=np.arange(len(sample)))})

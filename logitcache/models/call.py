@@ -24,10 +24,8 @@ from logitcache.models.documents import told_apart
 from logitcache.models.settings import configurations
 from logitcache.records import Array, Documents, Int64, Padding, Side
 
-NO_MEMORY = (
-    "can't allocate memory",
-    "out of memory",
-)  # of a CPU, and of devices without an error of their own
+# of a CPU, and of devices without an error of their own
+NO_MEMORY = ("can't allocate memory", "out of memory")
 Inputs = Mapping[str, Tensor]
 
 
@@ -65,7 +63,7 @@ def classify(
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
         return _halved(model, inputs, padding, per_token)
     lengths = mask.sum(1)
-    parts, places = [], []
+    parts, indices = [], []
     for length in torch.unique(lengths).tolist():
         rows = (lengths == length).nonzero().squeeze(1)
         try:
@@ -74,10 +72,10 @@ def classify(
         except ModelFailed as error:
             error.row = int(rows[error.row])
             raise
-        places.append(rows)
+        indices.append(rows)
     if per_token:
         parts = [functional.pad(part, (0, 0, 0, mask.shape[1] - part.shape[1])) for part in parts]
-    return torch.cat(parts)[torch.cat(places).argsort()]
+    return torch.cat(parts)[torch.cat(indices).argsort()]
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:
@@ -127,9 +125,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, had no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(
-        words in str(error).lower() for words in NO_MEMORY
-    )  # of a CPU torch raises a plain RuntimeError
+    # of a CPU torch raises a plain RuntimeError
+    return any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def device_failed(error: BaseException) -> bool:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import transformers
 from safetensors import SafetensorError, safe_open
@@ -23,13 +20,12 @@ from transformers import CONFIG_MAPPING, AutoConfig
 
 from logitcache import hub
 from logitcache.errors import SpecError, short
+from logitcache.models.failure import AGAIN, Failure, own_words, read_object
+from logitcache.models.gguf import is_gguf
 
 PICKLE = re.compile(r"pytorch_model.*\.bin")
-MAX_CONFIG_BYTES = 64 << 20
-WORDS = 240  # of a library, in characters
 FLOATS = ("F64", "F32", "F16", "BF16", "C64")  # kinds of numbers, as safetensors calls them
 UNROUNDED = "Give the checkpoint before it was quantised."
-AGAIN = "Save or download it again."
 ORIGIN = "Give the checkpoint that it was made from."
 TENSORFLOW = (
     "Convert it with transformers 4 and TensorFlow (from_pretrained(FOLDER, {option}=True).save_pretrained(OTHER)), or "
@@ -37,7 +33,7 @@ TENSORFLOW = (
 )
 # Files that hold a model in another form: a pattern of their names, what that is, and what to do.
 FORMS = (
-    ("*.gguf", "weights of llama.cpp", ORIGIN),
+    ("*.gguf", "weights of llama.cpp", "Name that file itself, not its folder."),
     ("tf_model*.h5", "weights of TensorFlow", TENSORFLOW.format(option="from_tf")),
     ("flax_model*.msgpack", "weights of Flax", TENSORFLOW.format(option="from_flax")),
     ("*.onnx", "an ONNX export", ORIGIN),
@@ -53,74 +49,14 @@ FORMS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that
-    was to load it.
-    """
-
-    path: str
-    names: list[str]  # of its files; none where they cannot be listed
-    error: BaseException
-    auto: Any = None
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.path)
-
-    @property
-    def weights(self) -> list[str]:
-        """Names of whole weights in safetensors, or of a part of them."""
-        return [
-            name
-            for name in self.names
-            if name.endswith(".safetensors") and not name.startswith("adapter_")
-        ]
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """What a folder's config.json says; empty where there is none. Raises SpecError for a file
-        that is no object of JSON.
-        """
-        return read_object(self.folder / "config.json") if "config.json" in self.names else {}
-
-
 Checks = tuple[Callable[[Failure], SpecError | None], ...]
-
-
-def own_words(error: BaseException) -> str:
-    """What a library says, on one line. Its type stands before it where the words alone say little."""
-    strict = type(error).__name__ == "StrictDataclassFieldValidationError"
-    if strict and error.__cause__ is not None:
-        error = error.__cause__  # it says which value; the error itself only that there is one
-    text = " ".join(str(error).split()).rstrip(".")
-    if len(text) > WORDS:
-        text = f"{text[:WORDS]}…"
-    plain = isinstance(error, OSError | ValueError | ImportError) and text
-    return text if plain else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON. Raises SpecError, without its place, where it holds none."""
-    expected = f"an object of JSON in {path.name}"
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise SpecError(
-                expected=expected, found=f"more than {MAX_CONFIG_BYTES:,} bytes", advice=AGAIN
-            )
-        document = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError, OSError) as error:
-        if isinstance(error, SpecError):
-            raise
-        raise SpecError(expected=expected, found=own_words(error), advice=AGAIN) from None
-    if not isinstance(document, dict):
-        raise SpecError(expected=expected, found=f"a {type(document).__name__}", advice=AGAIN)
-    return document
 
 
 def _a_file(failure: Failure) -> SpecError | None:
     if failure.folder.is_dir():
         return None
+    if is_gguf(failure.path):
+        return SpecError(own_words(failure.error), advice=f"Download it again. {ORIGIN}")
     return SpecError(
         expected="a folder",
         found="a file",

@@ -21,7 +21,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FormatError, SpecError
 from logitcache.models.class_names import names_in
 from logitcache.models.problem import check_counts, check_problem
-from logitcache.store.manifest import read_json
+from logitcache.store.json_files import read_json
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -48,9 +48,9 @@ class Described:
         outside the body.
         """
         suffix = kind.auto_model.removeprefix("Auto").removeprefix("ModelFor")
-        named = self.config.get("architectures")
-        architectures = named if isinstance(named, list) else []
-        if not any(str(each).endswith(f"For{suffix}") for each in architectures):
+        declared = self.config.get("architectures")
+        architectures = declared if isinstance(declared, list) else []
+        if not any(str(architecture).endswith(f"For{suffix}") for architecture in architectures):
             return False
         shapes = _shapes(self.folder / WEIGHTS)
         parts = Counter(name.partition(".")[0] for name in shapes)
@@ -103,8 +103,8 @@ class Described:
     def max_length(self) -> int | None:
         """The longest input that its files name, in tokens."""
         of_tokenizer = _read(self.folder / TOKENIZER_CONFIG).get("model_max_length")
-        named = (of_tokenizer, self.config.get("max_position_embeddings"))
-        limits = [limit for limit in named if type(limit) is int and 0 < limit < 2**31]
+        declared = (of_tokenizer, self.config.get("max_position_embeddings"))
+        limits = [limit for limit in declared if type(limit) is int and 0 < limit < 2**31]
         return min(limits, default=None)
 
 
@@ -119,10 +119,10 @@ def described(name: str) -> Described | None:
     from huggingface_hub import errors, try_to_load_from_cache
 
     try:
-        kept = try_to_load_from_cache(name, CONFIG)
+        cached = try_to_load_from_cache(name, CONFIG)
     except errors.HFValidationError:
         return None
-    return Described(name, Path(kept).parent) if isinstance(kept, str) else None
+    return Described(name, Path(cached).parent) if isinstance(cached, str) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

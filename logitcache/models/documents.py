@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from logitcache.data.collate import pad
 from logitcache.data.rows import Rows
 from logitcache.errors import SpecError
-from logitcache.records import Array, Documents, Examples, Int64, Padding, Ragged
+from logitcache.records import Array, Documents, Examples, Int64, Padding, Ragged, ends_of
 
 PROBED = 4  # packed rows that are compared with their documents
 
@@ -73,9 +73,9 @@ def find_documents(
     reference = _documents_alone(ask, examples, padding)
     limit = allowed(reference)
     for way in (Documents.POSITIONS, Documents.MASK):
-        told = replace(padding, documents=way)
+        apart = replace(padding, documents=way)
         try:
-            found = _together(ask, examples, told)
+            answers = _together(ask, examples, apart)
         except (
             SpecError,
             RuntimeError,
@@ -83,8 +83,8 @@ def find_documents(
             ValueError,
         ):  # a model that does not take these inputs
             continue
-        if np.abs(found - reference).max() <= limit:
-            return told
+        if np.abs(answers - reference).max() <= limit:
+            return apart
     attention = getattr(model.config, "_attn_implementation", "its")
     raise SpecError(
         expected="a model that can keep the documents of a row apart",
@@ -100,19 +100,19 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
     starts = rows.tokens["position_ids"]
     row = np.repeat(np.arange(len(starts)), starts.lengths())
     counts = np.bincount(row[starts.values == 0], minlength=len(starts))
-    places = np.flatnonzero(counts > 1)[:PROBED]
-    has_documents = len(places) > 0
+    candidates = np.flatnonzero(counts > 1)[:PROBED]
+    has_documents = len(candidates) > 0
     if not has_documents:
-        places = np.arange(min(PROBED, len(starts)))
+        candidates = np.arange(min(PROBED, len(starts)))
     ids, positions = [], []
-    for number, place in enumerate(places):
-        start = starts.indptr[place]
-        length = int(starts.indptr[place + 1] - start)
+    for number, candidate in enumerate(candidates):
+        start = starts.indptr[candidate]
+        length = int(starts.indptr[candidate + 1] - start)
         stop = start + max(2, length - number)
         half = np.arange(stop - start) % max(1, length // 2)
         ids.append(rows.tokens["input_ids"].values[start:stop])
         positions.append(starts.values[start:stop] if has_documents else half)
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(part) for part in ids])])
+    indptr = ends_of([len(part) for part in ids])
     columns = {"input_ids": ids, "position_ids": positions}
     return _examples(
         {name: Ragged(np.concatenate(parts), indptr) for name, parts in columns.items()}, padding
@@ -127,8 +127,8 @@ def _examples(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
 
 def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
     """The logits of every token, each document asked alone: f32[S, V]."""
-    ids, places = examples.inputs["input_ids"], examples.inputs["position_ids"]
-    starts: Int64 = np.append(np.flatnonzero(places.values == 0), len(ids.values))
+    ids, positions = examples.inputs["input_ids"], examples.inputs["position_ids"]
+    starts: Int64 = np.append(np.flatnonzero(positions.values == 0), len(ids.values))
     alone = _examples({"input_ids": Ragged(ids.values, starts)}, padding)
     parts = [
         ask(pad(alone, np.array([row]), padding), padding)[0].cpu().numpy()

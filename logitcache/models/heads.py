@@ -74,15 +74,15 @@ def watched(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """While this lasts, a forward pass puts what the last linear map is given, f[B, T, d], into the
     list, and computes no logits.
     """
-    given: list[Tensor] = []
+    calls: list[Tensor] = []
 
     def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        given.append(inputs[0])
+        calls.append(inputs[0])
         return (inputs[0][:, :0],)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(take)
     try:
-        yield given
+        yield calls
     finally:
         handle.remove()
 
@@ -91,19 +91,19 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     """What the last linear map of a model is given for a batch: f[B, T, d], in the dtype it has
     there.
     """
-    with watched(model) as given:
+    with watched(model) as calls:
         model(**inputs)
-    return _only(given, model)
+    return _only(calls, model)
 
 
-def _only(given: list[Tensor], model: PreTrainedModel) -> Tensor:
-    if len(given) != 1:
+def _only(calls: list[Tensor], model: PreTrainedModel) -> Tensor:
+    if len(calls) != 1:
         raise SpecError(
             expected="one call of the last linear map in a forward pass",
-            found=len(given),
+            found=len(calls),
             where=type(model).__name__,
         )
-    return given[0]
+    return calls[0]
 
 
 class Body:
@@ -149,13 +149,13 @@ def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> No
     training = model.training
     try:
         for size in CHECKED_SIZES:
-            with torch.no_grad(), _amplified(model, size) as given:
+            with torch.no_grad(), _amplified(model, size) as calls:
                 own = ask(
                     model, inputs, replace(padding, side=_batched(padding.side)), per_token=True
                 )
-                remade = head_logits(_only(given, model).to(head.weight.dtype), head)
-            places = is_token.to(own.device)
-            check_head(remade[places], own[places].to(head.weight.dtype), type(model).__name__)
+                remade = head_logits(_only(calls, model).to(head.weight.dtype), head)
+            mask = is_token.to(own.device)
+            check_head(remade[mask], own[mask].to(head.weight.dtype), type(model).__name__)
     finally:
         model.train(training)
 
@@ -170,17 +170,17 @@ def _amplified(model: PreTrainedModel, size: float) -> Iterator[list[Tensor]]:
     """While this lasts, what the last linear map is given is multiplied so that its largest logit
     is of this size, and put into the list.
     """
-    given: list[Tensor] = []
+    calls: list[Tensor] = []
 
     def amplify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         logits = functional.linear(inputs[0], module.weight, module.bias)  # type: ignore[arg-type]
         largest = logits.abs().nan_to_num(0.0).amax()
-        given.append(inputs[0] * (size / largest.clamp(min=1e-3)))
-        return (given[-1],)
+        calls.append(inputs[0] * (size / largest.clamp(min=1e-3)))
+        return (calls[-1],)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(amplify)
     try:
-        yield given
+        yield calls
     finally:
         handle.remove()
 
@@ -196,10 +196,10 @@ def check_head(logits: Tensor, expected: Tensor, name: str) -> None:
         raise _other_logits(f"others, by up to {apart:.3g}", name)
 
 
-def _other_logits(found: str, name: str) -> SpecError:
+def _other_logits(detail: str, name: str) -> SpecError:
     return SpecError(
         expected="logits that are its last linear map's, scaled and capped as its configuration says",
-        found=found,
+        found=detail,
         advice="Its code does more with them: dump with another --codec.",
         where=name,
     )

@@ -4,10 +4,8 @@ tokenizer.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from logitcache import hub
 from logitcache.errors import SpecError, short
 from logitcache.hub import first_line
 from logitcache.models.causes import OF_TOKENIZER
+from logitcache.models.gguf import location
 from logitcache.models.loading import loading
 from logitcache.models.settings import embeddings
 
@@ -70,9 +69,8 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
         )
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
-    if (
-        surplus and not info["missing_keys"]
-    ):  # one that has a head: of a body for training some layers may be taken
+    # one that has a head: of a body for training some layers may be taken
+    if surplus and not info["missing_keys"]:
         contents = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
         raise SpecError(
@@ -175,27 +173,6 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     return min(limit, positions - first)
 
 
-def gguf_file(path: str) -> tuple[str, dict[str, str]]:
-    """The folder of a ``.gguf`` file and what `transformers` has to be told to read it; else the
-    path and nothing. Raises SpecError where the package that reads such files is not installed.
-    """
-    file = Path(path)
-    if file.suffix.lower() != ".gguf":
-        return path, {}
-    if not file.is_file():
-        raise SpecError(
-            expected="a .gguf file", found="no such file", advice="Correct the path.", where=path
-        )
-    if importlib.util.find_spec("gguf") is None:
-        raise SpecError(
-            expected="the package gguf, which reads .gguf files",
-            found="it is not installed",
-            advice="Run: pip install gguf",
-            where=path,
-        )
-    return str(file.parent), {"gguf_file": file.name}
-
-
 def load_tokenizer(
     path: str,
     revision: str | None = None,
@@ -212,7 +189,7 @@ def load_tokenizer(
     with loading(what, path, RESAVE, revision, checks=OF_TOKENIZER):
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
-        folder, of_file = gguf_file(path)
+        folder, of_file = location(path)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, **of_file, **settings
         )

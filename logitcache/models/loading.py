@@ -14,30 +14,16 @@ from typing import Any
 from logitcache import hub
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.call import out_of_memory
-from logitcache.models.causes import (
-    BY_NAME,
-    OF_MODEL,
-    Checks,
-    Failure,
-    an_adapter,
-    own_words,
-    read_object,
-    refuse_integers,
-)
+from logitcache.models.causes import BY_NAME, OF_MODEL, Checks, an_adapter, refuse_integers
+from logitcache.models.failure import Failure, own_words, read_object
 from logitcache.models.problem import check_counts
 from logitcache.models.quiet import quiet
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PANIC = (
-    "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
-)
-OWN_FAULTS = (
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-)  # of code, not of a disk
+# what a library written in Rust raises over a fault of its own; no Exception
+PANIC = "PanicException"
+# of code, not of a disk
+OWN_FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)
 CORRECT = "Correct its config.json, or save or download it again."
 
 

@@ -33,7 +33,17 @@ from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
 from logitcache.models.documents import find_documents
-from logitcache.records import Array, Examples, Float32, Int64, Padding, Ragged, Side
+from logitcache.records import (
+    Array,
+    Examples,
+    Float32,
+    Int64,
+    Padding,
+    Ragged,
+    Side,
+    ends_of,
+    evenly_spaced,
+)
 
 LENGTHS = 8  # of probed rows, from the shortest to the longest
 NATURAL = 4  # rows probed as they are
@@ -97,11 +107,11 @@ class Probe:
         """
         answered, logits = [], []
         failed: ModelFailed | None = None
-        for place in range(len(self.rows)):
+        for row in range(len(self.rows)):
             try:
-                batch = pad(self.rows, np.array([place]), padding)
+                batch = pad(self.rows, np.array([row]), padding)
                 logits.append(self.logits(batch, padding).cpu().numpy())
-                answered.append(place)
+                answered.append(row)
             except ModelFailed as error:
                 failed = failed or error
         if failed is not None and not answered:
@@ -124,20 +134,20 @@ class Probe:
         lengths = self.rows.lengths()
         rows = max(2, self.budget // int(lengths.max()))
         order = np.argsort(lengths, kind="stable")
-        whole = self._gather(_spread(order, rows), padding)
+        answers = self._gather(_spread(order, rows), padding)
         half = order[: (len(order) + 1) // 2]
-        shorter = whole.copy()
+        shorter = answers.copy()
         shorter[half] = self._gather(_spread(half, rows), padding)[half]
-        return np.stack([whole, shorter])
+        return np.stack([answers, shorter])
 
     def _gather(self, batches: list[Int64], padding: Padding) -> Float32:
         """The answers of these batches, each at its row's place; NaN for rows that stand in none."""
         answers: Float32 | None = None
-        for places in batches:
-            logits = self.logits(pad(self.rows, places, padding), padding).cpu().numpy()
+        for rows in batches:
+            logits = self.logits(pad(self.rows, rows, padding), padding).cpu().numpy()
             if answers is None:
                 answers = np.full((len(self.rows), logits.shape[1]), np.nan, np.float32)
-            answers[places] = logits
+            answers[rows] = logits
         assert answers is not None
         return answers
 
@@ -163,7 +173,7 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """
     if rows.tokens:
         return _cut_tokens(tokenizer, rows, max_length)
-    texts, pairs = rows.select(_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
+    texts, pairs = rows.select(evenly_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
     special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
     shortest = min(special + 2, max_length)
     lengths = np.unique(np.geomspace(shortest, max_length, LENGTHS).round().astype(int))
@@ -184,13 +194,13 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
 
 def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """Beginnings of rows of tokens, two of each of several lengths."""
-    chosen = rows.select(_spaced(len(rows), 2 * LENGTHS))
-    whole = chosen.tokens["input_ids"]
-    longest = min(max_length, int(whole.lengths().max()))
+    chosen = rows.select(evenly_spaced(len(rows), 2 * LENGTHS))
+    uncut = chosen.tokens["input_ids"]
+    longest = min(max_length, int(uncut.lengths().max()))
     lengths = np.geomspace(min(2, longest), longest, LENGTHS).round().astype(int)
     parts = []
     for number, length in enumerate(np.repeat(lengths, 2).tolist()):
-        row = whole.values[whole.indptr[number % len(whole)] :][:length]
+        row = uncut.values[uncut.indptr[number % len(uncut)] :][:length]
         parts.append(Ragged(row, np.array([0, len(row)])))
     ids = _concatenated(parts)
     numbers = np.arange(len(ids))
@@ -206,16 +216,12 @@ def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     )
 
 
-def _spaced(rows: int, count: int) -> Int64:
-    return np.unique(np.linspace(0, rows - 1, count).astype(np.int64))
-
-
 def _joined(texts: list[str], start: int, tokens: int) -> str:
     """Texts one after the other until they have so many tokens, if they have any."""
     parts: list[str] = []
     words, characters = 0, 0
-    for place in range(start, start + tokens):
-        text = texts[place % len(texts)]
+    for token in range(start, start + tokens):
+        text = texts[token % len(texts)]
         parts.append(text)
         words += len(text.split())
         characters += len(text)
@@ -243,7 +249,7 @@ def _together(parts: list[Examples]) -> Examples:
 
 def _concatenated(parts: list[Ragged]) -> Ragged:
     lengths = np.concatenate([part.lengths() for part in parts])
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    indptr = ends_of(lengths)
     return Ragged(np.concatenate([part.values for part in parts]), indptr)
 
 
@@ -295,13 +301,16 @@ def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding
     return torch.cat([logits[rows, first], logits[rows, last]], dim=1)
 
 
-def padding_remark(found: Padding, own: Padding) -> str:
+def padding_remark(chosen: Padding, own: Padding) -> str:
     """What is to be said of a choice that is not the tokenizer's own; empty where it is."""
-    if found.side is own.side:
+    if chosen.side is own.side:
         return ""
-    if found.side is Side.NONE:
+    if chosen.side is Side.NONE:
         return "its answers depend on padding, so rows of equal length are asked together, which takes longer"
-    return f"rows are padded on the {found.side}: with padding on the {own.side}, as its tokenizer says, answers differ"
+    return (
+        f"rows are padded on the {chosen.side}: with padding on the {own.side}, as its tokenizer says, "
+        "answers differ"
+    )
 
 
 def check_token_types(model: PreTrainedModel, rows: Examples) -> None:

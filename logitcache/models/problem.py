@@ -40,11 +40,11 @@ def check_counts(config: Mapping[str, Any]) -> None:
     """
     for name, value in config.items():
         if name == "num_labels":
-            most = MAX_LABELS
+            limit = MAX_LABELS
         elif LAYERS.fullmatch(name):
-            most = MAX_LAYERS
+            limit = MAX_LAYERS
         else:
             continue
-        if value is not None and (not isinstance(value, int) or not 0 <= value <= most):
-            expected = f"{name} from 0 to {most:,} in config.json"
+        if value is not None and (not isinstance(value, int) or not 0 <= value <= limit):
+            expected = f"{name} from 0 to {limit:,} in config.json"
             raise SpecError(expected=expected, found=short(repr(value)), advice="Correct it.")

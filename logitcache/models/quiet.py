@@ -8,6 +8,8 @@ from logging import CRITICAL
 
 from transformers.utils import logging
 
+from logitcache.models.gguf import without_bars
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -16,7 +18,8 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()
     try:
-        yield
+        with without_bars():
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -142,8 +142,8 @@ def _added_tokens(tokenizer: Any) -> list[Any]:
 def _special(tokenizer: Any) -> dict[str, int]:
     """The ids of the special tokens that there are, and the token type of padding."""
     ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in SPECIAL}
-    named = {name: int(number) for name, number in ids.items() if number is not None}
-    return {**named, "pad_type": int(tokenizer.pad_token_type_id)}
+    numbers = {name: int(number) for name, number in ids.items() if number is not None}
+    return {**numbers, "pad_type": int(tokenizer.pad_token_type_id)}
 
 
 def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:

@@ -56,15 +56,14 @@ def _learn(texts: list[str], size: int, max_length: int, folder: Path) -> None:
     from transformers import BertTokenizer
 
     vocabulary = _learn_vocabulary(texts, size)
-    made = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
-    for left in folder.parent.glob(
-        f".{folder.name}-*"
-    ):  # by a process that was killed: this one has the lock
+    tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
+    # by a process that was killed: this one has the lock
+    for left in folder.parent.glob(f".{folder.name}-*"):
         if left.is_dir() and not left.is_symlink():
             files.remove_folder(left)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         beside = Path(scratch) / folder.name
-        made.save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
         for path in beside.iterdir():
             files.sync_file(path)
         with files.disk(folder):

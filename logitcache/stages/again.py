@@ -1,17 +1,22 @@
-"""The rows of a cache, found again by the name that the cache recorded."""
+"""A cache's dump planned again: its rows found by the name that the cache recorded."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from logitcache.config.dump import DumpConfig
-from logitcache.data.source import Source
+from logitcache.config.data import LANGUAGE
+from logitcache.config.dump import AgainConfig, DumpConfig
+from logitcache.data.source import Data, Source
 from logitcache.data.sources import docstrings, presets
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import SpecError, short
 from logitcache.reporter import Reporter
-from logitcache.stages.rows import load
-from logitcache.teacher.plan import Said
+from logitcache.stages import dump as dumping
+from logitcache.stages.rows import load, with_rows
+from logitcache.store.manifest import Plan
+from logitcache.targets.table import codec_from_dict
+from logitcache.teacher.asked import Asked, task_of
+from logitcache.teacher.plan import Said, planned, recorded_map
 
 
 def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
@@ -41,3 +46,37 @@ def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
     raise SpecError(
         f"the cache calls its rows {name}, and nothing of that name lies here. Name them with --data."
     )
+
+
+def planned_again(
+    config: AgainConfig,
+    data: Data | Source | None,
+    unlabelled: Data | None,
+    reporter: Reporter,
+    plan: Plan,
+) -> Asked:
+    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
+    plan names them.
+    """
+    recorded = Said.of(plan)
+    codec = codec_from_dict(plan.targets["logits"])
+    data = config.data if data is None else data
+    dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
+    dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
+    columns = dump_config.columns
+    if plan.task in LANGUAGE and columns.task is None:  # nothing else would tell that of texts
+        dump_config = replace(dump_config, columns=replace(columns, task=plan.task))
+    dump_config.check()
+    rows = recorded.source if data is None else data
+    dump_config, source = with_rows(dump_config, rows, unlabelled, reporter)
+    if source is None and data is None:
+        source = rows_of(recorded, dump_config, reporter)
+    elif source is None:
+        source = load(dump_config, reporter)
+    if dump_config.teacher.answers is not None:
+        return dumping.planner(dump_config, source, reporter=reporter)[1](recorded.split, [codec])
+    panel = dumping.load_panel(dump_config, source, reporter)
+    labels = panel.first.label_names
+    label_map = recorded_map(plan, labels, task_of(source, labels))
+    source = panel.first.as_rows(source, recorded.settings, reporter)
+    return planned(panel, source, recorded.split, recorded.settings, label_map, codecs=[codec])

@@ -10,8 +10,8 @@ from typing import Any
 from logitcache.data.source import Source
 from logitcache.reporter import Reporter
 from logitcache.stages.stage import Stage
+from logitcache.store.destination import check_place
 from logitcache.store.lock import Lock
-from logitcache.store.writer import check_place
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.dump import fill
 from logitcache.teacher.report import DumpReport

@@ -16,7 +16,8 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import own_metric
 from logitcache.errors import FormatError, SpecError
-from logitcache.store.manifest import read_json
+from logitcache.models.gguf import is_gguf
+from logitcache.store.json_files import read_json
 from logitcache.student.methods import objective
 
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
@@ -87,7 +88,7 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
         replace(default, method=config.method, student=config.student, seed=config.seed), source
     )
     differing = {name: value for name, value in settings.items() if value != plain[name]}
-    checkpoint = None if is_shape(config.student) else _folder_digest(config.student)
+    checkpoint = None if is_shape(config.student) else _checkpoint_digest(config.student)
     if checkpoint is not None:
         differing["student"] = checkpoint
     if config.columns != Columns():
@@ -125,24 +126,26 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
 
 def folder_name(student: str) -> str:
     """A student's name as part of a folder's name."""
-    if not is_shape(student) and Path(student).is_dir():
+    if not is_shape(student) and Path(student).exists():
         return Path(student).resolve().name
     return re.sub(r"[/:@]", "-", student)
 
 
 def checkpoint_name(path: str) -> str:
-    """A checkpoint's name in a result: a hub name as it is, a folder by its name and a digest of
-    its files.
+    """A checkpoint's name in a result: a hub name as it is; a folder, or a .gguf file, by its name
+    and a digest of its content.
 
     Two folders of one name, or one folder before and after a training, are two checkpoints.
     """
-    digest = _folder_digest(path)
+    digest = _checkpoint_digest(path)
     return path if digest is None else f"{Path(path).resolve().name}@{digest}"
 
 
-def _folder_digest(path: str) -> str | None:
-    """Digest of a checkpoint's files; None where the path is no folder."""
+def _checkpoint_digest(path: str) -> str | None:
+    """Digest of a checkpoint's files; None where the path is neither a folder nor a .gguf file."""
     folder = Path(path)
+    if is_gguf(path) and folder.is_file():
+        return _digest_of(folder)[:12]
     if not folder.is_dir():
         return None
     digests = {}
@@ -150,14 +153,16 @@ def _folder_digest(path: str) -> str | None:
         is_hidden = file.name.startswith(".")  # such as a lock
         if is_hidden or not file.is_file() or file.name in NOT_OF_A_MODEL:
             continue
-        status = file.stat()
-        digests[file.name] = _file_digest(
-            file.resolve(), status.st_size, status.st_mtime_ns, status.st_ino
-        )
+        digests[file.name] = _digest_of(file)
     return identity.digest_json(digests)[:12]
+
+
+def _digest_of(file: Path) -> str:
+    """Digest of a file; it is read again only after a change."""
+    status = file.stat()
+    return _file_digest(file.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=1024)
 def _file_digest(file: Path, size: int, changed: int, inode: int) -> str:
-    """Digest of a file; it is read again only after a change."""
     return identity.digest_file(file)

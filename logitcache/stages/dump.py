@@ -24,7 +24,7 @@ from logitcache.stages.preflight import check_dump, say_remark
 from logitcache.stages.rows import check_unlabelled, load
 from logitcache.stages.stage import result_of
 from logitcache.stages.stored import keep_tokenizer
-from logitcache.store.writer import check_place
+from logitcache.store.destination import check_place
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import parse
 from logitcache.teacher.asked import Asked

@@ -12,7 +12,8 @@ from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
 from logitcache.store import files
-from logitcache.store.manifest import differences, read_json, write_json
+from logitcache.store.json_files import read_json, write_json
+from logitcache.store.manifest import differences
 
 CONTENT = "this result folder"
 TRAIN_AGAIN = "Give --overwrite to train this student again."

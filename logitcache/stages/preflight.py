@@ -27,11 +27,13 @@ from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.described import Described, described
+from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 from logitcache.stages.rows import load
+from logitcache.store.json_files import read_json
 from logitcache.store.lock import refuse_held
-from logitcache.store.manifest import Plan, differences, read_json
+from logitcache.store.manifest import Plan, differences
 from logitcache.store.writer import NAMES, check_same_plan
 from logitcache.teacher.asked import occurring, task_of
 
@@ -139,6 +141,9 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
     tokenizer.
     """
     if is_shape(name):
+        return None
+    if is_gguf(name):
+        check_gguf(name)
         return None
     found = described(name)
     if found is not None or Path(name).exists():

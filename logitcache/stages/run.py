@@ -29,7 +29,7 @@ from logitcache.reporter import Reporter
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.outcome import result_dict, write_predictions
-from logitcache.store.manifest import write_json
+from logitcache.store.json_files import write_json
 from logitcache.student import checkpoints
 from logitcache.student.fit import Diverged, fit
 from logitcache.student.model import build_student

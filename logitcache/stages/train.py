@@ -14,7 +14,8 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, by_part, join, join_parts
+from logitcache.cache.joined import Joined
+from logitcache.cache.joining import by_part, join, join_parts
 from logitcache.config.methods import METHODS
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
@@ -89,9 +90,8 @@ class Run(Stage[R]):
         if job.self_taught:
             teacher = _own_teacher(job, reporter)
             job = replace(job, cache_fingerprint=teacher.fingerprint)
-            of_first(
-                partial(check_same, job)
-            )  # a run that goes on must go on with the same answers
+            # a run that goes on must go on with the same answers
+            of_first(partial(check_same, job))
             job, teacher = _proved(job, teacher, reporter)
         if teacher is not None:
             _note_division(teacher, job, reporter)

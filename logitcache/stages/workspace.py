@@ -12,7 +12,8 @@ from logitcache.config.workspace import Workspace
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.records import Int64
-from logitcache.store.manifest import Plan, read_json
+from logitcache.store.json_files import read_json
+from logitcache.store.manifest import Plan
 from logitcache.teacher.reuse import apart
 
 

@@ -110,9 +110,8 @@ class Table(common.Table):
         self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]
     ) -> None:
         super().__init__(folder, level, columns, shards)
-        self._bits = np.array(
-            self.batch_bits
-        )  # an array: numpy takes twice as long for a Python number
+        # an array: numpy takes twice as long for a Python number
+        self._bits = np.array(self.batch_bits)
         for shard in self.shards:  # before arrays of that many batches are allocated
             file = self.file(shard)
             batches = self.batches_of(shard)
@@ -127,12 +126,12 @@ class Table(common.Table):
     def file(self, shard: Shard) -> File:
         return shard.files[name(shard.index, self.level)]
 
-    def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
+    def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
         mapped = self._mapped
-        record = places.record
+        record = addresses.record
         batch = record >> self._bits
         if len(self.shards) > 1:
-            batch += self.batch_base[places.shard]
+            batch += self.batch_base[addresses.shard]
         if mapped.any_fresh:
             mapped.touch(batch)
         columns = {}
@@ -142,8 +141,8 @@ class Table(common.Table):
             if size is not offset_size:
                 offset_size = size
                 offset = record * size
-            taken = records[origins[batch] + offset]
-            columns[name] = np.ndarray((len(record), width), dtype, taken) if width else taken
+            values = records[origins[batch] + offset]
+            columns[name] = np.ndarray((len(record), width), dtype, values) if width else values
         return columns
 
     @cached_property

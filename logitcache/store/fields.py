@@ -11,11 +11,11 @@ COUNTS = range(2**62)
 _JSON: dict[Any, type] = {Mapping: dict, tuple: list}
 
 
-def has_fields(value: Any, record: Any, **more: type) -> bool:
+def has_fields(value: Any, record: Any, **extra: type) -> bool:
     """Whether a JSON value is an object with exactly the fields of a dataclass, and more, each of
     just its type: true is no number.
     """
-    types = {**_json_types(record), **more}
+    types = {**_json_types(record), **extra}
     if not isinstance(value, Mapping) or set(value) != set(types):
         return False
     return all(type(value[name]) is kind for name, kind in types.items())

@@ -168,16 +168,14 @@ def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iter
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
-            system.remove(
-                beside
-            )  # if it were truncated instead, a second name of it would lose its bytes too
+            # if it were truncated instead, a second name of it would lose its bytes too
+            system.remove(beside)
         try:
             _write(beside, pieces)
             yield beside
         except BaseException:
-            with suppress(
-                OSError
-            ):  # the first failure is reported; the next writer removes what is left
+            # the first failure is reported; the next writer removes what is left
+            with suppress(OSError):
                 system.remove(beside)
             raise
         sync_folder(path.parent)

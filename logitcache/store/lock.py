@@ -175,9 +175,8 @@ def _give_back(path: Path, handle: int) -> bool:
         return False
     finally:
         platforms.close(handle)
-    if (
-        not platforms.POSIX
-    ):  # Windows removes no open file; one that somebody has opened meanwhile stays theirs
+    # Windows removes no open file; one that somebody has opened meanwhile stays theirs
+    if not platforms.POSIX:
         with suppress(OSError):
             files.system.remove(path)
     return True

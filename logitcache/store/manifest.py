@@ -8,9 +8,6 @@ the same bytes.
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,36 +19,17 @@ from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, levels
 from logitcache.store.extents import File
 from logitcache.store.fields import COUNTS, has_fields, is_integer
-from logitcache.store.files import refuse_link, write_atomic
+from logitcache.store.json_files import FORMAT, MAX_BYTES, check_version, read_json, read_own
 from logitcache.store.shards import Shard
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache's folder holds
-FORMAT = "logitcache/1"
-MAX_BYTES = 64 << 20  # of a small file
 MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
-FOLLOWING = (
-    "c",
-    "columns",
-    "distinct",
-    "values",
-)  # follow from settings or a sample of answers: they come last
+# follow from settings or a sample of answers: they come last
+FOLLOWING = ("c", "columns", "distinct", "values")
 TENSORS = "tensors.safetensors"  # below the folder ``shards``
 MAX_VIEWS = 2**20
-QUANTILES = (
-    0.0,
-    0.01,
-    0.05,
-    0.25,
-    0.5,
-    0.75,
-    0.95,
-    0.99,
-    1.0,
-)  # of a sketch: numpy's, linear between ranks
-
-
-class NewerFormat(FormatError):
-    """A file of another version of the format. It is not damaged."""
+# of a sketch: numpy's, linear between ranks
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
@@ -67,9 +45,8 @@ class Plan:
     columns: tuple[Column, ...]
     rows: int
     shard_rows: int
-    views: int = (
-        1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
-    )
+    # variants of each row; record ``row * views + view`` of the level ``row`` is one
+    views: int = 1
     store: str = "arrow"
     tensors: File | None = None  # the file of tensors that are kept once
 
@@ -77,8 +54,8 @@ class Plan:
         fields = dict(vars(self))
         columns = [column.to_dict() for column in fields.pop("columns")]
         tensors = fields.pop("tensors")
-        kept = {} if tensors is None else {"tensors": tensors.to_dict()}
-        return {"format": FORMAT, **fields, "columns": columns, **kept}
+        optional = {} if tensors is None else {"tensors": tensors.to_dict()}
+        return {"format": FORMAT, **fields, "columns": columns, **optional}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:
@@ -361,83 +338,10 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def read_own(path: Path) -> dict[str, Any]:
-    """A JSON object that ``write_json`` wrote. Raises FormatError unless the file has exactly the
-    bytes that it writes: a changed byte is damage even where the value stays the same.
-    """
-    refuse_link(path)
-    return parse_own(_read(path), path)
-
-
-def parse_own(data: bytes, where: Path | str) -> dict[str, Any]:
-    """As :func:`read_own`, from the bytes of a file."""
-    value = _parse(data, where)
-    try:
-        is_as_written = data == _as_written(value)
-    except RecursionError:
-        is_as_written = False
-    if not is_as_written:
-        _check_version(value, where)
-        raise FormatError(
-            "expected JSON as it was written, found the same values in other bytes.", where=where
-        )
-    return value
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of bounded size. Raises FormatError."""
-    return _parse(_read(path), path)
-
-
-def _read(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found {size:,}.", where=path)
-    return path.read_bytes()
-
-
-def _parse(data: bytes, where: Path | str) -> dict[str, Any]:
-    try:
-        value = json.loads(data, parse_constant=_no_number, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected JSON, found {error}.", where=where) from None
-    if not isinstance(value, dict):
-        raise FormatError(f"expected a JSON object, found a {type(value).__name__}.", where=where)
-    return value
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name}, which no JSON has")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"{digits[:40]}, which is too large")
-    return value
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically, in a form that is the same for the same value."""
-    write_atomic(path, _as_written(value))
-
-
-def _as_written(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode() + b"\n"
-
-
 def _check_format(value: Mapping[str, Any]) -> None:
-    _check_version(value)
+    check_version(value)
     stated = value.get("format")
     if stated != FORMAT:
         raise FormatError(
             f"expected format {FORMAT}, found {short(repr(stated))}. This is not a logitcache file."
-        )
-
-
-def _check_version(value: Mapping[str, Any], where: Path | str | None = None) -> None:
-    stated = value.get("format")
-    if stated != FORMAT and isinstance(stated, str) and re.fullmatch(r"logitcache/\d{1,9}", stated):
-        raise NewerFormat(
-            f"expected format {FORMAT}, found {stated!r}. Upgrade logitcache.", where=where
         )

@@ -17,7 +17,8 @@ from logitcache.records import Array, Int64
 from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links
-from logitcache.store.manifest import PLAN, SHARDS, Manifest, read_manifest, read_own, receipt_name
+from logitcache.store.json_files import read_own
+from logitcache.store.manifest import PLAN, SHARDS, Manifest, read_manifest, receipt_name
 from logitcache.store.shards import AGAIN, Fault, Folder, LocalFolder, Places, Shard, Table
 
 
@@ -39,9 +40,8 @@ class Reader:
             level: store.Table(files, level, plan.columns, self.shards)
             for level in levels(plan.columns)
         }
-        self._shard_rows = np.array(
-            plan.shard_rows
-        )  # an array: numpy takes twice as long for a Python number
+        # an array: numpy takes twice as long for a Python number
+        self._shard_rows = np.array(plan.shard_rows)
         self._views = plan.views
 
     @classmethod
@@ -63,10 +63,10 @@ class Reader:
         """Check that all files are there. Raises CorruptShard naming one that is missing or of
         another size.
         """
-        kept = self.manifest.plan.tensors
+        tensors = self.manifest.plan.tensors
         for files in (
             *(receipt.files for receipt in self.manifest.receipts),
-            () if kept is None else (kept,),
+            () if tensors is None else (tensors,),
         ):
             for file in files:
                 path = self.files.path(file)
@@ -106,13 +106,13 @@ class Reader:
             record = record * self._views + view
         return Places(shard, record)
 
-    def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
+    def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of columns of one level, in this order: copies, [n, width]. Raises
         CorruptShard.
         """
         table = self.tables[self.columns[names[0]].level]
         try:
-            return table.take(places, names)
+            return table.take(addresses, names)
         except CorruptShard:
             self.refuse_replaced()
             raise
@@ -136,20 +136,20 @@ class Reader:
             where=self.where,
         )
 
-    def below(self, level: str, places: Places) -> tuple[Int64, Places]:
+    def below(self, level: str, addresses: Places) -> tuple[Int64, Places]:
         """The records of a level that belong to these records of the level above it: (indptr i64[n
         + 1], places of the ``indptr[-1]`` records, in order). Raises FormatError where the ends
         lead outside the shard.
         """
         end = ends(level).name
-        before = Places(places.shard, np.maximum(places.record - 1, 0))
-        stop = self.take(places, [end])[end]
-        start = np.where(places.record > 0, self.take(before, [end])[end], 0)
-        last = self._records[level][places.shard]
+        before = Places(addresses.shard, np.maximum(addresses.record - 1, 0))
+        stop = self.take(addresses, [end])[end]
+        start = np.where(addresses.record > 0, self.take(before, [end])[end], 0)
+        last = self._records[level][addresses.shard]
         outside = np.flatnonzero((start < 0) | (start > stop) | (stop > last))
         if len(outside):
             first = outside[0]
-            shard = self.shards[int(places.shard[first])]
+            shard = self.shards[int(addresses.shard[first])]
             raise FormatError(
                 f"{end}: expected ends from 0 to {last[first]}, found {start[first]} and {stop[first]}.",
                 where=self.files.path(next(iter(shard.files.values()))),
@@ -158,7 +158,7 @@ class Reader:
         indptr = np.zeros(len(counts) + 1, np.int64)
         np.cumsum(counts, out=indptr[1:])
         record = np.repeat(start - indptr[:-1], counts) + np.arange(indptr[-1])
-        return indptr, Places(np.repeat(places.shard, counts), record)
+        return indptr, Places(np.repeat(addresses.shard, counts), record)
 
     @cached_property
     def _records(self) -> dict[str, Int64]:
@@ -199,8 +199,8 @@ class Reader:
         says, and there must be no other files.
         """
         expected = {PLAN: self.manifest.plan.to_dict()}
-        kept = self.manifest.plan.tensors
-        names = set() if kept is None else {f"{SHARDS}/{kept.name}"}
+        tensors = self.manifest.plan.tensors
+        names = set() if tensors is None else {f"{SHARDS}/{tensors.name}"}
         for index, receipt in enumerate(self.manifest.receipts):
             expected[f"{SHARDS}/{receipt_name(index)}"] = receipt.to_dict()
             names |= {f"{SHARDS}/{file.name}" for file in receipt.files}
@@ -232,7 +232,7 @@ class Reader:
         return fault.error(self.where)
 
 
-def strangers(folder: Path, known: Collection[str]) -> list[str]:
+def strangers(folder: Path, expected: Collection[str]) -> list[str]:
     """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files
     (``.*.tmp``) are passed over: a writer may have been interrupted, or may be at work.
     """
@@ -240,7 +240,7 @@ def strangers(folder: Path, known: Collection[str]) -> list[str]:
     for path in sorted((folder / SHARDS).rglob("*")):
         name = path.relative_to(folder).as_posix()
         is_folder = path.is_dir() and not path.is_symlink()
-        if not is_folder and name not in known and not path.match(TEMPORARY):
+        if not is_folder and name not in expected and not path.match(TEMPORARY):
             names.append(name)
     return names
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -28,61 +27,21 @@ from logitcache.errors import CorruptShard, FormatError, IncompleteCache, LogitC
 from logitcache.records import Array
 from logitcache.store import files
 from logitcache.store.extents import File
+from logitcache.store.json_files import MAX_BYTES, parse_own
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import (
-    MANIFEST,
-    MAX_BYTES,
-    PLAN,
-    SHARDS,
-    Manifest,
-    parse_own,
-    receipt_name,
-)
+from logitcache.store.manifest import MANIFEST, PLAN, SHARDS, Manifest, receipt_name
 from logitcache.store.reader import Reader
 from logitcache.store.shards import Fault, LocalFolder, Places, Shard
+from logitcache.store.streaming import MEND, Missing, stream
 
 HOME = "LOGITCACHE_HOME"
-WEB = ("http://", "https://")
-STREAM_BYTES = 8 << 20  # asked for at once, where parts of a file can be
-SILENT_SECONDS = 60.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_LIBRARIES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-}
-# What the libraries below fsspec raise that is no OSError, where they are loaded.
-_FAILURES = (
-    *(("botocore.exceptions", name) for name in ("BotoCoreError", "ClientError")),
-    *(
-        ("aiohttp", "ClientError"),
-        ("httpx2", "HTTPError"),
-        ("httpx", "HTTPError"),
-        ("requests", "RequestException"),
-    ),
-    *(("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
-    ("huggingface_hub.errors", "HfHubHTTPError"),
-)
-_REFUSED = (
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "CredentialRetrievalError",
-    "TokenRetrievalError",
-)
-MEND = "Repair the cache where it was dumped, and copy that file there again."
 ANEW = "Delete that file: it is fetched again."
 
 
-class Missing(CorruptShard):
-    """There is no such file at the URL."""
-
-
-def is_url(place: str | os.PathLike[str]) -> bool:
+def is_url(name: str | os.PathLike[str]) -> bool:
     """Whether a cache is named by a URL, not by a folder's path."""
-    return isinstance(place, str) and _SCHEME.match(place) is not None
+    return isinstance(name, str) and _SCHEME.match(name) is not None
 
 
 def place(name: str | os.PathLike[str]) -> str | Path:
@@ -93,17 +52,17 @@ def place(name: str | os.PathLike[str]) -> str | Path:
     if not is_url(name):
         return Path(name)
     url = os.fspath(name)
-    scheme, _, rest = url.partition("://")
+    scheme, _, path = url.partition("://")
     if scheme in ("file", "local"):
         return file_path(url)
     user, at, host = urlsplit(url).netloc.rpartition("@")
-    if "::" in rest:
+    if "::" in path:
         raise SpecError(
             "expected one URL, found a chain of them. Name the cache's folder alone.",
             where=f"{scheme}://",
         )
     names_a_user = at and (":" in user or scheme in ("http", "https"))
-    if names_a_user or "?" in rest or "#" in rest:
+    if names_a_user or "?" in path or "#" in path:
         raise SpecError(
             "expected a URL without user, password, query or fragment, found one of these. Give secrets as the library "
             "of that protocol takes them: in the environment, or in a file of its own.",
@@ -146,9 +105,8 @@ class RemoteFolder:
             files.make_folder(path.parent)
             lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
             try:
-                if not files.is_there(
-                    self.folder, file.name, file.bytes
-                ):  # else another process has fetched it
+                # else another process has fetched it
+                if not files.is_there(self.folder, file.name, file.bytes):
                     self._fetch(path, file)
             finally:
                 lock.release()
@@ -170,120 +128,12 @@ def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
         digest.update(piece)
         yield piece
     if size != file.bytes:
-        found = "more" if size > file.bytes else f"{size:,}"
-        raise CorruptShard(expected=f"{file.bytes:,} bytes", found=found, advice=MEND, where=url)
+        received = "more" if size > file.bytes else f"{size:,}"
+        raise CorruptShard(expected=f"{file.bytes:,} bytes", found=received, advice=MEND, where=url)
     if digest.hexdigest() != file.blake2b:
         raise CorruptShard(
             f"blake2b expected {file.blake2b}, found {digest.hexdigest()}", advice=MEND, where=url
         )
-
-
-def stream(url: str, size: int) -> Iterator[bytes]:
-    """A file's bytes in pieces, and no more than one byte over ``size``. Raises Missing where there
-    is none, SpecError where it cannot be read.
-    """
-    left = size + 1
-    try:
-        system, path = _system(url)
-        web = url.startswith(WEB)
-        with system.open(
-            path, "rb", block_size=0 if web else STREAM_BYTES
-        ) as file:  # 0: one request, no ranges
-            while left and (piece := file.read(min(left, STREAM_BYTES))):
-                left -= len(piece)
-                yield piece
-    except LogitCacheError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        cause = _cause(error, url)
-        if cause is not None:
-            raise _unread(cause, url) from error
-        raise Missing(expected="a shard's file", found="none", advice=MEND, where=url) from None
-    except _failures() as error:
-        raise _unread(error, url) from error
-
-
-def _system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it. Raises SpecError where there is no such
-    protocol here.
-    """
-    from fsspec.core import url_to_fs
-
-    scheme = url.partition("://")[0]
-    try:
-        return url_to_fs(url, **_patience(url))  # type: ignore[no-any-return]
-    except ImportError as error:
-        advice = (
-            f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
-        )
-        raise SpecError(
-            f"the library that reads {scheme}:// is not installed. {advice}.", where=url
-        ) from None
-    except ValueError as error:
-        if "Protocol not known" not in str(
-            error
-        ):  # fsspec raises ValueError for other faults of a URL too
-            raise SpecError(
-                f"expected a URL that fsspec reads, found: {_line(error)}.", where=url
-            ) from None
-        raise SpecError(
-            f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url
-        ) from None
-
-
-def _patience(url: str) -> dict[str, Any]:
-    """Settings of a web server's file system: a file may take any time, and a server may pause for
-    SILENT_SECONDS.
-    """
-    if not url.startswith(WEB):
-        return {}
-    import aiohttp
-
-    return {
-        "client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS)}
-    }
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """The exceptions that reading a URL may raise."""
-    kinds = [getattr(sys.modules.get(module), name, None) for module, name in _FAILURES]
-    return (OSError, ValueError, *filter(None, kinds))
-
-
-def _cause(error: BaseException, url: str) -> BaseException | None:
-    """The failure of a web server that fsspec reports as a missing file; None where the file is
-    missing indeed.
-    """
-    cause = error.__cause__
-    is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
-    if url.startswith(WEB) and not is_absent and isinstance(cause, _failures()):
-        return cause
-    return None
-
-
-def _unread(error: BaseException, url: str) -> SpecError:
-    is_refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED
-    if is_refused or _status(error) in (401, 403):
-        return SpecError(
-            f"may not be read ({_line(error)}). Give credentials as the library of that protocol takes them: in the "
-            "environment, or in a file of its own.",
-            where=url,
-        )
-    advice = "Run the same command again: what has been fetched is kept."
-    return SpecError(f"could not be read ({_line(error)}). {advice}", where=url)
-
-
-def _status(error: BaseException | None) -> Any:
-    """The HTTP status of a failure, as aiohttp or the other libraries name it."""
-    return getattr(error, "status", None) or getattr(
-        getattr(error, "response", None), "status_code", None
-    )
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    name = type(error).__name__
-    return f"{name}: {lines[0][:200]}" if lines else name
 
 
 class RemoteReader(Reader):
@@ -314,16 +164,15 @@ class RemoteReader(Reader):
     def check_files(self) -> None:
         """Does nothing: files are fetched when they are needed."""
 
-    def take(self, places: Places, names: Any) -> dict[str, Array]:
+    def take(self, addresses: Places, names: Any) -> dict[str, Array]:
         """As of a local cache; the error for a fetched file that was damaged later says to delete
         it.
         """
         try:
-            return super().take(places, names)
+            return super().take(addresses, names)
         except CorruptShard as error:
-            if Path(str(error.where)).is_relative_to(
-                self.folder
-            ):  # else the file at the URL is the damaged one
+            # else the file at the URL is the damaged one
+            if Path(str(error.where)).is_relative_to(self.folder):
                 error.advice = ANEW
             raise
 
@@ -355,9 +204,9 @@ class RemoteReader(Reader):
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
         for name in (PLAN, *receipts):
             self._fetch(name, fetched.folder, MAX_BYTES)
-        kept = self.manifest.plan.tensors
-        if kept is not None:
-            self._fetch(f"{SHARDS}/{kept.name}", fetched.folder, kept.bytes)
+        tensors = self.manifest.plan.tensors
+        if tensors is not None:
+            self._fetch(f"{SHARDS}/{tensors.name}", fetched.folder, tensors.bytes)
         yield from fetched.faults_outside_shards()
         yield from fetched.tensor_faults()
         for shard in self.shards:

@@ -136,7 +136,7 @@ class Table:
         """What travels to a DataLoader worker: the place, not what was read."""
         return type(self), (self.folder, self.level, list(self.columns.values()), self.shards)
 
-    def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
+    def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of these columns, in this order: copies, [n, width]. Bytes that are touched
         for the first time are checked first. Raises CorruptShard naming file, batch and rows.
         """

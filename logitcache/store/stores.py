@@ -17,9 +17,8 @@ class Store(Protocol):
     """A store's module; its ``Table`` is that of :mod:`logitcache.store.shards`."""
 
     Table: Any
-    WINDOW: (
-        int | None
-    )  # records of the level ``row`` that are best read together; None: any are as good
+    # records of the level ``row`` that are best read together; None: any are as good
+    WINDOW: int | None
 
     def names(self, index: int, columns: Sequence[Column]) -> list[str]:
         """The files of one shard, in the order they are written, below the folder ``shards``."""

@@ -44,8 +44,8 @@ def decode(data: memoryview) -> dict[str, Array]:
     """The tensors of a file that was checked."""
     from safetensors.numpy import load
 
-    found: dict[str, Array] = load(bytes(data))
-    return found
+    tensors: dict[str, Array] = load(bytes(data))
+    return tensors
 
 
 def faults(folder: Folder, file: File) -> list[Fault]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecErro
 from logitcache.records import Array
 from logitcache.store import stores
 from logitcache.store.columns import check_arrays
+from logitcache.store.destination import ELSEWHERE, names_in, own_plan, refuse_inside
 from logitcache.store.files import (
     TEMPORARY,
     is_there,
@@ -27,6 +28,7 @@ from logitcache.store.files import (
     settle,
     write_new,
 )
+from logitcache.store.json_files import read_own, write_json
 from logitcache.store.lock import Lock, alive, lock_folder
 from logitcache.store.manifest import (
     MANIFEST,
@@ -37,17 +39,12 @@ from logitcache.store.manifest import (
     differences,
     display_name,
     manifest_dict,
-    read_json,
-    read_own,
     receipt_name,
-    write_json,
 )
 from logitcache.store.shards import LocalFolder
 from logitcache.store.tensors import ANEW
 
-OWN_NAMES = {PLAN, MANIFEST, SHARDS}
 NAMES = ("teacher.name", "data.source")  # fields of a plan: what a thing is called, not what it is
-ELSEWHERE = "Choose another place."
 CLAIM, PART = ".claim.lock", ".part-*.lock"
 CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
@@ -146,10 +143,10 @@ class CacheWriter:
     def _claim(self, overwrite: bool) -> None:
         folder = self.folder
         plan = self.plan.to_dict()
-        names = _names_in(folder)
+        names = names_in(folder)
         if names:
             with reading(folder):
-                old = _own_plan(folder, names)
+                old = own_plan(folder, names)
             refuse_link(folder / SHARDS)
             if overwrite:
                 _clear(folder)
@@ -164,9 +161,8 @@ class CacheWriter:
         self._put_tensors()
         with reading(folder):
             self.receipts = self._look()
-        if (
-            len(self.receipts) < self.plan.shard_count
-        ):  # a manifest is there if and only if the cache is complete
+        # a manifest is there if and only if the cache is complete
+        if len(self.receipts) < self.plan.shard_count:
             remove(folder, MANIFEST)
 
     def _put_tensors(self) -> None:
@@ -176,15 +172,17 @@ class CacheWriter:
         file, shards = self.plan.tensors, self.folder / SHARDS
         if file is None:
             return
-        there = is_there(shards, file.name, file.bytes)
-        if self._tensors is None and not there:
+        is_written = is_there(shards, file.name, file.bytes)
+        if self._tensors is None and not is_written:
             raise SpecError(
                 expected="the tensors of this plan",
                 found="none",
                 advice=ANEW,
                 where=shards / file.name,
             )
-        if self._tensors is None or (there and (shards / file.name).read_bytes() == self._tensors):
+        if self._tensors is None or (
+            is_written and (shards / file.name).read_bytes() == self._tensors
+        ):
             return
         remove(shards, file.name)
         write_new(shards / file.name, self._tensors)
@@ -274,9 +272,8 @@ class CacheWriter:
         for name in (receipt_name(index), *names):
             remove(shards, name)
         for group in {name.split("/")[0] for name in names if "/" in name}:
-            if (
-                shards / group
-            ).is_dir():  # made again, its name lasts: a kill may have come before it did
+            # made again, its name lasts: a kill may have come before it did
+            if (shards / group).is_dir():
                 remove_folder(shards / group)
             else:
                 remove(shards, group)
@@ -308,72 +305,6 @@ def _lock_part(folder: Path, index: int, parts: int) -> Lock:
                 where=folder,
             )
     return Lock(folder, f".part-{index}{ending}")
-
-
-def _names_in(folder: Path) -> set[str]:
-    """The names in a folder, without the hidden files of an interrupted dump or of other writers."""
-    names = {path.name for path in folder.iterdir()}
-    return {
-        name for name in names if not (name.startswith(".") and name.endswith((".tmp", ".lock")))
-    }
-
-
-def check_place(folder: Path) -> None:
-    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is
-    claimed.
-    """
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
-    if not existing.is_dir():
-        raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=existing)
-    refuse_inside(folder)
-    names = _names_in(folder) if existing == folder else set()
-    if names:
-        _own_plan(folder, names)
-
-
-def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign
-    file.
-    """
-    for above in folder.resolve().parents:
-        if _is_cache(above):
-            raise SpecError(
-                f"expected a place outside of caches, found one inside {above}. {ELSEWHERE}",
-                where=folder,
-            )
-
-
-def _is_cache(folder: Path) -> bool:
-    for name in (PLAN, MANIFEST):
-        with suppress(FormatError, OSError):
-            if _is_ours(read_json(folder / name)):
-                return True
-    return False
-
-
-def _is_ours(stated: Mapping[str, Any]) -> bool:
-    """Whether a plan or manifest is a cache's, of any version."""
-    return str(stated.get("format")).startswith("logitcache/")
-
-
-def _own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
-    """The plan of the cache in this folder, which holds files of these names. Raises SpecError
-    where it holds something else.
-    """
-    advice = "Choose another place, or an empty folder."
-    if PLAN not in names or names - OWN_NAMES:
-        other = (
-            ", ".join(sorted(names - OWN_NAMES)[:3]) or f"{', '.join(sorted(names))} without {PLAN}"
-        )
-        raise SpecError(
-            expected="a cache or an empty folder", found=other, advice=advice, where=folder
-        )
-    plan = read_json(folder / PLAN)
-    if not _is_ours(plan):
-        raise SpecError(
-            expected="a cache", found=f"a {PLAN} of another kind", advice=advice, where=folder
-        )
-    return plan
 
 
 def _clear(folder: Path) -> None:

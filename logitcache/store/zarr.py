@@ -177,14 +177,16 @@ class Table(common.Table):
     rows, where bytes are not those that the receipts were made for.
     """
 
-    def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
-        count = len(places.record)
+    def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
+        count = len(addresses.record)
         arrays = {}
         for name in names:
             column = self.columns[name]
             arrays[name] = np.empty(column.shape(count), column.dtype)
-        record_in_batch = places.record & (BATCH_ROWS - 1)
-        for batch, index in _grouped(self.batch_base[places.shard] + (places.record >> BATCH_BITS)):
+        record_in_batch = addresses.record & (BATCH_ROWS - 1)
+        for batch, index in _grouped(
+            self.batch_base[addresses.shard] + (addresses.record >> BATCH_BITS)
+        ):
             for name in names:
                 arrays[name][index] = self._decoded(name, batch)[record_in_batch[index]]
         return arrays
@@ -244,9 +246,9 @@ class Table(common.Table):
         layout = self._layout(shard, name)
         path = self.folder.path(file)
         if [0, *(extent.stop for extent in file.extents)] != layout.borders():
-            found = f"{file.bytes:,} bytes in {len(file.extents)} extents"
+            content = f"{file.bytes:,} bytes in {len(file.extents)} extents"
             raise CorruptShard(
-                f"expected {layout.chunks} chunks of {layout.rows} records, found {found}.",
+                f"expected {layout.chunks} chunks of {layout.rows} records, found {content}.",
                 where=path,
             )
         return _bytes(path, file)

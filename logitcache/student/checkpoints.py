@@ -12,7 +12,7 @@ from pathlib import Path
 
 from logitcache.errors import FormatError
 from logitcache.store import files
-from logitcache.store.manifest import read_json, write_json
+from logitcache.store.json_files import read_json, write_json
 
 WRITING = ".writing"
 REMOVED = ".removed"
@@ -28,8 +28,8 @@ def checkpoints_in(folder: Path) -> list[Path]:
     """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not
     written here.
     """
-    found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
-    return sorted((p for p in found if p.name.removeprefix("checkpoint-").isdigit()), key=step)
+    folders = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
+    return sorted((p for p in folders if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
 
 def is_whole(checkpoint: Path) -> bool:

@@ -52,9 +52,8 @@ class Distiller(nn.Module):
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         if self.per_token and self.reads_head and has_head(self.student):
             return self._of_vocabulary(batch)
-        logits = self._at_positions(self.student, batch)[
-            :, : self.width
-        ]  # what is behind is filling of the head
+        # what is behind is filling of the head
+        logits = self._at_positions(self.student, batch)[:, : self.width]
         if not self.training:
             return torch.zeros((), device=logits.device), logits
         loss = self.objective.loss(

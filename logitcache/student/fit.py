@@ -27,22 +27,18 @@ from logitcache.records import (
     Float32,
     Int64,
     common_positions,
+    ends_of,
+    evenly_spaced,
 )
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.callbacks import BestPlace, CheckpointEvery, StepClock
 from logitcache.student.gathered import FILLING, of_positions
 from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
-from logitcache.student.trainer import (
-    BestPlace,
-    CheckpointEvery,
-    DistillTrainer,
-    FitSettings,
-    StepClock,
-    arguments,
-)
+from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
 EVAL_ROWS = 64
@@ -99,54 +95,37 @@ def fit(
 
     On several ranks, each has the figures and the first saves.
     """
-    clock = StepClock(stage)
-    every = (
-        [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
-    )
-    last = checkpoints.last(out / "checkpoints")
-    collator = Collator(
-        prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight
-    )
+    train_rows = prepared["train"]
+    teachers: dict[str, Teacher] = {} if teacher is None else {str(teacher): teacher}
     references = dict(references or {})
     if teacher is not None and task.evidence_names:
         references.setdefault("train", teacher)
-    dev = None
-    if "dev" in prepared:
-        dev = EvalPlaces(
-            Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev")))
-        )
-    longest = max(int(rows.lengths().max(initial=1)) for rows in prepared.values())
-    train_rows = prepared["train"]
-    reads_head = task.per_token and remakes_logits(student, train_rows, train_rows.padding)
-    if task.per_token and not reads_head:
-        name = type(student).__name__
-        stage.reporter.note(
-            f"{name}: its code does more than one linear map, so its own logits are computed in full"
-        )
+    dev = _dev_places(prepared, task, references.get("dev"))
+    clock = StepClock(stage)
+    callbacks = [clock, BestPlace()]
+    if settings.checkpoint_steps is not None:
+        callbacks.append(CheckpointEvery(settings.checkpoint_steps))
+    folder = out / "checkpoints"
+    eval_rows = _eval_rows(task, prepared)
     trainer = DistillTrainer(
         student,
         objective,
-        collator,
+        Collator(train_rows, task, teachers, class_weight),
         group_by_length=settings.group_by_length,
         loss_execution=settings.loss_execution,
-        reads_head=reads_head,
-        args=arguments(
-            settings,
-            out / "checkpoints",
-            evaluate=dev is not None,
-            eval_rows=_eval_rows(task, longest),
-        ),
+        reads_head=_reads_head(student, task, train_rows, stage),
+        args=arguments(settings, folder, evaluate=dev is not None, eval_rows=eval_rows),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
-        callbacks=[clock, BestPlace(), *every],
+        callbacks=callbacks,
     )
+    last = checkpoints.last(folder)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
     if trainer.model.executions:
-        stage.reporter.note(
-            f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}"
-        )
+        executions = ", ".join(sorted(trainer.model.executions))
+        stage.reporter.note(f"loss of the vocabulary: {executions}")
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
@@ -161,19 +140,43 @@ def fit(
         fidelity = Fidelity(scores["train"]["agreement"], scores["train"]["kl"])
     elif teacher is not None:
         fidelity = _fidelity(teacher, samples["train"], predictions["train"])
+    # a run that was resumed at its end has made no step of its own
+    per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
     return Fitted(
         scores=scores,
         predictions=predictions,
         fidelity=fidelity,
         steps=step,
         rows_seen=_rows_seen(prepared["train"], settings.batch_size, step),
-        seconds_per_step=float(np.median(clock.seconds))
-        if clock.seconds
-        else seconds / max(1, step),
+        seconds_per_step=per_step,
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
     )
+
+
+def _dev_places(
+    prepared: Mapping[str, Examples], task: Classification, reference: Teacher | None
+) -> EvalPlaces | None:
+    """The dev rows in order of length, beside the teacher that answers to them are compared with."""
+    if "dev" not in prepared:
+        return None
+    rows, _ = _by_length(prepared["dev"])
+    return EvalPlaces(Collator(rows, task, _teachers(reference)))
+
+
+def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter) -> bool:
+    """Whether the student's logits are those of its last linear map alone, so that the loss may
+    be fused with it.
+    """
+    if not task.per_token:
+        return False
+    if remakes_logits(student, rows, rows.padding):
+        return True
+    stage.reporter.note(
+        f"{type(student).__name__}: its code does more than one linear map, so its own logits are computed in full"
+    )
+    return False
 
 
 def _rows_seen(train: Examples, batch: int, step: int) -> int:
@@ -190,29 +193,30 @@ def _metrics(task: Classification, prediction: Any) -> dict[str, float]:
     labels = np.asarray(prediction.label_ids)
     counts = (labels.reshape(len(labels), -1) != FILLING).sum(axis=1)
     numbers = np.arange(len(counts))
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    indptr = ends_of(counts)
     answers = Answers(numbers, indptr, np.zeros_like(label), {LOGITS: Dense(_finite(logits))})
     return task.score(Block(numbers, 0, answers, label))
 
 
 def _finite(logits: Any) -> Float32:
     """The student's logits. Raises SpecError where training has diverged."""
-    found = np.asarray(logits, np.float32)
-    bad = len(found) - int(np.isfinite(found).all(axis=1).sum())
+    values = np.asarray(logits, np.float32)
+    bad = len(values) - int(np.isfinite(values).all(axis=1).sum())
     if bad:
-        rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(found)} rows"
+        rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(values)} rows"
         raise Diverged(
             f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32."
         )
-    return found
+    return values
 
 
 def _teachers(reference: Teacher | None) -> dict[str, Teacher]:
     return {} if reference is None else {"teacher": reference}
 
 
-def _eval_rows(task: Classification, longest: int) -> int:
+def _eval_rows(task: Classification, prepared: Mapping[str, Examples]) -> int:
     """Rows of a scored batch: as many as give some 2**26 logits, at most 64."""
+    longest = max(int(rows.lengths().max(initial=1)) for rows in prepared.values())
     positions = longest if task.per_token else 1
     return max(1, min(EVAL_ROWS, EVAL_LOGITS // (positions * task.num_labels)))
 
@@ -222,8 +226,8 @@ def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Exampl
     ones, so that they are the same for every method.
     """
     labelled = np.flatnonzero(prepared["train"].label >= 0)
-    places = np.unique(np.linspace(0, len(labelled) - 1, train_rows).astype(np.int64))
-    return {**prepared, "train": prepared["train"].select(labelled[places])}
+    rows = evenly_spaced(len(labelled), train_rows)
+    return {**prepared, "train": prepared["train"].select(labelled[rows])}
 
 
 def predict(
@@ -254,9 +258,9 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
 
 def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
     answers = cached.take(train.row_id, train.row_hash, train.view)
-    theirs, ours = common_positions(answers, prediction.answers)
-    teacher = answers.payload.select(theirs)
-    student = prediction.answers.payload.select(ours)
+    of_teacher, of_student = common_positions(answers, prediction.answers)
+    teacher = answers.payload.select(of_teacher)
+    student = prediction.answers.payload.select(of_student)
     agreement = (teacher.likeliest() == student.likeliest()).mean()
     distance = divergence(torch.from_numpy(student.logits), teacher.map(torch.from_numpy))
     return Fidelity(float(agreement), float(distance.mean()))

@@ -22,11 +22,11 @@ def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
     """
     row = batch.where[:, 0]
     counts = torch.bincount(row, minlength=len(batch.row_id))
-    place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+    position = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
     width = int(counts.max()) if len(counts) else 0
     filled = logits.new_full((len(counts), width, logits.shape[1]), FILLING)
     labels = batch.label.new_full((len(counts), width), FILLING)
-    filled[row, place], labels[row, place] = logits, batch.label
+    filled[row, position], labels[row, position] = logits, batch.label
     return filled, labels
 
 
@@ -35,5 +35,5 @@ def of_positions(predictions: Any, labels: Any) -> tuple[Float32, Int64]:
     rows: [N, M, K] and [N, M], or [N, K] and [N] where each row has one position.
     """
     label = np.asarray(labels)
-    kept = label != FILLING
-    return np.asarray(predictions, np.float32)[kept], label[kept]
+    is_position = label != FILLING
+    return np.asarray(predictions, np.float32)[is_position], label[is_position]

@@ -90,9 +90,9 @@ def objective(
     """
     if method not in METHODS:
         raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
-    known = METHODS[method]
+    declared = METHODS[method]
     check_method(method, alpha, a, temperature, tau_squared)
-    alpha, a = known.alpha if alpha is None else alpha, known.a if a is None else a
+    alpha, a = declared.alpha if alpha is None else alpha, declared.a if a is None else a
     temperature = 1.0 if temperature is None else temperature
     if not 0 <= alpha <= 1:
         raise SpecError(expected="a number from 0 to 1", found=alpha, where="--alpha")

@@ -17,6 +17,7 @@ from logitcache import hub, identity
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
+from logitcache.models.gguf import location, unpacked
 from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
@@ -160,7 +161,10 @@ def _from_checkpoint(
     """
     commit = hub.checkpoint(student, revision)
     at = {} if commit is None else commit.settings()
-    config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at)
+    folder, of_file = location(student)
+    config = AutoConfig.from_pretrained(
+        folder, trust_remote_code=trust_remote_code, **of_file, **at
+    )
     problem = config.problem_type
     if init == "random":
         for name, value in labels.items():
@@ -169,7 +173,7 @@ def _from_checkpoint(
     settings = checkpoint_settings(commit, trust_remote_code)
     model: PreTrainedModel
     model, info = auto.from_pretrained(
-        student, dtype="float32", output_loading_info=True, **settings, **labels
+        folder, dtype="float32", output_loading_info=True, **unpacked(of_file), **settings, **labels
     )
     model.float()
     fresh_weights(model, info, student)  # a fresh head is as it should be

@@ -35,11 +35,11 @@ class Places(Dataset[int]):
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, place: int) -> int:
-        return place
+    def __getitem__(self, index: int) -> int:
+        return index
 
-    def __getitems__(self, places: list[int]) -> Int64:
-        return np.array(places, np.int64)
+    def __getitems__(self, indices: list[int]) -> Int64:
+        return np.array(indices, np.int64)
 
 
 class EpochOrder(Sampler[int]):
@@ -58,9 +58,8 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = filled_up(self.order(self.epoch), self.multiple)
-        for start in range(
-            0, len(order), BLOCK
-        ):  # a list of a million places is a multiple of their array
+        # a list of a million places is a multiple of their array
+        for start in range(0, len(order), BLOCK):
             yield from order[start : start + BLOCK].tolist()
 
 
@@ -71,5 +70,5 @@ class EvalPlaces(Places):
         super().__init__(len(collator.rows))
         self.collator = collator
 
-    def __getitems__(self, places: list[int]) -> Any:
-        return self.collator(np.array(places, np.int64))
+    def __getitems__(self, indices: list[int]) -> Any:
+        return self.collator(np.array(indices, np.int64))

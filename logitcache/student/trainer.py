@@ -10,7 +10,6 @@ micro-batches.
 from __future__ import annotations
 
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +20,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import ExportableState, PrinterCallback
+from transformers.trainer_callback import PrinterCallback
 
 from logitcache.config.methods import METHODS
 from logitcache.config.train import LOWER_IS_BETTER
@@ -33,7 +32,6 @@ from logitcache.data.order import grouped_permutation, of_view, permutation, win
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64
-from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.distiller import Distiller
 from logitcache.student.gathered import by_row
@@ -149,9 +147,8 @@ class DistillTrainer(Trainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
-        self.model_accepts_loss_kwargs = (
-            True  # before loss_is_scaled_for_ga was an attribute, this said the same
-        )
+        # before loss_is_scaled_for_ga was an attribute, this said the same
+        self.model_accepts_loss_kwargs = True
 
     def check_teacher(self, objective: Objective, collator: Collator) -> None:
         """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
@@ -159,9 +156,9 @@ class DistillTrainer(Trainer):
         """
         if METHODS[objective.method].needs_teacher:
             if len(collator.teachers) != 1:
-                found = ", ".join(collator.teachers) or "none"
+                names = ", ".join(collator.teachers) or "none"
                 raise SpecError(
-                    f"{objective.method}: expected one teacher in the collator, found {found}."
+                    f"{objective.method}: expected one teacher in the collator, found {names}."
                 )
             for teacher in collator.teachers.values():
                 check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
@@ -179,9 +176,8 @@ class DistillTrainer(Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         together = args.train_batch_size * args.world_size
         windows = [getattr(teacher, "window", None) for teacher in self.collate.teachers.values()]
-        window = min(
-            (size for size in windows if size is not None), default=None
-        )  # of stores that are read by windows
+        # of stores that are read by windows
+        window = min((size for size in windows if size is not None), default=None)
         order: Callable[[int], Int64] = partial(permutation, n, seed)
         if window is not None:
             order = partial(windowed_permutation, n, window, seed)
@@ -215,9 +211,8 @@ class DistillTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         summed, logits = model(inputs["batch"])
-        loss = (
-            summed / num_items_in_batch * self.accelerator.num_processes
-        )  # DDP averages gradients over ranks
+        # DDP averages gradients over ranks
+        loss = summed / num_items_in_batch * self.accelerator.num_processes
         return (loss, logits) if return_outputs else loss
 
     def prediction_step(
@@ -258,9 +253,8 @@ class DistillTrainer(Trainer):
             self.state.best_model_checkpoint = str(best)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            self.state.save_to_json(
-                str(written / TRAINER_STATE_NAME)
-            )  # again: the best one is not where it was written
+            # again: the best one is not where it was written
+            self.state.save_to_json(str(written / TRAINER_STATE_NAME))
             checkpoints.publish(checkpoint)
             checkpoints.rotate(
                 checkpoint.parent, self.args.save_total_limit, self.state.best_model_checkpoint
@@ -302,82 +296,13 @@ class DistillTrainer(Trainer):
 def _check_arguments(args: TrainingArguments | None) -> None:
     """Raises SpecError where Trainer would drop what a batch carries: its default."""
     if args is None or args.remove_unused_columns:
-        found = "no args, which means True" if args is None else "True"
+        value = "no args, which means True" if args is None else "True"
         raise SpecError(
             expected="args=TrainingArguments(..., remove_unused_columns=False)",
-            found=f"{found}: it drops what a batch carries",
+            found=f"{value}: it drops what a batch carries",
         )
-    args._n_gpu = min(
-        args.n_gpu, 1
-    )  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
-
-
-class BestPlace(TrainerCallback):
-    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's
-    folder now is.
-
-    Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the
-    last weights and says nothing.
-    """
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if best.is_dir():
-            state.best_model_checkpoint = str(best)
-
-
-class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
-    it has evaluated.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        last = state.global_step >= state.max_steps or float(state.epoch).is_integer()
-        if state.global_step % self.steps == 0 and not last:
-            control.should_save = True
-
-
-class StepClock(TrainerCallback, ExportableState):
-    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation
-    and checkpoints.
-
-    Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
-    """
-
-    def __init__(self, stage: Meter) -> None:
-        self.stage = stage
-        self.seconds: list[float] = []
-        self.last: float | None = None
-        self.started = time.perf_counter()
-
-    def spent(self) -> float:
-        """Seconds of training so far, those before a checkpoint included."""
-        return time.perf_counter() - self.started
-
-    def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {"seconds": self.seconds, "spent": self.spent()}}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        saved = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
-        self.seconds = list(saved.get("seconds", []))
-        self.started = time.perf_counter() - saved.get("spent", 0.0)
-        self.stage.start(state.max_steps, state.global_step)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.last = None
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.last = None
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now = time.perf_counter()
-        if self.last is not None:
-            self.seconds.append(now - self.last)
-        self.last = now
-        self.stage.advance()
+    # several GPUs are torchrun's, one process each: DataParallel carries no Batch
+    args._n_gpu = min(args.n_gpu, 1)
 
 
 @contextmanager
@@ -405,10 +330,10 @@ def disk(out: Path) -> Iterator[None]:
 
 def check_report(report_to: str) -> None:
     """Raises SpecError where Trainer cannot log there."""
-    known = ("none", *sorted(get_available_reporting_integrations()))
-    if report_to not in known:
+    names = ("none", *sorted(get_available_reporting_integrations()))
+    if report_to not in names:
         raise SpecError(
-            f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}."
+            f"--report-to: expected what is installed here ({', '.join(names)}), found {report_to!r}."
         )
 
 
@@ -418,9 +343,8 @@ def arguments(
     """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
     best = settings.select == "best"
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # transformers' own deprecations among its defaults
+        # transformers' own deprecations among its defaults
+        warnings.simplefilter("ignore", FutureWarning)
         return TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,

@@ -374,6 +374,16 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
             )
 
 
+def have_same_rows(results: Sequence[Result], split: str) -> bool:
+    """Whether all have the same data and the same scored rows of a split."""
+    first = results[0]
+    return all(
+        other.data_digest == first.data_digest
+        and _difference(first.predictions[split], other.predictions[split]) is None
+        for other in results[1:]
+    )
+
+
 def _difference(first: Predictions, second: Predictions) -> str | None:
     """The first difference in row ids or labels, in words."""
     unpaired = np.setxor1d(first.row_id, second.row_id)

@@ -13,14 +13,16 @@ import numpy as np
 
 from logitcache.config.methods import METHODS
 from logitcache.errors import FormatError, SpecError
-from logitcache.study.results import Result
+from logitcache.study.metrics import COMPUTABLE, row_sums
+from logitcache.study.results import Result, have_same_rows
 from logitcache.study.stats import (
-    COMPUTABLE,
+    Estimate,
     Interval,
     SignedRank,
-    paired_bootstrap,
+    multi_bootstrap,
+    of_seeds,
+    resample,
     signed_rank,
-    statistic,
 )
 
 # Settings that methods may differ in: a method's own numbers, and what its teacher is and answered
@@ -78,6 +80,7 @@ class Difference:
     interval: (
         Interval | None
     )  # covers the rows scored; None for a metric that predictions do not give
+    estimate: Estimate | None  # covers seeds and rows; None for one seed
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,15 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """This row in the command line's ``--json``."""
-        compared: dict[str, Any] = dict.fromkeys(("difference", "p_value", "p_min", "bootstrap"))
+        keys = ("difference", "p_value", "p_min", "bootstrap", "multi_bootstrap")
+        compared: dict[str, Any] = dict.fromkeys(keys)
         if self.difference is not None:
             interval = self.difference.interval
             compared["difference"] = self.difference.mean
             compared["p_value"] = self.difference.test.p_value
             compared["p_min"] = self.difference.test.p_min
             compared["bootstrap"] = None if interval is None else asdict(interval)
+            compared["multi_bootstrap"] = _estimate_to_json(self.difference.estimate)
         return {
             "method": self.method,
             "label": self.label,
@@ -121,6 +126,17 @@ class Row:
             "train_rows": self.train_rows,
             "unlabelled_rows": self.unlabelled_rows,
         }
+
+
+def _estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "low": estimate.interval.low,
+        "high": estimate.interval.high,
+        "error": estimate.error,
+        "covers_rows": estimate.has_rows,
+    }
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
@@ -245,7 +261,7 @@ def _value(result: Result, metric: str, split: str) -> float:
     recorded = result.metrics[split][metric]
     if metric in COMPUTABLE:
         predictions = result.predictions[split]
-        computed = float(statistic(metric, predictions)(np.ones(len(predictions.label))))
+        computed = float(row_sums(metric, predictions).of_counts(np.ones(len(predictions.label))))
         if abs(computed - recorded) > _TOLERANCE:
             raise FormatError(
                 expected=f"predictions of {metric} {recorded:.4f} on {split}, as recorded",
@@ -266,14 +282,23 @@ def _difference(
         seed: result.metrics[split][metric] - base.metrics[split][metric]
         for seed, result, base in pairs
     }
+    differences = list(by_seed.values())
     interval = None
-    if metric in COMPUTABLE:
+    estimate = of_seeds(differences) if len(pairs) > 1 else None
+    if metric in COMPUTABLE and have_same_rows([result for _, result, _ in pairs], split):
         scored = [result.predictions[split] for _, result, _ in pairs]
         baselines = [base.predictions[split] for _, _, base in pairs]
-        interval = paired_bootstrap(metric, scored, baselines, resamples=resamples)
-    differences = list(by_seed.values())
+        resampled = resample(metric, scored, baselines, resamples=resamples)
+        interval = resampled.of_rows()
+        if len(pairs) > 1:
+            estimate = multi_bootstrap(metric, scored, baselines, resampled)
     return Difference(
-        baseline.label, by_seed, float(np.mean(differences)), signed_rank(differences), interval
+        baseline.label,
+        by_seed,
+        float(np.mean(differences)),
+        signed_rank(differences),
+        interval,
+        estimate,
     )
 
 

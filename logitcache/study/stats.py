@@ -1,28 +1,21 @@
-"""Two tests of a difference between two methods, each for one source of chance.
+"""How sure a difference between two methods is, seen from the seeds, the rows scored, or both.
 
 `signed_rank` asks whether other *seeds* could have made the difference, on this test set.
-`paired_bootstrap` asks whether other *test rows* could have, for these trained models. Neither test
-covers both.
-
-Metrics are recomputed from three sums per class (rows of the class, rows predicted as it, rows
-predicted rightly), so that one matrix product scores every resample at once. The definitions are
-those of `logitcache.data.tasks.classification.score`.
+`paired_bootstrap` asks whether other *test rows* could have, for these trained models. Neither
+covers both; `multi_bootstrap` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from logitcache.config.train import LOWER_IS_BETTER as LOWER_IS_BETTER
+from logitcache.study.metrics import Float, RowSums, row_sums
 from logitcache.study.results import Predictions
-
-Float: TypeAlias = npt.NDArray[np.float64]
 
 SIGNIFICANCE = 0.05
 COVERAGE = 0.95
@@ -33,6 +26,8 @@ _DECIMALS = (
     12  # what is left beyond is the arithmetic's: 0.81 - 0.80 is not the float that 0.71 - 0.70 is
 )
 _CHUNK = 4_000_000  # rows drawn at once: 32 MB of counts
+_LEAST = -30.0  # power of ten of the smallest p
+_EXACT = 50  # pairs: 2^50 patterns of signs are counted without rounding in a float
 
 
 @dataclass(frozen=True)
@@ -46,12 +41,87 @@ class SignedRank:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % percentile bootstrap interval."""
+    """A 95 % bootstrap interval."""
 
     low: float
     high: float
     resamples: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Components:
+    """The variance of a mean difference over S seeds and R rows: ``of_seeds / S + of_rows``."""
+
+    of_seeds: float  # of one seed's difference, over the same rows
+    of_rows: float  # that more seeds do not lower; of thousands of values, so known well
+
+    def variance(self, seeds: float) -> float:
+        """Of the mean over so many seeds."""
+        return self.of_seeds / seeds + self.of_rows
+
+    def freedom(self, seeds: float) -> float:
+        """Degrees of freedom of the variance's estimate from so many seeds (Hillis, 2007)."""
+        of_seeds = self.of_seeds / seeds
+        if not of_seeds:
+            return float("inf")
+        return float((seeds - 1) * (self.variance(seeds) / of_seeds) ** 2)
+
+    def reach(self, level: float, seeds: int) -> float:
+        """How far above the true mean an estimate lies with this chance at most: the seeds' part
+        with Student's quantile, the rows' with the normal one (Graybill & Wang, 1980). Over the
+        seeds alone it is Student's t.
+        """
+        from scipy.stats import norm, t
+
+        of_seeds = float(t.isf(level, seeds - 1)) ** 2 * self.of_seeds / seeds
+        of_rows = float(norm.isf(level)) ** 2 * self.of_rows
+        return float(np.sqrt(of_seeds + of_rows))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference, with what other seeds would change, and other rows where ``has_rows``."""
+
+    mean: float
+    components: Components
+    seeds: int
+    has_rows: bool
+    interval: Interval  # of `multi_bootstrap`, or of Student's t over the seeds
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return float(np.sqrt(self.components.variance(self.seeds)))
+
+    def __neg__(self) -> Estimate:
+        """The difference with its sides exchanged."""
+        interval = replace(self.interval, low=-self.interval.high, high=-self.interval.low)
+        return replace(self, mean=-self.mean, interval=interval)
+
+    def p_of_at_most(self, limit: float) -> float:
+        """The one-sided p of the hypothesis that the true mean is ``limit`` or less."""
+        distance = self.mean - limit
+        if self.error == 0:
+            return float(distance <= 0)
+        if distance <= 0:
+            return 1.0 - self._tail(-distance)
+        return self._tail(distance)
+
+    def _tail(self, distance: float) -> float:
+        """The level whose reach is this distance, 0.5 or less."""
+        from scipy.optimize import brentq
+        from scipy.stats import t
+
+        if not self.components.of_rows:
+            return float(t.sf(distance / self.error, self.seeds - 1))
+
+        def excess(exponent: float) -> float:
+            return self.components.reach(0.5 * 10**exponent, self.seeds) - distance
+
+        if excess(_LEAST) < 0:
+            return 0.5 * 10**_LEAST
+        return float(0.5 * 10 ** brentq(excess, _LEAST, 0.0, xtol=1e-13))
 
 
 def smallest_p(n: int) -> float:
@@ -65,120 +135,96 @@ def seeds_needed() -> int:
 
 
 def signed_rank(differences: Sequence[float]) -> SignedRank:
-    """Wilcoxon's signed-rank test that paired differences are symmetric about 0.
+    """Wilcoxon's signed-rank test that paired differences are symmetric about 0 (Wilcoxon, 1945).
 
-    Exact for up to 50 pairs; with ties or zeros (common: a metric over few rows takes few values)
-    exact over all patterns of signs for up to 13 pairs, then by the normal approximation corrected
-    for ties. Zeros keep their ranks while ranking and are then left out (Pratt, 1959), so they
-    weaken the evidence instead of vanishing.
+    Exact over all patterns of signs for up to 50 pairs, with ties and zeros too (common: a metric
+    over few rows takes few values); beyond that the normal approximation corrected for ties. Zeros
+    keep their ranks while ranking and are then left out (Pratt, 1959), so they weaken the evidence
+    instead of vanishing.
     """
     n = len(differences)
     # equal differences must be tied in rank, and no difference must be 0
-    rounded = np.round(np.asarray(differences, np.float64), _DECIMALS)
+    rounded = np.asarray(np.round(differences, _DECIMALS), np.float64)
     if n < 2:
         return SignedRank(None, smallest_p(n), n)
     if not rounded.any():
         return SignedRank(1.0, smallest_p(n), n)
-    from scipy.stats import wilcoxon
+    from scipy.stats import rankdata, wilcoxon
 
-    return SignedRank(
-        float(wilcoxon(rounded, zero_method="pratt", method="auto").pvalue), smallest_p(n), n
-    )
-
-
-def _accuracy(gold: Float, answered: Float, right: Float) -> Float:
-    return _ratio(right.sum(-1), gold.sum(-1))
-
-
-def _f1_of_classes(gold: Float, answered: Float, right: Float) -> Float:
-    return _ratio(2 * right, gold + answered)
+    if n > _EXACT:
+        p = float(wilcoxon(rounded, zero_method="pratt", method="approx").pvalue)
+        return SignedRank(p, smallest_p(n), n)
+    doubled = np.rint(2 * rankdata(np.abs(rounded))).astype(np.int64)  # ties have halves
+    doubled[rounded == 0] = 0
+    return SignedRank(_exact_p(doubled, int(doubled[rounded > 0].sum())), smallest_p(n), n)
 
 
-def _macro_f1(gold: Float, answered: Float, right: Float) -> Float:
-    has_rows = gold > 0
-    f1 = _f1_of_classes(gold, answered, right) * has_rows
-    return _ratio(f1.sum(-1), has_rows.sum(-1))
-
-
-def _f1(gold: Float, answered: Float, right: Float) -> Float:
-    return _f1_of_classes(gold, answered, right)[..., 1]
-
-
-def _mcc(gold: Float, answered: Float, right: Float) -> Float:
-    """Matthews correlation over K classes (Gorodkin, 2004)."""
-    rows = gold.sum(-1)
-    covariance = right.sum(-1) * rows - (gold * answered).sum(-1)
-    spread = (rows**2 - (gold**2).sum(-1)) * (rows**2 - (answered**2).sum(-1))
-    return _ratio(covariance, np.sqrt(spread))
-
-
-def _ratio(above: Float, below: Float) -> Float:
-    """The quotient, and 0 where the divisor is 0, as in scikit-learn."""
-    return np.divide(above, below, out=np.zeros_like(above, np.float64), where=below > 0)
-
-
-_OF_CLASS_SUMS: Mapping[str, Callable[[Float, Float, Float], Float]] = {
-    "accuracy": _accuracy,
-    "macro_f1": _macro_f1,
-    "f1": _f1,
-    "mcc": _mcc,
-}
-COMPUTABLE = frozenset(_OF_CLASS_SUMS) | {"nll"}
-
-
-def statistic(metric: str, predictions: Predictions) -> Callable[[Float], Float]:
-    """The metric as a function of how often each row counts: f64[C, R] to f64[C]. ``metric`` is one
-    of COMPUTABLE.
+def _exact_p(ranks: np.ndarray, positive: int) -> float:
+    """Twice the smaller share of patterns of signs whose sum of positive ranks is as far out as
+    this one; the patterns of each sum are counted rank by rank.
     """
-    if metric == "nll":
-        loss = _nll(predictions)
-        return lambda counts: np.asarray(counts @ loss / counts.sum(-1))
-    one_hot = np.eye(predictions.logits.shape[1])
-    gold = one_hot[predictions.label]
-    answered = one_hot[predictions.logits.argmax(1)]
-    of_row = np.concatenate([gold, answered, gold * answered], axis=1)
-    return lambda counts: _OF_CLASS_SUMS[metric](*np.split(counts @ of_row, 3, axis=-1))
+    patterns = np.zeros(ranks.sum() + 1)
+    patterns[0] = 1
+    for rank in ranks:
+        shifted = np.zeros_like(patterns)
+        shifted[rank:] = patterns[: len(patterns) - rank]
+        patterns += shifted
+    tail = min(patterns[: positive + 1].sum(), patterns[positive:].sum())
+    return float(min(1.0, 2 * tail / patterns.sum()))
 
 
-def _nll(predictions: Predictions) -> Float:
-    """Negative log-likelihood of each row in nats, f64[R]."""
-    from scipy.special import log_softmax
+@dataclass(frozen=True)
+class Resampled:
+    """Differences of S pairs on B draws of the rows: f64[B, S]."""
 
-    if predictions.nll is not None:
-        return predictions.nll.astype(np.float64)
-    log_p = log_softmax(predictions.logits.astype(np.float64), axis=1)
-    loss: Float = -np.take_along_axis(log_p, predictions.label[:, None], axis=1)[:, 0]
-    return loss
+    values: Float
+    seed: int
+
+    def of_rows(self) -> Interval:
+        """The percentile interval of the mean over these pairs, when other rows are drawn."""
+        low, high = _ends(self.values.mean(axis=1))
+        return Interval(low, high, len(self.values), self.seed)
+
+    def with_seeds(self) -> Float:
+        """Means over as many pairs, drawn anew for each draw of the rows: f64[B]."""
+        draws, pairs = self.values.shape
+        generator = np.random.default_rng([self.seed, pairs])
+        weights = generator.multinomial(pairs, np.full(pairs, 1 / pairs), size=draws)
+        means: Float = (self.values * weights).sum(axis=1) / pairs
+        return means
 
 
-def paired_bootstrap(
+def _ends(values: Float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return float(np.round(low, _DECIMALS)), float(np.round(high, _DECIMALS))
+
+
+def resample(
     metric: str,
     predictions: Sequence[Predictions],
     baseline: Sequence[Predictions],
     *,
     resamples: int,
     seed: int = BOOTSTRAP_SEED,
-) -> Interval:
-    """The interval of the mean of metric(predictions[s]) - metric(baseline[s]) over pairs s, when
-    test rows are drawn anew.
+) -> Resampled:
+    """metric(predictions[s]) - metric(baseline[s]) of each pair s, when test rows are drawn anew.
 
-    All predictions speak of the same R rows in the same order; every resample draws R rows with
+    All predictions are of the same R rows in the same order; every resample draws R rows with
     replacement and gives the same rows to all of them. A very large split gets fewer resamples than
     asked for, never below 1,000; the interval says how many it had.
     """
+    pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
     rows = len(predictions[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
-    scores = [statistic(metric, answers) for answers in predictions]
-    baseline_scores = [statistic(metric, answers) for answers in baseline]
-    differences = []
+    chunks = []
     for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
-        total = sum(score(counts) for score in scores) - sum(
-            score(counts) for score in baseline_scores
-        )
-        differences.append(total / len(predictions))
-    ends = np.quantile(np.concatenate(differences), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    low, high = np.round(ends, _DECIMALS)
-    return Interval(float(low), float(high), resamples, seed)
+        columns = [one.of_counts(counts) - other.of_counts(counts) for one, other in pairs]
+        chunks.append(np.stack(columns, axis=1))
+    return Resampled(np.concatenate(chunks), seed)
+
+
+def _sums(metric: str, predictions: Sequence[Predictions]) -> list[RowSums]:
+    return [row_sums(metric, answers) for answers in predictions]
 
 
 def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Iterator[Float]:
@@ -191,3 +237,89 @@ def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Ite
         )
         counts = np.bincount(rows_drawn.ravel(), minlength=number * rows)
         yield counts.reshape(number, rows).astype(np.float64)
+
+
+def paired_bootstrap(
+    metric: str,
+    predictions: Sequence[Predictions],
+    baseline: Sequence[Predictions],
+    *,
+    resamples: int,
+    seed: int = BOOTSTRAP_SEED,
+) -> Interval:
+    """The interval of the mean difference over these pairs, when test rows are drawn anew
+    (`resample`): what another test set would say of these models.
+    """
+    return resample(metric, predictions, baseline, resamples=resamples, seed=seed).of_rows()
+
+
+def components(differences: Float) -> Components:
+    """What seeds and rows add to the variance of a mean of differences f64[S, R], S and R at least
+    2, both drawn at random and crossed.
+
+    From the mean squares of a two-way table without repeats, as for readers and cases of a
+    diagnostic study (Dorfman, Berbaum & Metz, 1992; Hillis, 2007, eq. 6).
+    """
+    seeds, rows = differences.shape
+    seed_means = differences.mean(axis=1)
+    row_means = differences.mean(axis=0)
+    grand_mean = differences.mean()
+    rest = differences - seed_means[:, None] - row_means + grand_mean
+    of_seeds = rows * ((seed_means - grand_mean) ** 2).sum() / (seeds - 1)
+    of_rows = seeds * ((row_means - grand_mean) ** 2).sum() / (rows - 1)
+    of_rest = (rest**2).sum() / ((seeds - 1) * (rows - 1))
+    excess = max(float(of_rows - of_rest), 0.0)
+    return Components(float(of_seeds) / rows, excess / (seeds * rows))
+
+
+def multi_bootstrap(
+    metric: str,
+    predictions: Sequence[Predictions],
+    baseline: Sequence[Predictions],
+    resampled: Resampled,
+) -> Estimate:
+    """The mean difference over S >= 2 pairs, and its interval when seeds and rows are drawn anew
+    (the multi-bootstrap: Sellam et al., 2022, section 4, paired over seeds and rows).
+
+    The bare percentile interval is right for many seeds and no interaction of seeds and rows. It
+    counts their interaction three times (Owen, 2007, section 4), and misses 1/S of the seeds'
+    variance. So its shape is kept, and its width is that of an unbiased estimate of the variance
+    (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
+    """
+    pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
+    whole = [
+        float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0)))
+        for one, other in pairs
+    ]
+    of_rows = np.stack([one.pseudo_values() - other.pseudo_values() for one, other in pairs])
+    of_rows += np.asarray(whole)[:, None] - of_rows.mean(axis=1, keepdims=True)
+    found = components(of_rows)
+    mean = float(np.mean(whole))
+    means = resampled.with_seeds()
+    spread = float(means.std())
+    scale = 0.0
+    if spread > 0:
+        half_width = found.reach((1 - COVERAGE) / 2, len(pairs))
+        scale = half_width / (spread * _normal_width())
+    low, high = _ends(mean + scale * (means - means.mean()))
+    interval = Interval(low, high, len(means), resampled.seed)
+    return Estimate(mean, found, len(pairs), True, interval)
+
+
+def of_seeds(differences: Sequence[float]) -> Estimate:
+    """The mean of S >= 2 differences and Student's interval, which covers the seeds alone: where
+    each seed has rows of its own, or predictions do not give the metric.
+    """
+    values = np.asarray(differences, np.float64)
+    found = Components(float(values.var(ddof=1)), 0.0)
+    mean = float(values.mean())
+    half_width = found.reach((1 - COVERAGE) / 2, len(values))
+    low, high = np.round([mean - half_width, mean + half_width], _DECIMALS)
+    return Estimate(mean, found, len(values), False, Interval(float(low), float(high), 0, 0))
+
+
+def _normal_width() -> float:
+    """Half the width of a 95 % interval of the normal distribution, in standard deviations."""
+    from scipy.stats import norm
+
+    return float(norm.isf((1 - COVERAGE) / 2))

@@ -143,6 +143,7 @@ def compare(
     split: str | None = None,
     baseline: str = "base",
     resamples: int = RESAMPLES,
+    margin: float | None = None,
 ) -> Comparison:
     """Compare result folders, or all results below folders, with a baseline method (or the label of
     one of its rows).
@@ -170,7 +171,7 @@ def compare(
         rows.append(build_row(group, base, ls, metric, split, resamples))
     return Comparison(
         rows=tuple(rows),
-        verdict=verdict(rows, baseline, evidence),
+        verdict=verdict(rows, baseline, evidence, margin),
         notes=(
             *notes_on_evidence(evidence),
             *notes_on(groups, matched, bases, rows, baseline, resamples),

@@ -1,4 +1,4 @@
-"""The sentence that a comparison ends with, and how its numbers are written."""
+"""The sentences that comparisons end with, and how their numbers are written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from logitcache.config.methods import METHODS
 from logitcache.study.evidence import Evidence
+from logitcache.study.findings import Compared, Finding, Judgement, judge
+from logitcache.study.inference import MOST_SEEDS
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import LOWER_IS_BETTER, SIGNIFICANCE, Interval, seeds_needed
 
@@ -57,9 +59,12 @@ def spoken(label: str) -> str:
     return f"{title} {variant}".rstrip()
 
 
-def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:
+def verdict(
+    rows: Sequence[Row], baseline: str, evidence: Evidence, margin: float | None = None
+) -> str:
     """A sentence on the best method that can be compared with the baseline: of kd if it was run,
     else of all methods. Reservations about the rows that were scored stand before and after it.
+    ``margin``, in the metric's own unit, is what counts as no difference.
     """
     compared = [row for row in rows if row.difference is not None]
     if not compared:
@@ -67,7 +72,14 @@ def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:
     kd = [row for row in compared if row.method == "kd"]
     best = max(kd or compared, key=_gain)
     assert best.difference is not None
-    return f"{evidence.before()}{_sentence(best, best.difference, evidence)}{evidence.after()}"
+    (judgement,) = judge([compared_of(best, best.difference)], margin)
+    sentence = _sentence(best, best.difference, judgement, evidence)
+    return f"{evidence.before()}{sentence}{evidence.after()}"
+
+
+def compared_of(row: Row, difference: Difference) -> Compared:
+    """A row's difference, as it is judged."""
+    return Compared(row.metric, difference.test, difference.estimate)
 
 
 def _why_not(rows: Sequence[Row], baseline: str) -> str:
@@ -88,7 +100,7 @@ def _better(metric: str) -> int:
     return -1 if metric in LOWER_IS_BETTER else 1
 
 
-def _sentence(row: Row, difference: Difference, evidence: Evidence) -> str:
+def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: Evidence) -> str:
     name = spoken(row.label)
     baseline = spoken(difference.baseline)
     scale = scale_of(row.metric)
@@ -102,14 +114,38 @@ def _sentence(row: Row, difference: Difference, evidence: Evidence) -> str:
     figures = (
         f"{scale.signed(difference.mean)} {scale.unit}, p = {p_text(p)}{_unreachable(difference)}"
     )
-    claim = f"{name} {'beats' if _gain(row) > 0 else 'is worse than'} {baseline}"
-    reservation = _reservation(difference, scale, evidence)
+    claim = f"{name} {_claim(_gain(row), judgement.finding)} {baseline}"
+    reservation = f"{_reservation(difference, scale, evidence)}{_within(judgement, scale)}"
     if n in (wins, losses):
         seeds = "both seeds" if n == 2 else f"all {n} seeds"
         return f"{claim} on {seeds} ({figures}){reservation}."
     if p <= SIGNIFICANCE:
         return f"{claim} over {n} seeds (better on {wins}; {figures}){reservation}."
-    return f"{name} does not differ from {baseline} beyond chance over {n} seeds ({figures})."
+    chance = f"{name} does not differ from {baseline} beyond chance over {n} seeds ({figures})"
+    return f"{chance}{_within(judgement, scale)}."
+
+
+def _claim(gain: float, finding: Finding) -> str:
+    """Its verb is no more than a lead where p value and interval do not agree."""
+    if finding is Finding.HELPS:
+        return "beats"
+    if finding is Finding.HURTS:
+        return "is worse than"
+    return "is ahead of" if gain > 0 else "is behind"
+
+
+def _within(judgement: Judgement, scale: Scale) -> str:
+    """What the margin has shown."""
+    margin = judgement.margin
+    if margin is None:
+        return ""
+    if judgement.finding is Finding.SMALL and judgement.p_equivalence is not None:
+        p = p_text(judgement.p_equivalence)
+        return f": no effect larger than {scale.plain(margin)} {scale.unit} (p = {p})"
+    if judgement.finding is Finding.NOT_WORSE and judgement.p_non_inferiority is not None:
+        p = p_text(judgement.p_non_inferiority)
+        return f": not worse by {scale.plain(margin)} {scale.unit} (p = {p})"
+    return ""
 
 
 def _unreachable(difference: Difference) -> str:
@@ -135,11 +171,46 @@ def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence
 
 
 def _reservation(difference: Difference, scale: Scale, evidence: Evidence) -> str:
-    """A reservation where seeds agree, but the interval over test rows includes 0."""
-    interval = difference.interval
-    if interval is None or not _holds_zero(interval):
+    """A reservation where seeds agree, but the interval over seeds and rows includes 0."""
+    estimate = difference.estimate
+    if estimate is None or not _holds_zero(estimate.interval):
         return ""
-    return f", yet other {evidence.scored} could undo it (95 % {scale.interval(interval)})"
+    others = f"seeds or {evidence.scored}" if estimate.has_rows else "seeds"
+    return f", yet other {others} could undo it (95 % {scale.interval(estimate.interval)})"
+
+
+def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str:
+    """What follows for one task: *helps*, *not worse*, *no effect larger than* the margin, or
+    *undecided*, and how many seeds would decide.
+    """
+    scale = scale_of(row.metric)
+    name = spoken(row.label)
+    baseline = spoken(difference.baseline)
+    figures = f"{scale.signed(difference.mean)} {scale.unit}"
+    estimate = difference.estimate
+    n = difference.test.n
+    if estimate is None or judgement.p_value is None:
+        more = f"undecided, run {seeds_needed() - n} more seeds"
+        return f"{more}: {name} - {baseline} = {figures}, and one seed has no p value"
+    p = p_text(judgement.p_value)
+    corrected = f" (Holm, {judgement.tasks} tasks)" if judgement.tasks > 1 else ""
+    figures = f"{figures} {scale.interval(estimate.interval)} over {n} seeds, p = {p}{corrected}"
+    if judgement.finding is Finding.UNDECIDED:
+        return f"undecided, {_more_seeds(judgement, n)}: {name} - {baseline} = {figures}"
+    if judgement.finding is Finding.HELPS:
+        return f"{name} helps: {figures}"
+    if judgement.finding is Finding.HURTS:
+        return f"{name} is worse than {baseline}: {figures}"
+    verb = "has" if judgement.finding is Finding.SMALL else "is"
+    return f"{name} {verb} {_within(judgement, scale).removeprefix(': ')}: {figures}"
+
+
+def _more_seeds(judgement: Judgement, seeds: int) -> str:
+    needed = judgement.seeds_to_decide
+    if needed is None:
+        return f"score more rows, as {MOST_SEEDS:,} seeds on these would not decide"
+    more = max(needed - seeds, 1)
+    return f"run {more} more seed{'s' if more > 1 else ''}"
 
 
 def _holds_zero(interval: Interval) -> bool:

@@ -77,7 +77,7 @@ class Codec(Protocol):
         M] are filled up behind those that count.
         """
 
-    def pack(self, kept: Kept) -> dict[str, Array]:
+    def pack(self, reduced: Kept) -> dict[str, Array]:
         """The columns of P positions. What lies on a device is waited for."""
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
@@ -105,15 +105,15 @@ def of_entries(codec: Codec) -> dict[str, tuple[Stored, ...]]:
     }
 
 
-def without_filling(kept: Mapping[str, Array], codec: Codec) -> dict[str, Array]:
+def without_filling(reduced: Mapping[str, Array], codec: Codec) -> dict[str, Array]:
     """Columns of entries [P, M, ...] as they are stored, one position's behind the other's: [sum of
     counts, ...].
     """
-    packed = {column.name: kept[column.name] for column in of_positions(codec)}
+    packed = {column.name: reduced[column.name] for column in of_positions(codec)}
     for count, columns in of_entries(codec).items():
         for column in columns:
-            is_entry = np.arange(kept[column.name].shape[1]) < kept[count][:, None]
-            packed[column.name] = kept[column.name][is_entry]
+            is_entry = np.arange(reduced[column.name].shape[1]) < reduced[count][:, None]
+            packed[column.name] = reduced[column.name][is_entry]
     return packed
 
 
@@ -125,6 +125,6 @@ def filled(entries: Array, counts: Array) -> Array:
     if total != len(entries):
         raise FormatError(expected=f"{total} entries, as their positions count", found=len(entries))
     widest = int(counts.max(initial=0))
-    whole = np.zeros((len(counts), widest, *entries.shape[1:]), entries.dtype)
-    whole[np.arange(widest) < counts[:, None]] = entries
-    return whole
+    padded = np.zeros((len(counts), widest, *entries.shape[1:]), entries.dtype)
+    padded[np.arange(widest) < counts[:, None]] = entries
+    return padded

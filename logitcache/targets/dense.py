@@ -95,9 +95,9 @@ class DenseCodec:
         )  # a gap beyond single precision is -inf for a moment
         return {"logits": shifted.clamp_(min=-self.largest_gap).to(getattr(torch, self.dtype))}
 
-    def pack(self, kept: Kept) -> dict[str, Array]:
+    def pack(self, reduced: Kept) -> dict[str, Array]:
         """The same as numpy's arrays. What lies on a device is waited for."""
-        return {name: tensor.cpu().numpy() for name, tensor in kept.items()}
+        return {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
 
     def encode(self, logits: Float32) -> dict[str, Array]:
         """Both steps for numpy's arrays; the same bytes, without torch."""
@@ -123,7 +123,7 @@ def _single(values: Array) -> Float32:
     bits = values.view(np.int16).astype(np.int32)  # the sign is carried along
     bits <<= _SHIFT
     bits &= _KEEP
-    found = bits.view(np.float32)
-    found *= _SCALE
-    finite = found.max() < 65536 and found.min() > -65536  # infinities and NaN have no such scale
-    return found if finite else values.astype(np.float32)
+    result = bits.view(np.float32)
+    result *= _SCALE
+    finite = result.max() < 65536 and result.min() > -65536  # infinities and NaN have no such scale
+    return result if finite else values.astype(np.float32)

@@ -42,6 +42,6 @@ class Draw:
         mixed = mixed ^ _shifted(mixed, 31)
         return _shifted(mixed, 11).double() * 2.0**-53
 
-    def select(self, places: slice) -> Draw:
+    def select(self, index: slice) -> Draw:
         """The draws of some of the positions."""
-        return Draw(self.key[places])
+        return Draw(self.key[index])

@@ -19,8 +19,8 @@ def ids_to_bytes(ids: Array, width: int) -> Array:
     """Numbers below ``width`` as they are stored: u16[...], or u8[..., 3], the lowest byte first."""
     if width <= SHORT:
         return ids.astype(np.uint16)
-    whole = np.ascontiguousarray(ids, "<u4")
-    return whole[..., None].view(np.uint8)[..., :3]
+    words = np.ascontiguousarray(ids, "<u4")
+    return words[..., None].view(np.uint8)[..., :3]
 
 
 def bytes_to_ids(stored: Array, width: int) -> Int64:

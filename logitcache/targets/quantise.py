@@ -28,13 +28,13 @@ def to_half(values: Tensor, uniform: Tensor) -> Tensor:
     import torch
 
     nearest = values.half()
-    below = (
-        nearest.view(torch.int16) - (nearest.float() > values).short()
-    )  # neighbours of positive halves
+    # the bits of positive halves are in the order of their values
+    is_above = nearest.float() > values
+    below = nearest.view(torch.int16) - is_above.short()
     low = below.view(torch.float16).double()
     high = (below + 1).view(torch.float16).double()
-    up = uniform < (values.double() - low) / (high - low)
-    return (below + up.short()).view(torch.float16)
+    goes_up = uniform < (values.double() - low) / (high - low)
+    return (below + goes_up.short()).view(torch.float16)
 
 
 @cache
@@ -54,9 +54,10 @@ def to_byte(values: Tensor, smallest: float, uniform: Tensor) -> Tensor:
 
     table = torch.from_numpy(grid(smallest)).to(values.device)
     below = torch.bucketize(values.contiguous(), table, right=True).clamp_(1, CODES - 1) - 1
-    low, high = table[below].double(), table[below + 1].double()
-    up = uniform < (values.double() - low) / (high - low)
-    return (below + up).to(torch.uint8)
+    low = table[below].double()
+    high = table[below + 1].double()
+    goes_up = uniform < (values.double() - low) / (high - low)
+    return (below + goes_up).to(torch.uint8)
 
 
 def from_byte(codes: Array, smallest: float) -> Float32:

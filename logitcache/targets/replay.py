@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
     from logitcache.targets.draws import Draw
 
-STORED = {
-    "float32": "float32",
-    "float16": "float16",
-    "bfloat16": "uint16",
-}  # numpy has no bfloat16: its bits
+# numpy has no bfloat16: its bits
+STORED = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
 WEIGHT, BIAS = "head_weight", "head_bias"
 
 
@@ -37,7 +34,6 @@ class ReplayCodec:
     """
 
     kind: ClassVar[str] = "replay"
-    of_head: ClassVar[bool] = True  # it keeps what the head is given, not what it gives
     width: int
     hidden: int | None = None
     dtype: str = "float32"
@@ -49,18 +45,16 @@ class ReplayCodec:
         """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
         recorded = {name: entry for name, entry in value.items() if name != "kind"}
         kinds = {"width": int, "hidden": int, "dtype": str, "scale": float, "cap": float}
-        ok = set(recorded) == set(kinds)
-        ok = ok and all(
-            type(recorded[name]) is kind or name == "cap" for name, kind in kinds.items()
+        cap = recorded.get("cap")
+        kinds["cap"] = float if cap is not None else type(None)
+        valid = (
+            set(recorded) == set(kinds)
+            and all(type(recorded[name]) is kind for name, kind in kinds.items())
+            and recorded["dtype"] in STORED
+            and min(recorded["width"], recorded["hidden"]) >= 1
+            and (cap is None or cap > 0)
         )
-        ok = ok and (
-            recorded["cap"] is None or (type(recorded["cap"]) is float and recorded["cap"] > 0)
-        )
-        if (
-            not ok
-            or recorded["dtype"] not in STORED
-            or min(recorded["width"], recorded["hidden"]) < 1
-        ):
+        if not valid:
             raise FormatError(
                 f"replay codec: expected width, hidden, dtype, scale and cap, found {dict(value)}."
             )
@@ -100,8 +94,8 @@ class ReplayCodec:
         own = vectors.to(getattr(torch, self.dtype))
         return {"hidden": own.view(torch.uint16) if self.dtype == "bfloat16" else own}
 
-    def pack(self, kept: Kept) -> dict[str, Array]:
-        return {name: tensor.cpu().numpy() for name, tensor in kept.items()}
+    def pack(self, reduced: Kept) -> dict[str, Array]:
+        return {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Replay[Array]:
         return Replay(columns["hidden"], self.head(assets))
@@ -111,9 +105,8 @@ class ReplayCodec:
         return _head(self, id(assets), assets)
 
 
-_HEADS: dict[
-    int, Head[Array]
-] = {}  # the last one: a head is one object, by which a device knows that it has it
+# the last one: a head is one object, by which a device knows that it has it
+_HEADS: dict[int, Head[Array]] = {}
 
 
 def _head(codec: ReplayCodec, key: int, assets: Mapping[str, Array]) -> Head[Array]:

@@ -31,18 +31,22 @@ class Sampled(SparseCodec):
 
     kind: ClassVar[str] = "sampled"
     n: int = option(help="Draws from the teacher at a position.", minimum=1, maximum=MOST_ENTRIES)
-    distinct: float | None = (
-        None  # of a position on average, as a sample of the teacher's vectors has it
-    )
+    # words of a position on average, as a sample of the teacher's vectors has it
+    distinct: float | None = None
 
     def columns(self) -> tuple[Stored, ...]:
-        entries = (self.ids_column("entries"), Stored("drawn", "uint8", 0, "entries"))
-        return (Stored("entries", "uint8"), Stored("entropy", "float16"), *entries)
+        return (
+            Stored("entries", "uint8"),
+            Stored("entropy", "float16"),
+            self.ids_column("entries"),
+            Stored("drawn", "uint8", 0, "entries"),
+        )
 
     def bytes_per_position(self) -> float:
-        positions = sum(column.bytes for column in self.columns() if not column.count)
+        position = sum(column.bytes for column in self.columns() if not column.count)
         entry = sum(column.bytes for column in self.columns() if column.count)
-        return positions + entry * (self.n if self.distinct is None else self.distinct)
+        entries = self.n if self.distinct is None else self.distinct
+        return position + entry * entries
 
     @property
     def is_calibrated(self) -> bool:
@@ -50,9 +54,14 @@ class Sampled(SparseCodec):
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Self:
         """With the mean number of distinct words: sum of 1 - (1 - p)^n."""
-        found = [1 - (1 - self.probabilities(part).double()).pow(self.n) for part in vectors]
-        total = sum(float(part.sum()) for part in found)
-        return replace(self, distinct=total / sum(map(len, found)))
+        positions = 0
+        distinct = 0.0
+        for part in vectors:
+            p = self.probabilities(part).double()
+            is_drawn = 1 - (1 - p).pow(self.n)
+            distinct += float(is_drawn.sum())
+            positions += len(part)
+        return replace(self, distinct=distinct / positions)
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch
@@ -60,23 +69,26 @@ class Sampled(SparseCodec):
         p = self.probabilities(vectors)
         reached = p.cumsum(1, dtype=torch.float64)
         points = draw.uniform(WORDS, self.n) * reached[:, -1:]
-        words = (
-            torch.searchsorted(reached, points, right=True).clamp(max=self.width - 1).sort(1).values
-        )
-        is_new = torch.ones_like(words)
+        words = torch.searchsorted(reached, points, right=True)
+        words = words.clamp(max=self.width - 1).sort(1).values
+        ones = torch.ones_like(words)
+        is_new = ones.clone()
         is_new[:, 1:] = words[:, 1:] != words[:, :-1]
         entry = is_new.cumsum(1) - 1
+        ids = torch.zeros_like(words).scatter_(1, entry, words)
+        drawn = torch.zeros_like(words).scatter_add_(1, entry, ones)
         return {
             "entries": entry[:, -1].add(1).to(torch.uint8),
             "entropy": self.entropy(p, draw),
-            "ids": torch.zeros_like(words).scatter_(1, entry, words).int(),
-            "drawn": torch.zeros_like(words)
-            .scatter_add_(1, entry, torch.ones_like(words))
-            .to(torch.uint8),
+            "ids": ids.int(),
+            "drawn": drawn.to(torch.uint8),
         }
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
-        counts, entropy = columns["entries"], columns["entropy"].astype(np.float32)
-        ids = filled(bytes_to_ids(columns["ids"], self.width), counts)
-        prob = filled(columns["drawn"].astype(np.float32) / np.float32(self.n), counts)
-        return Sparse(ids, prob, np.zeros_like(entropy), entropy, self.temperature)
+        entries = columns["entries"]
+        entropy = columns["entropy"].astype(np.float32)
+        ids = filled(bytes_to_ids(columns["ids"], self.width), entries)
+        share = columns["drawn"].astype(np.float32) / np.float32(self.n)
+        prob = filled(share, entries)
+        rest = np.zeros_like(entropy)
+        return Sparse(ids, prob, rest, entropy, self.temperature)

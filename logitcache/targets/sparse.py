@@ -100,8 +100,8 @@ class SparseCodec:
 
         return to_half(entr(probabilities).sum(1), draw.uniform(ENTROPY, 1)[:, 0])
 
-    def pack(self, kept: Kept) -> dict[str, Array]:
-        arrays = {name: tensor.cpu().numpy() for name, tensor in kept.items()}
+    def pack(self, reduced: Kept) -> dict[str, Array]:
+        arrays = {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
         packed = without_filling(arrays, self)  # type: ignore[arg-type]
         packed["ids"] = self.ids_as_stored(packed["ids"])
         return packed

@@ -175,18 +175,18 @@ def without_fitted(codec: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in codec.items() if name not in FITTED}
 
 
-def recorded_codec(asked: Any, candidates: Iterable[Codec]) -> Any:
+def recorded_codec(codec_option: Any, candidates: Iterable[Codec]) -> Any:
     """The first of these calibrated codecs that has the settings asked for; what was asked where
     there is none. So rows that belong together, or that are dumped again, share the numbers that a
     sample of answers gave.
     """
     for codec in candidates:
-        if isinstance(asked, Auto):
-            has_settings = asked.allows(codec)
+        if isinstance(codec_option, Auto):
+            has_settings = codec_option.allows(codec)
         else:
-            has_settings = without_fitted(asked.to_dict()) == without_fitted(codec.to_dict())
+            has_settings = without_fitted(codec_option.to_dict()) == without_fitted(codec.to_dict())
         if has_settings and not isinstance(
             codec, ReplayCodec
         ):  # that one follows from the teacher's head
             return codec
-    return asked
+    return codec_option

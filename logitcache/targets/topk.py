@@ -65,13 +65,13 @@ class TopK(SparseCodec):
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         p = self.probabilities(vectors)
         prob, ids = p.topk(self.k, dim=1)
-        rest = (1 - prob.sum(1, dtype=prob.double().dtype)).clamp(min=0).float()
+        tail = (1 - prob.sum(1, dtype=prob.double().dtype)).clamp(min=0).float()
         uniform = draw.uniform(VALUES, self.k)
         stored = to_byte(prob, SMALLEST, uniform) if self.bits == "8" else to_half(prob, uniform)
         return {
             "ids": ids.int(),
             "prob": stored,
-            "rest": to_half(rest, draw.uniform(REST, 1)[:, 0]),
+            "rest": to_half(tail, draw.uniform(REST, 1)[:, 0]),
             "entropy": self.entropy(p, draw),
         }
 

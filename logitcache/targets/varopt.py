@@ -42,6 +42,18 @@ WATCHED = 2048  # words of a position whose c p is looked at one by one
 NEARLY = 1e-6  # below a whole number of expected entries: rounding must not make one more
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn of P positions, at most M words each. The words with a value of their own
+    come first.
+    """
+
+    c: Tensor  # f32[P]
+    certain: Tensor  # i64[P] words with a value of their own
+    entries: Tensor  # i64[P] words
+    ids: Tensor  # i64[P, M]
+
+
 @dataclass(frozen=True, kw_only=True)
 class VarOpt(SparseCodec):
     """Stores ``mean`` words of a position on average; ``cap`` is the most that one position has."""
@@ -50,14 +62,17 @@ class VarOpt(SparseCodec):
     mean: float = option(help="Entries of a position on average.", minimum=1, maximum=MOST_ENTRIES)
     cap: int = option(MOST_ENTRIES, "Most entries of a position.", minimum=1, maximum=MOST_ENTRIES)
     c: float | None = None  # once calibrated
-    values: float | None = (
-        None  # entries of a position on average that have a value of their own, once calibrated
-    )
+    # entries of a position on average that have a value of their own, once calibrated
+    values: float | None = None
 
     def check(self) -> None:
-        if self.mean > min(self.width, self.cap):
-            limit = f"at most {min(self.width, self.cap)} (words, and the cap)"
-            raise SpecError(expected=limit, found=self.mean, where="varopt: mean")
+        limit = min(self.width, self.cap)
+        if self.mean > limit:
+            raise SpecError(
+                expected=f"at most {limit} (words, and the cap)",
+                found=self.mean,
+                where="varopt: mean",
+            )
         if (self.c is None) != (self.values is None):
             raise SpecError("varopt: expected c and values, or neither, found one of them.")
         if self.c is not None and not 1 <= self.c < math.inf:
@@ -78,14 +93,16 @@ class VarOpt(SparseCodec):
         return min(math.ceil(self.c) + 1, self.cap, self.width)
 
     def columns(self) -> tuple[Stored, ...]:
-        own = (Stored("own_c", "float32"),) if self.is_capped else ()
-        positions = (
+        columns = [
             Stored("entries", "uint8"),
             Stored("kept", "uint8"),
             Stored("entropy", "float16"),
-            *own,
-        )
-        return (*positions, self.ids_column("entries"), Stored("value", "uint8", 0, "kept"))
+        ]
+        if self.is_capped:
+            columns.append(Stored("own_c", "float32"))
+        columns.append(self.ids_column("entries"))
+        columns.append(Stored("value", "uint8", 0, "kept"))
+        return tuple(columns)
 
     def bytes_per_position(self) -> float:
         assert self.values is not None
@@ -102,56 +119,64 @@ class VarOpt(SparseCodec):
         in use, so only those are held.
         """
         p = [_watched(self.probabilities(part)) for part in vectors]
-        positions = sum(len(part) for part in p)
-        low, high = 1.0, 2.0
-        while high < 2.0**40 and _entries(p, high) < self.mean * positions:
-            low, high = high, high * 2
+        positions = sum(map(len, p))
+        wanted_entries = self.mean * positions
+        low = 1.0
+        high = 2.0
+        while high < 2.0**40 and _entries(p, high) < wanted_entries:
+            low = high
+            high = 2 * high
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            if _entries(p, middle) < self.mean * positions:
+            if _entries(p, middle) < wanted_entries:
                 low = middle
             else:
                 high = middle
-        return replace(_of(self, p, positions, float(np.float32(high))), mean=self.mean)
+        c = float(np.float32(high))
+        return replace(_of(self, p, positions, c), mean=self.mean)
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch
 
         p = self.probabilities(vectors)
-        c, kept, entries, index, ids = self.drawn(p, draw.uniform(WORDS, 1))
-        value = p.gather(1, ids)
+        drawn = self.drawn(p, draw.uniform(WORDS, 1))
+        value = p.gather(1, drawn.ids)
+        rounding = draw.uniform(VALUES, value.shape[1])
         stored = {
-            "entries": entries.to(torch.uint8),
-            "kept": kept.to(torch.uint8),
+            "entries": drawn.entries.to(torch.uint8),
+            "kept": drawn.certain.to(torch.uint8),
             "entropy": self.entropy(p, draw),
-            "ids": ids.int(),
-            "value": to_byte(value, self.smallest, draw.uniform(VALUES, index.shape[1])),
+            "ids": drawn.ids.int(),
+            "value": to_byte(value, self.smallest, rounding),
         }
-        return {**stored, "own_c": c} if self.is_capped else stored
+        if self.is_capped:
+            stored["own_c"] = drawn.c
+        return stored
 
-    def drawn(self, p: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(c f32[P], words with a value of their own i64[P], entries i64[P], places of the entries
-        in the order of the draw i64[P, M], words i64[P, M]) of probabilities f32[P, V] and one
-        uniform number each, f64[P, 1].
-        """
+    def drawn(self, p: Tensor, u: Tensor) -> Drawn:
+        """The words kept of probabilities f32[P, V], by one uniform number each, f64[P, 1]."""
         import torch
 
         top, top_ids = p.topk(self.most, dim=1)
         c = self.own_c(p, top)
-        pi_top = top.double() * c[:, None].double()
-        kept = (pi_top >= 1).sum(1)
-        others = p.double() * c[:, None].double()
-        others.scatter_(1, top_ids, 0.0)
-        pi = torch.cat([torch.where(pi_top >= 1, 0.0, pi_top), others], 1)
+        factor = c[:, None].double()
+        pi_top = top.double() * factor
+        is_certain = pi_top >= 1
+        pi_behind = p.double() * factor
+        pi_behind.scatter_(1, top_ids, 0.0)
+        pi = torch.cat([torch.where(is_certain, 0.0, pi_top), pi_behind], 1)
         reached = pi.cumsum(1)
+        certain = is_certain.sum(1)
         slot = torch.arange(self.most, device=p.device)
-        points = u + (slot - kept[:, None])
-        place = torch.searchsorted(reached, points, right=True).clamp(max=reached.shape[1] - 1)
-        is_kept = slot < kept[:, None]
-        place = torch.where(is_kept, slot, place)
-        entries = kept + ((points < reached[:, -1:]) & ~is_kept).sum(1)
-        from_top = top_ids.gather(1, place.clamp(max=self.most - 1))
-        return c, kept, entries, place, torch.where(place < self.most, from_top, place - self.most)
+        takes_certain = slot < certain[:, None]
+        points = u + (slot - certain[:, None])
+        hit = torch.searchsorted(reached, points, right=True)
+        hit = hit.clamp(max=reached.shape[1] - 1)
+        hit = torch.where(takes_certain, slot, hit)
+        is_entry = (points < reached[:, -1:]) & ~takes_certain
+        from_top = top_ids.gather(1, hit.clamp(max=self.most - 1))
+        ids = torch.where(hit < self.most, from_top, hit - self.most)
+        return Drawn(c, certain, certain + is_entry.sum(1), ids)
 
     def own_c(self, p: Tensor, top: Tensor) -> Tensor:
         """The c of each position, f32[P]: the cache's, or the one that gives ``cap`` entries where
@@ -167,9 +192,13 @@ class VarOpt(SparseCodec):
         if not self.is_capped:
             return c
         room = self.cap - NEARLY - torch.arange(self.most, device=p.device)
-        before = torch.nn.functional.pad(top.double().cumsum(1), (1, 0))[:, :-1]
-        candidate = room / (p.sum(1, keepdim=True, dtype=torch.float64) - before).clamp(min=1e-300)
-        first = (candidate * top.double() < 1).int().argmax(1, keepdim=True)
+        top = top.double()
+        before = torch.zeros_like(top)
+        before[:, 1:] = top.cumsum(1)[:, :-1]
+        total = p.sum(1, keepdim=True, dtype=torch.float64)
+        candidate = room / (total - before).clamp(min=1e-300)
+        is_below = candidate * top < 1
+        first = is_below.int().argmax(1, keepdim=True)
         return torch.minimum(c, candidate.gather(1, first)[:, 0].float())
 
     @property
@@ -180,16 +209,21 @@ class VarOpt(SparseCodec):
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
         entropy = columns["entropy"].astype(np.float32)
-        entries, kept = columns["entries"], columns["kept"]
+        entries = columns["entries"]
+        certain = columns["kept"]
         ids = filled(bytes_to_ids(columns["ids"], self.width), entries)
-        c = columns["own_c"] if self.is_capped else np.full(len(entries), self.c, np.float32)
         slot = np.arange(ids.shape[1])
-        prob = np.where(slot < entries[:, None], 1 / c[:, None], np.float32(0)).astype(np.float32)
-        value = filled(from_byte(columns["value"], self.smallest), kept)
-        prob[:, : value.shape[1]] = np.where(
-            slot[: value.shape[1]] < kept[:, None], value, prob[:, : value.shape[1]]
-        )
-        return Sparse(ids, prob, np.zeros_like(entropy), entropy, self.temperature)
+        c = np.full(len(entries), self.c, np.float32)
+        if self.is_capped:
+            c = columns["own_c"]
+        is_entry = slot < entries[:, None]
+        prob = np.where(is_entry, 1 / c[:, None], 0).astype(np.float32)
+        value = filled(from_byte(columns["value"], self.smallest), certain)
+        with_value = slice(0, value.shape[1])
+        has_value = slot[with_value] < certain[:, None]
+        prob[:, with_value] = np.where(has_value, value, prob[:, with_value])
+        rest = np.zeros_like(entropy)
+        return Sparse(ids, prob, rest, entropy, self.temperature)
 
 
 def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
@@ -197,8 +231,9 @@ def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
     vectors f[P, V] each.
     """
     p = [_watched(codec.probabilities(part)) for part in vectors]
-    positions = sum(len(part) for part in p)
-    low, high = 1.0, float(codec.cap - 1)
+    positions = sum(map(len, p))
+    low = 1.0
+    high = float(codec.cap - 1)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         if _of(codec, p, positions, middle).bytes_per_position() <= limit:
@@ -211,8 +246,12 @@ def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
 
 def _of(codec: VarOpt, p: list[Tensor], positions: int, c: float) -> VarOpt:
     """The codec of this c."""
-    kept = sum(int((part[:, :-1] * c >= 1).sum()) for part in p)
-    return replace(codec, mean=max(1.0, _entries(p, c) / positions), c=c, values=kept / positions)
+    certain = 0
+    for part in p:
+        is_certain = part[:, :-1] * c >= 1
+        certain += int(is_certain.sum())
+    mean = max(1.0, _entries(p, c) / positions)
+    return replace(codec, mean=mean, c=c, values=certain / positions)
 
 
 def _watched(p: Tensor) -> Tensor:
@@ -222,10 +261,16 @@ def _watched(p: Tensor) -> Tensor:
     import torch
 
     top = p.topk(min(WATCHED, p.shape[1]), dim=1).values.double()
-    others = (p.sum(1, dtype=torch.float64) - top.sum(1)).clamp(min=0)
-    return torch.cat([top, others[:, None]], 1)
+    total = p.sum(1, dtype=torch.float64)
+    behind = (total - top.sum(1)).clamp(min=0)
+    return torch.cat([top, behind[:, None]], 1)
 
 
 def _entries(p: list[Tensor], c: float) -> float:
     """The expected entries of all positions: sum of min(1, c p)."""
-    return sum(float((part[:, :-1] * c).clamp(max=1).sum() + part[:, -1].sum() * c) for part in p)
+    total = 0.0
+    for part in p:
+        watched = (part[:, :-1] * c).clamp(max=1).sum()
+        behind = part[:, -1].sum() * c
+        total += float(watched + behind)
+    return total

@@ -33,7 +33,7 @@ NAMES = ("name", "revision", "source", "own_names")
 class Receiver(Protocol):
     """Takes the answers of one batch after the other."""
 
-    def add(self, places: Int64, vectors: Any) -> None:
+    def add(self, index: Int64, vectors: Any) -> None:
         """``vectors`` f32[P, K], a tensor on the teacher's device or an array of numpy's, are of
         all kept positions of the rows at these places.
         """
@@ -71,7 +71,7 @@ class Asked(ABC):
         return None
 
     @abstractmethod
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
+    def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
         """Rows start..stop as the teacher reads them; only those at these places (counted from
         start), where given.
         """
@@ -97,18 +97,20 @@ class Asked(ABC):
 
     @abstractmethod
     def ask_again(
-        self, rows: Examples, batch_tokens: int, places: Int64
+        self, rows: Examples, batch_tokens: int, index: Int64
     ) -> tuple[Float32, Float32, Float32]:
         """The logits of the rows at these places, f32[P, K] each: in the batches that :meth:`ask`
         makes of all rows, each row alone, and each beside a copy of itself.
         """
 
-    def check_same(self, there: Plan, *, padding: bool = True) -> None:
+    def check_same(self, recorded: Plan, *, padding: bool = True) -> None:
         """Raises FingerprintMismatch where a cache was made by another plan than this, names of
         things apart; unless ``padding``, also where its batches were made otherwise.
         """
         without = NAMES if padding else (*NAMES, "padding")
-        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
+        for name, before, now in differences(
+            recorded.to_dict(), self.plan.to_dict(), without=without
+        ):
             raise FingerprintMismatch(
                 expected=f"{display_name(name)} = {short(before)}, as the cache was made with",
                 found=short(now),
@@ -155,15 +157,15 @@ def checked_shard_rows(
     """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
     manifest can list.
     """
-    each = chosen or shard_rows(columns, parameters, max_length, positions)
-    if -(-rows // each) > MAX_SHARDS:
+    count = chosen or shard_rows(columns, parameters, max_length, positions)
+    if -(-rows // count) > MAX_SHARDS:
         raise SpecError(
             expected=f"at most {MAX_SHARDS:,} shards",
-            found=f"{-(-rows // each):,}",
+            found=f"{-(-rows // count):,}",
             advice=f"Give --shard-rows {-(-rows // MAX_SHARDS)} or more.",
             where="--shard-rows",
         )
-    return each
+    return count
 
 
 def shard_rows(

@@ -37,9 +37,9 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
     drawn = subset(len(rows), LEAST_ROWS, SEED)
     examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
     positions = max(1, len(first(examples, np.arange(len(examples))).index))
-    wanted = max(LEAST_ROWS, min(ROWS, POSITIONS * len(drawn) // positions))
-    if wanted > len(drawn):
-        drawn = subset(len(rows), wanted, SEED)
+    sampled = max(LEAST_ROWS, min(ROWS, POSITIONS * len(drawn) // positions))
+    if sampled > len(drawn):
+        drawn = subset(len(rows), sampled, SEED)
         examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
     sample, _ = ask_all(panel, examples, settings.batch_tokens, _Sample)
     return codec.calibrated(sample.vectors)
@@ -97,5 +97,5 @@ class _Sample:
 
     vectors: list[torch.Tensor] = field(default_factory=list)
 
-    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+    def add(self, index: Int64, vectors: torch.Tensor) -> None:
         self.vectors.append(vectors[vectors.isfinite().all(dim=1)].clone())

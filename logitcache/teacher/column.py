@@ -66,8 +66,8 @@ class Recorded(Asked):
     def conditions(self) -> dict[str, Any]:
         return {"numpy": np.__version__}
 
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
-        rows = self.rows.select(np.arange(start, stop) if places is None else start + places)
+    def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
+        rows = self.rows.select(np.arange(start, stop) if index is None else start + index)
         return _unread(rows)
 
     def positions(self, rows: Examples) -> Positions:
@@ -88,9 +88,9 @@ class Recorded(Asked):
         return _unread(rows), self.logits[rows.row_id]
 
     def ask_again(
-        self, rows: Examples, batch_tokens: int, places: Int64
+        self, rows: Examples, batch_tokens: int, index: Int64
     ) -> tuple[Float32, Float32, Float32]:
-        logits = self.logits[rows.row_id[places]]
+        logits = self.logits[rows.row_id[index]]
         return logits, logits, logits
 
 
@@ -165,9 +165,9 @@ def recorded(
         shard_rows=checked_shard_rows(settings.shard_rows, len(rows), columns, 0, 0),
         store=settings.store,
     )
-    asked = Recorded(rows, codec, plan, match, task, answers.name, logits)
-    check_gold(asked, source, reporter)
-    return asked
+    plan_of_column = Recorded(rows, codec, plan, match, task, answers.name, logits)
+    check_gold(plan_of_column, source, reporter)
+    return plan_of_column
 
 
 def _data(source: Source, split: str, rows: Rows) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def _by_text(
         return labels
     unanswered = np.flatnonzero(np.isnan(labels.values).all(axis=1))
     index = HashIndex(row_hash, unanswered)
-    places = index.find(rows.row_hash)
+    rows_of_source = index.find(rows.row_hash)
     first = index.find(row_hash)
     values = labels.values
     differ = (~np.isnan(values).all(axis=1)) & (values != values[first]).any(axis=1)
@@ -260,10 +260,10 @@ def _by_text(
             f"{name}: {int(differ.sum()):,} rows repeat a text with another answer (first: "
             f"{labels.place(int(differ.argmax()))}): the first answer to each text is taken"
         )
-    taken = np.full((len(rows), values.shape[1]), np.nan)
-    is_known = places >= 0
-    taken[is_known] = values[places[is_known]]
-    return SoftLabels(taken, labels.names, lambda row: labels.place(int(places[row])))
+    answers = np.full((len(rows), values.shape[1]), np.nan)
+    is_known = rows_of_source >= 0
+    answers[is_known] = values[rows_of_source[is_known]]
+    return SoftLabels(answers, labels.names, lambda row: labels.place(int(rows_of_source[row])))
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:
@@ -277,11 +277,11 @@ def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str)
     ):
         return labels
     own = set(map(folded, labels.names))
-    more = [label for label in source.label_names if folded(label) not in own]
-    if len(own) != len(labels.names) or len(more) + len(own) != len(source.label_names):
+    missing = [label for label in source.label_names if folded(label) not in own]
+    if len(own) != len(labels.names) or len(missing) + len(own) != len(source.label_names):
         return labels
-    reporter.note(f"{name}: no answer names {listed(more)}: probability 0 in every row")
-    return labels.with_names(more)
+    reporter.note(f"{name}: no answer names {listed(missing)}: probability 0 in every row")
+    return labels.with_names(missing)
 
 
 def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: str) -> None:
@@ -293,10 +293,11 @@ def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: s
         return
     texts, _ = rows.texts(int(missing[0]), int(missing[0]) + 1)
     numbers = ", ".join(map(str, rows.row_id[missing[:NAMED]]))
-    more = ", …" if len(missing) > NAMED else ""
+    ellipsis = ", …" if len(missing) > NAMED else ""
     raise SpecError(
         expected="an answer for every row",
-        found=f"none for {len(missing):,} of {len(rows):,} rows (row {numbers}{more}; first: {short(repr(texts[0]))})",
+        found=f"none for {len(missing):,} of {len(rows):,} rows "
+        f"(row {numbers}{ellipsis}; first: {short(repr(texts[0]))})",
         advice="Add their answers, or store those rows as nobody's answer (--on-nonfinite skip).",
         where=name,
     )

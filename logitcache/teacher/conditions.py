@@ -43,9 +43,9 @@ def shared(recorded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recorded.items() if name not in OF_ONE_SHARD}
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The conditions of two that are not the same, by name: [of one, of the other]."""
-    left, right = shared(one), shared(other)
+    left, right = shared(a), shared(b)
     names = [*left, *(name for name in right if name not in left)]
     return {
         name: [left.get(name), right.get(name)]

@@ -21,8 +21,9 @@ from logitcache.data.match import Kind, shown
 from logitcache.data.source import Source
 from logitcache.errors import FormatError, SpecError
 from logitcache.reporter import SILENT, Reporter
+from logitcache.store.json_files import read_own
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import PLAN, Plan, read_own
+from logitcache.store.manifest import PLAN, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import codec_from_dict
@@ -71,23 +72,23 @@ def dump_split(
             "--reuse: expected another folder than --out, found the same. Name a new --out.",
             where=folder,
         )
-    known = None if reuse is None else Known(reuse)
-    asked = checked_plan(
+    older_answers = None if reuse is None else Known(reuse)
+    dump_plan = checked_plan(
         teacher,
         source,
         split,
         settings,
         label_map=label_map,
         own_classes=own_classes,
-        reuse=known,
+        reuse=older_answers,
         codecs=[] if overwrite else begun_codec(folder),
         reporter=reporter,
     )
     return fill(
-        asked,
+        dump_plan,
         source,
         folder,
-        reuse=known,
+        reuse=older_answers,
         overwrite=overwrite,
         part=part,
         lock=lock,
@@ -124,20 +125,20 @@ def checked_plan(
 
     with reporter.phase("plan"):
         older = [] if reuse is None else [reuse.cache.codec]
-        asked = planned(teacher, source, split, settings, label_map, codecs=[*codecs, *older])
-    if asked.match.data:
-        reporter.note(shown(asked.match))
+        dump_plan = planned(teacher, source, split, settings, label_map, codecs=[*codecs, *older])
+    if dump_plan.match.data:
+        reporter.note(shown(dump_plan.match))
     if reuse is not None:
-        reuse.check(asked.plan)
-    if asked.note:
-        reporter.note(f"{asked.name}: {asked.note}")
+        reuse.check(dump_plan.plan)
+    if dump_plan.note:
+        reporter.note(f"{dump_plan.name}: {dump_plan.note}")
     if not own_classes:
-        check_gold(asked, source, reporter)
-    return asked
+        check_gold(dump_plan, source, reporter)
+    return dump_plan
 
 
 def fill(
-    asked: Asked,
+    dump_plan: Asked,
     source: Source,
     folder: Path,
     *,
@@ -151,51 +152,58 @@ def fill(
     :func:`dump_split`. Raises FingerprintMismatch where the folder holds another plan, SpecError
     for answers that cannot be used, Locked.
     """
-    split = str(asked.plan.data["split"])
+    split = str(dump_plan.plan.data["split"])
     with reporter.phase("write"):
         claimed = CacheWriter(
-            folder, asked.plan, overwrite=overwrite, part=part, lock=lock, tensors=asked.kept_once()
+            folder,
+            dump_plan.plan,
+            overwrite=overwrite,
+            part=part,
+            lock=lock,
+            tensors=dump_plan.kept_once(),
         )
     with claimed as writer:
         started = time.perf_counter()
-        summary = Summary.of(source, split, len(asked.rows), asked.task)
-        done = Work(writer, asked, summary, reuse, reporter).finish()
+        summary = Summary.of(source, split, len(dump_plan.rows), dump_plan.task)
+        done = Work(writer, dump_plan, summary, reuse, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it
-            unnamed = asked.match.kind is Kind.NUMBERED
+            unnamed = dump_plan.match.kind is Kind.NUMBERED
             with reporter.phase("report"):
                 cache = Cache.open(folder)
-                summary.add_shards(cache, set(range(asked.plan.shard_count)) - set(done.shards))
-                told = report(cache, summary, asked, source, split, unnamed, asks=reuse is None)
+                summary.add_shards(cache, set(range(dump_plan.plan.shard_count)) - set(done.shards))
+                dump_report = report(
+                    cache, summary, dump_plan, source, split, unnamed, may_ask=reuse is None
+                )
         else:
-            told = unfinished(writer)
-    _say(asked, done, reuse, folder, part, reporter)
+            dump_report = unfinished(writer)
+    _say(dump_plan, done, reuse, folder, part, reporter)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(
-        told,
+        dump_report,
         teacher_rows=done.asked,
         reused_rows=done.copied,
         seconds=seconds,
         rows_per_second=rate[0],
         tokens_per_second=rate[1],
-        remarks=told.remarks
-        if asked.match.kind is Kind.SAME
-        else [shown(asked.match), *told.remarks],
+        remarks=dump_report.remarks
+        if dump_plan.match.kind is Kind.SAME
+        else [shown(dump_plan.match), *dump_report.remarks],
     )
 
 
 def _say(
-    asked: Asked,
+    dump_plan: Asked,
     done: Done,
-    known: Known | None,
+    older_answers: Known | None,
     folder: Path,
     part: tuple[int, int] | None,
     reporter: Reporter,
 ) -> None:
-    copied = f", {done.copied:,} were copied" if known is not None else ""
-    which = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
+    copied = f", {done.copied:,} were copied" if older_answers is not None else ""
+    part_name = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
     reporter.note(
-        f"{folder}: {done.asked:,} of {len(asked.rows):,} rows saw the teacher{copied}{which}"
+        f"{folder}: {done.asked:,} of {len(dump_plan.rows):,} rows saw the teacher{copied}{part_name}"
     )
     if done.skipped:
         reporter.note(

@@ -17,18 +17,17 @@ from logitcache.data.match import Kind, pairs_of
 from logitcache.data.names import LISTED, map_option
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch
-from logitcache.records import Array, Int64
+from logitcache.records import Array, Int64, ends_of
 from logitcache.reporter import Reporter
 from logitcache.teacher.asked import Asked
 
 CHECKED_ROWS = 128
 MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
-ERROR = (
-    1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
-)
+# how often a teacher whose answers have nothing to do with the labels is refused, at most
+ERROR = 1e-6
 
 
-def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
+def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
     """Ask up to 128 labelled rows, as many of each class as there are: those to be dumped; where
     another split has more labelled ones, those. Where another order of the columns agrees far
     better, that order is named: in a note if teacher and data number the classes alike, else in the
@@ -36,59 +35,58 @@ def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
 
     Raises FingerprintMismatch.
     """
-    match = asked.match
+    match = plan.match
     if match.kind is not Kind.NUMBERED:
         return
-    splits = (asked.rows, *source.splits.values())
+    splits = (plan.rows, *source.splits.values())
     labelled = max(splits, key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
     sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
-    answered = asked.answer(sample) if len(sample) else None
+    answered = plan.answer(sample) if len(sample) else None
     if answered is None:
         return
     examples, logits = answered
     finite = np.isfinite(logits).all(axis=1)
-    gold, answers = asked.positions(examples).label[finite], logits[finite].argmax(axis=1)
-    gold, answers = (
-        gold[gold >= 0],
-        answers[gold >= 0],
-    )  # a labelled row of words may have some without a label
+    gold = plan.positions(examples).label[finite]
+    answers = logits[finite].argmax(axis=1)
+    is_labelled = gold >= 0  # a labelled row of words may have some without a label
+    gold = gold[is_labelled]
+    answers = answers[is_labelled]
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return
-    before, after = float((answers == gold).mean()), float((answers == order[gold]).mean())
+    before = float((answers == gold).mean())
+    after = float((answers == order[gold]).mean())
     if len(order) <= LISTED:
-        other = map_option(pairs_of(match.own, match.data, match.order[order]))
+        swapped = map_option(pairs_of(match.own, match.data, match.order[order]))
         as_it_is = map_option(pairs_of(match.own, match.data, match.order))
-        advice = (
-            f"To take the columns in that order: {other} or, to leave them as they are: {as_it_is}"
-        )
+        advice = f"To take the columns in that order: {swapped} or, to leave them as they are: {as_it_is}"
     else:
         advice = "Say which column is which class with --label-map."
-    found = (
+    observed = (
         f"expected columns in the order of the data's classes, by which they are matched. Of {len(gold)} labelled rows "
         f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}"
     )
     if not match.numbers_alone:
-        raise FingerprintMismatch(found, where=asked.name)
-    reporter.note(f"{asked.name}: {found}")
+        raise FingerprintMismatch(observed, where=plan.name)
+    reporter.note(f"{plan.name}: {observed}")
 
 
 def spread(labels: Int64, count: int) -> Int64:
     """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the
     rows: i64[n].
     """
-    places = np.flatnonzero(labels >= 0)
-    places = places[np.argsort(labels[places], kind="stable")]
-    _, sizes = np.unique(labels[places], return_counts=True)
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)[:-1]])
+    rows = np.flatnonzero(labels >= 0)
+    rows = rows[np.argsort(labels[rows], kind="stable")]
+    _, sizes = np.unique(labels[rows], return_counts=True)
+    starts = ends_of(sizes)[:-1]
     chosen: list[Array] = []
-    left = min(count, len(places))
+    left = min(count, len(rows))
     for turn, index in enumerate(np.argsort(sizes, kind="stable")):
         share = min(int(sizes[index]), -(-left // (len(sizes) - turn)))
         inside = np.linspace(0, sizes[index] - 1, share).astype(np.int64)
-        chosen.append(places[starts[index] + inside])
+        chosen.append(rows[starts[index] + inside])
         left -= share
-    return np.sort(np.concatenate(chosen)) if chosen else places
+    return np.sort(np.concatenate(chosen)) if chosen else rows
 
 
 def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
@@ -123,9 +121,8 @@ def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
         return None
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (gold, answers), 1)
-    ties = np.eye(
-        classes, dtype=np.int64
-    )  # where two orders agree as often, a class keeps its column
+    # where two orders agree as often, a class keeps its column
+    ties = np.eye(classes, dtype=np.int64)
     order = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)[1].astype(np.int64)
     moved = np.flatnonzero((order != np.arange(classes)) & (table.sum(axis=1) > 0))
     rows = np.isin(gold, moved)

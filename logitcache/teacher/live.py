@@ -46,12 +46,11 @@ class Live:
     kl_mean: float
     kl_max: float
     worst_row: int  # where the difference is largest
-    conditions: dict[str, list[Any]] = field(
-        default_factory=dict
-    )  # that differ: [of the cache, here]
+    # that differ: [of the cache, here]
+    conditions: dict[str, list[Any]] = field(default_factory=dict)
 
 
-def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
+def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
     """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none
     has an answer, or the cache keeps no full vectors.
     """
@@ -69,11 +68,11 @@ def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
             expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where
         )
     batched, alone, doubled = (
-        np.concatenate(parts) for parts in zip(*_answers(cache, asked, drawn), strict=True)
+        np.concatenate(parts) for parts in zip(*_answers(cache, dump_plan, drawn), strict=True)
     )
     row = drawn[rows_of(cache.positions(drawn)[0])]
-    found = _judge(asked, row, cache.stored(drawn), batched, alone, doubled)
-    here = asked.conditions()
+    verdict = _judge(dump_plan, row, cache.stored(drawn), batched, alone, doubled)
+    conditions = dump_plan.conditions()
     receipts = [
         cache.manifest.receipts[index]
         for index in np.unique(drawn // cache.manifest.plan.shard_rows)
@@ -81,13 +80,13 @@ def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
     apart = {
         name: pair
         for receipt in receipts
-        for name, pair in differing(receipt.conditions, here).items()
+        for name, pair in differing(receipt.conditions, conditions).items()
     }
-    return Live(rows=len(drawn), conditions=apart, **found)
+    return Live(rows=len(drawn), conditions=apart, **verdict)
 
 
 def _answers(
-    cache: Cache, asked: Asked, drawn: Int64
+    cache: Cache, dump_plan: Asked, drawn: Int64
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
     """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy
     of themselves.
@@ -95,14 +94,16 @@ def _answers(
     plan = cache.manifest.plan
     for index in np.unique(drawn // plan.shard_rows):
         start, stop = plan.shard(int(index))
-        wanted = drawn[(drawn >= start) & (drawn < stop)] - start
-        prepared = asked.prepare(start, stop)
-        budget = cache.manifest.receipts[index].conditions.get("batch_tokens", asked.batch_tokens)
-        yield asked.ask_again(prepared, budget, wanted)
+        rows = drawn[(drawn >= start) & (drawn < stop)] - start
+        prepared = dump_plan.prepare(start, stop)
+        budget = cache.manifest.receipts[index].conditions.get(
+            "batch_tokens", dump_plan.batch_tokens
+        )
+        yield dump_plan.ask_again(prepared, budget, rows)
 
 
 def _judge(
-    asked: Asked,
+    dump_plan: Asked,
     row: Int64,
     stored: dict[str, Array],
     batched: Float32,
@@ -112,19 +113,18 @@ def _judge(
     """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P,
     K]; ``row`` i64[P] is the row of each position.
     """
-    codec = asked.codec
+    codec = dump_plan.codec
     assert isinstance(codec, DenseCodec)
     again = codec.encode(batched)
-    there, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
-    off = np.abs(there.astype(np.float64) - reference)
+    in_cache, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
+    off = np.abs(in_cache.astype(np.float64) - reference)
     control = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
     size = np.abs(stored["logits"])
-    largest = np.nextafter(
-        np.finfo(size.dtype).max, size.dtype.type(0)
-    )  # the spacing of the last number overflows
+    # the spacing of the last number overflows
+    largest = np.nextafter(np.finfo(size.dtype).max, size.dtype.type(0))
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
-    allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
-    differ = kl(there, reference)
+    allowed = tolerance(DTYPES[dump_plan.plan.teacher["dtype"]], alone, control)
+    differ = kl(in_cache, reference)
     same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)
     return {
         "same_bytes": len(np.unique(row)) - len(np.unique(row[~same])),

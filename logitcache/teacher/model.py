@@ -27,6 +27,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
+from logitcache.models.gguf import location, unpacked
 from logitcache.models.heads import Body
 from logitcache.models.load import (
     DTYPES,
@@ -36,7 +37,6 @@ from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
-    gguf_file,
     load_tokenizer,
     longest_input,
 )
@@ -71,9 +71,8 @@ class TeacherModel:
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
     reads_head: bool = False  # it answers with what its last linear map is given: f[P, d]
-    width: int | None = (
-        None  # columns that are answers; those of the head behind them are filling. None: all
-    )
+    # columns that are answers; those of the head behind them are filling. None: all
+    width: int | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -128,12 +127,12 @@ class TeacherModel:
         """Digest of what the weights are computed with: the configuration, without names, places
         and versions.
         """
-        told = {
+        settings = {
             k: v
             for k, v in self.model.config.to_dict().items()
             if k not in NOT_COMPUTED and not k.startswith("_")
         }
-        return identity.digest_json(json.loads(json.dumps(told, default=str)))
+        return identity.digest_json(json.loads(json.dumps(settings, default=str)))
 
     def arithmetic(self) -> dict[str, str]:
         """What the weights are computed with: the settings, and the checkpoint's own code where
@@ -163,18 +162,18 @@ class TeacherModel:
             else logits[..., torch.from_numpy(self.order).to(logits.device)]
         )
 
-    def answers(self, rows: Examples, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
+    def answers(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
         """The logits at the kept positions of the rows at these places, asked in one batch: f32[P,
         K].
         """
         with reporter.phase("pad"):
-            inputs = pad(rows, places, self.padding)
-            where = where_of(self.kind.positions(rows, places), inputs, self.padding.side)
+            inputs = pad(rows, index, self.padding)
+            where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
         try:
             with reporter.phase("forward"):
                 logits = self.logits(inputs)
         except ModelFailed as error:
-            raise error.named(int(rows.row_id[places[error.row]])) from error.__cause__
+            raise error.named(int(rows.row_id[index[error.row]])) from error.__cause__
         if logits.dim() == 2 and np.array_equal(where[:, 0], np.arange(len(logits))):
             return logits  # each row's own vector: no copy of what may be large
         return at_positions(logits, torch.from_numpy(where).to(logits.device))
@@ -224,18 +223,18 @@ def load_teacher(
     UntrainedHead where the head was never trained, SpecError where there is no checkpoint or one
     that lacks weights of its body.
     """
-    place = check_device(device)
+    device_name = check_device(device)
     auto = getattr(transformers, kind.auto_model)
     with loading("teacher", path, ADVICE, revision, auto):
         commit = hub.checkpoint(path, revision)
-        folder, of_file = gguf_file(path)
+        folder, of_file = location(path)
         names = {} if of_file else column_names(path, {} if commit is None else commit.settings())
         model, info = auto.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             output_loading_info=True,
             **names,
-            **of_file,
+            **unpacked(of_file),
             **checkpoint_settings(commit, trust_remote_code),
         )
         missing = fresh_weights(model, info, path)
@@ -256,7 +255,7 @@ def load_teacher(
             read = load_tokenizer(path, sha, trust_remote_code)
         read = fit_tokenizer(read, model, path)
         padding = pads_by_config(model, read)
-        model.eval().to(place)
+        model.eval().to(device_name)
     name = Path(path).resolve().name if sha is None else path
     width = kind.width(read)
     return TeacherModel(model, read, name, dtype, padding, revision=sha, kind=kind, width=width)

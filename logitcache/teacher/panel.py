@@ -94,9 +94,8 @@ class FoldTeachers:
 
     def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
         self.loaders = loaders
-        self.held: dict[
-            int, TeacherModel
-        ] = {}  # one at most; shared by those that answer in another order
+        # one at most; shared by those that answer in another order
+        self.held: dict[int, TeacherModel] = {}
         self.first = loaders[0]()
         with quiet():
             self.weights = [self._checked(fold) for fold in range(len(loaders))]
@@ -104,8 +103,8 @@ class FoldTeachers:
     def _checked(self, fold: int) -> str:
         """The digest of a fold's teacher, once it is seen to be of the first one's kind."""
         teacher, first = self._teacher(fold), self.first
-        for name, expected, found in differences(_kind(first), _kind(teacher)):
-            difference = f"expected a teacher with {name} {short(expected)}, as fold 0's, found {short(found)}"
+        for name, expected, value in differences(_kind(first), _kind(teacher)):
+            difference = f"expected a teacher with {name} {short(expected)}, as fold 0's, found {short(value)}"
             raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
         return teacher.weights_digest()
 
@@ -131,14 +130,14 @@ class FoldTeachers:
             yield self._teacher(int(k)), np.flatnonzero(fold == k)
 
     def in_order(self, order: Int64 | None) -> FoldTeachers:
-        other = copy(self)
-        other.first = replace(self.first, order=order)
-        return other
+        panel = copy(self)
+        panel.first = replace(self.first, order=order)
+        return panel
 
     def padded(self, padding: Padding) -> FoldTeachers:
-        other = copy(self)
-        other.first = replace(self.first, padding=padding)
-        return other
+        panel = copy(self)
+        panel.first = replace(self.first, padding=padding)
+        return panel
 
     def reading_head(self) -> FoldTeachers:
         advice = "Leave --folds out, or dump with another --codec."
@@ -173,8 +172,8 @@ def ask_all(
         before = (stage.done, stage.tokens)
         receiver = begin()
         try:
-            for teacher, places in panel.assign(rows):
-                _ask(teacher, rows, places, batch_tokens, receiver, stage)
+            for teacher, index in panel.assign(rows):
+                _ask(teacher, rows, index, batch_tokens, receiver, stage)
                 del teacher  # or it would still be held while the next one is loaded
             return receiver, batch_tokens
         except RuntimeError as error:
@@ -199,15 +198,15 @@ def answer(
     return vectors.logits(), fits
 
 
-def answer_some(panel: Panel, rows: Examples, batch_tokens: int, wanted: Int64) -> Float32:
+def answer_some(panel: Panel, rows: Examples, batch_tokens: int, selection: Int64) -> Float32:
     """The logits of the rows at these places, f32[P, K], computed in the very batches that
     :func:`answer` makes of all rows; batches without one of them are left out.
     """
     vectors = Vectors(positions_of(panel, rows).indptr)
-    for teacher, places in panel.assign(rows):
-        _ask(teacher, rows, places, batch_tokens, vectors, Meter("answer", "rows"), wanted)
+    for teacher, index in panel.assign(rows):
+        _ask(teacher, rows, index, batch_tokens, vectors, Meter("answer", "rows"), selection)
         del teacher
-    return vectors.logits()[chosen(vectors.indptr, wanted)[1]]
+    return vectors.logits()[chosen(vectors.indptr, selection)[1]]
 
 
 def answer_alone(panel: Panel, rows: Examples, times: int = 1) -> Float32:
@@ -215,10 +214,10 @@ def answer_alone(panel: Panel, rows: Examples, times: int = 1) -> Float32:
     anywhere. With ``times``, each in a batch of so many copies of itself.
     """
     vectors = Vectors(positions_of(panel, rows).indptr)
-    for teacher, places in panel.assign(rows):
-        for place in places:
-            copies = teacher.answers(rows, np.repeat(place, times))
-            vectors.add(place[None], copies[: len(copies) // times])
+    for teacher, index in panel.assign(rows):
+        for row in index:
+            copies = teacher.answers(rows, np.repeat(row, times))
+            vectors.add(row[None], copies[: len(copies) // times])
         del teacher
     return vectors.logits()
 
@@ -236,8 +235,8 @@ class Vectors:
         self._places: list[Int64] = []
         self._vectors: list[torch.Tensor] = []
 
-    def add(self, places: Int64, vectors: torch.Tensor) -> None:
-        self._places.append(chosen(self.indptr, places)[1])
+    def add(self, index: Int64, vectors: torch.Tensor) -> None:
+        self._places.append(chosen(self.indptr, index)[1])
         self._vectors.append(vectors)
 
     def logits(self) -> Float32:
@@ -251,22 +250,22 @@ class Vectors:
 def _ask(
     teacher: TeacherModel,
     rows: Examples,
-    places: Int64,
+    index: Int64,
     batch_tokens: int,
     receiver: Receiver,
     stage: Meter,
-    wanted: Int64 | None = None,
+    selection: Int64 | None = None,
 ) -> None:
     """Ask one teacher about the rows at these places, longest first in batches of a token budget;
-    not in batches without a row that is ``wanted``, where that is said.
+    not in batches without a row that is ``selection``, where that is said.
     """
     lengths = rows.lengths()
-    for batch in token_batches(lengths[places], batch_tokens):
-        asked = places[batch]
-        if wanted is not None and not np.isin(asked, wanted).any():
+    for batch in token_batches(lengths[index], batch_tokens):
+        rows_of_batch = index[batch]
+        if selection is not None and not np.isin(rows_of_batch, selection).any():
             continue
-        receiver.add(asked, teacher.answers(rows, asked, stage.reporter))
-        stage.advance(len(asked), int(lengths[asked].sum()))
+        receiver.add(rows_of_batch, teacher.answers(rows, rows_of_batch, stage.reporter))
+        stage.advance(len(rows_of_batch), int(lengths[rows_of_batch].sum()))
 
 
 @contextmanager

@@ -139,9 +139,8 @@ class Planned(Asked):
     """A dump of models that are asked."""
 
     panel: Panel
-    note: str = (
-        ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
-    )
+    # on how the teacher is asked in batches; empty where it is as its tokenizer says
+    note: str = ""
     tensors: memoryview | None = None  # the file of those that the cache keeps once
 
     def kept_once(self) -> memoryview | None:
@@ -154,11 +153,11 @@ class Planned(Asked):
     def conditions(self) -> dict[str, Any]:
         return conditions(self.panel.first)
 
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
+    def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
         tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
-        if places is None or len(places) == stop - start:
+        if index is None or len(index) == stop - start:
             return prepare(tokenizer, self.rows, max_length, start, stop)
-        return prepare(tokenizer, self.rows.select(start + places), max_length)
+        return prepare(tokenizer, self.rows.select(start + index), max_length)
 
     def positions(self, rows: Examples) -> Positions:
         return positions_of(self.panel, rows)
@@ -174,11 +173,11 @@ class Planned(Asked):
         return examples, answer(self.panel, examples, self.batch_tokens)[0]
 
     def ask_again(
-        self, rows: Examples, batch_tokens: int, places: Int64
+        self, rows: Examples, batch_tokens: int, index: Int64
     ) -> tuple[Float32, Float32, Float32]:
         with room_for(f"batches of {batch_tokens:,} tokens", self.panel.first):
-            batched = answer_some(self.panel, rows, batch_tokens, places)
-        chosen = rows.select(places)
+            batched = answer_some(self.panel, rows, batch_tokens, index)
+        chosen = rows.select(index)
         with room_for("two copies of one row", self.panel.first):
             return batched, answer_alone(self.panel, chosen), answer_alone(self.panel, chosen, 2)
 

@@ -16,6 +16,7 @@ from logitcache.errors import FormatError, IncompleteCache
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store import stores
 from logitcache.store.files import refuse_link, remove
+from logitcache.store.json_files import NewerFormat, read_own, write_json
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import (
     MANIFEST,
@@ -23,13 +24,10 @@ from logitcache.store.manifest import (
     SHARDS,
     TENSORS,
     Manifest,
-    NewerFormat,
     Plan,
     Receipt,
     read_manifest,
-    read_own,
     receipt_name,
-    write_json,
 )
 from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder
@@ -68,9 +66,8 @@ class RepairReport:
     repaired: list[int]  # shards that were made again
     mended: list[str]  # other files that were written again, or removed
     teacher_rows: int  # rows that saw the teacher
-    conditions: dict[str, list[Any]] = field(
-        default_factory=dict
-    )  # that differ from those it was made under
+    # that differ from those it was made under
+    conditions: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def repair(

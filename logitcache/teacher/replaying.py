@@ -40,10 +40,10 @@ def replaying(
     examples = prepare(
         teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length
     )
-    places = np.arange(len(examples))
+    index = np.arange(len(examples))
     with torch.inference_mode():
-        live = teacher.answers(examples, places)
-        hidden = panel.reading_head().first.answers(examples, places).to(head.weight.dtype)
+        live = teacher.answers(examples, index)
+        hidden = panel.reading_head().first.answers(examples, index).to(head.weight.dtype)
         check_head(head_logits(hidden, head), live.to(head.weight.dtype), teacher.name)
     tensors = {WEIGHT: _stored(head.weight)}
     if head.bias is not None:

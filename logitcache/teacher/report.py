@@ -14,7 +14,7 @@ from logitcache.cache.cache import Cache
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Scores
 from logitcache.notebook import html_table
-from logitcache.records import LOGITS, Answers, Block, Dense, rows_of
+from logitcache.records import LOGITS, Answers, Block, Dense, evenly_spaced, rows_of
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.asked import Asked
@@ -24,15 +24,13 @@ DEV_ROWS = 2000
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
 KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
 ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
-NEAR_CHANCE = (
-    0.1  # Matthews correlation with the gold labels under which columns may stand in another order
-)
+# Matthews correlation with the gold labels under which columns may stand in another order
+NEAR_CHANCE = 0.1
 PERMUTED = 0.2  # accuracy that another order of the columns would add, from which that is said
 CONSTANT = 0.99  # share of rows with one answer from which a teacher that is not right about it is remarked on
 CONSTANT_GOLD = 0.95  # share of gold labels of that class, from which the answer is no wonder
-HARDLY_DIFFERENT = (
-    0.02  # range of every class's probability over all rows, below which answers hardly differ
-)
+# range of every class's probability over all rows, below which answers hardly differ
+HARDLY_DIFFERENT = 0.02
 FEW_ROWS = 10  # answers, below which nothing is said of their being alike
 MAX_ORDERED = 2000  # classes whose orders are looked through: the table of them is quadratic, the search cubic
 
@@ -50,16 +48,14 @@ class DumpReport:
     teacher_rows: int = 0  # rows that saw the teacher in this call
     reused_rows: int = 0  # rows copied from an older cache in this call
     skipped_rows: int = 0  # rows of the cache without an answer
-    cut_rows: int = (
-        0  # rows longer than max_length, of those that a teacher was asked for this cache
-    )
+    # rows longer than max_length, of those that a teacher was asked for this cache
+    cut_rows: int = 0
     first_cut: int | None = None  # the first of these
     seconds: float = 0.0  # of this call's teacher passes and writing
     rows_per_second: float = 0.0
     tokens_per_second: float = 0.0
-    scores: dict[str, float] = field(
-        default_factory=dict
-    )  # on what was dumped; empty without labels
+    # on what was dumped; empty without labels
+    scores: dict[str, float] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)  # empty without a dev split
     dev_rows: int = 0
     entropy: float | None = None  # None where the cache is not complete, or nobody has an answer
@@ -86,14 +82,14 @@ class DumpReport:
 def report(
     cache: Cache,
     tally: Summary,
-    asked: Asked,
+    plan: Asked,
     source: Source,
     split: str,
     unnamed: bool,
-    asks: bool,
+    may_ask: bool,
 ) -> DumpReport:
     """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from
-    the cache where dev is held out of the same table; else (where ``asks``) the teacher on at most
+    the cache where dev is held out of the same table; else (where ``may_ask``) the teacher on at most
     2,000 of its rows, evenly spread.
 
     ``unnamed``: the teacher's columns were matched by number.
@@ -108,9 +104,9 @@ def report(
             tally.dev_unanswered,
         )
     else:
-        asks = asks and not cache.holds_rows  # held-out rows have caches of their own then
-        dev = source.splits.get("dev") if split == "train" and asks else None
-        dev_scores, dev_rows, left = _on_dev(asked, dev, tally)
+        may_ask = may_ask and not cache.holds_rows  # held-out rows have caches of their own then
+        dev = source.splits.get("dev") if split == "train" and may_ask else None
+        dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     remarks = (
         []
@@ -168,7 +164,7 @@ def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
     counted.
     """
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
-    return sum(each["rows"] for each in cut), min((each["first"] for each in cut), default=None)
+    return sum(shard["rows"] for shard in cut), min((shard["first"] for shard in cut), default=None)
 
 
 def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
@@ -202,7 +198,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
-    said = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
+    message = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
     return DumpReport(
         cache=writer.folder,
         rows=sum(receipt.rows for receipt in receipts),
@@ -214,22 +210,22 @@ def unfinished(writer: CacheWriter) -> DumpReport:
         skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),
         cut_rows=cut,
         first_cut=first_cut,
-        remarks=[said]
+        remarks=[message]
         if left
         else ["another part has just sealed the cache: its report speaks for all"],
     )
 
 
-def _on_dev(asked: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
+def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
-    sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
-    answered = asked.answer(sample)
+    sample = dev.select(evenly_spaced(len(dev), DEV_ROWS))
+    answered = plan.answer(sample)
     if answered is None:
         return {}, 0, 0
     prepared, logits = answered
-    positions = asked.positions(prepared)
+    positions = plan.positions(prepared)
     answers = Answers(prepared.row_hash, positions.indptr, positions.index, {LOGITS: Dense(logits)})
     lost = np.zeros(len(prepared), np.bool_)
     lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True
@@ -244,18 +240,18 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
     """
     best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
-        said = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"
+        message = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"
         so = "they look permuted"
     elif scores["mcc"] < NEAR_CHANCE:
         chance = f"(accuracy {scores['accuracy']:.1%}, MCC {scores['mcc']:.2f})"
-        said, so = (
+        message, so = (
             f"agrees with them hardly more than chance would {chance}",
             "its labels may stand in another order",
         )
     else:
         return []
     advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
-    return [f"the labels were matched by number, and the teacher {said}: {so}. {advice}"]
+    return [f"the labels were matched by number, and the teacher {message}: {so}. {advice}"]
 
 
 def _best_order(tally: Scores) -> float:
@@ -265,11 +261,11 @@ def _best_order(tally: Scores) -> float:
     from scipy.optimize import linear_sum_assignment
 
     classes, gold = np.unique(tally.labels, return_inverse=True)
-    answers, said = np.unique(tally.guesses, return_inverse=True)
+    answers, guesses = np.unique(tally.guesses, return_inverse=True)
     if max(len(classes), len(answers)) > MAX_ORDERED:
         return 0.0
     table = np.zeros((len(classes), len(answers)), np.int64)
-    table[gold, said] = tally.counts
+    table[gold, guesses] = tally.counts
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 
@@ -281,9 +277,8 @@ def _remarks(
     """
     if not scores or not dev:
         return []
-    chance = 2 * np.sqrt(
-        dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows
-    )  # two standard errors of dev's accuracy
+    # two standard errors of dev's accuracy
+    chance = 2 * np.sqrt(dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows)
     if scores["accuracy"] - dev["accuracy"] < max(MEMORISED, chance):
         return []
     right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.data.order import position_keys
-from logitcache.records import LOGITS, Answers, Array, Block, Float32, Int64, chosen, rows_of
+from logitcache.records import (
+    LOGITS,
+    Answers,
+    Array,
+    Block,
+    Float32,
+    Int64,
+    chosen,
+    ends_of,
+    rows_of,
+)
 from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
@@ -68,16 +78,14 @@ class Assembly:
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
-        text = layout.row_hash[
-            rows_of(layout.indptr)
-        ]  # not its place: equal texts have equal answers
+        # not its place: equal texts have equal answers
+        text = layout.row_hash[rows_of(layout.indptr)]
         self._keys = position_keys(seed, "codec", text, 0, layout.index)
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
         }
-        self._entries: list[
-            tuple[Int64, Mapping[str, Array]]
-        ] = []  # positions, and the columns of their entries
+        # positions, and the columns of their entries
+        self._entries: list[tuple[Int64, Mapping[str, Array]]] = []
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)
@@ -97,10 +105,9 @@ class Assembly:
             import torch
 
             vectors = torch.from_numpy(vectors)
-        before, self._pending = (
-            self._pending,
-            [self._reduce(part, vectors[at]) for part, at in self._parts(rows)],
-        )
+        reduced = [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
+        before = self._pending
+        self._pending = reduced
         self._store(before)
         if not vectors.is_cuda:
             self.finish()
@@ -110,17 +117,22 @@ class Assembly:
         bool[n].
         """
         self.skipped[rows[skipped]] = True
-        counted = {count: starts_of(columns[count]) for count in of_entries(self.codec)}
+        ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
-            one = {column.name: columns[column.name][at] for column in of_positions(self.codec)}
+            selected: dict[str, Array] = {}
+            for column in of_positions(self.codec):
+                selected[column.name] = columns[column.name][at]
             for count, below in of_entries(self.codec).items():
-                entries = slice(int(counted[count][at.start]), int(counted[count][at.stop]))
-                one |= {column.name: columns[column.name][entries] for column in below}
-            self._put(part, one)
+                first = int(ends[count][at.start])
+                last = int(ends[count][at.stop])
+                for column in below:
+                    selected[column.name] = columns[column.name][first:last]
+            self._put(part, selected)
 
     def finish(self) -> None:
         """Store the last batch."""
-        before, self._pending = self._pending, []
+        before = self._pending
+        self._pending = []
         self._store(before)
 
     def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
@@ -131,9 +143,11 @@ class Assembly:
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0
         while start < len(rows):
-            stop = int(np.searchsorted(ends, ends[start] + PART_VALUES // width, "right")) - 1
+            last_end = ends[start] + PART_VALUES // width
+            stop = int(np.searchsorted(ends, last_end, "right")) - 1
             stop = max(start + 1, stop)
-            yield rows[start:stop], slice(int(ends[start]), int(ends[stop]))
+            positions = slice(int(ends[start]), int(ends[stop]))
+            yield rows[start:stop], positions
             start = stop
 
     def _reduce(self, rows: Int64, vectors: torch.Tensor) -> _Reduced:
@@ -142,28 +156,28 @@ class Assembly:
         smallest, largest = vectors.aminmax(dim=1)
         finite = vectors.isfinite().all(dim=1)
         fits = largest - smallest <= self.codec.largest_gap
-        places = chosen(self.layout.indptr, rows)[1]
-        kept = self._kept(vectors, torch.from_numpy(self._keys[places]).to(vectors.device))
+        index = chosen(self.layout.indptr, rows)[1]
+        keys = torch.from_numpy(self._keys[index]).to(vectors.device)
+        reduced = self._kept(vectors, keys)
         if not vectors.is_cuda:
-            return _Reduced(rows, kept, finite, fits, None)
-        finite, fits = (flags.to("cpu", non_blocking=True) for flags in (finite, fits))
-        kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
+            return _Reduced(rows, reduced, finite, fits, None)
+        finite = finite.to("cpu", non_blocking=True)
+        fits = fits.to("cpu", non_blocking=True)
+        reduced = {name: tensor.to("cpu", non_blocking=True) for name, tensor in reduced.items()}
         copied = torch.cuda.Event()
         copied.record()
-        return _Reduced(rows, kept, finite, fits, copied)
+        return _Reduced(rows, reduced, finite, fits, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """What the codec keeps, computed of so few positions at once that it is small: a row may
         have many.
         """
-        together = max(1, (DEVICE_VALUES if vectors.is_cuda else PART_VALUES) // self.codec.width)
-        starts = range(0, max(1, len(vectors)), together)
-        parts = [
-            self.codec.reduce(
-                vectors[start : start + together], Draw(keys[start : start + together])
-            )
-            for start in starts
-        ]
+        values = DEVICE_VALUES if vectors.is_cuda else PART_VALUES
+        together = max(1, values // self.codec.width)
+        parts = []
+        for start in range(0, max(1, len(vectors)), together):
+            part = slice(start, start + together)
+            parts.append(self.codec.reduce(vectors[part], Draw(keys[part])))
         if len(parts) == 1:
             return parts[0]
         import torch
@@ -197,48 +211,46 @@ class Assembly:
     def _put(self, rows: Int64, columns: Mapping[str, Array]) -> None:
         """Keep the columns of some rows, and add up what they say."""
         layout = self.layout
-        indptr, places = chosen(layout.indptr, rows)
+        indptr, index = chosen(layout.indptr, rows)
         for name in self.columns:
-            self.columns[name][places] = columns[name]
+            self.columns[name][index] = columns[name]
         below = [column.name for column in self.codec.columns() if column.count]
         if below:
-            self._entries.append((places, {name: columns[name] for name in below}))
-        answers = Answers(
-            layout.row_hash[rows],
-            indptr,
-            layout.index[places],
-            {LOGITS: self.codec.unpack(columns, self.assets)},
-        )
-        block = Block(layout.row_id[rows], 0, answers, layout.label[places])
+            self._entries.append((index, {name: columns[name] for name in below}))
+        payload = self.codec.unpack(columns, self.assets)
+        row_hash = layout.row_hash[rows]
+        answers = Answers(row_hash, indptr, layout.index[index], {LOGITS: payload})
+        block = Block(layout.row_id[rows], 0, answers, layout.label[index])
         lost = self.skipped[rows]
         if lost.any():
+            is_lost = lost[rows_of(indptr)]
             for column in self.columns.values():
                 if column.dtype.kind == "f":
-                    column[places[lost[rows_of(indptr)]]] = np.nan
+                    column[index[is_lost]] = np.nan
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
-            places = places[~lost[rows_of(indptr)]]
-        self.entropy[places], self.top[places] = self.summary.add(block)
+            index = index[~is_lost]
+        self.entropy[index], self.top[index] = self.summary.add(block)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""
-        found: dict[str, Array] = {}
+        entries: dict[str, Array] = {}
         for count, below in of_entries(self.codec).items():
-            starts = starts_of(self.columns[count])
-            found[f"{count}_end"] = starts[self.layout.indptr[1:]]
+            ends = ends_of(self.columns[count])
+            entries[f"{count}_end"] = ends[self.layout.indptr[1:]]
             for column in below:
-                found[column.name] = empty(column, int(starts[-1]))
-            for places, columns in self._entries:
-                where = chosen(starts, places)[1]
+                entries[column.name] = empty(column, int(ends[-1]))
+            for index, columns in self._entries:
+                where = chosen(ends, index)[1]
                 for column in below:
-                    found[column.name][where] = columns[column.name]
-        return found
+                    entries[column.name][where] = columns[column.name]
+        return entries
 
     def sketches(self) -> dict[str, list[float]]:
         """The quantiles that a receipt has of the answered positions."""
-        found = {"entropy": self.entropy, "top_probability": self.top}
+        by_name = {"entropy": self.entropy, "top_probability": self.top}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
-        return {name: _quantiles(values[answered]) for name, values in found.items()}
+        return {name: _quantiles(values[answered]) for name, values in by_name.items()}
 
 
 def empty(column: Stored, records: int) -> Array:
@@ -246,14 +258,9 @@ def empty(column: Stored, records: int) -> Array:
     return np.empty((records, column.width) if column.width else records, column.dtype)
 
 
-def starts_of(counts: Array) -> Int64:
-    """Where the entries of each position begin, and where the last one's end: i64[P + 1]."""
-    starts = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, dtype=np.int64, out=starts[1:])
-    return starts
-
-
 def _quantiles(values: Float32) -> list[float]:
     """Empty where a shard has no answer."""
-    found: list[float] = np.quantile(values, QUANTILES).round(6).tolist() if len(values) else []
-    return found
+    if not len(values):
+        return []
+    quantiles: list[float] = np.quantile(values, QUANTILES).round(6).tolist()
+    return quantiles

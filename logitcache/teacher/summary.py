@@ -43,7 +43,8 @@ class Summary:
     def __init__(self, task: Classification, is_dev: Array, is_held_out: Array) -> None:
         self.task = task
         width = task.num_labels
-        self.is_dev, self.is_held_out = is_dev, is_held_out
+        self.is_dev = is_dev
+        self.is_held_out = is_held_out
         self.scores = task.scores()  # of all labelled rows
         self.train = task.scores()  # of labelled rows that are not held out
         self.dev = task.scores()  # of dev, where it is held out of this table
@@ -52,10 +53,9 @@ class Summary:
         self.positions = 0
         self.dev_unanswered = 0  # labelled rows of dev
         self.guesses = np.zeros(width, np.int64)  # positions by their likeliest class
-        self.low, self.high = (
-            np.ones(width),
-            np.zeros(width),
-        )  # the range of each class's probability
+        # the range of each class's probability
+        self.low = np.ones(width)
+        self.high = np.zeros(width)
 
     @classmethod
     def of_table(cls, rows: int, task: Classification) -> Summary:
@@ -110,14 +110,14 @@ class Summary:
                 self.skip(block.select(lost))
                 self.add(block.select(~lost))
 
-    def merge(self, other: Summary) -> None:
+    def merge(self, summary: Summary) -> None:
         """Add what another one has added up, of other rows."""
         for name in ("scores", "train", "dev"):
-            getattr(self, name).merge(getattr(other, name))
-        self.entropy += other.entropy
-        self.answered += other.answered
-        self.positions += other.positions
-        self.dev_unanswered += other.dev_unanswered
-        self.guesses += other.guesses
-        self.low = np.minimum(self.low, other.low)
-        self.high = np.maximum(self.high, other.high)
+            getattr(self, name).merge(getattr(summary, name))
+        self.entropy += summary.entropy
+        self.answered += summary.answered
+        self.positions += summary.positions
+        self.dev_unanswered += summary.dev_unanswered
+        self.guesses += summary.guesses
+        self.low = np.minimum(self.low, summary.low)
+        self.high = np.maximum(self.high, summary.high)

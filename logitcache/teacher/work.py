@@ -52,15 +52,14 @@ class Work:
     summary: Summary  # what is added up of the shards that are made
     known: Known | None = None
     reporter: Reporter = SILENT
-    budgets: Mapping[int, int] = field(
-        default_factory=dict
-    )  # of shards that were once made with less than the plan's
+    # of shards that were once made with less than the plan's
+    budgets: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def _assets(self) -> dict[str, Array]:
         """The tensors that the cache keeps once, by name."""
-        kept = self.planned.kept_once()
-        return {} if kept is None else decode(kept)
+        tensors = self.planned.kept_once()
+        return {} if tensors is None else decode(tensors)
 
     def finish(self) -> Done:
         """Compute and write what is missing; seal the cache, if no other part has something to do.
@@ -75,24 +74,23 @@ class Work:
             if not self.writer.receipts and self.writer.part is None:
                 self.writer.forget()  # a plan that no shard was made for would only refuse the mended teacher
             raise
-        there = (
-            self.writer.complete
-        )  # another part was as quick: it has sealed the cache, and speaks of it
+        # another part was as quick: it has sealed the cache, and speaks of it
+        complete = self.writer.complete
         with self.reporter.phase("write"):
-            done.sealed = not todo if there else self.writer.seal()
+            done.sealed = not todo if complete else self.writer.seal()
         return done
 
     def _write_shards(self, todo: list[int], done: Done, stage: Meter) -> None:
-        here, budget = self.planned.conditions(), self.planned.batch_tokens
+        conditions, budget = self.planned.conditions(), self.planned.batch_tokens
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
                 start = self.budgets.get(index, budget)
-                shard, found, fits = self._shard(index, start, done, stage)
+                shard, remarks, fits = self._shard(index, start, done, stage)
                 budget = fits if fits < start else budget
                 self._count(shard, index, done)
                 self._wait(pending)  # at most one shard waits to be written: memory stays flat
-                pending = pool.submit(self._write, index, shard, {**here, **found})
+                pending = pool.submit(self._write, index, shard, {**conditions, **remarks})
             self._wait(pending)
 
     def _wait(self, pending: Future[None] | None) -> None:
@@ -109,23 +107,23 @@ class Work:
         """
         planned = self.planned
         start, end = planned.plan.shard(index)
-        place = (
+        position = (
             np.full(end - start, -1)
             if self.known is None
             else self.known.find(planned.rows.row_hash[start:end])
         )
-        new = np.flatnonzero(place < 0)
-        old = np.flatnonzero(place >= 0)
-        found: dict[str, Any] = {}
+        new = np.flatnonzero(position < 0)
+        old = np.flatnonzero(position >= 0)
+        remarks: dict[str, Any] = {}
         with self.reporter.phase("tokenise"):
             examples = planned.prepare(start, end, new)
-        layout = self._layout(start, end, examples, new, place)
+        layout = self._layout(start, end, examples, new, position)
         begin = partial(Assembly, layout, planned.codec, self.summary.empty(), self._assets)
         shard = begin()
         if len(new):
             shard, fits = self._answered(examples, new, budget, begin, stage)
             self._check_usable(shard, start)
-            found |= self._cut(examples, start + new)
+            remarks |= self._cut(examples, start + new)
             if note := planned.task.left_out(examples):
                 self.reporter.note(f"shard {index}: {note}")
             if fits < budget:
@@ -133,7 +131,7 @@ class Work:
                     f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}"
                 )
             if fits < planned.batch_tokens:
-                found["batch_tokens"] = fits
+                remarks["batch_tokens"] = fits
             budget, done.asked, done.tokens = (
                 fits,
                 done.asked + len(new),
@@ -141,14 +139,16 @@ class Work:
             )
         if self.known is not None and len(old):
             shard.copy(
-                old, self.known.stored(place[old]), np.isin(place[old], self.known.cache.skipped)
+                old,
+                self.known.stored(position[old]),
+                np.isin(position[old], self.known.cache.skipped),
             )
-            found["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
+            remarks["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
             done.copied += len(old)
             stage.advance(len(old))
         if shard.skipped.any():
-            found["skipped"] = (start + np.flatnonzero(shard.skipped)).tolist()
-        return shard, found, budget
+            remarks["skipped"] = (start + np.flatnonzero(shard.skipped)).tolist()
+        return shard, remarks, budget
 
     def _answered(
         self,
@@ -166,30 +166,32 @@ class Work:
             receiver.shard.finish()
         return receiver.shard, fits
 
-    def _layout(self, start: int, end: int, examples: Examples, new: Int64, place: Int64) -> Layout:
-        """The kept positions of the rows of a shard. ``place`` is where the older cache has each
+    def _layout(
+        self, start: int, end: int, examples: Examples, new: Int64, position: Int64
+    ) -> Layout:
+        """The kept positions of the rows of a shard. ``position`` is where the older cache has each
         row, or -1.
         """
         rows = self.planned.rows
-        old = np.flatnonzero(place >= 0)
-        asked = self.planned.positions(examples)
-        whole = Answers(examples.row_hash, asked.indptr, asked.index, {})
+        old = np.flatnonzero(position >= 0)
+        positions = self.planned.positions(examples)
+        answers = Answers(examples.row_hash, positions.indptr, positions.index, {})
         if self.known is not None:
             copied = Answers(
-                rows.row_hash[start + old], *self.known.cache.positions(place[old]), {}
+                rows.row_hash[start + old], *self.known.cache.positions(position[old]), {}
             )
-            whole = end_to_end([whole, copied]).rows(np.argsort(np.concatenate([new, old])))
-        row = start + rows_of(whole.indptr)
-        label = rows.labels_at(row, whole.index)
+            answers = end_to_end([answers, copied]).rows(np.argsort(np.concatenate([new, old])))
+        row = start + rows_of(answers.indptr)
+        label = rows.labels_at(row, answers.index)
         return Layout(
-            np.arange(start, end), rows.row_hash[start:end], whole.indptr, whole.index, label
+            np.arange(start, end), rows.row_hash[start:end], answers.indptr, answers.index, label
         )
 
-    def _cut(self, examples: Examples, places: Int64) -> dict[str, Any]:
-        """How many of these rows, at ``places`` of the table, were cut at max_length, and the first
+    def _cut(self, examples: Examples, index: Int64) -> dict[str, Any]:
+        """How many of these rows, at ``index`` of the table, were cut at max_length, and the first
         of them.
         """
-        cut = places[examples.cut]
+        cut = index[examples.cut]
         return {"cut": {"rows": len(cut), "first": int(cut[0])}} if len(cut) else {}
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
@@ -255,11 +257,11 @@ class _Placed:
     rows: Int64
     reporter: Reporter
 
-    def add(self, places: Int64, vectors: Tensor | Float32) -> None:
+    def add(self, index: Int64, vectors: Tensor | Float32) -> None:
         with self.reporter.phase("encode"):
-            self.shard.add(self.rows[places], vectors)
+            self.shard.add(self.rows[index], vectors)
 
 
 def _named(row_id: Int64) -> str:
-    named = ", ".join(map(str, row_id[:5])) + (", …" if len(row_id) > 5 else "")
-    return f"{len(row_id)} rows (row {named})"
+    rows = ", ".join(map(str, row_id[:5])) + (", …" if len(row_id) > 5 else "")
+    return f"{len(row_id)} rows (row {rows})"

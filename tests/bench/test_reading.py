@@ -32,10 +32,8 @@ ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RIVALS = runpy.run_path(str(BENCHMARKS / "rivals.py"))["RIVALS"]
 COLD = runpy.run_path(str(BENCHMARKS / "cold.py"))
-WAYS = (
-    *formats.WAYS,
-    *(replace(way, loads=False) for way in RIVALS),
-)  # what runpy has read is not to be pickled
+# what runpy has read is not to be pickled
+WAYS = (*formats.WAYS, *(replace(way, loads=False) for way in RIVALS))
 LOADING = {way.name for way in formats.WAYS if way.loads}
 bench = partial(reading.bench, ways=WAYS)
 
@@ -234,9 +232,8 @@ def test_an_interrupt_within_an_order_keeps_its_whole_rounds(
     whole: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readers, block = len(WAYS), 1 + SMALL.repeats
-    before = (
-        6 * readers + readers + whole * readers * block
-    )  # how many calls make a repeat, one of each, the rounds
+    # how many calls make a repeat, one of each, the rounds
+    before = 6 * readers + readers + whole * readers * block
     calls = 0
 
     def counted(read: Callable[[], object]) -> Callable[[], None]:

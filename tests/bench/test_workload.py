@@ -77,9 +77,8 @@ def test_the_same_seed_draws_the_same(tiny: Any) -> None:
     assert not np.array_equal(
         one.rows.inputs["input_ids"].values, other.rows.inputs["input_ids"].values
     )
-    nobody = load(
-        replace(tiny, teacher="1x32")
-    )  # who asks for memory has another teacher, and reads the same cache
+    # who asks for memory has another teacher, and reads the same cache
+    nobody = load(replace(tiny, teacher="1x32"))
     assert np.array_equal(one.rows.row_hash, nobody.rows.row_hash)
 
 

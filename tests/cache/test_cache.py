@@ -24,7 +24,8 @@ from logitcache.errors import (
     SpecError,
 )
 from logitcache.identity import digest_json, row_hashes
-from logitcache.store.manifest import NewerFormat, Plan, write_json
+from logitcache.store.json_files import NewerFormat, write_json
+from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import answers, make, write_shard
 from tests.fake_caches import plan as make_plan

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.cache.layout import columns_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError

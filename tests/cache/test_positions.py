@@ -18,7 +18,7 @@ from scipy.special import softmax
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
 from logitcache.cache.inspect import row_of
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.cache.layout import LEVEL, columns_of
 from logitcache.config.data import Columns
 from logitcache.errors import AlignmentError

@@ -66,7 +66,7 @@ def test_unlabelled_rows_are_in_the_document_and_the_notes(runs: Path) -> None:
 def test_the_table_goes_to_stdout_and_the_picture_to_its_file(runs: Path, tmp_path: Path) -> None:
     arguments = [str(runs), "--bootstrap", "200", "--plot", str(tmp_path / "picture.svg")]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert "KD beats base on both seeds" in result.stdout
+    assert "KD is ahead of base on both seeds" in result.stdout
     assert (tmp_path / "picture.svg").exists()
     assert result.stderr == ""
 

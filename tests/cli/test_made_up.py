@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from logitcache.errors import visible
 from logitcache.identity import digest_json
-from logitcache.store.manifest import write_json
+from logitcache.store.json_files import write_json
 from logitcache_cli.main import cli
 from tests.cli.desk import Desk
 

@@ -16,7 +16,7 @@ from logitcache.data.soft_labels import read_columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
-from tests.data.test_advice import changed
+from tests.data.advice_cases import changed
 
 Rows = Sequence[tuple[str, str | None]]
 ROWS = [("a warm film", "pos"), ("a cold film", "neg"), ("a film", None), ("cold", "neg")]

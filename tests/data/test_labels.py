@@ -4,13 +4,10 @@ meant.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
-from collections.abc import Callable
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,45 +15,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from logitcache.config.data import Columns
 from logitcache.config.labels import parse_names
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.labels import labels
-from logitcache.data.source import Source, load
+from logitcache.data.source import Source
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
-from logitcache.reporter import SILENT, Notes
-
-Load = Callable[..., Source]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Load:
-    """``read({name: content}, **columns)``: files written to a folder, and the source loaded from
-    it.
-    """
-
-    def load_files(
-        files: dict[str, Any], *, at: str = "", notes: list[str] | None = None, **columns: Any
-    ) -> Source:
-        for name, content in files.items():
-            rows = (
-                content
-                if isinstance(content, str)
-                else "".join(json.dumps(row) + "\n" for row in content)
-            )
-            (tmp_path / "data").mkdir(exist_ok=True)
-            (tmp_path / "data" / name).write_text(rows, "utf-8")
-        told: list[str] = [] if notes is None else notes
-        return load(
-            str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append)
-        )
-
-    return load_files
-
-
-def labelled(*labels: object) -> list[dict[str, Any]]:
-    return [{"text": f"text {i}", "label": label} for i, label in enumerate(labels)]
+from logitcache.reporter import SILENT
+from tests.data.sources_by_file import Load, labelled
 
 
 def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> None:

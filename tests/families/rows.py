@@ -31,6 +31,5 @@ def _texts(draw: random.Random, words: Any) -> list[str]:
     lengths = [1 + i * LONGEST // ROWS for i in range(ROWS)]
     draw.shuffle(lengths)
     texts = [" ".join(draw.choice(words) for _ in range(length)) for length in lengths]
-    return [
-        "it" if text == "a" else text for text in texts
-    ]  # CANINE, by hand, fails on texts of one letter
+    # CANINE, by hand, fails on texts of one letter
+    return ["it" if text == "a" else text for text in texts]

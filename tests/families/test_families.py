@@ -12,15 +12,10 @@ from tests.families import page, trial, zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 SOME = ("bert", "t5")
-MORE_THAN_TEXT = (
-    "layoutlmv3",
-    "markuplm",
-    "roc_bert",
-    "tapas",
-)  # read boxes, markup, shapes of characters, tables
-LEAST_SPREAD = (
-    5e-3  # of a probability over rows: a model that answers all rows alike would prove nothing
-)
+# read boxes, markup, shapes of characters, tables
+MORE_THAN_TEXT = ("layoutlmv3", "markuplm", "roc_bert", "tapas")
+# of a probability over rows: a model that answers all rows alike would prove nothing
+LEAST_SPREAD = 5e-3
 
 
 def check(name: str, folder: Path) -> dict[str, str]:

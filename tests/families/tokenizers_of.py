@@ -27,9 +27,8 @@ from tests.families import vocabularies
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 TYPED = ["input_ids", "token_type_ids", "attention_mask"]
-Maker = Callable[
-    [Path], Any
-]  # the folder is for vocabulary files, where a tokenizer is made of files only
+# the folder is for vocabulary files, where a tokenizer is made of files only
+Maker = Callable[[Path], Any]
 
 
 def wordpiece(

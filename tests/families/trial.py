@@ -57,9 +57,8 @@ class Outcome:
     gap: float | None = None
     message: str = ""
     padding: str | None = None  # side that batches were filled on; none: rows of equal length
-    spread: float | None = (
-        None  # largest standard deviation of a class's probability over the rows, by hand
-    )
+    # largest standard deviation of a class's probability over the rows, by hand
+    spread: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value not in (None, "")}
@@ -209,9 +208,8 @@ def student_trial(bench: Bench) -> Outcome:
         summed.backward()
     with by_hand_must_answer():
         model, loss = _student_by_hand(bench, torch.from_numpy(soft))
-    gap = float(
-        np.max([abs(float(summed) - loss) / abs(loss), gradient_gap(student, model)])
-    )  # not-a-number stays
+    # not-a-number stays
+    gap = float(np.max([abs(float(summed) - loss) / abs(loss), gradient_gap(student, model)]))
     return Outcome(_verdict(gap), gap, padding=str(padding.side))
 
 

@@ -162,9 +162,8 @@ def test_without_calibration_a_plan_is_flops(asked: PlanConfig) -> None:
     assert total["seconds"] > 2 * 5 * kd["run_seconds"]
     assert total["money"] == pytest.approx(5 * total["hours"])
     saved = 2 * (online["run_seconds"] - kd["run_seconds"]) - found["dump"]["seconds"]
-    assert (
-        3600 * (total["online_hours"] - total["hours"]) > saved
-    )  # Self-KD's second forward passes are saved too
+    # Self-KD's second forward passes are saved too
+    assert 3600 * (total["online_hours"] - total["hours"]) > saved
     after = found["break_even_epochs"] * (online["epoch_seconds"] - kd["epoch_seconds"])
     assert after == pytest.approx(found["dump"]["seconds"])
 

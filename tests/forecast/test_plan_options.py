@@ -138,9 +138,8 @@ def test_a_fine_tuning_has_as_many_steps_as_a_dumps(
         reporter=Steps(count),
     )
     foretold = finetune_steps(how, 60)
-    assert abs(sum(last.values()) - foretold) <= (
-        folds or 0
-    )  # a fold is a seventh larger or smaller than another
+    # a fold is a seventh larger or smaller than another
+    assert abs(sum(last.values()) - foretold) <= (folds or 0)
     ready = load_inputs(
         replace(asked, finetune=how, work=replace(asked.work, teacher="1x32")), SILENT
     )
@@ -205,9 +204,8 @@ def test_another_split_is_dumped_alone(asked: PlanConfig, unlabelled_data: Path)
     told = plan(replace(asked, split="dev", unlabelled=str(unlabelled_data))).to_dict()
     assert (told["setting"]["rows"], told["setting"]["unlabelled_rows"]) == (24, 30)
     assert load_inputs(asked, SILENT).dev_rows == 24
-    assert (
-        load_inputs(replace(asked, split="dev"), SILENT).dev_rows == 0
-    )  # whom a dump of dev asks once
+    # whom a dump of dev asks once
+    assert load_inputs(replace(asked, split="dev"), SILENT).dev_rows == 0
     with pytest.raises(SpecError, match="nosuch"):
         plan(replace(asked, split="nosuch"))
 

@@ -13,7 +13,7 @@ CHAT = (
 CHAT_SPECIAL = ("<|start|>", "<|body|>", "<|end|>")
 ROLES = ("system", "user", "assistant")
 LIMIT = 64
-CAUSAL = ("gpt2", "llama", "qwen3", "gemma", "gemma3_text", "smollm3")
+CAUSAL = ("gpt2", "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3")
 MASKED = ("bert", "roberta", "modernbert")
 
 

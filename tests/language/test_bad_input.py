@@ -19,7 +19,6 @@ from logitcache.config.option import Declared, options_of
 from logitcache.config.sequences import Sequences
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
-from logitcache.models.load import gguf_file
 from logitcache.reporter import Notes
 from logitcache.stages.stored import check_sequences
 from tests.language.small_lms import make_config, make_tokenizer
@@ -270,18 +269,6 @@ def test_an_encoder_without_a_trained_head_is_no_teacher_of_tokens(
             workspace=tmp_path,
             device="cpu",
         )
-
-
-def test_a_gguf_file_needs_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "model.gguf"
-    with pytest.raises(SpecError, match=r"expected a \.gguf file, found no such file"):
-        gguf_file(str(file))
-    file.write_bytes(b"GGUF")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SpecError, match=r"expected the package gguf, .* Run: pip install gguf"):
-        gguf_file(str(file))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert gguf_file(str(file)) == (str(tmp_path), {"gguf_file": "model.gguf"})
 
 
 @pytest.mark.parametrize(

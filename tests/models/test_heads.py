@@ -31,9 +31,8 @@ SHAPE = {
     "num_attention_heads": 2,
     "intermediate_size": 64,
 }
-OTHERS: dict[
-    str, dict[str, Any]
-] = {  # whose code does more than their last linear map, or does not call it
+# whose code does more than their last linear map, or does not call it
+OTHERS: dict[str, dict[str, Any]] = {
     "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 2, "max_seq_len": 64, "logit_scale": 0.5},
     "esm": {**SHAPE, "max_position_embeddings": 66, "mask_token_id": 3},
     "mobilebert": {

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import logitcache
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, join
+from logitcache.cache.joined import Joined
+from logitcache.cache.joining import join
 from logitcache.config.data import Columns
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace

@@ -258,9 +258,8 @@ def test_any_flipped_bit_is_noticed(store: str, tmp_path: Path) -> None:
 
 def test_a_fault_names_batch_and_rows(store: str, tmp_path: Path) -> None:
     reader = make_ragged(tmp_path, plan(rows=5000, shard_rows=2500, width=4, store=store))
-    path = files_of(tmp_path)[
-        -1
-    ]  # of the second shard: the only file (arrow), or that of the logits (zarr)
+    # of the second shard: the only file (arrow), or that of the logits (zarr)
+    path = files_of(tmp_path)[-1]
     middle = reader.manifest.receipts[1].files[-1].extents[1 + (store == "arrow")]
     flip(path, 8 * (middle.start + 5))
     with pytest.raises(CorruptShard, match=r"batch 1, rows 3524 to 4547 ") as caught:

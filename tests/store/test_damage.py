@@ -146,9 +146,8 @@ def test_an_error_names_file_batch_and_rows(tmp_path: Path) -> None:
     extent = whole.files[name].extents[2]
     flip(whole.folder / name, 8 * extent.start + 3)
     reader = Reader.open(whole.folder)
-    sound = reader.take(reader.places(np.array([0, 2600, 4999])), ["label"])[
-        "label"
-    ]  # other batches are given out
+    # other batches are given out
+    sound = reader.take(reader.places(np.array([0, 2600, 4999])), ["label"])["label"]
     assert sound.tobytes() == whole.rows["row"]["label"][[0, 2600, 4999]].tobytes()
     for _ in range(2):  # the same error again: what failed once is not taken for checked
         with pytest.raises(
@@ -244,9 +243,8 @@ def spoilt(whole: Whole, number: int) -> None:
         kind, name = list(SPOILS)[case % len(SPOILS)], names[int(draw.integers(len(names)))]
         before = dict(whole.sound)
         SPOILS[kind](whole, name, draw)
-        if (
-            tree(whole.folder) != before or (whole.folder / name).is_symlink()
-        ):  # shards may be alike
+        # shards may be alike
+        if tree(whole.folder) != before or (whole.folder / name).is_symlink():
             found = whole.noticed(name) if kind != "swapped" else seen(whole)
             assert "verify" in found, (kind, name)
             assert len(found) > 1, (kind, name)

@@ -288,10 +288,8 @@ class Bench:
             look(self.folder, self.plan, case[0] != "manifest.json")
             if measured:
                 assert tracemalloc.get_traced_memory()[1] <= 2 * size + (64 << 20)
-            inside, above = (
-                str(self.folder),
-                str(self.folder.parent),
-            )  # a writer makes its folder last
+            # a writer makes its folder last
+            inside, above = (str(self.folder), str(self.folder.parent))
             outside = [
                 name
                 for name in opened

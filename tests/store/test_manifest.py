@@ -15,18 +15,14 @@ from logitcache.identity import digest_json
 from logitcache.store.arrow import names
 from logitcache.store.columns import levels
 from logitcache.store.extents import Extent, File
+from logitcache.store.json_files import MAX_BYTES, NewerFormat, read_json, read_own, write_json
 from logitcache.store.manifest import (
-    MAX_BYTES,
     Manifest,
-    NewerFormat,
     Plan,
     Receipt,
     manifest_dict,
-    read_json,
     read_manifest,
-    read_own,
     receipt_name,
-    write_json,
 )
 from tests.fake_caches import plan as make_plan
 from tests.fake_caches import ragged
@@ -105,11 +101,8 @@ def test_positions_are_the_vectors_that_were_kept() -> None:
     of = make_plan(views=2)
     assert [receipt.positions(of) for receipt in receipts(of)] == [8, 8, 4]
     of = ragged(targets={"logits": {}, "hidden": {}})
-    assert [receipt.positions(of) for receipt in receipts(of)] == [
-        6,
-        6,
-        6,
-    ]  # two targets of three vectors each
+    # two targets of three vectors each
+    assert [receipt.positions(of) for receipt in receipts(of)] == [6, 6, 6]
 
 
 def first(manifest: dict[str, Any]) -> dict[str, Any]:

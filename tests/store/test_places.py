@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from logitcache.errors import FormatError, SpecError
-from logitcache.store.writer import CacheWriter, check_place
+from logitcache.store.destination import check_place
+from logitcache.store.writer import CacheWriter
 from tests.fake_caches import go_on, make_ragged, plan, tree
 
 PLAN = plan(rows=10, shard_rows=4)

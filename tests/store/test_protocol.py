@@ -154,8 +154,7 @@ def test_short_writes_are_gone_on_with(
     assert tree(folder) == wholes[name]
 
 
-# -- a process that dies
-# ------------------------------------------------------------------------------------------
+# A process that dies.
 
 
 def killed(folder: Path, of: Plan, step: int, *, after: bool, **how: Any) -> list[str]:
@@ -266,8 +265,7 @@ def test_a_part_written_tree_survives_kills_too(
         assert tree(folder) == whole
 
 
-# -- power that goes
-# ----------------------------------------------------------------------------------------------
+# Power that goes.
 
 
 def dump(folder: Path, of: Plan) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from logitcache.errors import FormatError
-from logitcache.store.manifest import write_json
+from logitcache.store.json_files import write_json
 from logitcache.store.reader import Reader
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import make_ragged, part, plan, ragged

@@ -287,8 +287,8 @@ KILLED = """
 import sys, time
 import numpy as np
 from logitcache.cache.cache import Cache
-from logitcache.store import files, remote
-remote.STREAM_BYTES = 1000
+from logitcache.store import files, streaming
+streaming.STREAM_BYTES = 1000
 class Slow(files.System):
     writes = 0
     def write(self, handle, data):

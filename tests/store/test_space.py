@@ -16,9 +16,8 @@ SIZES = [10, 0, mmap.PAGESIZE, mmap.PAGESIZE + 1, 1]
 def test_files_stand_side_by_side(tmp_path: Path) -> None:
     space, draw = Space(SIZES), [os.urandom(size) for size in SIZES]
     for index in (3, 0, 4, 1, 2):
-        assert not space.data[space.starts[index] :][
-            : SIZES[index]
-        ].any()  # unmapped places hold zeros
+        # unmapped places hold zeros
+        assert not space.data[space.starts[index] :][: SIZES[index]].any()
         (tmp_path / str(index)).write_bytes(draw[index])
         assert bytes(space.map(index, tmp_path / str(index))) == draw[index]
     for index, expected in enumerate(draw):

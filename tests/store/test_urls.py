@@ -76,7 +76,7 @@ def test_a_web_server_that_sends_whole_files_alone(
     web: str, local: Cache, monkeypatch: pytest.MonkeyPatch, promised: bool
 ) -> None:
     """Behind some proxies it promises ranges and does not keep to them."""
-    monkeypatch.setattr(remote, "STREAM_BYTES", 64)
+    monkeypatch.setattr("logitcache.store.streaming.STREAM_BYTES", 64)
     if promised:
         end = Handler.end_headers
         monkeypatch.setattr(

@@ -17,7 +17,8 @@ from logitcache.data.order import windowed_permutation
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.store.columns import DTYPES, Column
 from logitcache.store.extents import Encoded, tile
-from logitcache.store.manifest import manifest_dict, write_json
+from logitcache.store.json_files import write_json
+from logitcache.store.manifest import manifest_dict
 from logitcache.store.reader import Reader, all_rows
 from logitcache.store.zarr import KEPT, Layout, encode
 from tests.fake_caches import make, make_ragged, plan, ragged

@@ -30,9 +30,8 @@ def _inside(
     target: Callable[..., None], args: tuple[Any, ...], variables: dict[str, str], log: str
 ) -> None:
     os.environ.update(variables)
-    multiprocessing.set_start_method(
-        "fork", force=True
-    )  # of DataLoaders' workers; a server of its own is slow to start
+    # of DataLoaders' workers; a server of its own is slow to start
+    multiprocessing.set_start_method("fork", force=True)
     import torch
 
     torch.set_num_threads(1)
@@ -99,10 +98,8 @@ def _variables(rank: int, count: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": count,
         "MASTER_PORT": 1,
     }
-    threads = {
-        "OMP_NUM_THREADS": 1,
-        "MKL_NUM_THREADS": 1,
-    }  # as torchrun does; accelerate asks for more
+    # as torchrun does; accelerate asks for more
+    threads = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1}
     return {
         name: str(value) for name, value in (names | threads if count > 1 else {"RANK": 0}).items()
     }

@@ -19,8 +19,8 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.tasks.classification import Classification
 from logitcache.stages.train import train
 from logitcache.student import fit as module
+from logitcache.student.callbacks import StepClock
 from logitcache.student.fit import peak_memory
-from logitcache.student.trainer import StepClock
 
 SCRIPT = (0.2, 0.9, 0.3)  # dev accuracy after each epoch
 

@@ -50,9 +50,8 @@ def test_a_folder_that_somebody_writes_to_is_refused_by_name(job: Job) -> None:
     expected = rf"out: process {os.getpid()} on '.*' is writing this result folder\. Wait for it, end it, or choose"
     with pytest.raises(Locked, match=expected), held(run_of(job)):
         pass
-    claim(
-        replace(job, config=replace(job.config, seed=7))
-    )  # with other settings it is somebody's all the same
+    # with other settings it is somebody's all the same
+    claim(replace(job, config=replace(job.config, seed=7)))
     with pytest.raises(Locked, match=expected), held(run_of(job)):
         pass
     lock.release()

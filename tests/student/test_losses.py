@@ -138,9 +138,8 @@ def test_without_a_label_the_target_is_the_teachers_alone(
     np.testing.assert_allclose(target.sum(1), 1, atol=1e-5)
     assert (target >= 0).all()
     plain = mixed_target(labels[~bare], p[~bare], taught(alpha), z.shape[1])
-    np.testing.assert_allclose(
-        target[~bare], plain, rtol=0, atol=1.2e-7
-    )  # 1 - alpha is rounded before, not after
+    # 1 - alpha is rounded before, not after
+    np.testing.assert_allclose(target[~bare], plain, rtol=0, atol=1.2e-7)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from transformers import set_seed
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator

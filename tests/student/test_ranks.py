@@ -234,9 +234,8 @@ def test_a_run_goes_on_with_another_number_of_ranks(
     assert 3 < len(learnt_from(tmp_path)) < 9
     assert learnt_from(tmp_path) == steps_of(60, 3)[-len(learnt_from(tmp_path)) :]
     left, right = weights(tmp_path / "out"), weights(tmp_path / "whole")
-    for part in (
-        name for name in right if not name.endswith("key.bias")
-    ):  # its gradient is rounding, which Adam scales
+    # its gradient is rounding, which Adam scales
+    for part in (name for name in right if not name.endswith("key.bias")):
         np.testing.assert_allclose(left[part], right[part], atol=1e-5 * np.abs(right[part]).max())
 
 

@@ -87,9 +87,8 @@ def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     assert same(kd.out, whole[select])
     for key in ("metrics", "rows_seen", "steps", "selected_epoch", "fidelity"):
         assert result(kd.out)[key] == result(whole[select])[key]
-    assert (
-        result(kd.out)["train_seconds"] > 20 * result(kd.out)["seconds_per_step"]
-    )  # the first half's counted too
+    # the first half's counted too
+    assert result(kd.out)["train_seconds"] > 20 * result(kd.out)["seconds_per_step"]
     assert not (kd.out / "checkpoints").exists()
 
 

@@ -15,9 +15,12 @@ from logitcache.payloads import Dense, Head, Payload, Replay, Sparse, Tail
 from logitcache.student.losses import Weights
 from logitcache.student.losses import vocabulary as executions
 from logitcache.student.losses.gradient import Target, divergence
-from logitcache.student.losses.vocabulary import FUSED, PLAIN, head_loss, logits_loss
+from logitcache.student.losses.vocabulary import FUSED, PLAIN, TORCH, head_loss, logits_loss
 
 P, V, D, M = 7, 23, 5, 4
+needs_torch_loss = pytest.mark.skipif(
+    not hasattr(torch.nn, "LinearCrossEntropyOptions"), reason="PyTorch 2.13 has it"
+)
 KD, LS, BASE = Mixture(0.3, 0.0, 0.7), Mixture(0.9, 0.1), Mixture(1.0)
 
 
@@ -56,7 +59,7 @@ def replay() -> Replay[Tensor]:
 
 
 PAYLOADS: dict[str, Callable[[float], Payload[Tensor] | None]] = {
-    "none": lambda temperature: None,
+    "gold": lambda temperature: None,
     "dense": lambda temperature: Dense(teacher()),
     "replay": lambda temperature: replay(),
     **{str(tail): lambda temperature, tail=tail: sparse(tail, temperature) for tail in Tail},  # type: ignore[misc]
@@ -67,7 +70,7 @@ def reference(z: Tensor, target: Target) -> Tensor:
     """The definition, with every distribution written out: f64[P]."""
     weights, payload = target.weights, target.payload
     label, uniform, soft = (
-        torch.as_tensor(part).expand(P, 1)
+        torch.as_tensor(part, dtype=torch.float64).expand(P, 1)
         for part in (weights.label, weights.uniform, weights.teacher)
     )
     hard = label * torch.nn.functional.one_hot(target.labels.clamp(min=0), V) + uniform / V
@@ -135,9 +138,8 @@ def test_loss_and_gradient_are_those_of_the_definition(name: str, temperature: f
     torch.testing.assert_close(found, reference(z, target), rtol=1e-12, atol=1e-12)
     (gradient,) = torch.autograd.grad((found * weight).sum() * 3, z)
     torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(
-        logits_loss(z.detach(), target), found.detach()
-    )  # without a gradient
+    # without a gradient
+    torch.testing.assert_close(logits_loss(z.detach(), target), found.detach())
 
 
 @pytest.mark.parametrize("execution", [PLAIN, FUSED])
@@ -145,14 +147,13 @@ def test_loss_and_gradient_are_those_of_the_definition(name: str, temperature: f
 @pytest.mark.parametrize(
     ("bias", "scale", "cap"), [(False, 1.0, None), (True, 0.7, None), (True, 1.3, 4.0)]
 )
-@pytest.mark.parametrize("name", ["none", "dense", "bucket"])
+@pytest.mark.parametrize("name", ["gold", "none", "dense", "bucket"])
 def test_gradients_of_a_head(
     name: str, bias: bool, scale: float, cap: float | None, dtype: torch.dtype, execution: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(
-        executions.CHUNK_VALUES, "cpu", 3 * V
-    )  # three positions at a time, and one at the end
+    # three positions at a time, and one at the end
+    monkeypatch.setitem(executions.CHUNK_VALUES, "cpu", 3 * V)
     target, weight = target_of(name), torch.arange(P, dtype=torch.float64)
     hidden, matrix, shift = numbers(P, D, seed=8), numbers(V, D, seed=9), numbers(V, seed=10)
     inputs = [
@@ -178,7 +179,7 @@ def test_gradients_of_a_head(
 def test_gradcheck(execution: str) -> None:
     hidden, matrix = numbers(P, D, seed=8).requires_grad_(), numbers(V, D, seed=9).requires_grad_()
     weight = torch.ones(P, dtype=torch.float64)
-    for name in ("none", "unigram"):
+    for name in ("gold", "unigram"):
         target = target_of(name)
         assert torch.autograd.gradcheck(
             lambda h, w, target=target: head_loss(h, Head(w), target, weight, execution),
@@ -186,8 +187,46 @@ def test_gradcheck(execution: str) -> None:
         )
 
 
+@needs_torch_loss
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [False, True])
+def test_pytorchs_own_loss_of_gold_labels(bias: bool, dtype: torch.dtype) -> None:
+    target = Target(labels().clamp(min=0), Weights.of(BASE))
+    inputs = [numbers(P, D, seed=8), numbers(V, D, seed=9), *([numbers(V, seed=10)] * bias)]
+    weight = torch.arange(P, dtype=torch.float64)
+
+    def loss(execution: str, used: torch.dtype) -> tuple[Tensor, ...]:
+        parts = [values.to(used).requires_grad_() for values in inputs]
+        head = Head(parts[1], parts[2] if bias else None)
+        found = head_loss(parts[0], head, target, weight.to(used), execution) * 3
+        return found.detach().double(), *torch.autograd.grad(found, parts)
+
+    rounding = {torch.float64: 1e-11, torch.float32: 1e-4, torch.bfloat16: 0.1}[dtype]
+    for found, expected in zip(loss(TORCH, dtype), loss(FUSED, torch.float64), strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=rounding, atol=rounding)
+
+
+@needs_torch_loss
+@pytest.mark.parametrize(
+    ("name", "head", "found"),
+    [
+        ("none", {}, "smoothed, a teacher's or none"),
+        ("bucket", {}, "smoothed, a teacher's or none"),
+        ("base", {"scale": 0.5}, "a scaled or capped head"),
+        ("base", {"cap": 30.0}, "a scaled or capped head"),
+    ],
+)
+def test_pytorchs_own_loss_is_refused_for_others(
+    name: str, head: dict[str, float], found: str
+) -> None:
+    target = target_of("gold", mixture=BASE) if name == "base" else target_of(name)
+    matrix = Head(numbers(V, D), None, **head)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=found):
+        head_loss(numbers(P, D), matrix, target, torch.ones(P), TORCH)
+
+
 @pytest.mark.parametrize("execution", [PLAIN, FUSED])
-@pytest.mark.parametrize("name", ["none", "bucket"])
+@pytest.mark.parametrize("name", ["gold", "bucket"])
 def test_no_position_gives_nothing(name: str, execution: str) -> None:
     target = target_of(name).select(slice(0, 0))
     hidden, matrix = torch.zeros(0, D, requires_grad=True), torch.randn(V, D, requires_grad=True)

@@ -14,7 +14,7 @@ import pytest
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.convert import convert
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, windowed_permutation

@@ -23,7 +23,7 @@ def test_settings_that_differ_make_rows_of_their_own(tmp_path: Path) -> None:
             write_result(tmp_path / f"kd-{alpha}-{seed}", "kd", seed, accuracy=alpha, alpha=alpha)
     made = compare([tmp_path], resamples=200)
     assert [row.label for row in made.rows] == ["base", "kd (alpha=0.5)", "kd (alpha=0.9)"]
-    assert made.verdict.startswith("KD (alpha=0.9) beats base")
+    assert made.verdict.startswith("KD (alpha=0.9) is ahead of base")
     assert any("best of kd (alpha=0.5), kd (alpha=0.9)" in note for note in made.notes)
     assert (
         compare([tmp_path], baseline="kd (alpha=0.5)", resamples=200).rows[2].difference is not None

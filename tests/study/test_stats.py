@@ -14,15 +14,9 @@ from scipy.stats import bootstrap, rankdata
 
 from logitcache.data.tasks.classification import score
 from logitcache.study import stats
+from logitcache.study.metrics import COMPUTABLE, row_sums
 from logitcache.study.results import Predictions
-from logitcache.study.stats import (
-    COMPUTABLE,
-    paired_bootstrap,
-    seeds_needed,
-    signed_rank,
-    smallest_p,
-    statistic,
-)
+from logitcache.study.stats import paired_bootstrap, seeds_needed, signed_rank, smallest_p
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 
@@ -124,7 +118,7 @@ def test_statistics_of_resamples_are_the_tasks_own_metrics(
         return  # scikit-learn warns of a resample of one class
     for metric in expected[0]:
         assert metric in COMPUTABLE
-        assert statistic(metric, whole)(counts) == pytest.approx(
+        assert row_sums(metric, whole).of_counts(counts) == pytest.approx(
             [each[metric] for each in expected], abs=1e-6
         )
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.convert import convert
-from logitcache.cache.joined import join, mean_teacher
+from logitcache.cache.joined import mean_teacher
+from logitcache.cache.joining import join
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Teacher
 from logitcache.data.preprocess.tokens import prepare

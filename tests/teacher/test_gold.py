@@ -31,9 +31,8 @@ def test_two_columns_that_changed_places_are_found_out(classes: int) -> None:
     columns = np.array([1, 0, *range(2, classes)])
     order = better_order(gold, columns[gold], classes)
     found = None if order is None else order.tolist()
-    assert found == (
-        columns.tolist() if classes < 20 else None
-    )  # of 20 classes, 14 rows are too few to tell
+    # of 20 classes, 14 rows are too few to tell
+    assert found == (columns.tolist() if classes < 20 else None)
 
 
 @pytest.mark.parametrize(("rows", "found"), [(18, False), (22, True), (60, True)])

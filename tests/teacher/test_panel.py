@@ -30,9 +30,8 @@ from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
 FoldLoader = Callable[[int], Callable[[], TeacherModel]]
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
-)  # 60 rows: 25, 25, 10
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 CPU_WORDS = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
 
 

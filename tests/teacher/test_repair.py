@@ -19,17 +19,17 @@ from logitcache.cache.convert import convert
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache, Locked
+from logitcache.store.json_files import write_json
 from logitcache.store.lock import LOCK, Lock
-from logitcache.store.manifest import Plan, write_json
+from logitcache.store.manifest import Plan
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import Planned, planned, settings_of
 from logitcache.teacher.repair import Ask, RepairReport, repair
 from tests.runs import Amounts, tree
 
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, shard_rows=9
-)  # 60 rows: 6 of 9 and one of 6
+# 60 rows: 6 of 9 and one of 6
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)
 Break = Callable[[Path], object]
 
 
@@ -356,9 +356,8 @@ def test_what_a_newer_version_wrote_is_not_damaged(broken: Path, name: str) -> N
     with pytest.raises(FormatError, match="Upgrade logitcache"):
         repair(broken, nobody)
     assert tree(broken) == before
-    (broken / name).write_text(
-        '{"format": "logitcache/2"}'
-    )  # and in other bytes than this version's
+    # and in other bytes than this version's
+    (broken / name).write_text('{"format": "logitcache/2"}')
     with pytest.raises(FormatError, match=r"found 'logitcache/2'\. Upgrade logitcache"):
         repair(broken, nobody)
 

@@ -31,9 +31,8 @@ from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _nea
 from logitcache.teacher.summary import confidence
 
 Checkpoint = Callable[..., Path]
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
-)  # 60 rows: 25, 25, 10
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 
 
 def answers(folder: Path) -> Any:
@@ -117,9 +116,8 @@ def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
         in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.01, split="train")[0]
     )
     assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, 1000, entropy=0.01, split="train") == []
-    assert (
-        _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []
-    )  # chance
+    # chance
+    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []
 
 
 def test_a_teacher_that_has_memorised_its_rows_is_told_of(

@@ -33,9 +33,8 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 from tests.runs import tree
 
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, shard_rows=9
-)  # 60 rows: 6 of 9 and one of 6
+# 60 rows: 6 of 9 and one of 6
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)
 SKIP = replace(SETTINGS, on_nonfinite="skip")
 
 
@@ -183,15 +182,11 @@ def test_parts_in_any_order_make_what_one_makes(
     assert tree(tmp_path / "c") == tree(tmp_path / "lone")
     assert [report.complete for report in reports] == [False, False, True]
     assert sum(report.teacher_rows for report in reports) == 60
-    assert reports[-1].scores == pytest.approx(
-        lone.scores, rel=1e-12
-    )  # a sum of floats depends on its order
+    # a sum of floats depends on its order
+    assert reports[-1].scores == pytest.approx(lone.scores, rel=1e-12)
     assert reports[-1].dev_scores == lone.dev_scores
-    assert [bool(report.dev_scores) for report in reports] == [
-        False,
-        False,
-        True,
-    ]  # asked of by one alone
+    # asked of by one alone
+    assert [bool(report.dev_scores) for report in reports] == [False, False, True]
     assert re.match(r"[23] of 7 shards are written", reports[0].remarks[-1])
 
 

@@ -157,14 +157,14 @@ def _check_contents(messages: Sequence[Message], text: str) -> None:
     start = 0
     for number, message in enumerate(messages):
         content = message["content"].strip()
-        found = text.find(content, start)
-        if found < 0:
+        position = text.find(content, start)
+        if position < 0:
             raise SpecError(
                 expected="a chat template that renders every message",
                 found=f"one that drops or rewrites message {number} ({message['role']}: {short(repr(content))})",
                 advice="Correct the row, or the template.",
             )
-        start = found + len(content)
+        start = position + len(content)
 
 
 def checked(messages: Any, where: str) -> str:

@@ -27,7 +27,16 @@ from logitcache.data.preprocess import chat
 from logitcache.data.rows import Rows, Source
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
-from logitcache.records import Array, Examples, Int64, Padding, Ragged
+from logitcache.records import (
+    Array,
+    Examples,
+    Int64,
+    Padding,
+    Ragged,
+    ends_of,
+    numbers_in_rows,
+    stretches,
+)
 from logitcache.reporter import Reporter
 
 NO_LABEL = -1
@@ -52,16 +61,16 @@ class Special:
     @classmethod
     def of(cls, tokenizer: Any) -> Special:
         bare = _ids(tokenizer, "a", special=False)
-        whole = _ids(tokenizer, "a")
-        starts = range(len(whole) - len(bare) + 1)
-        first = next((start for start in starts if whole[start : start + len(bare)] == bare), None)
+        ids = _ids(tokenizer, "a")
+        starts = range(len(ids) - len(bare) + 1)
+        first = next((start for start in starts if ids[start : start + len(bare)] == bare), None)
         if not bare or first is None:
             raise SpecError(
                 expected="a tokenizer that puts its special tokens around a text",
-                found=f"{whole} for 'a', {bare} without them",
+                found=f"{ids} for 'a', {bare} without them",
                 advice="Use the tokenizer of a language model.",
             )
-        return cls(whole[:first], whole[first + len(bare) :], tokenizer.eos_token_id)
+        return cls(ids[:first], ids[first + len(bare) :], tokenizer.eos_token_id)
 
 
 def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
@@ -99,10 +108,10 @@ def _texts(
                     advice="Correct the row or leave it out.",
                     where=f"{where} row {rows.row_id[start + number]}",
                 )
-            given = [*special.before, *prompt]
-            ids = [*given, *completion, *end]
+            context = [*special.before, *prompt]
+            ids = [*context, *completion, *end]
             learnt = int(not only_completions)
-            yield ids, [learnt] * len(given) + [1] * (len(ids) - len(given))
+            yield ids, [learnt] * len(context) + [1] * (len(ids) - len(context))
 
 
 def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
@@ -112,8 +121,8 @@ def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
         for start in range(0, len(rows), BLOCK_ROWS):
             texts, _ = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
             for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
-                whole = [*special.before, *ids, *special.after]
-                yield whole, [1] * len(whole)
+                tokens = [*special.before, *ids, *special.after]
+                yield tokens, [1] * len(tokens)
 
     return _flat(each())
 
@@ -124,7 +133,7 @@ def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
         ids.add(tokens)
         supervised.add(flags)
         lengths.add([len(tokens)])
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.finish())])
+    indptr = ends_of(lengths.finish())
     return Documents(Ragged(ids.finish(), indptr), supervised.finish())
 
 
@@ -143,19 +152,20 @@ class Cut:
     def of(cls, documents: Documents, length: int, pack: bool) -> Cut:
         indptr = documents.ids.indptr
         total = int(indptr[-1])
-        within = np.arange(total) - np.repeat(indptr[:-1], np.diff(indptr))
+        within = numbers_in_rows(indptr)
         if pack:
             starts = np.arange(0, total, length)
-            return cls(starts, np.minimum(starts + length, total), within, np.empty(0, np.int64))
+            stops = np.minimum(starts + length, total)
+            return cls(starts, stops, within, np.empty(0, np.int64))
+        starts = indptr[:-1]
+        stops = np.minimum(indptr[1:], starts + length)
         lost = np.flatnonzero(np.diff(indptr) > length)
-        return cls(indptr[:-1], np.minimum(indptr[1:], indptr[:-1] + length), within, lost)
+        return cls(starts, stops, within, lost)
 
     def ragged(self, values: Array) -> Ragged:
         """A column of all tokens, row by row."""
-        lengths = self.stops - self.starts
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.repeat(self.starts - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return Ragged(values[places], indptr)
+        indptr, index = stretches(self.starts, self.stops - self.starts)
+        return Ragged(values[index], indptr)
 
 
 def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
@@ -173,13 +183,14 @@ def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
 
 def positions_in_documents(cut: Cut) -> Ragged:
     """The position of each token in its document, counted anew where a row begins: i32."""
-    places = cut.ragged(cut.in_document)
-    row_start = np.repeat(
-        places.values[np.minimum(places.indptr[:-1], len(places.values) - 1)], places.lengths()
-    )
-    first = np.arange(len(places.values)) - np.repeat(places.indptr[:-1], places.lengths())
-    is_first_document = places.values == row_start + first
-    return Ragged(np.where(is_first_document, first, places.values).astype(np.int32), places.indptr)
+    positions = cut.ragged(cut.in_document)
+    values = positions.values
+    first_of_row = np.minimum(positions.indptr[:-1], len(values) - 1)
+    row_start = np.repeat(values[first_of_row], positions.lengths())
+    in_row = numbers_in_rows(positions.indptr)
+    is_first_document = values == row_start + in_row
+    anew = np.where(is_first_document, in_row, values)
+    return Ragged(anew.astype(np.int32), positions.indptr)
 
 
 def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:
@@ -189,21 +200,21 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
     labels = tokens["labels"]
     row = np.repeat(np.arange(len(labels)), labels.lengths())
     counts = np.bincount(row[labels.values >= 0], minlength=len(labels))
-    kept = counts.reshape(-1, views).any(axis=1)
-    places = np.flatnonzero(np.repeat(kept, views))
-    if not len(places):
+    has_tokens = counts.reshape(-1, views).any(axis=1)
+    index = np.flatnonzero(np.repeat(has_tokens, views))
+    if not len(index):
         raise SpecError(
             expected="text with a token to learn",
             found="none",
             advice="Give more text, or a larger --seq-len.",
             where=name,
         )
-    if len(places) < len(labels):
+    if len(index) < len(labels):
         reporter.note(
-            f"{name}: {len(labels) - len(places):,} rows have no token to learn: they are left out"
+            f"{name}: {len(labels) - len(index):,} rows have no token to learn: they are left out"
         )
-        tokens = {column: values.select(places) for column, values in tokens.items()}
-    n = len(places)
+        tokens = {column: values.select(index) for column, values in tokens.items()}
+    n = len(index)
     return Rows(
         text=pa.array([""] * n, pa.large_string()),
         text_pair=None,
@@ -232,8 +243,8 @@ def examples(
     """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than
     ``max_length``.
     """
-    places = np.arange(start, stop)
-    tokens = {name: column.select(places) for name, column in rows.tokens.items()}
+    index = np.arange(start, stop)
+    tokens = {name: column.select(index) for name, column in rows.tokens.items()}
     labels = tokens.pop("labels")
     longest = int(labels.lengths().max(initial=0))
     if longest > max_length:

@@ -86,5 +86,5 @@ def _is_cut(
     """Whether a row of ``max_length`` tokens has lost some, or is just that long."""
     if encoded.encodings is not None:
         return bool(encoded.encodings[row].overflowing)
-    whole = tokenizer(*([column[row]] for column in fields), truncation=False, verbose=False)
-    return len(whole["input_ids"][0]) > max_length
+    uncut = tokenizer(*([column[row]] for column in fields), truncation=False, verbose=False)
+    return len(uncut["input_ids"][0]) > max_length

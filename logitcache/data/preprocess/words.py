@@ -22,7 +22,7 @@ from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
 from logitcache.errors import SpecError, short
-from logitcache.records import Array, Examples, Int64, Padding, Ragged
+from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
 WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
@@ -31,7 +31,7 @@ UNFIT = re.compile("[\n\ud800-\udfff]")
 NO_WORD = -1  # the token of a word that the tokenizer has cut away
 
 
-def columns_of(tables: Sequence[Table], asked: Columns) -> Columns | None:
+def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | None:
     """The columns of words and of their labels, both of lists; None where there are none.
 
     Where no task is named, many a data set has the words of a text beside the text and its one
@@ -47,18 +47,20 @@ def columns_of(tables: Sequence[Table], asked: Columns) -> Columns | None:
         )
         return next(lists, None)
 
-    words = of_lists(WORDS if asked.text is None else (asked.text,))
-    tags = of_lists(TAGS if asked.label is None else (asked.label,))
-    if words is None or (asked.task is None and (tags is None or _has_texts(tables, asked))):
+    words = of_lists(WORDS if named_columns.text is None else (named_columns.text,))
+    tags = of_lists(TAGS if named_columns.label is None else (named_columns.label,))
+    if words is None or (
+        named_columns.task is None and (tags is None or _has_texts(tables, named_columns))
+    ):
         return None
-    return replace(asked, text=words, label=asked.label or tags)
+    return replace(named_columns, text=words, label=named_columns.label or tags)
 
 
-def _has_texts(tables: Sequence[Table], asked: Columns) -> bool:
+def _has_texts(tables: Sequence[Table], columns: Columns) -> bool:
     """Whether there is a column of texts, and one of a label for each, where nobody has named a
     column.
     """
-    if asked.text is not None or asked.label is not None:
+    if columns.text is not None or columns.label is not None:
         return False
     plain = {name for table in tables for name in table.columns if not _is_lists(table, name)}
     return not plain.isdisjoint(TEXT_COLUMNS) and not plain.isdisjoint(LABEL_COLUMNS)
@@ -105,7 +107,7 @@ def opened(table: Table, names: Columns) -> Opened:
     return Opened(
         replace(table, columns={names.text: texts}),
         units,
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        ends_of(lengths),
     )
 
 
@@ -132,10 +134,10 @@ def _check(words: Any, tags: Any, where: str) -> None:
                 where=where,
             )
     if tags is not None and (not isinstance(tags, list | tuple) or len(tags) != len(words)):
-        found = f"{len(tags)}" if isinstance(tags, list | tuple) else short(repr(tags))
+        tag_count = f"{len(tags)}" if isinstance(tags, list | tuple) else short(repr(tags))
         raise SpecError(
             expected=f"a label for each of {len(words)} words",
-            found=found,
+            found=tag_count,
             advice="Correct the row or leave it out.",
             where=where,
         )
@@ -145,16 +147,16 @@ def rarest(labels: Ragged) -> Int64:
     """The rarest label of each row's words, -1 where none has one: what a row counts for where rows
     are held out.
     """
-    known = labels.values[labels.values >= 0]
-    counts = np.bincount(known, minlength=1)
+    classes = labels.values[labels.values >= 0]
+    counts = np.bincount(classes, minlength=1)
     order = np.argsort(counts, kind="stable")
     rank = np.empty(len(counts), np.int64)
     rank[order] = np.arange(len(counts))
-    found = np.full(len(labels), len(counts))
+    rarest_class = np.full(len(labels), len(counts))
     row = np.repeat(np.arange(len(labels)), labels.lengths())
     labelled = labels.values >= 0
-    np.minimum.at(found, row[labelled], rank[labels.values[labelled]])
-    label: Int64 = np.append(order, -1)[found]
+    np.minimum.at(rarest_class, row[labelled], rank[labels.values[labelled]])
+    label: Int64 = np.append(order, -1)[rarest_class]
     return label
 
 
@@ -227,7 +229,7 @@ def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: boo
     """The token of each word's first piece, or NO_WORD where it is cut away or has none:
     i64[words].
     """
-    word = np.array([NO_WORD if each is None else each for each in word_of_token], np.int64)
+    word = np.array([NO_WORD if number is None else number for number in word_of_token], np.int64)
     token = np.flatnonzero(word >= 0)[::-1]  # backwards: the first piece of a word is written last
     first = np.full(words, NO_WORD)
     first[word[token]] = token
@@ -239,4 +241,4 @@ def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: boo
 def _ragged(rows: list[Array], dtype: Any) -> Ragged:
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     values = np.concatenate([np.empty(0, dtype), *rows])
-    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+    return Ragged(values, ends_of(lengths))

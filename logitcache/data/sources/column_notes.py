@@ -30,17 +30,20 @@ from logitcache.errors import short
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 
 
-def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> list[str]:
-    """What a user has to know of the columns that were taken, one line each: others that might have
+def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> list[str]:
+    """What a user has to know of the columns that were chosen, one line each: others that might have
     been meant, and texts that pandas would not read as such.
     """
-    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
-    notes.append(_split_column(tables, taken))
+    notes = [
+        _other_texts(tables, named_columns, chosen),
+        _other_labels(tables, named_columns, chosen),
+    ]
+    notes.append(_split_column(tables, chosen))
     for table in tables:
         if not table.typed:
             columns = [
                 name
-                for name in (taken.text, taken.text_pair)
+                for name in (chosen.text, chosen.text_pair)
                 if name is not None and name in table.columns
             ]
             for name in columns:
@@ -48,53 +51,51 @@ def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> lis
     return [note for note in notes if note is not None]
 
 
-def _other_texts(tables: Sequence[Table], asked: Columns, taken: Columns) -> str | None:
-    if asked.text is not None or asked.text_pair is not None:
+def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    if named_columns.text is not None or named_columns.text_pair is not None:
         return None
     have = names_of(tables)
     usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
     columns = [called(name, have) for name in usual]
     columns += [name for name in likely_texts(samples(tables)) if name in have]
-    read = (None, taken.text, taken.text_pair, taken.label)
+    read = (None, chosen.text, chosen.text_pair, chosen.label)
     others = [name for name in dict.fromkeys(columns) if name is not None and name not in read]
     if not others:
         return None
     named = listed(list(map(short, others)))
-    if taken.text_pair is not None:
-        chosen = f"{taken.text} and {taken.text_pair}"
+    if chosen.text_pair is not None:
+        chosen = f"{chosen.text} and {chosen.text_pair}"
         return f"columns: {chosen} are read, {named} not. Others: --text (and --text-pair)"
-    text = str(taken.text)
+    text = str(chosen.text)
     alone = option("--text", others[0])
     both = f"{option('--text', text)} {option('--text-pair', others[0])}"
     return f"columns: {text} is read, {named} not. Another: {alone}; both: {both}"
 
 
-def _other_labels(tables: Sequence[Table], asked: Columns, taken: Columns) -> str | None:
-    if asked.label is not None:
+def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    if named_columns.label is not None:
         return None
-    if taken.label is not None:
+    if chosen.label is not None:
         have = names_of(tables)
         columns = [called(name, have) for name in LABEL_COLUMNS]
-        columns += [n for n in have if n.casefold().startswith(f"{taken.label.casefold()}_")]
-        others = [name for name in columns if name is not None and name != taken.label]
+        columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
+        others = [name for name in columns if name is not None and name != chosen.label]
         if not others:
             return None
         another = option("--label", others[0])
-        return (
-            f"labels: the column {taken.label} is read, {', '.join(others)} not. Another: {another}"
-        )
-    unread = not_read(tables, taken)
+        return f"labels: the column {chosen.label} is read, {', '.join(others)} not. Another: {another}"
+    unread = not_read(tables, chosen)
     if not unread:
         return None
     return (
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
-        f"not read: {listed(list(map(short, unread)), LISTED)}. {label_advice(tables, taken)}"
+        f"not read: {listed(list(map(short, unread)), LISTED)}. {label_advice(tables, chosen)}"
     )
 
 
-def label_advice(tables: Sequence[Table], taken: Columns) -> str:
+def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
-    unread = not_read(tables, taken)
+    unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
     flags = bits(values)
     if len(flags) > 1:
@@ -114,9 +115,9 @@ def label_advice(tables: Sequence[Table], taken: Columns) -> str:
     return f"Name the column of the labels, for example {option('--label', plausible[0])}"
 
 
-def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
+def _split_column(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of a column that says which split each row belongs to, which is not read."""
-    read = (taken.text, taken.text_pair, taken.label)
+    read = (chosen.text, chosen.text_pair, chosen.label)
     for table in tables:
         for name in SPLIT_COLUMNS:
             column = called(name, list(table.columns))

@@ -36,18 +36,18 @@ CATS = "cats"  # of spaCy: a number for each class
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 
 
-def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> Columns:
+def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | str) -> Columns:
     """Fill in the column names that were not given; refuse those that no file has. One file may
     lack what another has: a test split is often unlabelled. Usual names may be written in any case.
     """
     have = names_of(tables)
-    asked = replace(
-        asked,
-        text=_asked("--text", asked.text, have, tables, where),
-        text_pair=_asked("--text-pair", asked.text_pair, have, tables, where),
-        label=_asked("--label", asked.label, have, tables, where),
+    named_columns = replace(
+        named_columns,
+        text=_named("--text", named_columns.text, have, tables, where),
+        text_pair=_named("--text-pair", named_columns.text_pair, have, tables, where),
+        label=_named("--label", named_columns.label, have, tables, where),
     )
-    text, pair = asked.text, asked.text_pair
+    text, pair = named_columns.text, named_columns.text_pair
     if text is None and pair is None:
         pairs = ([called(name, have) for name in names] for names in PAIR_COLUMNS)
         text, pair = next((names for names in pairs if None not in names), (None, None))
@@ -55,11 +55,11 @@ def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> 
         text = _first(TEXT_COLUMNS, have)
     if text is None:
         raise _no_text(tables, where)
-    label = asked.label or _first(LABEL_COLUMNS, have) or _cats(tables)
-    return replace(asked, text=text, text_pair=pair, label=label)
+    label = named_columns.label or _first(LABEL_COLUMNS, have) or _cats(tables)
+    return replace(named_columns, text=text, text_pair=pair, label=label)
 
 
-def _asked(
+def _named(
     flag: str, name: str | None, have: Sequence[str], tables: Sequence[Table], where: Path | str
 ) -> str | None:
     """The column that an option names; spaces in its name may be others, as messages show them.
@@ -127,11 +127,11 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
     return SpecError(expected=expected, found=found, advice=advice, where=where)
 
 
-def not_read(tables: Sequence[Table], taken: Columns) -> tuple[str, ...]:
+def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:
     """The columns that are neither texts nor labels, but those that only number the rows; by path
     where a column holds objects.
     """
-    read = (taken.text, taken.text_pair, taken.label)
+    read = (chosen.text, chosen.text_pair, chosen.label)
     names = dict.fromkeys(path for table in tables for path in paths(table))
     return tuple(name for name in names if name not in read and not NUMBERING.fullmatch(name))
 

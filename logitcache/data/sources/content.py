@@ -148,10 +148,10 @@ def _member(path: Path) -> BinaryIO:
     if _SPREADSHEET in names:
         raise SpecError(expected="text", found="an Excel file", advice=f"{EXPORT}.", where=path)
     if len(names) != 1:
-        found = ", ".join(map(short, names[:8])) or "none"
+        listing = ", ".join(map(short, names[:8])) or "none"
         advice = "Unpack it, and name the file or the folder."
         raise SpecError(
-            expected="a zip archive of one file", found=found, advice=advice, where=path
+            expected="a zip archive of one file", found=listing, advice=advice, where=path
         )
     with zipfile.ZipFile(path) as archive:  # its file stays open as long as that of a member
         if archive.getinfo(names[0]).flag_bits & 1:
@@ -216,13 +216,13 @@ def _utf8_lines(content: Content) -> list[int]:
     lines; else none.
     """
     lines = []
-    others = 0
+    missing = 0
     with content.open() as file:
         for number, line in enumerate(file, 1):
             if not line.isascii():
                 lines += [number] if _decodes(line, "utf-8") else []
-                others += not lines or lines[-1] != number
-    return lines if len(lines) > others else []
+                missing += not lines or lines[-1] != number
+    return lines if len(lines) > missing else []
 
 
 def undecodable(content: Content) -> LogitCacheError:

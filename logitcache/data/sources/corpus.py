@@ -95,9 +95,9 @@ def read_text(path: Path, reading: Reading = PLAIN) -> Table:
             text = file.read()
     except UnicodeError:
         raise undecodable(content) from None
-    found = list(_documents(text.splitlines(keepends=True)))
-    lines = np.array([line for line, _ in found], np.int64)
-    table = Table(path, {"text": [document for _, document in found]}, lines, typed=True)
+    documents = list(_documents(text.splitlines(keepends=True)))
+    lines = np.array([line for line, _ in documents], np.int64)
+    table = Table(path, {"text": [document for _, document in documents]}, lines, typed=True)
     return table.with_remarks(content.remarks(len(table)))
 
 
@@ -111,19 +111,19 @@ def _documents(lines: list[str]) -> Iterator[tuple[int, str]]:
         if size >= LONGEST or (size >= DOCUMENT and not line.strip()):
             yield first, "".join(parts).strip("\n")
             parts, size, first = [], 0, number + 1
-    rest = "".join(parts).strip("\n")
-    if rest.strip():
-        yield first, rest
+    last = "".join(parts).strip("\n")
+    if last.strip():
+        yield first, last
 
 
 def _built_in(cache: Path, reporter: Reporter) -> Table:
     """The docstrings of the installed packages, read once for each set of their versions."""
-    place = cache / f"{NAME}-{docstrings.versions_digest()}-{MIN_CHARACTERS}.json"
-    if place.is_file():
-        texts: list[str] = json.loads(place.read_text(encoding="utf-8"))
+    path = cache / f"{NAME}-{docstrings.versions_digest()}-{MIN_CHARACTERS}.json"
+    if path.is_file():
+        texts: list[str] = json.loads(path.read_text(encoding="utf-8"))
     else:
         texts = docstrings.running_text(MIN_CHARACTERS)
         cache.mkdir(parents=True, exist_ok=True)
-        write_atomic(place, memoryview(json.dumps(texts).encode()))
+        write_atomic(path, memoryview(json.dumps(texts).encode()))
         reporter.note(f"{NAME}: {len(texts):,} docstrings of the installed packages")
     return Table(NAME, {"text": texts}, range(len(texts)), typed=True, unit="docstring")

@@ -47,25 +47,25 @@ class HubName:
         folders = (
             f"{self.config}/*" if self.preset and self.config else None
         )  # known of presets alone
-        named = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
+        option = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
         among = (
             f" (or what in it holds the files of {self.config})"
             if self.config and not self.preset
             else ""
         )
-        return download(self.repo, "dataset", self.revision, folders, named + among)
+        return download(self.repo, "dataset", self.revision, folders, option + among)
 
 
 def parse(name: str) -> HubName | None:
     """The hub's name for a data set, or None where it cannot be one."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else HubName(*found.groups())
+    matched = _NAME.fullmatch(name)
+    return None if matched is None else HubName(*matched.groups())
 
 
 def is_saved(path: Path) -> bool:
     """Whether a folder is one that ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote."""
-    one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
-    return one or (path / "dataset_dict.json").is_file()
+    is_one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    return is_one or (path / "dataset_dict.json").is_file()
 
 
 def saved(path: Path) -> dict[str | None, Opener]:
@@ -126,7 +126,7 @@ def fetch(
     import pyarrow as pa
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # as the library itself imports it
 
-    place = f"hf://datasets/{name.repo}"  # without it, a local folder of this name would be taken
+    url = f"hf://datasets/{name.repo}"  # without it, a local folder of this name would be taken
     patterns = None if files is None else dict(files)
     try:
         with _quiet():
@@ -134,7 +134,7 @@ def fetch(
                 loaded = _kept(name, commit, files)
             else:
                 loaded = datasets.load_dataset(
-                    place, name.config, revision=commit.sha, data_files=patterns
+                    url, name.config, revision=commit.sha, data_files=patterns
                 )
     except SpecError:
         raise
@@ -160,17 +160,17 @@ def _kept(name: HubName, commit: Commit, files: Mapping[str, str] | None) -> dic
     """
     import datasets
 
-    found = {}
+    files_by_name = {}
     for folder in Path(datasets.config.HF_DATASETS_CACHE).expanduser().glob(f"*/*/*/{commit.sha}"):
         about = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         config, splits = about["config_name"], about["splits"]
         of_files = folder.parts[-3] != config  # the library adds a digest where files were named
         same_files = of_files == (files is not None) and set(files or ()) <= set(splits)
         if name.config in (None, config) and same_files:
-            found[config] = {split: _arrow_files(folder, split) for split in splits}
-    config = next(iter(found)) if len(found) == 1 else "default"
-    if config not in found:
-        listed = ", ".join(sorted(found)) or "none"
+            files_by_name[config] = {split: _arrow_files(folder, split) for split in splits}
+    config = next(iter(files_by_name)) if len(files_by_name) == 1 else "default"
+    if config not in files_by_name:
+        listed = ", ".join(sorted(files_by_name)) or "none"
         raise SpecError(
             expected="one configuration in the cache, for the hub cannot be asked",
             found=f"{listed} of commit {commit.sha[:12]}",
@@ -180,7 +180,7 @@ def _kept(name: HubName, commit: Commit, files: Mapping[str, str] | None) -> dic
     read = datasets.Dataset.from_file
     return {
         s: datasets.concatenate_datasets([read(str(f)) for f in parts])
-        for s, parts in found[config].items()
+        for s, parts in files_by_name[config].items()
     }
 
 

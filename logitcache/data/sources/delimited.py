@@ -71,12 +71,12 @@ def look(content: Content) -> Characters:
     """Look through a file. Raises SpecError naming the line of a NUL, which no text has."""
     quotes = feeds = lone_returns = False
     line = 1
-    rest = ""  # a carriage return at the end of a block: what follows it decides
+    pending = ""  # a carriage return at the end of a block: what follows it decides
     with content.text(newline="") as file:
-        while block := rest + file.read(_BLOCK):
-            last = block == rest
-            rest = "\r" if block.endswith("\r") and not last else ""
-            block = block[: len(block) - len(rest)]
+        while block := pending + file.read(_BLOCK):
+            last = block == pending
+            pending = "\r" if block.endswith("\r") and not last else ""
+            block = block[: len(block) - len(pending)]
             if "\0" in block:
                 line += block[: block.index("\0")].count("\n")
                 raise SpecError(
@@ -152,30 +152,26 @@ def _quoted_rows(
 ) -> NumberedRows:
     csv.field_size_limit(_LONGEST)
     lines = RecordedLines(file)
-    taken = lines.taken
+    row = lines.taken
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:
         for fields in reader:
-            if len(fields) == 1 and not taken[0].strip(" \t\r\n"):
+            if len(fields) == 1 and not row[0].strip(" \t\r\n"):
                 spaces.add(line)
             elif fields:
-                if kind.mixed and taken[-1].endswith("\r"):
+                if kind.mixed and row[-1].endswith("\r"):
                     raise _lone_return(path, line)
-                if kind.quotes and any(
-                    _is_behind_space(field, taken, delimiter) for field in fields
-                ):
+                if kind.quotes and any(_is_behind_space(field, row, delimiter) for field in fields):
                     raise _quote_behind_space(path, line)
-                if len(taken) > 1 and all(
-                    part.count(delimiter) == len(fields) - 1 for part in taken
-                ):
+                if len(row) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in row):
                     several.add(line)
                 yield line, fields
-            line += len(taken)
-            taken.clear()
+            line += len(row)
+            row.clear()
     except csv.Error as error:
         advice = "Close the quotes and double those inside, or save the rows as jsonl."
-        if any('\\"' in part for part in taken):
+        if any('\\"' in part for part in row):
             advice = f"Double the quotes behind backslashes, with pandas: {_UNESCAPED}."
         raise SpecError(
             expected="RFC 4180 csv",
@@ -185,11 +181,11 @@ def _quoted_rows(
         ) from None
 
 
-def _is_behind_space(field: str, taken: list[str], delimiter: str) -> bool:
+def _is_behind_space(field: str, line: list[str], delimiter: str) -> bool:
     """Whether a field stands in quotes that a space keeps from being marks."""
     if _QUOTED_BEHIND_SPACE.fullmatch(field) is None:
         return False
-    row = delimiter + "".join(taken)
+    row = delimiter + "".join(line)
     return delimiter + field in row
 
 
@@ -280,13 +276,13 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
             keep()
     keep()
     numbers_of_rows = lines.finish()
-    named = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
+    by_name = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
     read = columns.finish()
     if not in_unnamed.count:
         read = {name: column for i, (name, column) in enumerate(read.items()) if i not in unnamed}
     listed = ", ".join(names[i] for i in unnamed)
     remarks = chain(
-        named.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
+        by_name.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
         empty.remark(
             Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"
         ),
@@ -326,12 +322,12 @@ def _delimiter(content: Content) -> str:
     """
     if _width(content, ",", header_only=True) > 1:
         return ","
-    others = [
-        other
-        for other in DELIMITERS
-        if other != "," and _width(content, other, header_only=True) > 1
+    candidates = [
+        candidate
+        for candidate in DELIMITERS
+        if candidate != "," and _width(content, candidate, header_only=True) > 1
     ]
-    fitting = [other for other in others if _width(content, other) > 1]
+    fitting = [candidate for candidate in candidates if _width(content, candidate) > 1]
     return fitting[0] if len(fitting) == 1 else ","
 
 

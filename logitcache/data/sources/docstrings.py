@@ -15,8 +15,6 @@ a user's unguarded script a second time.
 
 from __future__ import annotations
 
-import ast
-import gc
 import importlib.util
 import inspect
 import json
@@ -24,16 +22,21 @@ import math
 import os
 import re
 import tempfile
-import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOSPC
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from logitcache.data.sources.summaries import (
+    docstrings_of,
+    garbage_collection_paused,
+    sources,
+    summaries,
+)
 from logitcache.errors import FormatError, OutOfSpace, SpecError
 from logitcache.identity import digest_json
 from logitcache.reporter import SILENT, Reporter
@@ -54,40 +57,12 @@ SPLITS: tuple[str, ...] = ("train", "dev", "test")
 ROWS_PER_PACKAGE = (
     4000  # the three largest have twice to three times as many: a class must not win by its prior
 )
-MIN_WORDS, MAX_WORDS, MIN_CHARACTERS = 5, 60, 25
 
 _BUILDER = 1  # raise it when the same sources would give other rows
 _NOTE = "docstring summaries of installed packages; the label is the package a summary comes from"
 _DISTRIBUTIONS = {
     "sklearn": "scikit-learn"
 }  # where the name to install differs from the name to import
-_ALIASES = {
-    "matplotlib": ("mpl", "plt", "pyplot", "pylab"),
-    "networkx": ("nx",),
-    "pandas": ("pd",),
-    "sklearn": ("scikit", "skl"),
-    "transformers": ("hf", "huggingface", "hugging face"),
-}
-
-_Docstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-_SKIPPED_FOLDER = re.compile(
-    r"_?(op)?test(s|ing)?([_-].*)?|backcompat|_?externals?|_?vendor(ed)?(_.*)?|third_party|array_api_.*"
-)
-_SKIPPED_FILE = re.compile(r"conftest\.py|test_.*|.*_tests?\.py")
-_PARAGRAPH = re.compile(r"\n[ \t]*\n")
-# A line that begins something else than prose: doctest, directive, field, rule or fence, section,
-# parameter, bullet.
-_NOT_PROSE = re.compile(
-    r"""\s*(?: >>> | \.\.(?:\s|$) | :\w[^:`]*:(?:\s|$) | @\w+ | ([-=~*\#^"`_+])\1\1
-    | (?:Args?|Arguments|Parameters?|Params|Inputs?|Outputs?|Returns?|Yields?|Raises
-        |Examples?|Attributes|Usage|Shapes?|Notes?)\s*(?::|$)
-    | [*]{0,2}\w+\ \(.*\)\s*: | [*\w]+(?:,\s[*\w]+)*\ :\s | [-*+•]\s | \d+[.)]\s )""",
-    re.VERBOSE,
-)
-_MARKUP = re.compile(
-    r":[a-zA-Z][\w:+-]*:(?=`)|\s*<[^<>`]*>(?=`)|(?<=`)_{1,2}(?!\w)|\[(?=`)|(?<=`)\](?:\([^()\s]*\))?"
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z])")
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 
@@ -177,28 +152,25 @@ def _distribution(name: str) -> str:
 
 def _digest_sources(source: Path) -> str:
     return digest_json(
-        [
-            [path.relative_to(source).as_posix(), path.read_bytes().hex()]
-            for path in _sources(source)
-        ]
+        [[path.relative_to(source).as_posix(), path.read_bytes().hex()] for path in sources(source)]
     )
 
 
 def _build(packages: Mapping[str, Path], reporter: Reporter) -> list[_Row]:
     """All rows of the set, in the order of their digests."""
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for name, source in packages.items():
-        found[name] = _summaries(name, source)
-        reporter.note(f"docstrings: {name}: {len(found[name]):,} summaries")
-    rows = _drop_ambiguous(found)
+        texts[name] = summaries(name, source)
+        reporter.note(f"docstrings: {name}: {len(texts[name]):,} summaries")
+    rows = _drop_ambiguous(texts)
     for name in packages:
         if not rows[name]:
             raise SpecError(
                 f"data set docstrings: expected docstrings in the sources of {name}, found none. Install it again."
             )
-    kept = [row for name in packages for row in _cap(rows[name])]
-    reporter.note(f"docstrings: {len(kept):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
-    return sorted(kept, key=lambda row: row.digest)
+    selected = [row for name in packages for row in _cap(rows[name])]
+    reporter.note(f"docstrings: {len(selected):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
+    return sorted(selected, key=lambda row: row.digest)
 
 
 def _cap(rows: list[_Row]) -> list[_Row]:
@@ -208,12 +180,12 @@ def _cap(rows: list[_Row]) -> list[_Row]:
     return sorted(rows, key=lambda row: row.digest[16:])[:ROWS_PER_PACKAGE]
 
 
-def _drop_ambiguous(found: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]:
+def _drop_ambiguous(texts_of: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]:
     """One row per text and package, none that two packages share; of variants that of the smallest
     digest.
     """
     owners: dict[str, set[_Row]] = defaultdict(set)
-    for name, texts in found.items():
+    for name, texts in texts_of.items():
         for text in texts:
             owners[_PUNCTUATION.sub(" ", text.casefold()).strip()].add(_Row(text, name))
     rows: dict[str, list[_Row]] = defaultdict(list)
@@ -222,16 +194,6 @@ def _drop_ambiguous(found: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]
             row = min(variants, key=lambda row: row.digest)
             rows[row.label].append(row)
     return rows
-
-
-def _summaries(name: str, source: Path) -> list[str]:
-    """The summaries under one folder of sources that do not name their package."""
-    own_name = _own_name(name)
-    with _garbage_collection_paused():
-        texts = [
-            _summary(docstring) for path in _sources(source) for docstring in _docstrings_of(path)
-        ]
-    return [text for text in dict.fromkeys(texts) if text and not own_name.search(text)]
 
 
 def versions_digest() -> str:
@@ -244,123 +206,14 @@ def running_text(least: int) -> list[str]:
     their digests.
     """
     texts: set[str] = set()
-    with _garbage_collection_paused():
+    with garbage_collection_paused():
         for name in PACKAGES:
-            for path in _sources(_installed(name)):
-                texts.update(inspect.cleandoc(docstring) for docstring in _docstrings_of(path))
+            for path in sources(_installed(name)):
+                texts.update(inspect.cleandoc(docstring) for docstring in docstrings_of(path))
     long = (text for text in texts if len(text) >= least)
     return sorted(
         long, key=lambda text: blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
     )
-
-
-def _sources(source: Path) -> Iterator[Path]:
-    for path in sorted(source.rglob("*.py")):
-        *folders, file = path.relative_to(source).parts
-        if (
-            not any(map(_SKIPPED_FOLDER.fullmatch, folders))
-            and not _SKIPPED_FILE.fullmatch(file)
-            and path.is_file()
-        ):
-            yield path
-
-
-def _docstrings_of(path: Path) -> list[str]:
-    """The docstrings of a file's module, classes and functions; none if it is not Python of this
-    version.
-    """
-    try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # other people's invalid escapes are not our user's concern
-            tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    docstrings = (ast.get_docstring(node, clean=False) for node in _definitions(tree))
-    return [docstring for docstring in docstrings if docstring]
-
-
-def _definitions(tree: ast.Module) -> Iterator[_Docstring]:
-    """Every node that may have a docstring. Statements only: expressions are most of a tree and
-    hold no definition.
-    """
-    todo: list[ast.AST] = [tree]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, _Docstring):
-            yield node
-        children = ast.iter_child_nodes(node)
-        todo.extend(
-            child
-            for child in children
-            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case)
-        )
-
-
-@contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    """Syntax trees are many small objects without a cycle: collecting costs a fifth more time and
-    frees nothing.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _own_name(name: str) -> re.Pattern[str]:
-    """Matches a text that names the package: a long name anywhere (PyTorch, torch.nn), a short one
-    as a word (np).
-    """
-    names = (name, *_ALIASES.get(name, ()))
-    forms = (
-        re.escape(form) if len(form) > 3 else rf"(?<![^\W_]){re.escape(form)}(?![^\W_])"
-        for form in names
-    )
-    return re.compile("|".join(forms), re.IGNORECASE)
-
-
-def _summary(docstring: str) -> str | None:
-    """The first paragraph as plain text on one line, at most MAX_WORDS long; None if it is no
-    English prose.
-    """
-    lines = _PARAGRAPH.split(inspect.cleandoc(docstring), maxsplit=1)[0].splitlines()
-    prose = next((lines[:i] for i, line in enumerate(lines) if _NOT_PROSE.match(line)), lines)
-    text = _shorten(" ".join(_plain(" ".join(prose)).split()))
-    return text if _is_english(text) else None
-
-
-def _plain(text: str) -> str:
-    """Without the markup of reStructuredText and Markdown, which would tell packages apart by house
-    style alone.
-    """
-    return _MARKUP.sub("", text).replace("`", "").replace("**", "").replace("~", "")
-
-
-def _shorten(text: str) -> str:
-    """The first sentences that make at most MAX_WORDS; nothing if the first alone is longer."""
-    if len(text.split()) <= MAX_WORDS:
-        return text
-    kept = 0
-    for end in _SENTENCE_END.finditer(text):
-        if len(text[: end.start()].split()) <= MAX_WORDS:
-            kept = end.start()
-    return text[:kept]
-
-
-def _is_english(text: str) -> bool:
-    if (
-        len(text) < MIN_CHARACTERS
-        or len(text.split()) < MIN_WORDS
-        or not text[0].isalnum()
-        or not text.isprintable()
-    ):
-        return False
-    letters, spaces = sum(map(str.isalpha, text)), text.count(" ")
-    return letters >= 0.75 * (len(text) - spaces)  # less is a formula, a signature or a table
 
 
 def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -> None:
@@ -369,15 +222,15 @@ def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -
     with tempfile.TemporaryDirectory(
         prefix=f".{destination.name}-", dir=destination.parent
     ) as scratch:
-        made = Path(scratch) / destination.name
-        made.mkdir()  # the scratch folder is readable by its owner alone; the set follows the umask
+        folder = Path(scratch) / destination.name
+        folder.mkdir()  # the scratch folder is readable by its owner alone; the set follows the umask
         for split in SPLITS:
             lines = (
                 _json({"text": row.text, "label": row.label}) for row in rows if row.split == split
             )
-            _write(made / f"{split}.jsonl", "".join(lines))
+            _write(folder / f"{split}.jsonl", "".join(lines))
         _write(
-            made / "labels.json",
+            folder / "labels.json",
             _json(
                 {
                     "labels": sorted(versions),
@@ -387,7 +240,7 @@ def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -
             ),
         )
         try:
-            made.rename(destination)
+            folder.rename(destination)
         except OSError:
             if not _is_complete(
                 destination

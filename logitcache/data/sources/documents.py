@@ -84,13 +84,13 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
         ValueError,
         RecursionError,
     ) as error:  # besides bad JSON: a number of too many digits, too deep a nest
-        found = (
+        kind = (
             f"{error.msg} at column {error.colno}"
             if isinstance(error, json.JSONDecodeError)
             else error
         )
         raise SpecError(
-            f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where
+            f"expected one JSON object a line, found: {kind}. Mend or remove it.", where=where
         ) from None
     return _row(content, row, where)
 
@@ -102,12 +102,12 @@ def _row(content: Content, value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, list) and header is not None and len(header) == len(value):
         return dict(zip(header, value, strict=True))
     expected = "a JSON object for each row"
-    found = f"a {type(value).__name__}"
+    kind = f"a {type(value).__name__}"
     advice = "Write it as an object with column names, or remove it."
     if isinstance(value, list):
-        found = f"a list of {len(value)} values"
+        kind = f"a list of {len(value)} values"
         advice = "Name the columns in order with --header, for example --header text,label, or write objects."
-    raise SpecError(expected=expected, found=found, advice=advice, where=where)
+    raise SpecError(expected=expected, found=kind, advice=advice, where=where)
 
 
 def _table(content: Content, rows: Iterator[Row], remarks: tuple[Remark, ...] = ()) -> Table:
@@ -164,10 +164,10 @@ def _decoded(text: str, begin: int, where: str) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, begin)
     except json.JSONDecodeError as error:
-        place = where.rpartition(" ")[0]  # the line of the fault, not that of the row
-        found = f"{error.msg} at column {error.colno}"
+        line = where.rpartition(" ")[0]  # the line of the fault, not that of the row
+        fault = f"{error.msg} at column {error.colno}"
         raise SpecError(
-            expected="JSON", found=found, advice="Mend it.", where=f"{place} {error.lineno}"
+            expected="JSON", found=fault, advice="Mend it.", where=f"{line} {error.lineno}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise SpecError(

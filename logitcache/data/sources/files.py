@@ -110,22 +110,22 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.",
             where=path,
         )
-    whole = whole_files(data_files(path))
-    if any(split_of(files[0], words) for files in whole):
-        return _with_folders(path, _by_split(path, whole, words), words)
+    parts = whole_files(data_files(path))
+    if any(split_of(files[0], words) for files in parts):
+        return _with_folders(path, _by_split(path, parts, words), words)
     folders = split_folders(path, words)
     if folders:
         return cast("Files", folders)
-    if len(whole) == 1:
-        return {None: whole[0]}
-    if not whole:
+    if len(parts) == 1:
+        return {None: parts[0]}
+    if not parts:
         texts = _folders_of_texts(path, words)
         if texts:
             return texts
     split = _split_of_folder(path, words)
-    if whole and (split is not None or all(_NUMBERED.fullmatch(stem(files[0])) for files in whole)):
+    if parts and (split is not None or all(_NUMBERED.fullmatch(stem(files[0])) for files in parts)):
         return {split: _parts(path)}
-    return _by_split(path, whole, words)
+    return _by_split(path, parts, words)
 
 
 def _folders_of_texts(path: Path, words: Mapping[str, str]) -> Files:
@@ -149,11 +149,11 @@ def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
     Raises SpecError where a split has both.
     """
     folders = _folders_of_splits(path, words)
-    both = next((split for split in folders if split in files), None)
-    if both is not None:
-        names = f"{files[both][0].name} and the folder {folders[both].name}"
+    twice = next((split for split in folders if split in files), None)
+    if twice is not None:
+        names = f"{files[twice][0].name} and the folder {folders[twice].name}"
         raise SpecError(
-            f"two places for the split {both!r}: {names}", advice="Keep one.", where=path
+            f"two places for the split {twice!r}: {names}", advice="Keep one.", where=path
         )
     return {**files, **{split: _parts(folder) for split, folder in folders.items()}}
 
@@ -189,16 +189,16 @@ def data_files(folder: Path) -> list[Path]:
     ]
     if tables:
         splits = {split_of(path) for path in tables}
-        named = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
+        with_split = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
     else:
-        named = [path for path in documents if split_of(path)]
-        if not named and len(documents) == 1 and not _folders(folder):
-            named = documents
-        if not named and all(
+        with_split = [path for path in documents if split_of(path)]
+        if not with_split and len(documents) == 1 and not _folders(folder):
+            with_split = documents
+        if not with_split and all(
             ending(path) == ".json" and _NUMBERED.fullmatch(stem(path)) for path in documents
         ):
-            named = documents
-    return sorted([*tables, *named])
+            with_split = documents
+    return sorted([*tables, *with_split])
 
 
 def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str, list[Path]]:
@@ -250,8 +250,8 @@ def _parts(folder: Path) -> list[Path]:
             f"expected files of one kind, as they are parts of one split, found {', '.join(kinds)}. Keep one kind.",
             where=folder,
         )
-    whole = sorted(whole_files(files), key=lambda parts: _by_number(parts[0]))
-    return [file for parts in whole for file in parts]
+    tables = sorted(whole_files(files), key=lambda parts: _by_number(parts[0]))
+    return [file for parts in tables for file in parts]
 
 
 def _by_number(file: Path) -> list[tuple[int, str]]:
@@ -277,19 +277,19 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
     """Files one by one, but the parts of one (NAME-00000-of-00003.parquet, ...) together, in order.
     Raises SpecError where one of them is missing, or is there twice.
     """
-    whole: list[list[Path]] = []
+    tables: list[list[Path]] = []
     parts: dict[tuple[str, str, str], dict[int, Path]] = {}
     for file in files:
         match = PART.fullmatch(stem(file))
         if match is None:
-            whole.append([file])
+            tables.append([file])
             continue
         name, number, count = match.groups()
         numbered = parts.setdefault((name, count, ending(file)), {})
-        other = numbered.setdefault(int(number), file)
-        if other != file:
+        previous = numbered.setdefault(int(number), file)
+        if previous != file:
             raise SpecError(
-                f"expected part {number} of {name} once, found {other.name} and {file.name}. Keep one.",
+                f"expected part {number} of {name} once, found {previous.name} and {file.name}. Keep one.",
                 where=file.parent,
             )
     for (name, count, suffix), numbered in parts.items():
@@ -303,13 +303,13 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
                 advice="Fetch it too.",
                 where=files[0].parent,
             )
-        whole.append([numbered[n] for n in numbers])
-    return sorted(whole)
+        tables.append([numbered[n] for n in numbers])
+    return sorted(tables)
 
 
-def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -> Files:
+def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -> Files:
     by_split: Files = {}
-    for files in whole:
+    for files in parts:
         split = split_of(files[0], words)
         if split is None:
             continue
@@ -321,22 +321,22 @@ def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -
             )
         by_split[split] = files
     if not by_split:
-        raise _no_split(folder, [file.name for files in whole for file in files], words)
+        raise _no_split(folder, [file.name for files in parts for file in files], words)
     return by_split
 
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
-    others = unread(folder)
+    unreadable = unread(folder)
     below = [
         path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
     ]
-    found = ", ".join(candidates or others) or "none"
+    content = ", ".join(candidates or unreadable) or "none"
     if candidates:
         advice = "Rename them, or give one file; parts of one table belong into a folder train"
-    elif others and all(Path(name).suffix.lower() in _SHEETS for name in others):
+    elif unreadable and all(Path(name).suffix.lower() in _SHEETS for name in unreadable):
         advice = EXPORT
-    elif others:
-        endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in others}))
+    elif unreadable:
+        endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in unreadable}))
         advice = f"Unpack or convert what ends in {endings}"
     elif below:
         advice = f"Name a folder below: {', '.join(below)}"
@@ -344,11 +344,11 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice = "Give a folder that holds such files"
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         if texts is not None:
-            found = f"a file for each text, in folders such as {texts.name}"
+            content = f"a file for each text, in folders such as {texts.name}"
             advice = "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); or write jsonl"
     return SpecError(
         expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
-        found=found,
+        found=content,
         advice=f"{advice}.",
         where=folder,
     )
@@ -363,12 +363,12 @@ def _holds_texts(folder: Path) -> bool:
 def unread(folder: Path) -> list[str]:
     """Names of files that may hold rows but are not read: for their endings, or beside others."""
     used = data_files(folder)
-    others = [
+    names = [
         path
         for path in folder.iterdir()
         if not path.name.startswith((".", "_")) and path not in used
     ]
-    return sorted(path.name for path in others if path.is_file() and _may_hold_rows(path))
+    return sorted(path.name for path in names if path.is_file() and _may_hold_rows(path))
 
 
 def _may_hold_rows(path: Path) -> bool:

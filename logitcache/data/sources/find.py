@@ -155,9 +155,9 @@ def single(origin: Origin) -> Table:
 
 def _memory(data: Any, reporter: Reporter) -> Origin:
     tables, where = memory.tables(data), memory.WHERE
-    named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
+    by_split = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
     if (
-        None not in tables and "train" not in named and len(named) < len(tables)
+        None not in tables and "train" not in by_split and len(by_split) < len(tables)
     ):  # it may be among the others
         listed = ", ".join(map(str, tables))
         raise SpecError(
@@ -166,7 +166,7 @@ def _memory(data: Any, reporter: Reporter) -> Origin:
             advice="Rename the one that is meant.",
             where=where,
         )
-    return Origin(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
+    return Origin(memory.UNNAMED, where, by_split, "" if None in tables else "rows in memory")
 
 
 def _local(
@@ -174,9 +174,9 @@ def _local(
 ) -> Origin:
     if path.is_dir() and datasets.is_saved(path):
         tables = datasets.saved(path)
-        named = tables if None in tables else _by_split(tables, words, path, reporter)
+        by_split = tables if None in tables else _by_split(tables, words, path, reporter)
         return Origin(
-            path.resolve().name, path, named, what or f"{path}, saved by datasets", (path,)
+            path.resolve().name, path, by_split, what or f"{path}, saved by datasets", (path,)
         )
     return _files(path, path.name if path.is_dir() else stem(path), what, words, reporter, reading)
 
@@ -212,9 +212,9 @@ def _say_ignored(
     ignored = ", ".join(sorted(file.name for file in set(data_files(path)) - set(used)))
     if ignored:
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
-    others = ", ".join(unread(path))
-    if others:
-        reporter.note(f"{path}: not read, for their endings or beside other files: {others}")
+    unread_names = ", ".join(unread(path))
+    if unread_names:
+        reporter.note(f"{path}: not read, for their endings or beside other files: {unread_names}")
 
 
 def _preset(preset: Preset) -> Origin:
@@ -332,15 +332,15 @@ def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Origin:
         advice = f"Did you mean {close}?" if close else error.advice
         raise SpecError(f"{nothing}: {error.problem}", advice=advice, where=str(name)) from error
     tables = datasets.fetch(name, commit)
-    named = _by_split(tables, words, where, reporter)
-    if not {"train", UNLABELLED_SPLIT} & set(named):
+    by_split = _by_split(tables, words, where, reporter)
+    if not {"train", UNLABELLED_SPLIT} & set(by_split):
         raise SpecError(
             expected="a split train",
             found=", ".join(map(str, tables)),
             advice="Choose another set.",
             where=where,
         )
-    return Origin(_folder_name(str(name)), where, named, where)
+    return Origin(_folder_name(str(name)), where, by_split, where)
 
 
 def _by_split(
@@ -351,23 +351,25 @@ def _by_split(
 ) -> dict[str | None, Opener]:
     """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
     splits = {name: split_named(str(name), words) for name in tables}
-    named = {name: split for name, split in splits.items() if split is not None}
-    repeated = next((split for split, count in Counter(named.values()).items() if count > 1), None)
+    recognised = {name: split for name, split in splits.items() if split is not None}
+    repeated = next(
+        (split for split, count in Counter(recognised.values()).items() if count > 1), None
+    )
     if repeated is not None:
-        names = " and ".join(str(name) for name, split in named.items() if split == repeated)
+        names = " and ".join(str(name) for name, split in recognised.items() if split == repeated)
         raise SpecError(
             f"two splits for {repeated}: {names}. Save the one that is meant, and name its folder.",
             where=where,
         )
-    unnamed = ", ".join(str(name) for name in splits if name not in named)
-    if not named:
+    unnamed = ", ".join(str(name) for name in splits if name not in recognised)
+    if not recognised:
         raise SpecError(
             f"expected splits called train, validation or test, found {unnamed or 'none'}. Rename them.",
             where=where,
         )
     if unnamed:
         reporter.note(f"{where}: not read, for their names tell no split: {unnamed}")
-    return {split: tables[name] for name, split in named.items()}
+    return {split: tables[name] for name, split in recognised.items()}
 
 
 def _folder_name(name: str) -> str:

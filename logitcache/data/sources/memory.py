@@ -110,10 +110,10 @@ def _table(value: Any, where: str) -> Table:
 def _column(name: str, values: Any, where: str) -> list[Any]:
     """The values as Python has them, by their place; what pandas calls missing is None."""
     if hasattr(values, "notna"):  # a Series, whose index is not looked at
-        known = (
+        types = (
             values.convert_dtypes() if values.hasnans else values
         )  # integers with a gap became floats
-        values = list(known.astype(object))
+        values = list(types.astype(object))
     if isinstance(values, pa.Array | pa.ChunkedArray):
         values = values.to_pylist()
     if hasattr(values, "tolist"):  # arrays of numpy and torch
@@ -140,6 +140,6 @@ def _plain(value: Any, missing: tuple[Any, ...]) -> Any:
         return value
     if isinstance(value, np.generic):
         value = value.item()
-    if any(value is one for one in missing) or (type(value) is float and value != value):
+    if any(value is null for null in missing) or (type(value) is float and value != value):
         return None
     return value

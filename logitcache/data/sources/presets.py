@@ -52,10 +52,10 @@ def _glue(
     text: str,
     pair: str | None,
     names: tuple[str, str] | tuple[str, str, str],
-    **more: Any,
+    **fields: Any,
 ) -> Preset:
     return Preset(
-        f"glue/{task}", "nyu-mll/glue", text, pair, label_names=names, config=task, **more
+        f"glue/{task}", "nyu-mll/glue", text, pair, label_names=names, config=task, **fields
     )
 
 
@@ -186,9 +186,9 @@ def marked(table: Table, columns: tuple[str, str, str], text: str) -> Table:
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        found = ", ".join(table.columns)
+        present = ", ".join(table.columns)
         raise SpecError(
-            f"no column {missing[0]!r}, found {found}. Use the preset's own files.",
+            f"no column {missing[0]!r}, found {present}. Use the preset's own files.",
             where=table.path,
         )
     values = (

@@ -117,15 +117,15 @@ def _look_at_rows(
     number = 1
     tabs: int | None = None
     for _ in reader:
-        taken = lines.taken
-        row = "".join(taken)
+        record = lines.taken
+        row = "".join(record)
         tabs = row.count("\t") if tabs is None else tabs
         if '"' in row:
             gathered.add(number, row.rstrip("\r\n"))
-            if len(taken) > 1 and all(line.count("\t") == tabs for line in taken):
+            if len(record) > 1 and all(line.count("\t") == tabs for line in record):
                 gathered.several_rows = gathered.several_rows or number
-        number += len(taken)
-        taken.clear()
+        number += len(record)
+        record.clear()
     return gathered
 
 

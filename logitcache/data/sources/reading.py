@@ -50,7 +50,7 @@ _PLAIN = Reading()
 T = TypeVar("T")
 
 
-def read_tables(paths: Sequence[Path], asked: Reading = _PLAIN) -> Table:
+def read_tables(paths: Sequence[Path], options: Reading = _PLAIN) -> Table:
     """Read the parts of one split, one behind the other; or the folder of a split, which holds one
     for each class. Quotes in a tsv mean what all parts together say.
 
@@ -58,14 +58,14 @@ def read_tables(paths: Sequence[Path], asked: Reading = _PLAIN) -> Table:
     otherwise.
     """
     if paths[0].is_dir():
-        return read_class_folders(paths[0], asked)
+        return read_class_folders(paths[0], options)
     if len(paths) == 1:
-        return read_table(paths[0], asked)
+        return read_table(paths[0], options)
     are_tsv = all(ending(path) == ".tsv" for path in paths)
-    if are_tsv and not asked.plain_quotes and asked.delimiter is None:
-        tables = _read_tsv_parts(paths, asked)
+    if are_tsv and not options.plain_quotes and options.delimiter is None:
+        tables = _read_tsv_parts(paths, options)
     else:
-        tables = [read_table(path, asked) for path in paths]
+        tables = [read_table(path, options) for path in paths]
     return joined(tables, paths[0].with_name(_common_name(paths[0])))
 
 
@@ -75,34 +75,34 @@ def _common_name(path: Path) -> str:
     return f"*{path.suffix}" if match is None else f"{match[1]}-*-of-{match[3]}{path.suffix}"
 
 
-def _read_tsv_parts(paths: Sequence[Path], asked: Reading) -> list[Table]:
+def _read_tsv_parts(paths: Sequence[Path], options: Reading) -> list[Table]:
     """Parts of one tsv: one writer, so quotes mean the same in all of them."""
-    gathered = [_checked(path, asked, quoting.evidence) for path in paths]
+    gathered = [_checked(path, options, quoting.evidence) for path in paths]
     quoted = quoting.is_quoted(gathered)
     tables = []
     for part in gathered:
-        table = _checked(part.path, asked, lambda content: read_tsv(content, quoted))
+        table = _checked(part.path, options, lambda content: read_tsv(content, quoted))
         tables.append(table.with_remarks(quoting.remark(part, quoted)))
     return tables
 
 
-def read_table(path: Path, asked: Reading = _PLAIN) -> Table:
+def read_table(path: Path, options: Reading = _PLAIN) -> Table:
     """Read one file whole. Raises SpecError naming the line that cannot be read."""
-    if asked.plain_quotes and ending(path) == ".tsv":
-        return _checked(path, asked, lambda content: read_tsv(content, quoted=False))
+    if options.plain_quotes and ending(path) == ".tsv":
+        return _checked(path, options, lambda content: read_tsv(content, quoted=False))
     content, table = _checked(
-        path, asked, lambda content: (content, READERS[ending(path)](content))
+        path, options, lambda content: (content, READERS[ending(path)](content))
     )
     return table if ending(path) in _BINARY else table.with_remarks(content.remarks(len(table)))
 
 
-def _checked(path: Path, asked: Reading, read: Callable[[Content], T]) -> T:
+def _checked(path: Path, options: Reading, read: Callable[[Content], T]) -> T:
     """What ``read`` makes of a file. Raises SpecError where the file is of another kind than its
     name says.
     """
     if is_pointer(path):
         raise pointer_in_place_of("data").at(path)
-    content = Content.of(path, asked)
+    content = Content.of(path, options)
     with unpacking(path):
         try:
             _check_kind(content)
@@ -139,8 +139,8 @@ def _check_aligned(content: Content) -> None:
     shifted = text.find(_SHIFTED_FEED)
     if shifted >= 0:
         line = 1 + text.count("\n", 0, shifted)
-        found = "one byte too many or too few"
+        fault = "one byte too many or too few"
         where = f"{content.path} line {line}"
         raise SpecError(
-            expected="UTF-16", found=found, advice="Save the file again, as UTF-8.", where=where
+            expected="UTF-16", found=fault, advice="Save the file again, as UTF-8.", where=where
         )

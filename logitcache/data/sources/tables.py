@@ -110,8 +110,8 @@ def joined(tables: Sequence[Table], path: Path) -> Table:
 
     Raises SpecError where a table names its classes otherwise than the first.
     """
-    first, *others = tables
-    for part in others:
+    first, *further = tables
+    for part in further:
         if part.classes != first.classes:
             raise SpecError(
                 f"expected the class names of {Path(first.path).name}, found others. Use parts of one data set.",
@@ -164,13 +164,13 @@ def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequenc
     Raises SpecError where two columns have one name.
     """
     check_once(table.column_names, str(path))
-    named = {
+    by_name = {
         name: tuple(names)
         for name, names in classes.items()
         if name in table.column_names and pa.types.is_integer(_inner(table.schema.field(name).type))
     }
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=named)
+    return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=by_name)
 
 
 def check_once(names: list[str], where: str) -> None:

@@ -23,9 +23,9 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
     if column not in table.columns and not len(table):
         return arrow_texts([])
     if column not in table.columns:
-        found = ", ".join(table.columns)
+        names = ", ".join(table.columns)
         advice = "Rename it, or name the column with --text (and --text-pair)."
-        raise SpecError(f"no column {column!r}, found {found}. {advice}", where=table.path)
+        raise SpecError(f"no column {column!r}, found {names}. {advice}", where=table.path)
     values = table.columns[column]
     if isinstance(values, list):
         return _from_list(table, column, values)
@@ -38,19 +38,19 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
         return _from_list(table, column, values.to_pylist())
     chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
     if len(chunks) == 1 and kind == pa.large_string():
-        whole = chunks[0]
+        array = chunks[0]
     else:
-        whole = concatenated(chunk.cast(pa.large_string()) for chunk in chunks)
-    _check_utf8(table, column, whole)
-    return whole
+        array = concatenated(chunk.cast(pa.large_string()) for chunk in chunks)
+    _check_utf8(table, column, array)
+    return array
 
 
 def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringArray:
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            found = "null" if value is None else f"{value!r} ({type(value).__name__})"
+            content = "null" if value is None else f"{value!r} ({type(value).__name__})"
             raise SpecError(
-                f"column {column!r}: expected a string, found {found}. Make it a string or leave the row out.",
+                f"column {column!r}: expected a string, found {content}. Make it a string or leave the row out.",
                 where=table.place(row),
             )
     try:
@@ -64,12 +64,12 @@ def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringAr
         ) from None
 
 
-def _check_utf8(table: Table, column: str, whole: pa.LargeStringArray) -> None:
+def _check_utf8(table: Table, column: str, array: pa.LargeStringArray) -> None:
     try:
-        for _ in strings(whole):
+        for _ in strings(array):
             pass
     except UnicodeDecodeError:
-        row = next(i for i, text in enumerate(whole) if not _is_utf8(text.as_buffer().to_pybytes()))
+        row = next(i for i, text in enumerate(array) if not _is_utf8(text.as_buffer().to_pybytes()))
         raise SpecError(
             f"column {column!r}: expected UTF-8, found bytes that are not. Correct the row or leave it out.",
             where=table.place(row),

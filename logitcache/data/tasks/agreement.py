@@ -19,12 +19,15 @@ class Agreement:
     """
 
     def __init__(self, labels: Int64, answers: Int64, counts: Int64) -> None:
-        self.classes, index = np.unique(np.concatenate([labels, answers]), return_inverse=True)
-        label, answer = index[: len(labels)], index[len(labels) :]
+        classes = np.concatenate([labels, answers])
+        self.classes, index = np.unique(classes, return_inverse=True)
+        label = index[: len(labels)]
+        answer = index[len(labels) :]
+        right = counts * (label == answer)
         size = len(self.classes)
         self.labelled = np.bincount(label, counts, size)  # [C]
         self.answered = np.bincount(answer, counts, size)  # [C]
-        self.right = np.bincount(label, counts * (label == answer), size)  # [C]
+        self.right = np.bincount(label, right, size)  # [C]
         self.total = float(counts.sum())
 
     def accuracy(self) -> float:
@@ -32,8 +35,10 @@ class Agreement:
 
     def f1(self, number: int) -> float:
         """F1 of one class; 0 where it is never a label and never an answer."""
-        place = np.flatnonzero(self.classes == number)
-        return float(self._f1()[place[0]]) if len(place) else 0.0
+        index = np.flatnonzero(self.classes == number)
+        if not len(index):
+            return 0.0
+        return float(self._f1()[index[0]])
 
     def macro_f1(self) -> float:
         """The mean of F1 over the classes that are a label."""
@@ -51,4 +56,5 @@ class Agreement:
         answers = self.total**2 - float(self.answered @ self.answered)
         if labels <= 0 or answers <= 0:
             return 0.0
-        return (float(self.right.sum()) * self.total - expected) / sqrt(labels * answers)
+        covariance = float(self.right.sum()) * self.total - expected
+        return covariance / sqrt(labels * answers)

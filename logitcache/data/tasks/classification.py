@@ -117,9 +117,9 @@ class Classification:
         return scores.result()
 
     @staticmethod
-    def columns(tables: Sequence[Table], asked: Columns) -> Columns | None:
+    def columns(tables: Sequence[Table], named_columns: Columns) -> Columns | None:
         """The columns of this task, where the tables have them."""
-        return asked
+        return named_columns
 
     @staticmethod
     def has_unlabelled(rows: Examples) -> bool:
@@ -146,11 +146,13 @@ class Classification:
         return Opened(table, table)
 
     @staticmethod
-    def positions(rows: Examples, places: Int64) -> Positions:
+    def positions(rows: Examples, selection: Int64) -> Positions:
         """The kept positions of the rows at these places: one each, the text as a whole."""
-        n = len(places)
+        n = len(selection)
         zeros = np.zeros(n, np.int64)
-        return Positions(np.arange(n + 1), zeros, zeros, rows.label[places], np.ones(n, np.float32))
+        return Positions(
+            np.arange(n + 1), zeros, zeros, rows.label[selection], np.ones(n, np.float32)
+        )
 
 
 def check_metric(metric: str, task: Classification) -> str:
@@ -202,11 +204,11 @@ class Scores:
         else:
             self.add_guesses(payload.likeliest(), block.label)
 
-    def merge(self, other: Scores) -> None:
+    def merge(self, scores: Scores) -> None:
         """What another one has added up, of other rows."""
-        self._width = max(self._width, other._width)
-        self._count(other._pairs, other.counts)
-        self._nll += other._nll
+        self._width = max(self._width, scores._width)
+        self._count(scores._pairs, scores.counts)
+        self._nll += scores._nll
 
     def _count(self, pairs: Int64, counts: Int64) -> None:
         self._pairs, index = np.unique(np.concatenate([self._pairs, pairs]), return_inverse=True)
@@ -217,8 +219,8 @@ class Scores:
         """``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere."""
         from scipy.special import logsumexp
 
-        kept = labels >= 0
-        labels, logits = labels[kept], logits[kept].astype(np.float64)
+        is_labelled = labels >= 0
+        labels, logits = labels[is_labelled], logits[is_labelled].astype(np.float64)
         self._width = logits.shape[1]
         self.add_guesses(logits.argmax(1), labels)
         # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits
@@ -231,8 +233,11 @@ class Scores:
         """The likeliest class of each position alone, i64[N], where no full vector is there: then
         there is no mean negative log-likelihood.
         """
-        kept = labels >= 0
-        self._count(labels[kept] * MAX_CLASSES + guesses[kept], np.ones(int(kept.sum()), np.int64))
+        is_labelled = labels >= 0
+        self._count(
+            labels[is_labelled] * MAX_CLASSES + guesses[is_labelled],
+            np.ones(int(is_labelled.sum()), np.int64),
+        )
 
     @property
     def labels(self) -> Array:

@@ -25,7 +25,7 @@ from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
 from logitcache.payloads import Sparse
-from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
+from logitcache.records import Array, Block, Examples, Float32, Int64, Positions, numbers_in_rows
 from logitcache.reporter import Reporter
 
 BINS = 15  # of confidences, for the calibration error
@@ -57,16 +57,16 @@ class LanguageModel(Classification):
     )
 
     @classmethod
-    def columns(cls, tables: Sequence[Table], asked: Columns) -> Columns | None:
+    def columns(cls, tables: Sequence[Table], named_columns: Columns) -> Columns | None:
         """The columns of texts, of prompts and completions, or of messages; None unless this task
         is named.
         """
-        if asked.task != cls.name:
+        if named_columns.task != cls.name:
             return None
         have = list(dict.fromkeys(name for table in tables for name in table.columns))
-        bare = replace(asked, label=None, label_names=None)
-        if asked.text is not None:
-            return bare if asked.text in have else None
+        bare = replace(named_columns, label=None, label_names=None)
+        if named_columns.text is not None:
+            return bare if named_columns.text in have else None
         if MESSAGES in have:
             return replace(bare, text=MESSAGES)
         if set(PROMPTS) <= set(have):
@@ -77,8 +77,8 @@ class LanguageModel(Classification):
     @staticmethod
     def opened(table: Table, names: Columns) -> Opened:
         """The texts alone; messages as JSON. Raises SpecError naming a row of no messages."""
-        wanted = [name for name in (names.text, names.text_pair) if name in table.columns]
-        columns = {str(name): table.columns[str(name)] for name in wanted}
+        texts = [name for name in (names.text, names.text_pair) if name in table.columns]
+        columns = {str(name): table.columns[str(name)] for name in texts}
         if form_of([table], names) == MESSAGES:
             column = columns[str(names.text)]
             values = column if isinstance(column, list) else column.to_pylist()
@@ -92,16 +92,16 @@ class LanguageModel(Classification):
         return form_of(tables, names)
 
     @staticmethod
-    def positions(rows: Examples, places: Int64) -> Positions:
+    def positions(rows: Examples, selection: Int64) -> Positions:
         """The tokens of the rows at these places that have a label; a token is joined by its place
         in the row.
         """
-        labels = rows.units["labels"].select(places)
-        index = np.arange(len(labels.values)) - np.repeat(labels.indptr[:-1], labels.lengths())
-        kept = np.flatnonzero(labels.values >= 0)
+        labels = rows.units["labels"].select(selection)
+        index = numbers_in_rows(labels.indptr)
+        supervised = np.flatnonzero(labels.values >= 0)
         label = labels.values.astype(np.int64)
         every = Positions(labels.indptr, index, index, label, np.ones(len(index), np.float32))
-        return every.select(kept)
+        return every.select(supervised)
 
     @staticmethod
     def has_unlabelled(rows: Examples) -> bool:
@@ -132,8 +132,8 @@ class LanguageModel(Classification):
     ) -> Source:
         """The source with its documents made into rows of tokens."""
         length = row_length(settings, limit)
-        made = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
-        return replace(made, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
+        rows = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
+        return replace(rows, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
     def rows_of_tokens(
@@ -237,26 +237,28 @@ class TokenScores(Scores):
         self.n += len(values)
         self.nll += float(values[:, 0].sum())
         self.hits += int(values[:, 1].sum())
-        place = np.clip((values[:, 2] * BINS).astype(np.int64), 0, BINS - 1)
+        bin_of_position = np.clip((values[:, 2] * BINS).astype(np.int64), 0, BINS - 1)
         for column, weights in enumerate((np.ones(len(values)), values[:, 2], values[:, 1])):
-            self.bins[:, column] += np.bincount(place, weights, BINS)
+            self.bins[:, column] += np.bincount(bin_of_position, weights, BINS)
         answered = values[:, 3] >= 0
         self.with_teacher += int(answered.sum())
         self.agreeing += float(values[answered, 3].sum())
         self.kl += float(values[answered, 4].sum())
 
-    def merge(self, other: Scores) -> None:
-        assert isinstance(other, TokenScores)
+    def merge(self, scores: Scores) -> None:
+        assert isinstance(scores, TokenScores)
         for name in ("nll", "hits", "n", "agreeing", "kl", "with_teacher", "bins"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+            setattr(self, name, getattr(self, name) + getattr(scores, name))
 
     def result(self) -> dict[str, float]:
         if not self.n:
             return {}
         nll = self.nll / self.n
-        known = {} if np.isnan(nll) else {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
+        perplexity = (
+            {} if np.isnan(nll) else {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
+        )
         scores = {
-            **known,
+            **perplexity,
             "token_accuracy": self.hits / self.n,
             "ece": float(np.abs(self.bins[:, 1] - self.bins[:, 2]).sum() / self.n),
         }

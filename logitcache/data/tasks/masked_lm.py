@@ -12,7 +12,7 @@ from logitcache.data.preprocess import masking, packing
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.language import LanguageModel
 from logitcache.errors import SpecError
-from logitcache.records import Ragged
+from logitcache.records import Ragged, ends_of
 from logitcache.reporter import Reporter
 
 
@@ -76,7 +76,7 @@ def _wrapped(ids: Ragged, special: packing.Special) -> Ragged:
     """Each row between the tokenizer's special tokens."""
     before, after = len(special.before), len(special.after)
     lengths = ids.lengths() + before + after
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    indptr = ends_of(lengths)
     values = np.empty(indptr[-1], np.int32)
     row = np.repeat(np.arange(len(ids)), ids.lengths())
     values[indptr[row] + before + np.arange(len(ids.values)) - ids.indptr[row]] = ids.values

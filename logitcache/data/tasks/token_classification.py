@@ -13,7 +13,7 @@ from logitcache.config.data import Columns
 from logitcache.config.train import ENTITY_F1
 from logitcache.data.preprocess import words
 from logitcache.data.tasks.classification import Classification, Scores
-from logitcache.records import Block, Examples, Int64, Positions
+from logitcache.records import Block, Examples, Int64, Positions, numbers_in_rows
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class TokenClassification(Classification):
     opened = staticmethod(words.opened)
 
     @staticmethod
-    def positions(rows: Examples, places: Int64) -> Positions:
+    def positions(rows: Examples, selection: Int64) -> Positions:
         """The words of the rows at these places that their tokenizer has kept."""
-        first = rows.units["first"].select(places)
-        label = rows.units["labels"].select(places)
-        index = np.arange(len(first.values)) - np.repeat(first.indptr[:-1], first.lengths())
+        first = rows.units["first"].select(selection)
+        label = rows.units["labels"].select(selection)
+        index = numbers_in_rows(first.indptr)
         weight = np.ones(len(index), np.float32)
         every = Positions(first.indptr, index, first.values, label.values, weight)
         return every.select(np.flatnonzero(first.values != words.NO_WORD))
@@ -87,9 +87,11 @@ class EntityScores(Scores):
 
     def add(self, block: Block) -> None:
         super().add(block)
-        known = block.label >= 0
+        is_labelled = block.label >= 0
         guesses = (
-            np.where(known, block.answers.payload.likeliest(), -1) if len(known) else block.label
+            np.where(is_labelled, block.answers.payload.likeliest(), -1)
+            if len(is_labelled)
+            else block.label
         )
         gold = self._entities(block.label, block.answers.indptr)
         answered = self._entities(guesses, block.answers.indptr)
@@ -103,21 +105,21 @@ class EntityScores(Scores):
         kind = self._type[label]
         starts_row = np.zeros(n, np.bool_)
         starts_row[indptr[:-1][indptr[:-1] < indptr[1:]]] = True
-        other = np.ones(n, np.bool_)
-        other[1:] = kind[1:] != kind[:-1]
-        begins = (kind >= 0) & (self._begins[label] | starts_row | other)
+        is_other = np.ones(n, np.bool_)
+        is_other[1:] = kind[1:] != kind[:-1]
+        begins = (kind >= 0) & (self._begins[label] | starts_row | is_other)
         borders = np.append(np.flatnonzero(begins | (kind < 0) | starts_row), n)
         first = np.flatnonzero(begins)
         end = borders[np.searchsorted(borders, first, "right")]
         entities: Int64 = (first * (n + 1) + end) * len(self._type) + kind[first]
         return entities
 
-    def merge(self, other: Scores) -> None:
-        assert isinstance(other, EntityScores)
-        super().merge(other)
-        self.gold += other.gold
-        self.answered += other.answered
-        self.right += other.right
+    def merge(self, scores: Scores) -> None:
+        assert isinstance(scores, EntityScores)
+        super().merge(scores)
+        self.gold += scores.gold
+        self.answered += scores.answered
+        self.right += scores.right
 
     def result(self) -> dict[str, float]:
         scores = super().result()

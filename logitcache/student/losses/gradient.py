@@ -44,78 +44,124 @@ class Target:
         return Target(self.labels[places], weights, payload, self.temperature, self.soft_factor)
 
 
-def loss_and_gradient(z: Tensor, target: Target, *, gradient: bool = True) -> tuple[Tensor, Tensor]:
-    """(loss f[P], d loss / d z f[P, V]) of logits f[P, V], which are overwritten; without
-    ``gradient``, they are left as they are and given back. Raises SpecError for a temperature that
-    the target was not made for.
+@dataclass(frozen=True)
+class Gradient:
+    """d loss / d z f[P, V] as ``scale[:, None] * values``: its products with a head's weight and
+    input need no pass that multiplies the two.
     """
-    label = column(target.weights.label, z)
-    uniform = column(target.weights.uniform, z)
+
+    values: Tensor  # f[P, V]
+    scale: Tensor  # f[P]
+
+    def whole(self) -> Tensor:
+        """The gradient f[P, V], in the memory of ``values``."""
+        return self.values.mul_(self.scale[:, None])
+
+
+def loss_and_gradient(
+    z: Tensor, target: Target, *, overwrite: bool = False
+) -> tuple[Tensor, Gradient]:
+    """The loss f[P] of logits f[P, V], and its gradient, which takes the memory of the logits with
+    ``overwrite``. Raises SpecError for a temperature that the target was not made for.
+
+    At temperature 1 and without smoothing, [P, V] is passed over for one softmax alone: the words
+    of the target are gathered before it and added behind it.
+    """
+    label, uniform = column(target.weights.label, z), column(target.weights.uniform, z)
+    smooths = isinstance(target.weights.uniform, Tensor) or target.weights.uniform != 0
     at_label = target.labels.clamp(min=0)[:, None]
-    smooths = (
-        isinstance(target.weights.uniform, Tensor) or target.weights.uniform != 0
-    )  # else two passes are spared
-    hard = label * z.gather(1, at_label)[:, 0]
+    dot = label * z.gather(1, at_label)[:, 0]
     if smooths:
-        hard = hard + uniform * z.mean(1)
-    lse = z.logsumexp(1)
-    loss = lse * (label + uniform) - hard
+        dot = dot + uniform * z.mean(1)
     mass = label + uniform
-    soft: _Soft | None = None
-    if target.payload is not None:
-        scaled = z if target.temperature == 1.0 else z / target.temperature
-        soft_lse = lse if target.temperature == 1.0 else scaled.logsumexp(1)
-        soft = soft_term(scaled, soft_lse, target.payload, target.temperature)
-        teacher = column(target.weights.teacher, z) * target.soft_factor
-        loss = loss + teacher * soft.loss
-    if not gradient:
-        return loss, z
-    if soft is None:
-        step = torch.exp(z.sub_(lse[:, None]), out=z).mul_(mass[:, None])
-    elif target.temperature == 1.0:
-        step = torch.exp(z.sub_(lse[:, None]), out=z)
-        soft.add_gradient(step, mass, teacher)
+    if target.payload is None:
+        softmax, lse = _softmax(z, overwrite=overwrite)
+        loss, gradient = lse * mass - dot, Gradient(softmax, mass)
     else:
-        step = torch.exp(z.sub_(lse[:, None]), out=z).mul_(mass[:, None])
-        tempered = scaled.sub_(soft_lse[:, None]).exp_()
-        soft.add_gradient(tempered, torch.zeros_like(mass), teacher)
-        step.add_(tempered, alpha=1 / target.temperature)
-    step.scatter_add_(1, at_label, -label[:, None])
+        teacher = column(target.weights.teacher, z) * target.soft_factor
+        loss, gradient = _with_teacher(z, target, mass, teacher, overwrite=overwrite)
+        loss = loss - dot
+    unscaled = _inverse(gradient.scale)
+    gradient.values.scatter_add_(1, at_label, -(label * unscaled)[:, None])
     if smooths:
-        step.sub_(uniform[:, None] / z.shape[1])
-    return loss, step
+        gradient.values.sub_((uniform * unscaled / z.shape[1])[:, None])
+    return loss, gradient
+
+
+def _with_teacher(
+    z: Tensor, target: Target, mass: Tensor, teacher: Tensor, *, overwrite: bool
+) -> tuple[Tensor, Gradient]:
+    """Loss and gradient of ``mass lse(z)`` and of the teacher's part, weighted by ``teacher``
+    f[P].
+    """
+    assert target.payload is not None
+    if target.temperature == 1.0:
+        soft = soft_term(z, target.payload, 1.0)
+        softmax, lse = _softmax(z, overwrite=overwrite)
+        soft_loss, gradient = soft.loss_and_gradient(softmax, lse, mass, teacher)
+        return lse * mass + teacher * soft_loss, gradient
+    scaled = z / target.temperature
+    soft = soft_term(scaled, target.payload, target.temperature)
+    softmax, lse = _softmax(scaled, overwrite=True)
+    nothing = torch.zeros_like(mass)
+    soft_loss, gradient = soft.loss_and_gradient(
+        softmax, lse, nothing, teacher / target.temperature
+    )
+    loss = teacher * soft_loss
+    softmax, lse = _softmax(z, overwrite=overwrite)
+    values = softmax.mul_(mass[:, None]).add_(gradient.whole())
+    return loss + lse * mass, Gradient(values, torch.ones_like(mass))
+
+
+def _softmax(z: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
+    """(softmax(z) f[P, V], its log-sum-exp f[P]); in the memory of z with ``overwrite``.
+
+    PyTorch's softmax on a CPU makes all of its passes over a row while the row lies in the cache,
+    and writes an element only after the last time that it reads it, so its output may be its input.
+    The log-sum-exp then follows from the largest probability.
+    """
+    if z.device.type == "cpu":
+        largest = z.amax(1)
+        softmax = torch.softmax(z, 1, out=z if overwrite else None)
+        return softmax, largest - softmax.amax(1).log()
+    lse = z.logsumexp(1)
+    shifted = z.sub_(lse[:, None]) if overwrite else z - lse[:, None]
+    return shifted.exp_(), lse
+
+
+def _inverse(scale: Tensor) -> Tensor:
+    """1 / scale, and 0 at positions that learn nothing."""
+    return torch.where(scale == 0, 0.0, 1 / scale)
 
 
 @dataclass(frozen=True)
 class _Soft:
     """The teacher's part of a loss at given logits: ``mass lse - sum w z``, without its weight."""
 
-    loss: Tensor  # f[P]
+    dot: Tensor  # f[P] sum w z, but for that of a bucket
     mass: Tensor  # f[P]
     payload: Sparse[Tensor] | None  # None: a full distribution
     p: Tensor | None  # f[P, V] of a full distribution
-    bucket: Tensor | None  # f[P] the student's probability of the words that are not listed
 
-    def add_gradient(self, softmax: Tensor, mass: Tensor, weight: Tensor) -> None:
-        """Turn softmax(z) f[P, V] into ``softmax (mass + weight m) - weight w``, in place. ``mass``
-        f[P] is that of other parts of the target, ``weight`` f[P] is this part's.
+    def loss_and_gradient(
+        self, softmax: Tensor, lse: Tensor, mass: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Gradient]:
+        """The loss f[P], not weighted, and ``softmax (mass + weight m) - weight w`` in the memory
+        of softmax(z) f[P, V]. ``mass`` f[P] is that of other parts of the target, ``weight`` f[P]
+        is this part's.
         """
-        whole = (mass + weight * self.mass)[:, None]
-        if self.payload is None:
+        loss = lse * self.mass - self.dot
+        scale = mass + weight * self.mass
+        target = self.payload
+        if target is None:
             assert self.p is not None
-            softmax.mul_(whole).addcmul_(self.p, weight[:, None], value=-1)
-            return
-        target, rest = self.payload, (weight * self.payload.rest)[:, None]
+            values = softmax.mul_(scale[:, None]).addcmul_(self.p, weight[:, None], value=-1)
+            return loss, Gradient(values, torch.ones_like(scale))
         if target.tail is Tail.BUCKET:
-            # of rest log(1 - listed): softmax / bucket on the words that are not listed, nothing on
-            # the others
-            assert self.bucket is not None
-            ratio = torch.where(self.bucket[:, None] > 0, rest / self.bucket[:, None], 0.0)
-            listed = softmax.gather(1, target.ids)
-            softmax.mul_(whole - ratio)
-            softmax.scatter_add_(1, target.ids, listed * ratio)
-        else:
-            softmax.mul_(whole)
+            others, values = _bucket(softmax, target, scale, weight)
+            return loss - target.rest * (lse + others), Gradient(values, torch.ones_like(scale))
+        unscaled = weight * _inverse(scale)
+        rest = (unscaled * target.rest)[:, None]
         if target.tail is Tail.UNIFORM:
             share = rest / max(1, softmax.shape[1] - target.ids.shape[1])
             softmax.sub_(share)
@@ -123,17 +169,35 @@ class _Soft:
         elif target.tail is Tail.UNIGRAM:
             assert target.unigram is not None
             softmax.addcmul_(rest, target.unigram[None], value=-1)
-        softmax.scatter_add_(1, target.ids, -(weight[:, None] * target.prob))
+        softmax.scatter_add_(1, target.ids, -(unscaled[:, None] * target.prob))
+        return loss, Gradient(softmax, scale)
 
 
-def soft_term(z: Tensor, lse: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
-    """The teacher's part at logits f[P, V] that are divided by the temperature, and their
-    log-sum-exp f[P].
+def _bucket(
+    softmax: Tensor, target: Sparse[Tensor], scale: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(the log-probability of the words that are not listed f[P], the gradient f[P, V] in the
+    memory of softmax(z)).
+
+    Of ``rest log(bucket)`` the words that are not listed get ``rest softmax / bucket``, and the
+    listed ones nothing. Summed over the others alone, a small bucket is exact.
     """
+    listed = softmax.gather(1, target.ids)
+    softmax.scatter_(1, target.ids, 0.0)
+    bucket = softmax.sum(1)
+    ratio = torch.where(bucket > 0, weight * target.rest / bucket, 0.0)
+    softmax.mul_((scale - ratio)[:, None])
+    softmax.scatter_add_(1, target.ids, listed * scale[:, None] - weight[:, None] * target.prob)
+    return bucket.clamp(min=torch.finfo(bucket.dtype).tiny).log(), softmax
+
+
+def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
+    """The teacher's part at logits f[P, V] that are divided by the temperature."""
     if not isinstance(payload, Sparse):
         p = full_logits(payload).to(z.dtype)
         p = (p if temperature == 1.0 else p / temperature).softmax(1)
-        return _Soft(lse - torch.linalg.vecdot(p, z), torch.ones_like(lse), None, p, None)
+        dot = torch.linalg.vecdot(p, z)
+        return _Soft(dot, torch.ones_like(dot), None, p)
     check_temperature((payload.temperature,), temperature)
     payload = payload.map(
         lambda values: values.to(z.dtype) if values.is_floating_point() else values
@@ -142,21 +206,15 @@ def soft_term(z: Tensor, lse: Tensor, payload: Payload[Tensor], temperature: flo
     dot = (payload.prob * listed).sum(1)
     mass = payload.prob.sum(1)
     if payload.tail is Tail.NONE:
-        return _Soft(lse * mass - dot, mass, payload, None, None)
+        return _Soft(dot, mass, payload, None)
     mass = mass + payload.rest
-    if payload.tail is Tail.BUCKET:
-        others = z.scatter(1, payload.ids, -torch.inf).logsumexp(1)
-        bucket = (others - lse).exp()
-        # where every word is listed the bucket is empty, and nothing times minus infinity is
-        # nothing
-        others = torch.where(others.isinf(), 0.0, others)
-        return _Soft(lse * mass - dot - payload.rest * others, mass, payload, None, bucket)
     if payload.tail is Tail.UNIFORM:
         others = (z.sum(1) - listed.sum(1)) / max(1, z.shape[1] - listed.shape[1])
-    else:
+        dot = dot + payload.rest * others
+    elif payload.tail is Tail.UNIGRAM:
         assert payload.unigram is not None
-        others = z @ payload.unigram
-    return _Soft(lse * mass - dot - payload.rest * others, mass, payload, None, None)
+        dot = dot + payload.rest * (z @ payload.unigram)
+    return _Soft(dot, mass, payload, None)
 
 
 def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
@@ -167,7 +225,10 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
     if not isinstance(payload, Sparse):
         return kl_divergence(full_logits(payload), z)
     scaled = z.float() / payload.temperature
-    cross = soft_term(scaled, scaled.logsumexp(1), payload, payload.temperature).loss
+    soft = soft_term(scaled, payload, payload.temperature)
+    softmax, lse = _softmax(scaled, overwrite=True)
+    nothing = torch.zeros_like(lse)
+    cross, _ = soft.loss_and_gradient(softmax, lse, nothing, nothing)
     entropy = payload.entropy
     if payload.tail is Tail.BUCKET:
         entropy = torch.special.entr(payload.prob).sum(1) + torch.special.entr(payload.rest)

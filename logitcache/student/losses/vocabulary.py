@@ -1,25 +1,29 @@
-"""The loss of a vocabulary's logits, in two executions of the same mathematics.
+"""The loss of a vocabulary's logits, in three executions of the same mathematics.
 
 ``plain`` computes all logits [P, V] and then the loss; ``fused`` computes the head, the loss and
 the gradients of both for some positions at a time, so that no more than a chunk of logits is ever
-held. Plain is faster where the logits fit, above all on a GPU; fused keeps memory flat. Neither
-writes ``.grad``: gradients are formed in the forward pass and multiplied by what comes from behind
-in the backward pass.
+held; ``torch`` is PyTorch's ``linear_cross_entropy`` (2.13), which knows gold labels alone. None
+writes ``.grad``. Plain and fused form gradients in the forward pass and multiply them by what comes
+from behind in the backward pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from logitcache.models.projection import head_logits, through_head
+from logitcache.errors import SpecError
+from logitcache.models.projection import head_logits
 from logitcache.payloads import Head
-from logitcache.student.losses.gradient import Target, loss_and_gradient
+from logitcache.student.losses.gradient import Gradient, Target, loss_and_gradient
 
-PLAIN, FUSED = "plain", "fused"
+PLAIN, FUSED, TORCH = "plain", "fused", "torch"
 # Logits that are held at once: beyond so many the fused execution is chosen; and those of one of
 # its chunks.
 PLAIN_VALUES = {"cpu": 1 << 26, "cuda": 1 << 31}
@@ -42,6 +46,8 @@ def head_loss(
         execution = choose(len(hidden), len(head.weight), hidden.device.type)
     if execution == PLAIN:
         return (logits_loss(head_logits(hidden, head), target) * weight).sum()
+    if execution == TORCH:
+        return _torch_loss(hidden, head, target, weight)
     loss: Tensor = _Fused.apply(hidden, head.weight, head.bias, head, target, weight)
     return loss
 
@@ -52,10 +58,49 @@ def choose(positions: int, width: int, device: str) -> str:
     return PLAIN if positions * width <= limit else FUSED
 
 
-def _computed(values: Tensor, *, copy: bool = False) -> Tensor:
+def _torch_loss(hidden: Tensor, head: Head[Tensor], target: Target, weight: Tensor) -> Tensor:
+    """PyTorch's own chunked loss. Its sum knows no weights of positions, so it gives each
+    position's loss, and computes logits once more in the backward pass.
+    """
+    check_torch(head, target)
+    dtype = _product_dtype(hidden)
+    with torch.autocast(hidden.device.type, enabled=False):
+        losses = functional.linear_cross_entropy(
+            hidden.to(dtype),
+            head.weight.to(dtype),
+            target.labels,
+            linear_bias=None if head.bias is None else head.bias.to(dtype),
+            reduction="none",
+            options=nn.LinearCrossEntropyOptions(),
+        )
+        return (_computed(losses) * weight).sum()
+
+
+def check_torch(head: Head[Tensor], target: Target) -> None:
+    """Raises SpecError where PyTorch's loss is not there, or not the target's."""
+    where = "--loss-execution torch"
+    if not hasattr(nn, "LinearCrossEntropyOptions"):
+        raise SpecError(
+            expected="PyTorch 2.13 or newer, with linear_cross_entropy",
+            found=torch.__version__,
+            advice="Use --loss-execution auto.",
+            where=where,
+        )
+    weights = target.weights
+    is_plain = isinstance(weights.label, float) and (weights.label, weights.uniform) == (1.0, 0.0)
+    is_gold = target.payload is None and is_plain
+    if not is_gold or head.scale != 1.0 or head.cap is not None:
+        raise SpecError(
+            expected="gold labels alone (--method base), and a head without a scale or a cap",
+            found="smoothed, a teacher's or none" if not is_gold else "a scaled or capped head",
+            advice="Use --loss-execution auto.",
+            where=where,
+        )
+
+
+def _computed(values: Tensor) -> Tensor:
     """In single precision; doubles stay what they are."""
-    dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-    return values.to(dtype, copy=copy)
+    return values.to(torch.float64 if values.dtype == torch.float64 else torch.float32)
 
 
 class _OnLogits(torch.autograd.Function):
@@ -64,19 +109,18 @@ class _OnLogits(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Target) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            wanted = ctx.needs_input_grad[0]
-            loss, gradient = loss_and_gradient(
-                _computed(logits, copy=wanted), target, gradient=wanted
-            )
-        if wanted:
-            ctx.save_for_backward(gradient.to(logits.dtype))
+            computed = _computed(logits)
+            is_copy = computed is not logits
+            loss, gradient = loss_and_gradient(computed, target, overwrite=is_copy)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(gradient.values.to(logits.dtype), gradient.scale)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, behind: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * behind[:, None].to(gradient.dtype), None
+        values, scale = ctx.saved_tensors
+        return values * (behind * scale)[:, None].to(values.dtype), None
 
 
 class _Fused(torch.autograd.Function):
@@ -93,44 +137,29 @@ class _Fused(torch.autograd.Function):
         position_weight: Tensor,
     ) -> Tensor:
         device = hidden.device.type
-        dtype = (
-            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        )
-        if device == "cpu" and dtype != torch.float64:
-            dtype = torch.float32  # products of halves are slower there
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        dtype = _product_dtype(hidden)
+        exact = torch.float64 if dtype == torch.float64 else torch.float32
         with torch.autocast(device, enabled=False):
             states, matrix = hidden.detach().to(dtype), weight.detach().to(dtype)
             shift = None if bias is None else bias.detach().to(dtype)
-            own = Head(matrix, shift, head.scale, head.cap)
-            exact = _computed(matrix[:0]).dtype
+            sums = _Sums.of(hidden, weight, bias, ctx.needs_input_grad, exact)
             total = torch.zeros((), dtype=exact, device=hidden.device)
-            of_hidden = torch.zeros_like(hidden, dtype=exact) if needs_hidden else None
-            of_weight = torch.zeros_like(weight, dtype=exact) if needs_weight else None
-            of_bias = (
-                torch.zeros_like(bias, dtype=exact) if needs_bias and bias is not None else None
-            )
             together = max(1, CHUNK_VALUES.get(device, CHUNK_VALUES["cuda"]) // len(weight))
+            memory = torch.empty(
+                min(together, len(hidden)), len(weight), dtype=dtype, device=hidden.device
+            )
             for start in range(0, len(hidden), together):
                 places = slice(start, start + together)
-                logits = _computed(head_logits(states[places], own))
-                capped = logits.clone() if head.cap is not None else logits
-                wanted = any(ctx.needs_input_grad)
-                loss, gradient = loss_and_gradient(logits, target.select(places), gradient=wanted)
+                logits = _projected(states[places], Head(matrix, shift, head.scale), memory)
+                logits = _computed(logits)
+                capped = None if head.cap is None else _cap(logits, head.cap)
+                loss, gradient = loss_and_gradient(logits, target.select(places), overwrite=True)
                 total += (loss * position_weight[places]).sum()
-                if not wanted:
-                    continue
-                gradient = through_head(gradient.mul_(position_weight[places, None]), capped, head)
-                product = (
-                    gradient if dtype == torch.float16 else gradient.to(dtype)
-                )  # halves lose small gradients
-                if of_hidden is not None:
-                    of_hidden[places] = product @ matrix.to(product.dtype)
-                if of_weight is not None:
-                    of_weight += product.T @ states[places].to(product.dtype)
-                if of_bias is not None:
-                    of_bias += gradient.sum(0)
-        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+                gradient = Gradient(gradient.values, gradient.scale * position_weight[places])
+                if capped is not None:
+                    gradient.values.mul_(1 - capped.square_())
+                sums.add(places, gradient, head.scale, states[places], matrix)
+        ctx.save_for_backward(sums.hidden, sums.weight, sums.bias)
         ctx.dtypes = hidden.dtype, weight.dtype
         return total
 
@@ -147,3 +176,81 @@ class _Fused(torch.autograd.Function):
             None,
             None,
         )
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """The gradients of a head and of what it is given, as they are added up; None: not wanted."""
+
+    hidden: Tensor | None  # f[P, d]
+    weight: Tensor | None  # f[V, d]
+    bias: Tensor | None  # f[V]
+
+    @classmethod
+    def of(
+        cls,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        wanted: Sequence[bool],
+        dtype: torch.dtype,
+    ) -> _Sums:
+        def zeros(values: Tensor | None, needed: bool) -> Tensor | None:
+            return torch.zeros_like(values, dtype=dtype) if needed and values is not None else None
+
+        return cls(zeros(hidden, wanted[0]), zeros(weight, wanted[1]), zeros(bias, wanted[2]))
+
+    def add(
+        self,
+        places: slice,
+        gradient: Gradient,
+        factor: float,
+        states: Tensor,
+        matrix: Tensor,
+    ) -> None:
+        """Those of some positions: of logits ``factor (matrix states + bias)`` with this
+        gradient.
+        """
+        values = gradient.values
+        scale = gradient.scale[:, None] * factor
+        # halves lose small gradients; products of bfloat16 that are wide and short are slow on a CPU
+        product = values if matrix.dtype == torch.float16 else values.to(matrix.dtype)
+        if self.hidden is not None:
+            self.hidden[places] = (product @ matrix.to(product.dtype)) * scale
+        if self.weight is not None:
+            if values.device.type == "cpu":
+                self.weight.addmm_(values.T, states.to(values.dtype) * scale)
+            else:
+                self.weight.add_(product.T @ (states * scale).to(product.dtype))
+        if self.bias is not None:
+            self.bias.addmv_(values.T, scale[:, 0])
+
+
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    """The dtype of the products of a head: autocast's, or that of what it is given. On a CPU halves
+    are computed in single precision, but for bfloat16 where the processor multiplies it.
+    """
+    device = hidden.device.type
+    is_autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if is_autocast else hidden.dtype
+    if device != "cpu" or dtype == torch.float64:
+        return dtype
+    if dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported():
+        return dtype
+    return torch.float32
+
+
+def _projected(states: Tensor, head: Head[Tensor], memory: Tensor) -> Tensor:
+    """``scale (W h + b)`` f[P, V] in the first rows of ``memory``."""
+    logits = memory[: len(states)]
+    if head.bias is None and head.scale == 1.0:
+        return torch.mm(states, head.weight.T, out=logits)
+    shift = logits.new_zeros(()) if head.bias is None else head.bias
+    return torch.addmm(shift, states, head.weight.T, beta=head.scale, alpha=head.scale, out=logits)
+
+
+def _cap(logits: Tensor, cap: float) -> Tensor:
+    """Cap logits in place; the tanh of them, f[P, V], is given back."""
+    tanh = logits.div_(cap).tanh_().clone()
+    logits.mul_(cap)
+    return tanh

@@ -1,0 +1,80 @@
+"""What happens beside the steps of a training: the best checkpoint's place, checkpoints, a clock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from logitcache.reporter import Meter
+
+
+class BestPlace(TrainerCallback):
+    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's
+    folder now is.
+
+    Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the
+    last weights and says nothing.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+
+class CheckpointEvery(TrainerCallback):
+    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
+    it has evaluated.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        last = state.global_step >= state.max_steps or float(state.epoch).is_integer()
+        if state.global_step % self.steps == 0 and not last:
+            control.should_save = True
+
+
+class StepClock(TrainerCallback, ExportableState):
+    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation
+    and checkpoints.
+
+    Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
+    """
+
+    def __init__(self, stage: Meter) -> None:
+        self.stage = stage
+        self.seconds: list[float] = []
+        self.last: float | None = None
+        self.started = time.perf_counter()
+
+    def spent(self) -> float:
+        """Seconds of training so far, those before a checkpoint included."""
+        return time.perf_counter() - self.started
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"seconds": self.seconds, "spent": self.spent()}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        saved = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
+        self.seconds = list(saved.get("seconds", []))
+        self.started = time.perf_counter() - saved.get("spent", 0.0)
+        self.stage.start(state.max_steps, state.global_step)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.last = None
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.last = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now = time.perf_counter()
+        if self.last is not None:
+            self.seconds.append(now - self.last)
+        self.last = now
+        self.stage.advance()

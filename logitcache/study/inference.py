@@ -1,0 +1,92 @@
+"""What follows from a difference: corrections for several tests, equivalence within a margin, and the
+seeds that a decision needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from logitcache.records import Int64
+from logitcache.study.metrics import Float
+from logitcache.study.stats import SIGNIFICANCE, Components, Estimate, smallest_p
+
+POWER = 0.8
+MOST_SEEDS = 1000
+_RANKS = 3 / np.pi  # efficiency of signed ranks beside t, of normal data (Hodges & Lehmann, 1956)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for being tested together: all that are 0.05 or less have a chance of 5 %
+    of one false finding among them (Holm, 1979).
+    """
+    order = np.argsort(p_values, kind="stable")
+    left = len(order) - np.arange(len(order))
+    stepped = np.maximum.accumulate(np.asarray(p_values, np.float64)[order] * left)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return [float(p) for p in corrected]
+
+
+def non_inferiority(estimate: Estimate, margin: float, *, lower_is_better: bool = False) -> float:
+    """The p of the hypothesis that a method is worse than its baseline by the margin or more: a
+    small one shows that it is not (Wellek, 2010, section 2.3).
+    """
+    return (-estimate if lower_is_better else estimate).p_of_at_most(-margin)
+
+
+def equivalence(estimate: Estimate, margin: float) -> float:
+    """The p of the hypothesis that a difference is as large as the margin, to either side: the
+    larger of two one-sided tests (TOST; Schuirmann, 1987).
+    """
+    return max(estimate.p_of_at_most(-margin), (-estimate).p_of_at_most(-margin))
+
+
+def power_of_t(effect: float | Float, freedom: float | Float, level: float) -> Float:
+    """The chance that a two-sided t test rejects at ``level`` where the true mean is ``effect``
+    standard errors from 0 (Cohen, 1988; the noncentral t distribution).
+    """
+    from scipy.stats import nct, t
+
+    critical = t.ppf(1 - level / 2, freedom)
+    above = nct.sf(critical, freedom, effect)
+    below = nct.cdf(-critical, freedom, effect)
+    return np.asarray(above + below, np.float64)
+
+
+def _power_of_margin(distance: Float, freedom: Float, level: float) -> Float:
+    """The chance that a one-sided t test rejects, so many standard errors from the margin."""
+    from scipy.stats import nct, t
+
+    critical = t.ppf(1 - level, freedom)
+    return np.asarray(nct.sf(critical, freedom, distance), np.float64)
+
+
+def seeds_to_decide(estimate: Estimate, margin: float | None, tasks: int) -> int | None:
+    """How many seeds decide with a chance of 80 %, if the observed effect and variance are the true
+    ones: that there is a difference, or (with a margin) that it is smaller than that. The level is
+    that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
+    would be needed.
+    """
+    seeds = np.arange(2, MOST_SEEDS + 1)
+    level = SIGNIFICANCE / tasks
+    freedom = np.array([estimate.components.freedom(int(n)) for n in seeds])
+    effect = abs(estimate.mean)
+    by_ranks = Components(estimate.components.of_seeds / _RANKS, estimate.components.of_rows)
+    errors = _errors(by_ranks, seeds)
+    reachable = np.array([smallest_p(int(n)) <= level for n in seeds])
+    decides = reachable & (power_of_t(_quotient(effect, errors), freedom, level) >= POWER)
+    if margin is not None and effect < margin:
+        distance = _quotient(margin - effect, _errors(estimate.components, seeds))
+        decides |= _power_of_margin(distance, freedom, level) >= POWER
+    return int(seeds[decides.argmax()]) if decides.any() else None
+
+
+def _errors(components: Components, seeds: Int64) -> Float:
+    return np.sqrt([components.variance(int(n)) for n in seeds])
+
+
+def _quotient(value: float, errors: Float) -> Float:
+    """In standard errors; without any error, more than enough of them."""
+    return np.divide(value, errors, out=np.full_like(errors, 1e3 * bool(value)), where=errors > 0)

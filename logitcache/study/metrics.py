@@ -1,0 +1,126 @@
+"""Metrics as functions of sums over rows, so that one matrix product scores many resamples at once.
+
+The sums of a classification are three per class: rows of the class, rows predicted as it, rows
+predicted rightly. The definitions are those of ``logitcache.data.tasks.classification.score``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from logitcache.study.results import Predictions
+
+Float: TypeAlias = npt.NDArray[np.float64]
+
+_BINS = 15  # of confidence
+
+
+def _accuracy(gold: Float, answered: Float, right: Float) -> Float:
+    return _ratio(right.sum(-1), gold.sum(-1))
+
+
+def _f1_of_classes(gold: Float, answered: Float, right: Float) -> Float:
+    return _ratio(2 * right, gold + answered)
+
+
+def _macro_f1(gold: Float, answered: Float, right: Float) -> Float:
+    has_rows = gold > 0
+    f1 = _f1_of_classes(gold, answered, right) * has_rows
+    return _ratio(f1.sum(-1), has_rows.sum(-1))
+
+
+def _f1(gold: Float, answered: Float, right: Float) -> Float:
+    return _f1_of_classes(gold, answered, right)[..., 1]
+
+
+def _mcc(gold: Float, answered: Float, right: Float) -> Float:
+    """Matthews correlation over K classes (Gorodkin, 2004)."""
+    rows = gold.sum(-1)
+    covariance = right.sum(-1) * rows - (gold * answered).sum(-1)
+    spread = (rows**2 - (gold**2).sum(-1)) * (rows**2 - (answered**2).sum(-1))
+    return _ratio(covariance, np.sqrt(spread))
+
+
+def _ratio(above: Float, below: Float) -> Float:
+    """The quotient, and 0 where the divisor is 0, as in scikit-learn."""
+    return np.divide(above, below, out=np.zeros_like(above, np.float64), where=below > 0)
+
+
+_OF_CLASS_SUMS: Mapping[str, Callable[[Float, Float, Float], Float]] = {
+    "accuracy": _accuracy,
+    "macro_f1": _macro_f1,
+    "f1": _f1,
+    "mcc": _mcc,
+}
+COMPUTABLE = frozenset(_OF_CLASS_SUMS) | {"nll"}
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """A metric of R rows as a function of M sums over them."""
+
+    of_row: Float  # [R, M]
+    score: Callable[[Float], Float]  # f64[..., M] to f64[...]
+
+    def of_counts(self, counts: Float) -> Float:
+        """The metric where each row counts so often: f64[C, R] to f64[C]."""
+        return self.score(counts @ self.of_row)
+
+    def pseudo_values(self) -> Float:
+        """The jackknife's pseudo-value of each row, f64[R] (Quenouille, 1956; Tukey, 1958): of a
+        mean over rows, each row's own value.
+        """
+        rows = len(self.of_row)
+        total = self.of_row.sum(0)
+        return rows * self.score(total) - (rows - 1) * self.score(total - self.of_row)
+
+
+def row_sums(metric: str, predictions: Predictions) -> RowSums:
+    """``metric``, one of COMPUTABLE, of these predictions."""
+    if metric == "nll":
+        loss = _nll(predictions)
+        return RowSums(
+            np.stack([loss, np.ones_like(loss)], axis=1),
+            lambda sums: _ratio(sums[..., 0], sums[..., 1]),
+        )
+    one_hot = np.eye(predictions.logits.shape[1])
+    gold = one_hot[predictions.label]
+    answered = one_hot[predictions.logits.argmax(1)]
+    of_row = np.concatenate([gold, answered, gold * answered], axis=1)
+    of_classes = _OF_CLASS_SUMS[metric]
+    return RowSums(of_row, lambda sums: of_classes(*np.split(sums, 3, axis=-1)))
+
+
+def _nll(predictions: Predictions) -> Float:
+    """Negative log-likelihood of each row in nats, f64[R]."""
+    if predictions.nll is not None:
+        return predictions.nll.astype(np.float64)
+    log_p = _log_probabilities(predictions)
+    loss: Float = -np.take_along_axis(log_p, predictions.label[:, None], axis=1)[:, 0]
+    return loss
+
+
+def _log_probabilities(predictions: Predictions) -> Float:
+    from scipy.special import log_softmax
+
+    log_p: Float = log_softmax(predictions.logits.astype(np.float64), axis=1)
+    return log_p
+
+
+def calibration_error(predictions: Predictions) -> float | None:
+    """The expected calibration error: the mean distance of confidence and accuracy over 15 bins of
+    equal width, weighted by their rows (Guo et al., 2017, eq. 3). None without logits or rows.
+    """
+    rows = len(predictions.label)
+    if not rows or not predictions.logits.shape[1]:
+        return None
+    confidence = np.exp(_log_probabilities(predictions).max(axis=1))
+    right = predictions.logits.argmax(axis=1) == predictions.label
+    bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
+    return float(np.abs(gaps).sum() / rows)
