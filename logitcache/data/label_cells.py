@@ -8,9 +8,10 @@ import ast
 import json
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from logitcache.data.names import is_number
 from logitcache.errors import SpecError, short
 
 SEPARATORS = (",", ";", "|")  # between several labels of a row
@@ -39,8 +40,29 @@ def several_labels(
 
 
 def _is_span(element: Any) -> bool:
-    """Whether it says where in a text a label stands: [0, 4, "PER"], or an object."""
-    return isinstance(element, dict) or (isinstance(element, list | tuple) and len(element) > 2)
+    """Whether it says where in a text a label stands: [0, 4, "PER"], or an object with a start."""
+    if isinstance(element, dict):
+        return any(str(key).startswith("start") for key in element)
+    return isinstance(element, list | tuple) and len(element) > 2
+
+
+def is_of_votes(cells: Iterable[Any]) -> bool:
+    """Whether these are lists of names of which some name a class twice: they are votes, not
+    several labels.
+    """
+    is_repeated = False
+    for cell in cells:
+        if not isinstance(cell, list | tuple):
+            continue
+        if not all(isinstance(name, str) and not is_number(name) for name in cell):
+            return False
+        is_repeated = is_repeated or len(set(cell)) < len(cell)
+    return is_repeated
+
+
+def shares(votes: Sequence[Any]) -> dict[Any, float]:
+    """The share of the votes that each class has."""
+    return {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
 
 
 def unwrapped(value: Any) -> Any:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from logitcache.data.label_cells import likeliest, list_in, probabilities, several_labels, unwrapped
+from logitcache.data.label_cells import (
+    is_of_votes,
+    likeliest,
+    list_in,
+    probabilities,
+    several_labels,
+    shares,
+    unwrapped,
+)
 from logitcache.data.names import LISTED, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
@@ -168,25 +176,34 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
         and bool(as_lists)
         and all(elements is not None for elements in as_lists)
     )
+    cells: list[Any] = [
+        list_in(value) if written and isinstance(value, str) else unwrapped(value)
+        for value in values.distinct
+    ]
+    cells = [
+        cell.tolist() if hasattr(cell, "tolist") else cell for cell in cells
+    ]  # of numpy, torch
+    are_votes = is_of_votes(cells)
     distinct = []
     soft: list[int] = []  # positions of numbers that are more than one class
     for position, value in enumerate(values.distinct):
-        elements: Any = list_in(value) if written and isinstance(value, str) else unwrapped(value)
+        elements = cells[position]
+        place = values.where(position) if isinstance(elements, Mapping | list | tuple) else ""
+        numbers = shares(elements) if are_votes and isinstance(elements, list) else {}
         if isinstance(elements, Mapping):
-            numbers = probabilities(elements, column, value, values.where(position))
+            numbers = probabilities(elements, column, value, place)
+        if numbers or isinstance(elements, Mapping):
             soft += [position] if 0 < max(numbers.values(), default=0) < 1 else []
             elements = likeliest(numbers)
-        if hasattr(elements, "tolist"):  # of numpy and torch
-            elements = elements.tolist()
         if not isinstance(elements, list | tuple):
             distinct.append(value)
         elif len(elements) > 1 or any(isinstance(e, list | tuple | dict) for e in elements):
-            raise several_labels(elements, column, value, values.where(position))
+            raise several_labels(elements, column, value, place)
         else:
             distinct.append(elements[0] if elements else None)
     if soft:
         reporter.note(
-            f"column {column!r}: probabilities: the label of a row is its likeliest class (first: "
+            f"column {column!r}: probabilities or votes: the label of a row is its likeliest class (first: "
             f"{values.where(soft[0])}). To distil them: dump --teacher column:{column}"
         )
     return replace(values, distinct=distinct)

@@ -191,7 +191,7 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
     if len(names) == 1:
         return _one_column(table, names[0], absent)
     numbers = [_numbers(table, name) for name in names]
-    return SoftLabels(np.column_stack(numbers), _parts_apart(names, columns), table.place)
+    return SoftLabels(np.column_stack(numbers), parts_apart(names, columns), table.place)
 
 
 def _matching(table: Table, columns: Sequence[str]) -> list[str]:
@@ -207,7 +207,7 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
     ]
 
 
-def _parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     """The classes that columns are called by: what stands in place of a pattern's *, or what is
     left of the names without the words that all begin or end with (p_neg, p_pos).
     """

@@ -49,6 +49,30 @@ SHAPES = [
         ESCAPED,
         pandas.read_csv(io.StringIO(ESCAPED), escapechar="\\").to_csv(index=False),
     ),
+    Case(
+        "Give --delimiter '@' if it separates fields. If the first line is a row, name the columns with --header, "
+        "for example --header text,label",
+        {"train.txt": "a warm film@x\na cold film@y\n"},
+        more={"delimiter": "@", "header": ("text", "label")},
+    ),
+    Case(
+        "give all files the same header line and leave --header out",
+        {"train.tsv": "x\t0\ta\ny\t1\tb\n", "test.tsv": "index\tsentence\n0\tc\n"},
+        {"train.tsv": "c1\tlabel\tsentence\nx\t0\ta\ny\t1\tb\n"},
+        options={"header": ("c1", "label", "sentence")},
+        more={"header": None},
+    ),
+    Case(
+        "If the first line is a row, name the columns with --header",
+        {"train.csv": "0,a\n1,b\n", "test.csv": "label,text\n0,a\n"},
+        {"test.csv": None},
+        more={"header": ("label", "text")},
+    ),
+    Case(
+        "Give each the ending of what it is (train.csv)",
+        {"x.pos": "a\n", "x.neg": "b\n"},
+        {"train.csv": GOOD},
+    ),
     Case("--task causal-lm", {"r.jsonl": CHATS}, more={"task": "causal-lm"}),
     Case("save a text and a label for each", {"r.jsonl": CHATS}, {"r.jsonl": JSONL}),
     Case(
@@ -89,7 +113,7 @@ SHAPES = [
         then_name="r.parquet",
     ),
     Case(
-        "If they are classes, save an object for each row, with its key as the label",
+        "if the keys are their classes, with the key as label of each.",
         {"r.json": json.dumps({"x": [{"text": "a"}], "y": [{"text": "b"}]})},
         {"r.json": None, "r.jsonl": JSONL},
     ),

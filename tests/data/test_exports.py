@@ -223,9 +223,32 @@ def test_columns_of_0_and_1_are_several_labels_or_a_class_each(tmp_path: Path) -
     assert "several labels a row (multi-label), which are not trained" in notes[0]
     assert notes[0].endswith("for example --label toxic")
     _, notes = read(tmp_path, "r.csv", one_hot(ROWS[:2]))
-    assert notes[0].endswith("name them all: --label pos,neg")
+    assert "name them all: --label pos,neg (" in notes[0]
     message = refusal(tmp_path, "r.csv", "text,toxic,threat\na,1,1\nb,0,0\n", label="toxic,threat")
     assert "r.csv line 2: " in message
+
+
+def test_votes_are_labels_by_majority(tmp_path: Path) -> None:
+    votes = [["pos", "pos", "neg"], ["neg", "neg"], ["neg", "pos"], []]
+    rows = jsonl([{"text": f"t{i}", "votes": several} for i, several in enumerate(votes)])
+    _, notes = read(tmp_path, "r.jsonl", rows)
+    assert notes[0].endswith("--label votes, dump --teacher column:votes")
+    source, notes = read(tmp_path, "r.jsonl", rows, label="votes")
+    assert [name for _, name in labelled(source)] == ["pos", "neg", None, None]
+    assert any("its likeliest class (first: " in note for note in notes)
+
+
+def test_a_column_of_probabilities_for_each_class_is_named_with_the_others(tmp_path: Path) -> None:
+    rows = "text,p_neg,p_pos,stars\na,0.25,0.75,1\nb,0.5,0.5,2\nc,1.0,0.0,1\n"
+    _, notes = read(tmp_path, "r.csv", rows)
+    assert (
+        "name them all: --label p_neg,p_pos (probabilities as a teacher: dump --teacher column:p_neg,p_pos)"
+        in notes[0]
+    )
+    source, _ = read(tmp_path, "r.csv", rows, label="p_neg,p_pos")
+    assert [name for _, name in labelled(source)] == ["pos", None, "neg"]
+    _, notes = read(tmp_path, "r.csv", "text,score,stars\na,0.5,1\nb,0.5,2\nc,0.7,1\n")
+    assert notes[0].endswith("for example --label stars")
 
 
 def test_names_of_several_classes_are_said(tmp_path: Path) -> None:

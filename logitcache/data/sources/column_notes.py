@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache.config.data import Columns
+from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.columns import (
@@ -22,7 +23,15 @@ from logitcache.data.sources.columns import (
     not_read,
 )
 from logitcache.data.sources.endings import SPLIT_WORDS
-from logitcache.data.sources.hints import bits, likely_labels, likely_texts, option, samples
+from logitcache.data.sources.hints import (
+    bits,
+    likely_labels,
+    likely_texts,
+    looks_like_row,
+    option,
+    samples,
+    shared_out,
+)
 from logitcache.data.sources.tables import Column, Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
@@ -57,15 +66,16 @@ def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Column
     have = names_of(tables)
     usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
     columns = [called(name, have) for name in usual]
-    columns += [name for name in likely_texts(samples(tables)) if name in have]
+    sentences = likely_texts(samples(tables))
+    columns += [name for name in sentences if name in have and not looks_like_row([name])]
     read = (None, chosen.text, chosen.text_pair, chosen.label)
     others = [name for name in dict.fromkeys(columns) if name is not None and name not in read]
     if not others:
         return None
     named = listed(list(map(short, others)))
     if chosen.text_pair is not None:
-        chosen = f"{chosen.text} and {chosen.text_pair}"
-        return f"columns: {chosen} are read, {named} not. Others: --text (and --text-pair)"
+        pair = f"{chosen.text} and {chosen.text_pair}"
+        return f"columns: {pair} are read, {named} not. Others: --text (and --text-pair)"
     text = str(chosen.text)
     alone = option("--text", others[0])
     both = f"{option('--text', text)} {option('--text-pair', others[0])}"
@@ -97,19 +107,25 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
-    flags = bits(values)
-    if len(flags) > 1:
-        names = listed(list(map(short, flags)))
-        sums = [sum(row) for row in zip(*flags.values(), strict=True)]
-        if max(sums) > 1:
-            return (
-                f"The columns of 0 and 1 ({names}) are several labels a row (multi-label), which are not "
-                f"trained: take one class at a time, for example {option('--label', next(iter(flags)))}"
-            )
-        if min(sums) == 1:
-            every = option("--label", ",".join(flags))
-            return f"If {names} are a column for each class, name them all: {every}"
+    shares = shared_out(values)
+    if shares:
+        classes = ",".join(shares)
+        return (
+            f"If {listed(list(map(short, shares)))} are numbers for each class, name them all: "
+            f"{option('--label', classes)} (probabilities as a teacher: dump --teacher column:{classes})"
+        )
     plausible = likely_labels(values)
+    flags = [name for name in bits(values) if name in plausible]
+    if len(flags) > 1 and plausible[0] in flags:
+        names = listed(list(map(short, flags)))
+        return (
+            f"The columns of 0 and 1 ({names}) are several labels a row (multi-label), which are not "
+            f"trained: take one class at a time, for example {option('--label', flags[0])}"
+        )
+    lists = [name for name in values if is_of_votes(values[name])]
+    if lists and not plausible:
+        majority = option("--label", lists[0])
+        return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{lists[0]}"
     if not plausible:
         return "Name the column of the labels with --label"
     return f"Name the column of the labels, for example {option('--label', plausible[0])}"

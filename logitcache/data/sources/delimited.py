@@ -21,6 +21,7 @@ from typing import TextIO
 import numpy as np
 
 from logitcache.data.sources import quoting
+from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.field_errors import DELIMITERS, check_names, wrong_width
 from logitcache.data.sources.growing import Growing
@@ -260,6 +261,11 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
             error = wrong_width(f"{path} line {number}", names, fields, delimiter)
             if header is not top and len(fields) == len(top):
                 error.advice = f"Name all {len(top)} columns with --header."
+                if any(name.strip().casefold() in TEXT_COLUMNS for name in top):
+                    error.advice = (
+                        "It has a header of its own: give all files the same header line and leave --header "
+                        "out, or move this one elsewhere."
+                    )
             raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:
             raise SpecError(

@@ -194,7 +194,7 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
     if len(lists) > 1:
         advice = "Save each list as a file of its own (train.json, test.json, ...)."
         if not any(key.lower() in SPLIT_WORDS for key in lists):
-            advice = "If they are classes, save an object for each row, with its key as the label, as jsonl."
+            advice = "Save the rows alone, as jsonl; if the keys are their classes, with the key as label of each."
         raise SpecError(
             expected="one list of rows",
             found=f"lists under {listed(list(map(repr, lists)))}",

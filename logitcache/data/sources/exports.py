@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from logitcache.config.data import LANGUAGE, Columns
+from logitcache.data.soft_labels import parts_apart
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import holds, listed_values, with_paths
@@ -60,7 +61,8 @@ def _with_classes(table: Table, label: str | None) -> Table:
     if len(names) < 2 or not set(names) <= set(table.columns):
         return table
     columns = [listed_values(table, name) for name in names]
-    cells = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    classes = parts_apart(names, names)
+    cells = [dict(zip(classes, row, strict=True)) for row in zip(*columns, strict=True)]
     return replace(table, columns={**table.columns, label: cells})
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from logitcache.data.names import listed
 from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import EXPORT, PACKINGS
 from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, stem
@@ -342,6 +343,16 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice = f"Name a folder below: {', '.join(below)}"
     else:
         advice = "Give a folder that holds such files"
+        visible = sorted(
+            path.name
+            for path in folder.iterdir()
+            if path.is_file() and path.name[0] not in "._" and path.suffix != ".md"
+        )
+        if visible:
+            content = listed(visible)
+            advice = (
+                "Give each the ending of what it is (train.csv), or a folder that holds such files"
+            )
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         if texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"

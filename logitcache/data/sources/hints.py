@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import is_number
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
@@ -89,17 +90,49 @@ def _repeats(values: Sequence[Any]) -> bool:
         return True  # numbers for classes by name: other objects have paths
     if any(isinstance(value, Mapping | list) for value in values):
         return False
+    if any(map(_is_fraction, values)):
+        return False
     return 2 <= len(set(values)) <= max(2, len(values) // 2)
 
 
-def bits(columns: Samples) -> dict[str, list[bool]]:
+def _is_fraction(value: Any) -> bool:
+    """Whether it is a number that is not whole, as scores are."""
+    number = _float(value) if isinstance(value, str) and is_number(value.strip()) else value
+    return isinstance(number, float) and not number.is_integer()
+
+
+def bits(columns: Samples) -> list[str]:
     """The columns of nothing but 0 and 1."""
-    found = {}
-    for name, values in columns.items():
-        written = [str(value) for value in values]
-        if written and any(set(written) <= pair for pair in _BITS):
-            found[name] = [value in ("1", "1.0", "True", "true") for value in written]
-    return found
+    return [
+        name
+        for name, values in columns.items()
+        if values and any(set(map(str, values)) <= pair for pair in _BITS)
+    ]
+
+
+def shared_out(columns: Samples) -> list[str]:
+    """Two columns or more of numbers from 0 to 1 that sum to 1 in every row: one for each class."""
+    names = [name for name, values in columns.items() if all(map(_is_share, values)) and values]
+    lengths = {len(columns[name]) for name in names}
+    if len(names) < 2 or len(lengths) > 1:
+        return []
+    rows = zip(*(columns[name] for name in names), strict=True)
+    if all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
+        return names
+    return []
+
+
+def _is_share(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() != "" and is_number(value.strip()) and _is_share(_float(value))
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # a decimal comma
+        return -1
 
 
 def header_advice(columns: Sequence[Sequence[str]]) -> str:
