@@ -15,7 +15,7 @@ import click
 
 import logitcache
 from logitcache import platforms
-from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
+from logitcache.errors import LogitCacheError, OutOfSpace, SpecError, sentence, visible
 from logitcache.extras import not_installed
 
 from .lazy import LazyGroup
@@ -36,11 +36,12 @@ COMMANDS = {
     "diff": "Say how far two caches of the same rows differ.",
     "plan": "Say what a dump and its trainings would cost, before they are run.",
     "bench": "Measure what distillation costs on this machine.",
+    "study": "Run methods x tasks x students x seeds, and go on where that stopped.",
     "report": "Make a page of what benches have measured.",
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
-RESUMABLE = ("dump", "train", "repair", "convert", "merge", "demo")
+RESUMABLE = ("dump", "train", "repair", "convert", "merge", "study", "demo")
 BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {
@@ -79,6 +80,13 @@ class Logitcache(LazyGroup):
             _discard_stdout()
             sys.exit(OutOfSpace.exit_code)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, with an error over usage in one line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _misused(ctx, error)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -91,6 +99,8 @@ class Logitcache(LazyGroup):
                 return result
         except LogitCacheError as error:
             _fail(ctx, error)
+        except click.UsageError as error:
+            _misused(ctx, error)
         except ModuleNotFoundError as error:
             missing = not_installed(error)
             if missing is None:
@@ -144,6 +154,20 @@ def _end_stopped(ctx: click.Context, number: int) -> NoReturn:
 def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
     click.echo(f"{error.kind}: {error}", err=True)
     ctx.exit(error.exit_code)
+
+
+def _misused(ctx: click.Context, error: click.UsageError) -> NoReturn:
+    """End with the error of click over a command line in one line, and the command that helps. Help
+    that stands for a missing command is shown as click does.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    message = sentence(visible(" ".join(error.format_message().split())))
+    path = (error.ctx or ctx).command_path
+    if error.ctx is None and ctx.invoked_subcommand:
+        path = f"{path} {ctx.invoked_subcommand}"
+    click.echo(f"UsageError: {message} See `{path} --help`.", err=True)
+    ctx.exit(SpecError.exit_code)
 
 
 def _out_of_space(error: OSError) -> OutOfSpace:

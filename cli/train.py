@@ -8,7 +8,7 @@ import click
 
 from logitcache.config.train import TrainConfig
 from logitcache.errors import Locked
-from logitcache.reporter import progress
+from logitcache.reporter import SILENT, progress
 
 from .options import Command, as_json, options, typed
 from .progress import show
@@ -23,11 +23,11 @@ def command(as_json: bool, **values: Any) -> None:
     Running the same command again goes on where it stopped, or returns what is there.
     """
     config = typed(TrainConfig, values)
+    from logitcache.ranks import is_first
     from logitcache.stages.preflight import training_rows
 
-    reporter = progress()
+    reporter = progress() if is_first() else SILENT
     source = training_rows(config, None, reporter)
-    from logitcache.ranks import is_first
     from logitcache.stages.folder import PRINTED, read_result
     from logitcache.stages.train import train
 

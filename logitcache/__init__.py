@@ -32,6 +32,7 @@ __all__ = [
     "prepare",
     "progress",
     "repair",
+    "run_study",
     "to_torch",
     "train",
     "verify_live",
@@ -44,6 +45,7 @@ _PLACES = {
     "compare": "api",
     "load": "api",
     "diff": "api",
+    "run_study": "api",
     "repair": "api",
     "verify_live": "api",
     "Source": "data.source",
@@ -64,7 +66,17 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
-    from logitcache.api import check, compare, diff, dump, load, repair, train, verify_live
+    from logitcache.api import (
+        check,
+        compare,
+        diff,
+        dump,
+        load,
+        repair,
+        run_study,
+        train,
+        verify_live,
+    )
     from logitcache.cache.cache import Cache
     from logitcache.data.collate import Collator
     from logitcache.data.preprocess.tokens import prepare

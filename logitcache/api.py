@@ -8,7 +8,7 @@ declarations (``config/signatures.py``), so that editors complete them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -26,16 +26,19 @@ from logitcache.config.signatures import (
     CompareOptions,
     DumpOptions,
     RowsOptions,
+    StudyOptions,
     TrainOptions,
 )
+from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
 from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.ranks import is_first
 from logitcache.report.plots import dots
-from logitcache.reporter import NOTES, Notes, Reporter
+from logitcache.reporter import NOTES, SILENT, Notes, Reporter
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
 from logitcache.stages.in_memory import place_of
@@ -43,6 +46,7 @@ from logitcache.stages.preflight import training_rows
 from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
+from logitcache.study.folder import StudyFolder
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as repairing
 from logitcache.teacher.asked import Asked
@@ -254,7 +258,7 @@ def train(
     """
     from logitcache.stages import train as training
 
-    reporter = _reporter(reporter, notify)
+    reporter = _reporter(reporter, notify) if is_first() else SILENT
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
         values["cache"] = _locations(values["cache"])
@@ -296,6 +300,26 @@ def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     if config.plot is not None:
         dots(comparison, config.plot)
     return comparison
+
+
+def run_study(
+    spec: Place | Mapping[str, Any],
+    *,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
+    **options: Unpack[StudyOptions],
+) -> StudyFolder:
+    """Run the trials of a study that have not ended: ``logitcache study run``.
+
+    ``spec`` is a YAML file, the name of a built-in spec, the folder of a study, or a mapping as
+    YAML would give it; ``options`` are those of the command, by name. Trials that fail are in
+    ``study.with_state("failed")``. Raises SpecError for a spec that cannot be, before anything is
+    run.
+    """
+    from logitcache.study.run import run
+
+    named = spec if isinstance(spec, Mapping) else str(spec)
+    return run(named, build(StudyConfig, options), _reporter(reporter, notify))
 
 
 def _check_name(name: Any) -> None:

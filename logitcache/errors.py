@@ -142,6 +142,12 @@ class IncompleteCache(LogitCacheError):
     exit_code = 6
 
 
+class IncompleteStudy(LogitCacheError):
+    """A study some of whose trials failed."""
+
+    exit_code = 6
+
+
 class DiskError(LogitCacheError):
     """The disk did not take or give what it was asked to."""
 

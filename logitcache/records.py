@@ -26,7 +26,6 @@ from logitcache.payloads import Payload, Replay, joined
 
 A = TypeVar("A")
 C = TypeVar("C")
-Int32: TypeAlias = npt.NDArray[np.int32]
 Int64: TypeAlias = npt.NDArray[np.int64]
 Float32: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[Any]

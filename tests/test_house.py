@@ -41,6 +41,7 @@ FLOORS = (
         "hub",
         "ranks",
         "platforms",
+        "processes",
         "extras",
     ),
     ("config",),

@@ -116,7 +116,9 @@ def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload
     longest = min(longest_input(student, tokenizer), longest_input(teacher, tokenizer))
     if lengths.max() > longest:
         expected = f"rows of at most {longest} tokens, which both models take"
-        raise SpecError(expected=expected, found=lengths.max(), advice="Take less.")
+        flag = "--max-length" if config.tokens is None else "--tokens"
+        advice = f"Give {flag} {longest}."
+        raise SpecError(expected=expected, found=lengths.max(), advice=advice)
     nn.Module.to(student, torch.device(device))
     return Workload(
         config=config,

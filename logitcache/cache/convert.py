@@ -63,7 +63,8 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
     """
     if isinstance(cache, Path) and out.resolve() == cache.resolve():
         raise SpecError(
-            "expected another folder than the cache's own. Name one that is not there yet.",
+            "expected another folder than the cache's own",
+            advice="Name one that is not there yet.",
             where=out,
         )
     reader = RemoteReader.of(cache) if isinstance(cache, str) else Reader.open(cache)
@@ -84,10 +85,11 @@ def to_store(reader: Reader, out: Path, store: str) -> Made:
                 writer.write(index, arrays, receipt.sketches, receipt.conditions)
                 written += 1
         writer.seal()
-        return _made(out, written)
+        return made(out, written)
 
 
-def _made(out: Path, written: int) -> Made:
+def made(out: Path, written: int) -> Made:
+    """What a finished cache holds, of which so many shards were written now."""
     manifest = Reader.open(out).manifest
     return Made(
         manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest
@@ -107,7 +109,8 @@ def _check_same_shard(
         receipt.conditions,
     ):
         raise FingerprintMismatch(
-            f"shard {index} is there already, of another dump with this plan. Choose another place.",
+            f"shard {index} is there already, of another dump with this plan",
+            advice="Choose another place.",
             where=writer.folder,
         )
 
@@ -278,11 +281,12 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
                     missing.remove(index)
         if missing:
             raise IncompleteCache(
-                f"no part has {_rows(writer.plan, missing)}. Merge again when they are dumped: what was copied stays.",
+                f"no part has {_rows(writer.plan, missing)}",
+                advice="Merge again when they are dumped: what was copied stays.",
                 where=out,
             )
         writer.seal()
-        return _made(out, written)
+        return made(out, written)
 
 
 def _plan(part: Path) -> Plan:

@@ -64,7 +64,9 @@ def join_parts(
         for cache in caches:
             if cache.fingerprint in fingerprints:
                 raise SpecError(
-                    "expected different caches, found this one twice. Leave one out.",
+                    expected="different caches",
+                    found="this one twice",
+                    advice="Leave one out.",
                     where=cache.folder,
                 )
             fingerprints.add(cache.fingerprint)
@@ -138,7 +140,8 @@ def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, I
             return name
     if own not in parts:
         raise SpecError(
-            f"it answers for unlabelled rows (split {split!r}), and none were named. Name them with --unlabelled.",
+            f"it answers for unlabelled rows (split {split!r}), and none were named",
+            advice="Name them with --unlabelled.",
             where=cache.where,
         )
     return own
@@ -149,7 +152,9 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
         folders = ", ".join(cache.where for cache in caches)
         if not caches:
             raise SpecError(
-                f"expected a cache of the {name} rows, found none. Name it with --cache, or dump them."
+                expected=f"a cache of the {name} rows",
+                found="none",
+                advice="Name it with --cache, or dump them.",
             )
         if len(caches) > 1 and teachers != "mean":
             raise SpecError(
@@ -159,7 +164,10 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
             )
     if teachers == "mean" and all(len(caches) == 1 for caches in answering.values()):
         raise SpecError(
-            "--teachers mean: expected several caches of the same rows, found one. Name each with --cache."
+            expected="several caches of the same rows",
+            found="one",
+            advice="Name each with --cache.",
+            where="--teachers mean",
         )
 
 
@@ -175,8 +183,9 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
         for teacher, folder in folders.items():
             if teacher not in present:
                 raise SpecError(
-                    f"--teachers mean: expected the same teachers for all rows; the {name} rows lack the teacher of "
-                    f"{folder}. Dump them with it too, or leave that cache out."
+                    f"expected the same teachers for all rows; the {name} rows lack the teacher of {folder}",
+                    advice="Dump them with it too, or leave that cache out.",
+                    where="--teachers mean",
                 )
 
 
@@ -227,10 +236,14 @@ def _reading(cache: Cache) -> dict[str, object]:
 
 
 def _teacher(cache: Cache) -> str:
+    """What tells the teacher of a cache from others. Answers that existed already have no weights
+    but themselves, which are others for each part: their name is what they are called in all.
+    """
     recorded = cache.manifest.plan.teacher
-    return identity.digest_json(
-        {key: recorded.get(key) for key in ("weights", "settings", "folds", "dtype")}
-    )
+    fields: tuple[str, ...] = ("weights", "settings", "folds", "dtype")
+    if cache.manifest.plan.preprocessor.get("kind") == "none":
+        fields = ("name",)
+    return identity.digest_json({key: recorded.get(key) for key in fields})
 
 
 def _like(first: Cache, cache: Cache) -> Int64:

@@ -26,6 +26,7 @@ from logitcache.config.report import (
     ReportConfig,
     VerifyConfig,
 )
+from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 
 
@@ -111,6 +112,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
         Takes(PlanBenchConfig),
         Takes(BenchOutput),
     ),
+    "study run": (Takes(StudyConfig),),
     "report": (Takes(ReportConfig),),
     "demo": (Takes(DemoConfig),),
 }

@@ -18,6 +18,7 @@ from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import Declared, options_of
 from logitcache.config.report import CompareConfig
+from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 
 SIGNATURES = Path(__file__).with_name("signatures.py")
@@ -29,6 +30,7 @@ FUNCTIONS = {
     "AgainOptions": (AgainConfig, {"teacher", "data", "unlabelled"}),
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),
     "CompareOptions": (CompareConfig, set[str]()),
+    "StudyOptions": (StudyConfig, {"dry_run"}),
 }
 REFERENCE = re.compile(r"(<!-- options: (?P<command>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WIDTH = 120  # characters of a line

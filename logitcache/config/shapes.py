@@ -39,8 +39,10 @@ def check_weights(model: str, init: str | None) -> None:
         return
     parse_shape(model)
     if init == "pretrained":
-        advice = "Give --init random, or a checkpoint as --student."
-        raise SpecError(f"a shape ({model}) has no pretrained weights. {advice}")
+        raise SpecError(
+            f"a shape ({model}) has no pretrained weights",
+            advice="Give --init random, or a checkpoint as --student.",
+        )
 
 
 def check_revision(checkpoint: str, revision: str | None) -> None:

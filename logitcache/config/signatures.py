@@ -129,6 +129,7 @@ class TrainOptions(TypedDict, total=False):
     revision: str | None
     trust_remote_code: bool
     init: Literal["pretrained", "random"] | None
+    layers: str | Sequence[int] | None
     tokenizer: Any
     vocabulary: int
     seed: int
@@ -178,3 +179,20 @@ class CompareOptions(TypedDict, total=False):
     bootstrap: int
     margin: float | None
     plot: str | PathLike[str] | None
+
+
+class StudyOptions(TypedDict, total=False):
+    """Options of :class:`StudyConfig`."""
+
+    tasks: str | Sequence[str] | None
+    students: str | Sequence[str] | None
+    methods: str | Sequence[str] | None
+    seeds: int | str | Sequence[int] | None
+    data: str | None
+    teacher: str | None
+    student: str | None
+    rows: int | None
+    epochs: float | None
+    set: str | Mapping[str, Any] | None
+    out: str | PathLike[str] | None
+    workers: int

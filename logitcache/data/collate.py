@@ -56,6 +56,7 @@ class Collator:
     class_weight: Float32 | None = (
         None  # [K] by which a labelled position's weight is multiplied; None: all 1
     )
+    labelled_only: bool = False  # leave out positions without a label
 
     def __call__(self, index: Int64) -> Batch[Array]:
         rows = self.rows
@@ -63,6 +64,8 @@ class Collator:
         if not is_row.all():
             index = np.where(is_row, index, index.max(initial=0))
         positions = self.task.positions(rows, index)
+        if self.labelled_only:
+            positions = positions.select(np.flatnonzero(positions.label >= 0))
         answers = {name: self._ask(name, teacher, index) for name, teacher in self.teachers.items()}
         positions, targets = _joined(positions, answers)
         inputs = pad(rows, index)

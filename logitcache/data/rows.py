@@ -74,6 +74,15 @@ class Rows:
         """Every label, in order: of rows, or of their words or tokens."""
         return self.label if self._units is None else self._units.values
 
+    def labelled(self) -> tuple[Int64, Int64]:
+        """The place of the row and the class of every label that there is, in order: i64[L] each."""
+        units = self._units
+        row = np.arange(len(self))
+        if units is not None:
+            row = np.repeat(row, units.lengths())
+        is_labelled = self.labels >= 0
+        return row[is_labelled], self.labels[is_labelled]
+
     @property
     def _units(self) -> Ragged | None:
         """The labels of parts of rows, where they have some."""

@@ -191,7 +191,8 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token
 
 
 def _class_name(model: PreTrainedModel) -> str:
-    """The name of its class; of a :class:`logitcache.models.heads.Body`, of the model in it."""
+    """The name of its class; of one that is watched
+    (:mod:`logitcache.models.signals`), of the model in it."""
     return type(getattr(model, "watched_model", model)).__name__
 
 

@@ -8,10 +8,10 @@ What a model's code does behind the map (a scale, a soft cap) is read from its c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,17 +70,20 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
 
 
 @contextmanager
-def watched(model: PreTrainedModel) -> Iterator[list[Tensor]]:
-    """While this lasts, a forward pass puts what the last linear map is given, f[B, T, d], into the
-    list, and computes no logits.
+def _hooked(
+    model: PreTrainedModel, take: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+) -> Iterator[list[Tensor]]:
+    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``:
+    its first result goes into the list, its second to the map.
     """
     calls: list[Tensor] = []
 
-    def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        calls.append(inputs[0])
-        return (inputs[0][:, :0],)
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        noted, passed = take(module, inputs[0])
+        calls.append(noted)
+        return (passed,)
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(take)
+    handle = model.get_output_embeddings().register_forward_pre_hook(hook)
     try:
         yield calls
     finally:
@@ -89,9 +92,9 @@ def watched(model: PreTrainedModel) -> Iterator[list[Tensor]]:
 
 def head_input(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     """What the last linear map of a model is given for a batch: f[B, T, d], in the dtype it has
-    there.
+    there. No logits are computed.
     """
-    with watched(model) as calls:
+    with _hooked(model, lambda module, hidden: (hidden, hidden[:, :0])) as calls:
         model(**inputs)
     return _only(calls, model)
 
@@ -104,21 +107,6 @@ def _only(calls: list[Tensor], model: PreTrainedModel) -> Tensor:
             where=type(model).__name__,
         )
     return calls[0]
-
-
-class Body:
-    """A model that answers with what its last linear map is given: to be called as the model itself
-    is.
-    """
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.watched_model = model
-
-    def __call__(self, **inputs: Any) -> SimpleNamespace:
-        return SimpleNamespace(logits=head_input(self.watched_model, inputs))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.watched_model, name)
 
 
 def remakes_logits(model: PreTrainedModel, rows: Examples, padding: Padding) -> bool:
@@ -145,14 +133,14 @@ def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> No
     columns = slice(-CHECKED_TOKENS, None) if padding.side is Side.LEFT else slice(CHECKED_TOKENS)
     inputs = {name: values[:, columns] for name, values in inputs.items()}
     is_token = torch.from_numpy(inputs["attention_mask"]) == 1
+    # one forward pass for all rows, also of a model that is asked about rows of equal length
+    together = replace(padding, side=Side.RIGHT) if padding.side is Side.NONE else padding
     head = head_of(model)
     training = model.training
     try:
         for size in CHECKED_SIZES:
-            with torch.no_grad(), _amplified(model, size) as calls:
-                own = ask(
-                    model, inputs, replace(padding, side=_batched(padding.side)), per_token=True
-                )
+            with torch.no_grad(), _hooked(model, partial(_amplified, size)) as calls:
+                own = ask(model, inputs, together, per_token=True)
                 remade = head_logits(_only(calls, model).to(head.weight.dtype), head)
             mask = is_token.to(own.device)
             check_head(remade[mask], own[mask].to(head.weight.dtype), type(model).__name__)
@@ -160,29 +148,12 @@ def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> No
         model.train(training)
 
 
-def _batched(side: Side) -> Side:
-    """One forward pass for all rows, also of a model that is asked about rows of equal length."""
-    return Side.RIGHT if side is Side.NONE else side
-
-
-@contextmanager
-def _amplified(model: PreTrainedModel, size: float) -> Iterator[list[Tensor]]:
-    """While this lasts, what the last linear map is given is multiplied so that its largest logit
-    is of this size, and put into the list.
-    """
-    calls: list[Tensor] = []
-
-    def amplify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        logits = functional.linear(inputs[0], module.weight, module.bias)  # type: ignore[arg-type]
-        largest = logits.abs().nan_to_num(0.0).amax()
-        calls.append(inputs[0] * (size / largest.clamp(min=1e-3)))
-        return (calls[-1],)
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(amplify)
-    try:
-        yield calls
-    finally:
-        handle.remove()
+def _amplified(size: float, module: nn.Module, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """What the last linear map is given, multiplied so that its largest logit is of this size."""
+    logits = functional.linear(hidden, module.weight, module.bias)  # type: ignore[arg-type]
+    largest = logits.abs().nan_to_num(0.0).amax()
+    amplified = hidden * (size / largest.clamp(min=1e-3))
+    return amplified, amplified
 
 
 def check_head(logits: Tensor, expected: Tensor, name: str) -> None:

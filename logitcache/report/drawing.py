@@ -126,6 +126,7 @@ def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
         raise SpecError(
             expected=f"a picture ending in {' or '.join(SUFFIXES)}",
             found=repr(path.suffix),
+            advice="Name it so.",
             where=path,
         )
     if not path.parent.is_dir():

@@ -37,12 +37,17 @@ def report(
     """
     if out.suffix != ".html":
         raise SpecError(
-            f"--out: expected a page ending in .html, found {out.suffix!r}. Name it so.", where=out
+            expected="a page ending in .html",
+            found=repr(out.suffix),
+            advice="Name it so.",
+            where=f"--out {out}",
         )
     if not out.parent.is_dir():
         raise SpecError(
-            "--out: expected a folder to write the page in, found none. Make it first.",
-            where=out.parent,
+            expected="a folder to write the page in",
+            found="none",
+            advice="Make it first.",
+            where=f"--out {out}",
         )
     benches = load(files, mixed=mixed)
     different = differences(benches)

@@ -44,7 +44,8 @@ def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
         raise errors[0]
     name = short(repr(recorded.source))
     raise SpecError(
-        f"the cache calls its rows {name}, and nothing of that name lies here. Name them with --data."
+        f"the cache calls its rows {name}, and nothing of that name lies here",
+        advice="Name them with --data.",
     )
 
 

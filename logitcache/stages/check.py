@@ -7,12 +7,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from logitcache import hub
 from logitcache.config.answers import answer_source
 from logitcache.config.check import CheckConfig
 from logitcache.config.shapes import is_shape
@@ -26,11 +24,11 @@ from logitcache.data.selection import held_out
 from logitcache.data.spool import BLOCK_ROWS
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import LogitCacheError
-from logitcache.models.described import Described, described
+from logitcache.models.described import Described
 from logitcache.notebook import html_table
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Notes, Reporter
-from logitcache.stages.preflight import check_labels, no_checkpoint, teacher_match
+from logitcache.stages.preflight import check_labels, checkpoint, teacher_match
 from logitcache.stages.rows import load
 from logitcache.teacher.column import recorded
 
@@ -214,12 +212,10 @@ def _match(
 
 def _described(name: str, who: str, reporter: Reporter) -> Described | None:
     """A model's files, where they tell something: a shape has none. Raises SpecError for what is
-    neither here nor a name on the hub.
+    neither here nor, as far as it can be asked, on the hub.
     """
-    found = None if is_shape(name) else described(name)
+    found = checkpoint(who, name, None)
     if found is None and not is_shape(name):
-        if not hub.on_hub(name) and not Path(name).exists():
-            raise no_checkpoint(who, name)
         reporter.note(f"{name}: not looked at, for no files of it are on this machine")
     elif found is not None and found.tokenizer is None:
         reporter.note(f"{name}: its tokens are not counted, for it has no tokenizer.json")

@@ -28,6 +28,7 @@ NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
+    "first_copy",
 }  # fmt: skip
 
 
@@ -44,9 +45,10 @@ def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
     dev = source.splits.get("dev")
     has_labels = dev is not None and bool((dev.label >= 0).any())
     if config.select == "best" and not has_labels:
-        advice = "Add one, or give --select last."
         raise SpecError(
-            f"--select best needs a labelled dev split, found none. {advice}", where=source.name
+            "--select best needs a labelled dev split, found none",
+            advice="Add one, or give --select last.",
+            where=source.name,
         )
     return replace(config, select=config.select or ("best" if has_labels else "last"))
 

@@ -41,10 +41,11 @@ def dump(
     config: DumpConfig,
     *,
     source: Source | None = None,
+    also: Sequence[str] = (),
     reporter: Reporter = SILENT,
 ) -> DumpReport:
     """Make (or finish) the cache of one split, and of the unlabelled rows if there are any and the
-    split is train.
+    split is train. ``also`` names splits to dump beside it, each into a cache of its own.
 
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
@@ -57,7 +58,8 @@ def dump(
     if (
         config.split == "train" and TASKS[source.task].self_contained
     ):  # students are scored on what caches hold
-        splits += [split for split in source.splits if split not in splits]
+        also = tuple(source.splits)
+    splits += [split for split in also if split not in splits]
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
         source.split(split) if TASKS[source.task].self_contained else source.table(split)

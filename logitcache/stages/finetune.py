@@ -23,13 +23,14 @@ from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
+from logitcache.data.folds import check_folds
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.job import Job, check_folds, resolve, with_tokenizer
+from logitcache.stages.job import Job, resolve, with_tokenizer
 from logitcache.stages.stage import result_of
 from logitcache.stages.train import Training, prepared
 from logitcache.teacher.model import TeacherModel, load_teacher, saved_digest
@@ -72,8 +73,8 @@ def prepare_teacher(
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
-            "--folds: it has a trained head, so it may have seen these rows already. Start from a checkpoint that has "
-            "not, or give --finetune always if it was trained on other rows.",
+            "--folds: it has a trained head, so it may have seen these rows already",
+            advice="Start from a checkpoint that has not, or give --finetune always if it was trained on other rows.",
             where=spec.name,
         )
     config = _train_config(spec, finetune, max_length, workspace)
@@ -160,7 +161,8 @@ def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
         advice = f"Name the teacher of that cache: --teacher {teacher}; or dump without --reuse."
     raise SpecError(
         "--reuse: expected a teacher that is trained already, found one that would be fine-tuned on this data first: "
-        f"no answer of an older cache can be its own. {advice}",
+        "no answer of an older cache can be its own",
+        advice=advice,
         where=reuse.where,
     )
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
+from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
 from logitcache.store import files
@@ -50,10 +50,20 @@ def is_done(job: Job) -> bool:
     """Whether this very run is in its folder, complete.
 
     Raises SpecError where the folder holds something else, FingerprintMismatch where it holds
-    another run, FormatError where its result is not whole.
+    another run, FormatError where its result is not whole; Locked where a default folder was free
+    when it was chosen, and another command has begun a run of other settings there since.
     """
     recorded = _recorded(job.out)
-    if recorded is None or job.config.overwrite:
+    if recorded is None:
+        return False
+    if job.config.overwrite:
+        is_chosen = job.requested.out is None
+        if is_chosen and recorded.get(SETTINGS, job.settings) != job.settings:
+            raise Locked(
+                "another command has begun a run of other settings here",
+                advice="Run the same command again: it takes another folder.",
+                where=job.out,
+            )
         return False
     check_same(job, recorded)
     if not (job.out / "result.json").is_file():
@@ -93,8 +103,12 @@ def _recorded(out: Path) -> dict[str, Any] | None:
         with suppress(FileNotFoundError):
             recorded = read_json(out / "run.json")
     if recorded.get("format") != FORMAT:
-        expected = f"expected a result folder or an empty one, found {', '.join(names[:3])}."
-        raise SpecError(f"{expected} Choose another --out.", where=out)
+        raise SpecError(
+            expected="a result folder or an empty one",
+            found=", ".join(names[:3]),
+            advice="Choose another --out.",
+            where=out,
+        )
     return recorded
 
 
@@ -128,8 +142,8 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
         without.append("cache")
     for name, before, after in differences(recorded, record, without=without):
         raise OtherRun(
-            f"this run was made with {name} = {short(before)}, now it is {short(after)}. "
-            "Choose another --out, or give --overwrite to replace it.",
+            f"this run was made with {name} = {short(before)}, now it is {short(after)}",
+            advice="Choose another --out, or give --overwrite to replace it.",
             where=job.out,
         )
 

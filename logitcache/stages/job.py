@@ -19,30 +19,32 @@ from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
-from logitcache.data.order import subset
+from logitcache.data.folds import check_folds
 from logitcache.data.selection import held_out
-from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
+from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
 from logitcache.models.load import load_tokenizer
 from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.records import Float32, Int64
+from logitcache.records import Float32
 from logitcache.reporter import Reporter
+from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
-from logitcache.stages.preflight import check_classes, check_labelled
-from logitcache.stages.rows import load
+from logitcache.stages.preflight import check_classes
+from logitcache.stages.rows import load, selected_rows
 from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
+from logitcache.stages.teachers import starts_of, unlabelled_of
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
-from logitcache.teacher.panel import folds_of
 
 FORMAT = "logitcache-run/1"
 # Paths, or recorded elsewhere in a result: not what makes two runs the same.
 NOT_RECORDED = {
-    declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded
+    "first_copy",
+    *(declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded),
 }
 
 
@@ -89,16 +91,11 @@ class Job:
 
     def unlabelled(self) -> Rows | None:
         """The rows of the ``unlabelled`` split, if the method learns from them."""
-        if not METHODS[self.objective.method].needs_teacher:
-            return None
-        return self.source.splits.get(UNLABELLED_SPLIT)
+        return unlabelled_of(self.objective.method, self.source)
 
     def starts(self) -> dict[str, int]:
         """The parts of the training set, and the row_id each begins with."""
-        starts = {"train": 0}
-        if self.unlabelled() is not None:
-            starts[UNLABELLED_SPLIT] = len(self.source.table("train"))
-        return starts
+        return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
         """How many rows of training have a label, and how many have none; a row under several masks
@@ -150,14 +147,18 @@ def resolve(
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
+    config = with_layers(config)
     requested = config
     config = with_init(config)
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
-        raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
+        raise SpecError(
+            "--precision fp16 needs a GPU, found none",
+            advice="Give --precision bf16 or fp32.",
+        )
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
-    train = _training_rows(config, source, reporter)
+    train = selected_rows(config, source, reporter)
     if source.views > 1 and (config.rows is not None or config.folds is not None):
         raise SpecError(
             expected="all rows, where each is stored under several masks",
@@ -226,7 +227,7 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
         lost = len(cache) - len(source.splits[split])
         if lost:
             reporter.note(
-                f"{cache.where}: {lost:,} rows are left out: the teacher's answers to them were not finite"
+                f"{cache.where}: {lost:,} rows are left out: the cache has no answer to them, as its dump skipped them"
             )
     return source
 
@@ -272,27 +273,14 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
 
 
-def check_folds(rows: Rows, source: Source, folds: int) -> None:
-    """Raises SpecError where all rows of a class are in one fold: a model trained without it would
-    not know the class.
-    """
-    fold = folds_of(rows.row_hash, folds)
-    labels = rows.label
-    for label in np.unique(labels[labels >= 0]):
-        counts = np.bincount(fold[labels == label], minlength=folds)
-        if counts.max() == counts.sum():
-            name = source.label_names[label] if source.label_names else str(label)
-            raise SpecError(
-                f"--folds {folds}: expected rows of every class outside each fold, found all {counts.sum()} of "
-                f"{name!r} in fold {int(counts.argmax())}: its teacher would never see that class. Give more rows of "
-                "it, or another number of folds.",
-                where=source.name,
-            )
-
-
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
     """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
-    if source.division is not None and not source.division.held_out:
+    if source.task in LANGUAGE and set(source.splits) == {"train"}:
+        reporter.note(
+            f"{source.name}: nothing is held out to score on: there are fewer than {FEWEST} documents, or the cache of "
+            "dev is not beside that of train. Scores are of training rows and cannot speak of quality"
+        )
+    elif source.division is not None and not source.division.held_out:
         reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
             f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"
@@ -302,45 +290,6 @@ def _note_evaluation(source: Source, reporter: Reporter) -> None:
             f"{source.name}: {shared.rows:,} of {shared.of:,} {split} texts also stand in train (first: {split} row "
             f"{shared.first}): their score is no test"
         )
-
-
-def _training_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
-    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those
-    without a label.
-    """
-    rows = source.split("train")
-    check_labelled(source)
-    without_label = np.flatnonzero(rows.label < 0)
-    labelled = np.flatnonzero(rows.label >= 0)
-    if config.rows is not None:
-        labelled = labelled[subset(len(labelled), config.rows)]
-    if config.without_fold is not None:
-        fold, folds = config.without_fold
-        labelled = labelled[folds_of(rows.row_hash[labelled], folds) != fold]
-    unlabelled = source.splits.get(UNLABELLED_SPLIT)
-    count = len(without_label)
-    if unlabelled is not None:
-        count += len(unlabelled)
-    if not METHODS[config.method].needs_teacher:
-        if count:
-            reporter.note(
-                f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone"
-            )
-        return _selected(rows, labelled)
-    if count:
-        reporter.note(
-            f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
-        )
-    selected = _selected(rows, np.sort(np.concatenate([labelled, without_label])))
-    return (
-        selected
-        if unlabelled is None
-        else selected.followed_by(unlabelled, len(source.table("train")))
-    )
-
-
-def _selected(rows: Rows, index: Int64) -> Rows:
-    return rows if len(index) == len(rows) else rows.select(index)
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:

@@ -12,25 +12,26 @@ from pathlib import Path
 import numpy as np
 
 from logitcache import hub
-from logitcache.cache.cache import Cache
 from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
+from logitcache.config.methods import METHODS
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
-from logitcache.config.train import TrainConfig
+from logitcache.config.train import FROM, TrainConfig
 from logitcache.data.doctor import remark
+from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
-from logitcache.data.names import LISTED, listed
 from logitcache.data.rows import Source
 from logitcache.data.selection import held_out
 from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
-from logitcache.errors import FormatError, SpecError, short
+from logitcache.errors import FormatError, SpecError
 from logitcache.models.described import Described, described
 from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
-from logitcache.reporter import Reporter
-from logitcache.stages.rows import load
+from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.rows import check_labelled, check_unlabelled, load, selected_rows
+from logitcache.stages.teachers import teacher_of, unlabelled_of
 from logitcache.store.json_files import read_json
 from logitcache.store.lock import refuse_held
 from logitcache.store.manifest import Plan, differences
@@ -93,19 +94,28 @@ def check_training(config: TrainConfig, source: Source) -> None:
     is_self_contained = TASKS[source.task].self_contained
     if not is_self_contained:
         check_labels(source)
-    checkpoint("student", config.student, config.revision)
+    checkpoint("student", config.student.removeprefix(FROM), config.revision)
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
     check_metric(config.metric or own_metric(source), task_of(source, ()))
-    if len(config.caches) == 1 and isinstance(config.caches[0], Path) and not is_self_contained:
-        check_cache(Cache.open(config.caches[0]), source, config.label_map)
+    if not is_self_contained:
+        check_teaching(config, source)
 
 
-def check_cache(cache: Cache, source: Source, label_map: Mapping[str, str] | None) -> None:
-    """Raises FingerprintMismatch, SpecError where a cache of this task answers for other classes."""
-    task = task_of(source, cache.label_names)
-    if cache.manifest.plan.task == task.name and cache.label_names:
-        match_labels(cache.label_names, task, str(cache.where), label_map, who="cache")
+def check_teaching(config: TrainConfig, source: Source) -> None:
+    """Raises what the search for the caches of a run raises, unless they are at URLs; for Self-KD,
+    what its folds raise.
+    """
+    if not METHODS[config.method].needs_teacher:
+        return
+    train = selected_rows(config, source, SILENT)
+    if config.folds is not None:
+        check_folds(train, source, config.folds)
+    if unlabelled_of(config.method, source) is not None:
+        check_unlabelled(source, config.unlabelled)
+    if all(isinstance(place, Path) for place in config.caches):
+        task = TASKS[source.task](source.num_labels, source.label_names)
+        teacher_of(config, source, train, task, SILENT)
 
 
 def check_labels(source: Source) -> None:
@@ -116,22 +126,14 @@ def check_labels(source: Source) -> None:
     check_classes(source.split("train").labels, source)
 
 
-def check_labelled(source: Source) -> None:
-    """Raises SpecError where no training row has a label."""
-    if (source.split("train").label >= 0).any():
-        return
-    message = "expected labelled training rows, found none with a label."
-    if source.unread:
-        columns = listed(list(map(short, source.unread)), LISTED)
-        message = f"{message} Columns not read: {columns}. {source.label_advice}"
-    raise SpecError(message, where=source.name)
-
-
 def check_classes(labels: Int64, source: Source) -> None:
     """Raises SpecError where labels of training rows are not of two classes or more."""
     if len(np.unique(labels[labels >= 0])) < 2:
         raise SpecError(
-            expected="at least two classes in the training rows", found="one", where=source.name
+            expected="at least two classes in the training rows",
+            found="one",
+            advice="Give rows of another class too, or name the column of the classes with --label.",
+            where=source.name,
         )
 
 

@@ -8,13 +8,20 @@ import os
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+
 from logitcache.config.check import CheckConfig
 from logitcache.config.data import Columns
 from logitcache.config.dump import DumpConfig
+from logitcache.config.methods import METHODS
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
-from logitcache.data.source import UNLABELLED_SPLIT, Data, Source
-from logitcache.errors import SpecError
+from logitcache.data.folds import folds_of
+from logitcache.data.names import LISTED, listed
+from logitcache.data.order import subset
+from logitcache.data.source import UNLABELLED_SPLIT, Data, Rows, Source
+from logitcache.errors import SpecError, short
+from logitcache.records import Int64
 from logitcache.reporter import Reporter
 
 
@@ -39,9 +46,71 @@ def check_unlabelled(source: Source, named: str | None) -> None:
         )
         why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
         raise SpecError(
-            f"expected unlabelled rows, found none: {why}. Name other rows, or leave --unlabelled out.",
+            expected="unlabelled rows",
+            found=f"none: {why}",
+            advice="Name other rows, or leave --unlabelled out.",
             where=named or f"{source.name}, split {UNLABELLED_SPLIT}",
         )
+
+
+def check_labelled(source: Source) -> None:
+    """Raises SpecError where no training row has a label."""
+    if (source.split("train").label >= 0).any():
+        return
+    unread = listed(list(map(short, source.unread)), LISTED)
+    columns = f" (columns not read: {unread})" if unread else ""
+    raise SpecError(
+        expected="labelled training rows",
+        found=f"none with a label{columns}",
+        advice=f"{source.label_advice or 'Name the column that holds the labels with --label'}.",
+        where=source.name,
+    )
+
+
+def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
+    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those
+    without a label.
+    """
+    rows = source.split("train")
+    check_labelled(source)
+    without_label = np.flatnonzero(rows.label < 0)
+    labelled = np.flatnonzero(rows.label >= 0)
+    if config.rows is not None:
+        labelled = labelled[subset(len(labelled), config.rows)]
+    if config.without_fold is not None:
+        fold, folds = config.without_fold
+        labelled = labelled[folds_of(rows.row_hash[labelled], folds) != fold]
+    unlabelled = source.splits.get(UNLABELLED_SPLIT)
+    count = len(without_label)
+    if unlabelled is not None:
+        count += len(unlabelled)
+    if not METHODS[config.method].needs_teacher:
+        if count:
+            reporter.note(
+                f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone"
+            )
+        selected = _selected(rows, labelled)
+        lost = int((selected.labels < 0).sum())
+        if selected.tags is not None and lost:
+            reporter.note(
+                f"{source.name}: {lost:,} of {len(selected.labels):,} words have no label and are left out: "
+                f"{config.method} learns from labels alone"
+            )
+        return selected
+    if count:
+        reporter.note(
+            f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
+        )
+    selected = _selected(rows, np.sort(np.concatenate([labelled, without_label])))
+    return (
+        selected
+        if unlabelled is None
+        else selected.followed_by(unlabelled, len(source.table("train")))
+    )
+
+
+def _selected(rows: Rows, index: Int64) -> Rows:
+    return rows if len(index) == len(rows) else rows.select(index)
 
 
 R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)

@@ -15,7 +15,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
-from logitcache.cache.joining import by_part, join, join_parts
+from logitcache.cache.joining import join
 from logitcache.config.methods import METHODS
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
@@ -44,7 +44,8 @@ from logitcache.stages.rows import check_unlabelled
 from logitcache.stages.run import run
 from logitcache.stages.stage import Stage, result_of
 from logitcache.stages.stored import keep_tokenizer
-from logitcache.stages.workspace import find_cache, self_cache
+from logitcache.stages.teachers import teacher_of, workspace_teacher
+from logitcache.stages.workspace import self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
 from logitcache.student.model import lacks_tokenizer
@@ -180,47 +181,25 @@ def _with_folder(job: Job) -> Job:
         return job
     if METHODS[job.config.method].reads_cache:
         with suppress(LogitCacheError):  # none is found, or several
-            if _workspace_teacher(job, SILENT).fingerprint == fingerprint:
+            if (
+                workspace_teacher(job.config, job.source, job.train, job.task, SILENT).fingerprint
+                == fingerprint
+            ):
                 return job
     out, settings = default_folder(job.requested, job.source, fingerprint)
     return replace(job, out=out, settings=settings)
 
 
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
-    """The caches that are named, or (for kd) those of the workspace; None for a method without."""
-    config = job.config
-    if job.stored:
-        if not METHODS[config.method].needs_teacher:
-            return None
-        return join([job.stored["train"]], job.starts(), task=job.task, label_map=config.label_map)
-    if config.caches:
-        caches = [Cache.open(folder) for folder in config.caches]
-        return join(
-            caches,
-            job.starts(),
-            config.teachers,
-            task=job.task,
-            label_map=config.label_map,
-            rows=job.train,
-        )
-    return _workspace_teacher(job, reporter) if METHODS[config.method].reads_cache else None
-
-
-def _workspace_teacher(job: Job, reporter: Reporter) -> Joined:
-    """The one cache of each part of the rows in the workspace. Raises SpecError where there is
-    none, or several.
+    """The caches that teach the run; None for a method without a teacher, and for one that teaches
+    itself.
     """
-    starts = job.starts()
-    source = job.source
-    # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
-    is_drawn = source.division is not None and source.division.seed is not None
-    name = source.name if is_drawn else None
-    caches = {}
-    for part, (_, texts) in by_part(job.train, starts).items():
-        cache = find_cache(job.config.workspace, source.table(part), part, name, texts)
-        reporter.note(f"teacher: {cache!r}")
-        caches[part] = [cache]
-    return join_parts(caches, starts, task=job.task, label_map=job.config.label_map)
+    config = job.config
+    if not job.stored:
+        return teacher_of(config, job.source, job.train, job.task, reporter)
+    if not METHODS[config.method].needs_teacher:
+        return None
+    return join([job.stored["train"]], job.starts(), task=job.task, label_map=config.label_map)
 
 
 def _without_skipped(job: Job, teacher: Joined, reporter: Reporter) -> Job:
@@ -230,7 +209,7 @@ def _without_skipped(job: Job, teacher: Joined, reporter: Reporter) -> Job:
     if not skipped:
         return job
     reporter.note(
-        f"{teacher}: {skipped:,} rows are left out: the teacher's answers to them were not finite"
+        f"{teacher}: {skipped:,} rows are left out: the cache has no answer to them, as its dump skipped them"
     )
     if not len(answered):
         raise SpecError(
@@ -362,7 +341,8 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 
 def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
-    unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
+    names = ("alpha", "temperature", "tau_squared", "folds", "out", "first_copy")
+    unset: dict[str, Any] = dict.fromkeys(names)
     config = replace(
         job.config, **unset, method="base", overwrite=False, revision=job.requested.revision
     )
@@ -376,12 +356,13 @@ def _as_base(job: Job) -> TrainConfig:
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
-    """The base run of this seed: the one in its default folder, unless that has other settings or
-    is this run's own folder; else one in a folder of its own. Waits for one that another command is
-    training.
+    """The base run of this seed: the one in its default folder (or the folder that is named),
+    unless that has other settings or is this run's own folder; else one in a folder of its own.
+    Waits for one that another command is training.
     """
-    base = _as_base(job)
-    if default_folder(base, job.source)[0].resolve() != job.out.resolve():
+    base = replace(_as_base(job), out=job.config.first_copy)
+    folder = base.out or default_folder(base, job.source)[0]
+    if folder.resolve() != job.out.resolve():
         with suppress(OtherRun):
             return result_of(
                 FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True

@@ -10,6 +10,7 @@ from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.records import Int64
 from logitcache.store.json_files import read_json
@@ -34,9 +35,10 @@ def find_cache(
     split: str = "train",
     source: str | None = None,
     texts: Int64 | None = None,
+    task: str = Classification.name,
 ) -> Cache:
-    """The one complete cache of a table; else one of another table that has every text needed. With
-    ``source``, only caches that were dumped under this name count.
+    """The one complete cache of a table; else one of another table that has every text needed. Only
+    caches of ``task`` count, and with ``source`` only those that were dumped under this name.
 
     ``texts``: hashes of the rows that are needed; None for all of the table. Raises SpecError where
     there is no such cache, or several to choose from; and the error of the table's only cache where
@@ -48,7 +50,10 @@ def find_cache(
     of_other_tables: list[Cache] = []
     broken: list[LogitCacheError] = []
     for path in sorted(workspace.caches.glob("*/plan.json")):
-        data = _data_of(path)
+        plan = _plan(path)
+        if plan is not None and plan.task != task:
+            continue
+        data = {} if plan is None else plan.data
         is_of_source = source in (None, data.get("source"))
         is_same_part = _is_unlabelled(data) == is_unlabelled
         is_of_table = is_of_source and is_same_part and data.get("digest") == digest
@@ -137,12 +142,12 @@ def _ambiguous(caches: list[Cache], split: str, workspace: Workspace) -> SpecErr
     )
 
 
-def _data_of(plan: Path) -> Mapping[str, Any]:
-    """A plan's record of its data; empty where the plan cannot be read."""
+def _plan(path: Path) -> Plan | None:
+    """A cache's plan; None where it cannot be read."""
     try:
-        return Plan.from_dict(read_json(plan)).data
+        return Plan.from_dict(read_json(path))
     except (LogitCacheError, OSError):
-        return {}
+        return None
 
 
 def _or_average(caches: list[Cache]) -> str:

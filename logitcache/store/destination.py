@@ -47,7 +47,9 @@ def refuse_inside(folder: Path) -> None:
     for above in folder.resolve().parents:
         if _is_cache(above):
             raise SpecError(
-                f"expected a place outside of caches, found one inside {above}. {ELSEWHERE}",
+                expected="a place outside of caches",
+                found=f"one inside {above}",
+                advice=ELSEWHERE,
                 where=folder,
             )
 

@@ -112,7 +112,10 @@ def refuse_links(folder: Path, name: str | PurePath) -> None:
     link = first_link(folder, name)
     if link is not None:
         raise FormatError(
-            "expected what was written there, found a link. Put the thing itself there.", where=link
+            expected="what was written there",
+            found="a link",
+            advice="Put the thing itself there.",
+            where=link,
         )
 
 
@@ -288,8 +291,8 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_SPACE:
             raise OutOfSpace(
-                f"disk full: needed {needed:,} bytes, found {platforms.free_bytes(path.parent):,}. {error.strerror}. "
-                "Make room and run the same command again.",
+                f"disk full: needed {needed:,} bytes, found {platforms.free_bytes(path.parent):,}. {error.strerror}",
+                advice="Make room and run the same command again.",
                 where=path,
             ) from error
         if error.errno in NO_PLACE:

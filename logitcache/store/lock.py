@@ -94,7 +94,8 @@ class Lock:
                 if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                     advice = "Write to a local disk, and move what is finished."
                     raise DiskError(
-                        f"this file system has no locks ({error.strerror}). {advice}",
+                        f"this file system has no locks ({error.strerror})",
+                        advice=advice,
                         where=self.path,
                     ) from None
                 raise
@@ -147,7 +148,7 @@ def refuse_held(folder: Path, content: str) -> None:
 
 def _locked(holder: str, folder: Path, content: str) -> Locked:
     advice = "Wait for it, end it, or choose another place."
-    return Locked(f"{holder} is writing {content}. {advice}", where=folder)
+    return Locked(f"{holder} is writing {content}", advice=advice, where=folder)
 
 
 def alive(folder: Path, pattern: str) -> list[str]:

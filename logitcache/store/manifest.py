@@ -294,8 +294,8 @@ class Manifest:
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError(
-                f"manifest: its content does not have the digest it states ({value.get('digest')}): damaged. "
-                "Delete manifest.json and run the same dump again: it writes it anew."
+                f"manifest: its content does not have the digest it states ({value.get('digest')}): damaged",
+                advice="Delete manifest.json and run the same dump again: it writes it anew.",
             )
         shards = body.get("shards")
         if not isinstance(body.get("plan"), dict) or not isinstance(shards, list):
@@ -323,7 +323,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = manifest if manifest.is_file() else plan
     if not path.is_file():
         raise FormatError(
-            "expected a cache (a folder with manifest.json), found none. Make one with `logitcache dump`.",
+            expected="a cache (a folder with manifest.json)",
+            found="none",
+            advice="Make one with `logitcache dump`.",
             where=folder,
         )
     try:
@@ -333,7 +335,8 @@ def read_manifest(folder: Path) -> Manifest:
     except FormatError as error:
         raise error.at(path) from None
     raise IncompleteCache(
-        "the dump has not finished. Run the same dump again: it goes on where it stopped.",
+        "the dump has not finished",
+        advice="Run the same dump again: it goes on where it stopped.",
         where=folder,
     )
 

@@ -249,4 +249,4 @@ def _no_manifest(url: str) -> LogitCacheError:
             where=url,
         )
     advice = "Let the dump end, then copy the cache's folder again, manifest.json last."
-    return IncompleteCache(f"the dump has not finished. {advice}", where=url)
+    return IncompleteCache("the dump has not finished", advice=advice, where=url)

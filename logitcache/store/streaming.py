@@ -134,7 +134,7 @@ def _unread(error: BaseException, url: str) -> SpecError:
             where=url,
         )
     advice = "Run the same command again: what has been fetched is kept."
-    return SpecError(f"could not be read ({_line(error)}). {advice}", where=url)
+    return SpecError(f"could not be read ({_line(error)})", advice=advice, where=url)
 
 
 def _status(error: BaseException | None) -> Any:

@@ -83,7 +83,9 @@ class CacheWriter:
         refuse_inside(folder)
         if overwrite and part is not None:
             raise SpecError(
-                "expected --overwrite without parts, found both. Delete the cache first.",
+                expected="--overwrite without parts",
+                found="both",
+                advice="Delete the cache first.",
                 where=folder,
             )
         with ExitStack() as locks:
@@ -338,6 +340,7 @@ def check_same_plan(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]
     elif all(name in NAMES for name, _, _ in differing):
         advice = f"Only the name differs: name it as before, and it goes on. {advice}"
     raise FingerprintMismatch(
-        f"this cache was begun with {short(display_name(field))} = {short(before)}, now it is {short(now)}. {advice}",
+        f"this cache was begun with {short(display_name(field))} = {short(before)}, now it is {short(now)}",
+        advice=advice,
         where=folder,
     )

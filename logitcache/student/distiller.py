@@ -4,15 +4,14 @@ FSDP wrap.
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from logitcache.models.call import ModelFailed, at_positions, classify
-from logitcache.models.heads import Body, has_head, head_of
+from logitcache.models.heads import has_head, head_of
 from logitcache.models.projection import head_logits
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Batch, Padding
 from logitcache.student.losses.vocabulary import choose, head_loss
 from logitcache.student.methods import Objective
@@ -62,7 +61,7 @@ class Distiller(nn.Module):
         return (loss * batch.weight).sum(), logits
 
     def _of_vocabulary(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        hidden = self._at_positions(Body(self.student), batch)
+        hidden = self._at_positions(HEAD_INPUT.watch(self.student), batch)
         head = head_of(self.student, self.width)
         if not self.training:
             return torch.zeros((), device=hidden.device), head_logits(
@@ -75,12 +74,10 @@ class Distiller(nn.Module):
         self.executions.add(execution)
         return head_loss(hidden, head, target, batch.weight, execution), hidden.new_empty(0)
 
-    def _at_positions(self, model: Any, batch: Batch[Tensor]) -> Tensor:
+    def _at_positions(self, model: PreTrainedModel, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""
         try:
-            vectors = classify(
-                cast(PreTrainedModel, model), batch.inputs, self.padding, per_token=self.per_token
-            )
+            vectors = classify(model, batch.inputs, self.padding, per_token=self.per_token)
         except ModelFailed as error:
             raise error.named(int(batch.row_id[error.row])) from error.__cause__
         return at_positions(vectors, batch.where)

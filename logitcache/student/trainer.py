@@ -13,7 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class FitSettings:
             raise SpecError(
                 expected=f"a multiple of {cuts} ({self.accumulate} micro-batches on each of {ranks()} processes)",
                 found=self.batch_size,
+                advice=f"Give --batch-size {cuts * max(1, round(self.batch_size / cuts))}.",
                 where="--batch-size",
             )
         return self.batch_size // cuts
@@ -125,8 +126,10 @@ class DistillTrainer(Trainer):
         """
         self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
+        if collator.task.per_token and not METHODS[objective.method].needs_teacher:
+            collator = replace(collator, labelled_only=True)
         self.collate, self.group_by_length = collator, group_by_length
-        bare = collator.task.has_unlabelled(collator.rows)
+        bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
         distiller = Distiller(
@@ -162,7 +165,7 @@ class DistillTrainer(Trainer):
                 )
             for teacher in collator.teachers.values():
                 check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
-        elif collator.task.has_unlabelled(collator.rows):
+        elif not collator.task.per_token and collator.task.has_unlabelled(collator.rows):
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
             )
@@ -284,9 +287,8 @@ class DistillTrainer(Trainer):
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
-        super()._load_from_checkpoint(
-            resume_from_checkpoint, self.model.student if model is None else model
-        )
+        with self._inner():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
         with self._inner():
@@ -322,8 +324,8 @@ def disk(out: Path) -> Iterator[None]:
             raise
         free = shutil.disk_usage(out).free
         raise OutOfSpace(
-            f"disk full: a checkpoint could not be written ({free:,} bytes are free). "
-            "Make room and run the same command again: it goes on from the last whole checkpoint.",
+            f"disk full: a checkpoint could not be written ({free:,} bytes are free)",
+            advice="Make room and run the same command again: it goes on from the last whole checkpoint.",
             where=out,
         ) from error
 
@@ -333,7 +335,10 @@ def check_report(report_to: str) -> None:
     names = ("none", *sorted(get_available_reporting_integrations()))
     if report_to not in names:
         raise SpecError(
-            f"--report-to: expected what is installed here ({', '.join(names)}), found {report_to!r}."
+            expected=f"what is installed here ({', '.join(names)})",
+            found=repr(report_to),
+            advice="Choose one of these.",
+            where="--report-to",
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.errors import FormatError, SpecError
-from logitcache.store.files import make_folder
+from logitcache.store.files import make_folder, remove
 from logitcache.store.json_files import read_json, write_json
 
 FORMAT = "logitcache-study/1"
@@ -164,7 +164,7 @@ def _planned(trial: Mapping[str, Any]) -> Planned:
 
 
 def _teacher(folder: Path, teacher: Mapping[str, Any]) -> TeacherEntry:
-    end = _read_end(folder / "teachers" / f"{teacher['id']}.json")
+    end = teacher_end(folder, teacher["id"])
     return TeacherEntry(teacher["id"], teacher["task"], teacher["name"], teacher["options"], end)
 
 
@@ -177,6 +177,21 @@ def end_of(folder: Path, trial: Planned) -> End:
     if end.state is State.DONE and not is_there:
         return PENDING
     return end
+
+
+def teacher_end(folder: Path, teacher: str) -> End:
+    """How a teacher ended."""
+    return _read_end(folder / "teachers" / f"{teacher}.json")
+
+
+def forget_failures(folder: Path) -> None:
+    """Forget the trials and teachers that failed, so that they are tried again."""
+    study = read(folder)
+    for entry in study.with_state(State.FAILED):
+        remove(folder / "trials", f"{entry.planned.id}.json")
+    for teacher in study.teachers:
+        if teacher.end.state is State.FAILED:
+            remove(folder / "teachers", f"{teacher.id}.json")
 
 
 def _end_path(folder: Path, trial: Planned) -> Path:

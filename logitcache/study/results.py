@@ -26,6 +26,7 @@ FORMAT = "logitcache-result/1"
 RESULT, PREDICTIONS = "result.json", "predictions.parquet"
 
 MAX_POSITIONS = 1 << 20  # of a row
+TRAIN_AGAIN = "Train this student again, with --overwrite."
 ANY = "*"  # in a schema: every name
 _NUMBER = int | float
 _SCHEMA: Mapping[str, Any] = {
@@ -176,7 +177,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FormatError as error:
-        error.advice = "Train this student again."
+        error.advice = TRAIN_AGAIN
         raise error.at(path) from None
 
 
@@ -250,6 +251,8 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
         raise FormatError(
             expected="split, row_id, label and logits", found=str(error).splitlines()[0]
         ) from None
+    if not table.num_rows:
+        raise FormatError(expected="predictions of some rows", found="none")
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0
@@ -355,7 +358,7 @@ def check_same_task(results: Sequence[Result]) -> None:
                 raise FingerprintMismatch(
                     expected=f"{first.folder} and {other.folder} to share one {name}",
                     found=f"{values[0]} and {values[1]}",
-                    advice="Compare students of the same data only.",
+                    advice="Leave one of them out.",
                 )
 
 
@@ -370,7 +373,7 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
             raise FingerprintMismatch(
                 expected=f"{first.folder} and {other.folder} to be evaluated on the same rows of {split}",
                 found=difference,
-                advice="Evaluate both on the same rows.",
+                advice="Leave one of them out, or train both with the same --data.",
             )
 
 

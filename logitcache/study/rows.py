@@ -14,7 +14,7 @@ import numpy as np
 from logitcache.config.methods import METHODS
 from logitcache.errors import FormatError, SpecError
 from logitcache.study.metrics import COMPUTABLE, row_sums
-from logitcache.study.results import Result, have_same_rows
+from logitcache.study.results import TRAIN_AGAIN, Result, have_same_rows
 from logitcache.study.stats import (
     Estimate,
     Interval,
@@ -266,7 +266,7 @@ def _value(result: Result, metric: str, split: str) -> float:
             raise FormatError(
                 expected=f"predictions of {metric} {recorded:.4f} on {split}, as recorded",
                 found=f"{computed:.4f}",
-                advice="Train this student again.",
+                advice=TRAIN_AGAIN,
                 where=result.folder,
             )
     return recorded

@@ -203,7 +203,7 @@ def _choose_split(results: Sequence[Result], split: str | None) -> str:
         raise SpecError(
             expected="a split that all results have",
             found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
-            advice="Compare results of one evaluation.",
+            advice="Leave one of them out.",
         )
     return next((name for name in ("test", "dev") if name in common), min(common))
 
@@ -212,7 +212,10 @@ def _choose_metric(results: Sequence[Result], split: str, metric: str | None) ->
     main = {result.metric for result in results}
     if metric is None and len(main) > 1:
         raise SpecError(
-            f"metric: expected results of one main metric, found {_list(main)}. Choose with --metric."
+            expected="results of one main metric",
+            found=_list(main),
+            advice="Choose with --metric.",
+            where="metric",
         )
     metric = metric or min(main)
     common = frozenset.intersection(*(frozenset(result.metrics[split]) for result in results))

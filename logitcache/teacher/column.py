@@ -129,7 +129,9 @@ def recorded(
     match = match_labels(own, task, answers.name, label_map, occurring=occurring(source))
     if task.num_labels < 2:
         raise SpecError(
-            f"expected two classes or more, found {task.num_labels}. Use data of more.",
+            expected="two classes or more",
+            found=task.num_labels,
+            advice="Give data of more, or name all classes with --labels.",
             where=source.name,
         )
     logits, kind = labels.logits(answers)

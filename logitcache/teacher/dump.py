@@ -69,8 +69,10 @@ def dump_split(
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError(
-            "--reuse: expected another folder than --out, found the same. Name a new --out.",
-            where=folder,
+            expected="another folder than --out",
+            found="the same",
+            advice="Name a new --out.",
+            where=f"--reuse {folder}",
         )
     older_answers = None if reuse is None else Known(reuse)
     dump_plan = checked_plan(
@@ -207,5 +209,5 @@ def _say(
     )
     if done.skipped:
         reporter.note(
-            f"{folder}: {done.skipped:,} rows have no answer (not finite, or too wide for the codec): skipped"
+            f"{folder}: {done.skipped:,} rows have no answer (none, not finite, or too wide for the codec): skipped"
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
 from logitcache.models.gguf import location, unpacked
-from logitcache.models.heads import Body
 from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
@@ -44,6 +43,7 @@ from logitcache.models.loading import loading
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs
+from logitcache.models.signals import SIGNALS, Signal
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 
@@ -70,7 +70,7 @@ class TeacherModel:
     order: Int64 | None = None
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
-    reads_head: bool = False  # it answers with what its last linear map is given: f[P, d]
+    signal: Signal = SIGNALS["logits"]  # what it answers with
     # columns that are answers; those of the head behind them are filling. None: all
     width: int | None = None
 
@@ -82,14 +82,10 @@ class TeacherModel:
     def columns_in_words(self) -> str:
         """What its answers are, for people."""
         if self.width is not None:
-            head = self.model.get_output_embeddings()
-            columns = self.width if head is None else head.weight.shape[0]
-            filling = (
-                f", and {columns - self.width:,} columns of its head that are none"
-                if columns > self.width
-                else ""
-            )
-            return f"{self.width:,} tokens{filling}"
+            filling = SIGNALS["logits"].width(self.model) - self.width
+            if filling <= 0:
+                return f"{self.width:,} tokens"
+            return f"{self.width:,} tokens, and {filling:,} columns of its head that are none"
         names = ", ".join(self.label_names[:8]) + (", …" if len(self.label_names) > 8 else "")
         return f"{len(self.label_names)} labels ({names})"
 
@@ -142,29 +138,27 @@ class TeacherModel:
         return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
     def logits(self, inputs: Mapping[str, Array]) -> torch.Tensor:
-        """f32[B, K], or f32[B, T, K] of a model that answers for each token, on its device, with
-        columns in the data's order. No gradient, no dropout. Raises SpecError where the model's own
-        code fails, except for want of memory.
+        """The signal, f32[B, W], or f32[B, T, W] of a model that answers for each token, on its
+        device; columns of logits in the data's order. No gradient, no dropout. Raises SpecError
+        where the model's own code fails, except for want of memory.
         """
         try:
             with torch.inference_mode():
-                model = cast(PreTrainedModel, Body(self.model)) if self.reads_head else self.model
-                logits = ask(model, inputs, self.padding, per_token=self.kind.per_token)
+                model = self.signal.watch(self.model)
+                vectors = ask(model, inputs, self.padding, per_token=self.kind.per_token)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
-        if self.reads_head:
-            return logits
+        if self.signal.name != LOGITS:
+            return vectors
         if self.width is not None:
-            logits = logits[..., : self.width]
-        return (
-            logits
-            if self.order is None
-            else logits[..., torch.from_numpy(self.order).to(logits.device)]
-        )
+            vectors = vectors[..., : self.width]
+        if self.order is None:
+            return vectors
+        return vectors[..., torch.from_numpy(self.order).to(vectors.device)]
 
     def answers(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
-        """The logits at the kept positions of the rows at these places, asked in one batch: f32[P,
-        K].
+        """The signal at the kept positions of the rows at these places, asked in one batch: f32[P,
+        W].
         """
         with reporter.phase("pad"):
             inputs = pad(rows, index, self.padding)

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from logitcache import identity
+from logitcache.data.folds import folds_of
 from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
 from logitcache.models.quiet import quiet
+from logitcache.models.signals import LOGITS, Signal
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
@@ -30,11 +32,6 @@ from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
-
-
-def folds_of(row_hash: Int64, folds: int) -> Int64:
-    """The fold of each row, 0 to folds - 1: i64[N]."""
-    return (row_hash.view(np.uint64) % np.uint64(folds)).astype(np.int64)
 
 
 class Panel(Protocol):
@@ -58,10 +55,8 @@ class Panel(Protocol):
     def padded(self, padding: Padding) -> Panel:
         """The same, asked in batches made like this."""
 
-    def reading_head(self) -> Panel:
-        """The same, answering with what the last linear map is given. Raises SpecError where there
-        are several maps.
-        """
+    def watching(self, signal: Signal) -> Panel:
+        """The same, answering with this signal. Raises SpecError for the inputs of several heads."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +77,8 @@ class OneTeacher:
     def padded(self, padding: Padding) -> OneTeacher:
         return OneTeacher(replace(self.first, padding=padding))
 
-    def reading_head(self) -> OneTeacher:
-        return OneTeacher(replace(self.first, reads_head=True))
+    def watching(self, signal: Signal) -> OneTeacher:
+        return OneTeacher(replace(self.first, signal=signal))
 
 
 class FoldTeachers:
@@ -105,7 +100,7 @@ class FoldTeachers:
         teacher, first = self._teacher(fold), self.first
         for name, expected, value in differences(_kind(first), _kind(teacher)):
             difference = f"expected a teacher with {name} {short(expected)}, as fold 0's, found {short(value)}"
-            raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
+            raise SpecError(f"fold {fold}: {difference}", advice=_ALIKE, where=first.name)
         return teacher.weights_digest()
 
     def _teacher(self, fold: int) -> TeacherModel:
@@ -139,7 +134,9 @@ class FoldTeachers:
         panel.first = replace(self.first, padding=padding)
         return panel
 
-    def reading_head(self) -> FoldTeachers:
+    def watching(self, signal: Signal) -> FoldTeachers:
+        if signal is LOGITS:
+            return self
         advice = "Leave --folds out, or dump with another --codec."
         raise SpecError(
             expected="one teacher", found="one for each fold", advice=advice, where="--codec replay"
@@ -281,4 +278,4 @@ def room_for(what: str, teacher: TeacherModel) -> Iterator[None]:
 
 def _no_room(what: str, teacher: TeacherModel) -> SpecError:
     advice = "Lower --max-length, or compute in bfloat16 (--dtype), or on another --device."
-    return SpecError(f"out of memory on {what}. {advice}", where=teacher.name)
+    return SpecError(f"out of memory on {what}", advice=advice, where=teacher.name)

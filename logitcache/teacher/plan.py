@@ -21,6 +21,7 @@ from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
+from logitcache.models.signals import SIGNALS
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
@@ -165,8 +166,8 @@ class Planned(Asked):
     def ask(
         self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
     ) -> tuple[R, int]:
-        panel = self.panel.reading_head() if isinstance(self.codec, ReplayCodec) else self.panel
-        return ask_all(panel, rows, batch_tokens, begin, stage)
+        signal = SIGNALS["head-input" if isinstance(self.codec, ReplayCodec) else "logits"]
+        return ask_all(self.panel.watching(signal), rows, batch_tokens, begin, stage)
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -209,7 +210,9 @@ def planned(
     )
     if task.num_labels < 2:
         raise SpecError(
-            f"expected two classes or more, found {task.num_labels}. Use data of more.",
+            expected="two classes or more",
+            found=task.num_labels,
+            advice="Give data of more, or name all classes with --labels.",
             where=source.name,
         )
     panel = panel.in_order(None if match.identity else match.order)

@@ -138,7 +138,7 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
             conditions = _differ(diagnosis, writer) if diagnosis.broken else {}
         elif not (diagnosis.sealed and writer.complete) and not writer.seal():
             raise IncompleteCache(
-                "shards have changed meanwhile. Run the same repair again.", where=folder
+                "shards have changed meanwhile", advice="Run the same repair again.", where=folder
             )
     mended += [] if diagnosis.sealed else [MANIFEST]
     return RepairReport(

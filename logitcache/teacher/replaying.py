@@ -15,6 +15,7 @@ from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.heads import check_head, has_head, head_of
 from logitcache.models.projection import head_logits
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Array
 from logitcache.targets.replay import BIAS, WEIGHT, ReplayCodec
 from logitcache.teacher.panel import Panel
@@ -33,7 +34,7 @@ def replaying(
         raise SpecError(
             expected="a language model whose logits one linear map makes",
             found=type(teacher.model).__name__,
-            advice="Dump with another --codec.",
+            advice="Choose another, such as --codec float16.",
             where="--codec replay",
         )
     head = head_of(teacher.model, codec.width)
@@ -43,14 +44,18 @@ def replaying(
     index = np.arange(len(examples))
     with torch.inference_mode():
         live = teacher.answers(examples, index)
-        hidden = panel.reading_head().first.answers(examples, index).to(head.weight.dtype)
+        hidden = panel.watching(HEAD_INPUT).first.answers(examples, index).to(head.weight.dtype)
         check_head(head_logits(hidden, head), live.to(head.weight.dtype), teacher.name)
     tensors = {WEIGHT: _stored(head.weight)}
     if head.bias is not None:
         tensors[BIAS] = _stored(head.bias)
     dtype = str(head.weight.dtype).removeprefix("torch.")
     own = replace(
-        codec, hidden=head.weight.shape[1], dtype=dtype, scale=float(head.scale), cap=head.cap
+        codec,
+        hidden=HEAD_INPUT.width(teacher.model),
+        dtype=dtype,
+        scale=float(head.scale),
+        cap=head.cap,
     )
     return own, tensors
 

@@ -114,7 +114,9 @@ def report(
         else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
     )
     cut, first_cut = cut_rows(cache.manifest.receipts)
-    unanswered = f"{left:,} dev rows are left out of the scores on dev: the teacher's answers to them were not finite"
+    unanswered = (
+        f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
+    )
     return DumpReport(
         cache=cache.folder,
         rows=len(cache),

@@ -50,7 +50,8 @@ class Known:
             )
             raise FingerprintMismatch(
                 f"--reuse: expected a cache with {display_name(name)} = {short(expected)}, as in this dump, "
-                f"found {short(actual)}. Name the same teacher and settings{hint}, or dump without --reuse.",
+                f"found {short(actual)}",
+                advice=f"Name the same teacher and settings{hint}, or dump without --reuse.",
                 where=self.cache.where,
             )
 

@@ -8,10 +8,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from logitcache.identity import digest_arrays, row_hashes
 from tests.cli.desk import GOOD
 from tests.conftest import write_rows
 from tests.fake_caches import make, plan
@@ -52,6 +55,17 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     ([*TRAIN, "good.jsonl", "--tokenizer", "./nowhere"], 2, "no tokenizer can be loaded"),
     ([*KD, "good.jsonl", "--cache", "cache"], 4, "the cache answers 3 classes"),
     ([*KD, "good.jsonl", "--cache", "nowhere"], 3, "expected a cache"),
+    ([*KD, "good.jsonl", "--workspace", "two"], 2, "expected one cache of these train rows"),
+    ([*KD, "good.jsonl", "--workspace", "none"], 2, "expected a cache of these train rows"),
+    (
+        [*KD, "good.jsonl", "--cache", "two/caches/a", "--cache", "two/caches/b"],
+        2,
+        "--teachers mean",
+    ),
+    (["train", "--method", "self-kd", "--folds", "2", "--data", "good.jsonl"], 2, "in fold"),
+    (["check", "good.jsonl", "--teacher", "no/such"], 2, "as a hub name"),
+    (["train"], 2, "UsageError: Missing option '--method'. See `"),
+    (["train", "--alpha"], 2, "train --help`."),
     ([*TRAIN, "three.jsonl", "--metric", "f1"], 2, "metric 'f1' is for two classes"),
     (["check", "single.jsonl"], 2, "at least two classes"),
     (["check", "other.jsonl", "--teacher", "teacher"], 4, "--label-map"),
@@ -78,6 +92,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
     (several / "config.json").write_text(
         json.dumps({**config, "problem_type": "multi_label_classification"})
     )
+    row_hash = row_hashes([str(row["text"]) for row in GOOD])
+    table = digest_arrays([("row_id", np.arange(len(GOOD))), ("row_hash", row_hash)])
+    for name, weights in (("a", "ab"), ("b", "cd")):
+        of = plan(len(GOOD), width=2)
+        teacher = {**of.teacher, "weights": weights, "label_names": ["neg", "pos"]}
+        data = {"source": "good", "split": "train", "rows": len(GOOD), "digest": table}
+        make(folder / "two" / "caches" / name, replace(of, teacher=teacher, data=data))
     make(
         folder / "cache",
         plan(data={"source": "good", "split": "train", "rows": 10, "digest": "ef56"}),
@@ -92,4 +113,5 @@ def test_refusals_that_need_no_model_load_none(place: Path) -> None:
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     for (words, code, said), (exit_code, stderr, modules) in zip(REFUSALS, outcomes, strict=True):
         assert (exit_code, said in stderr) == (code, True), (words, stderr)
+        assert stderr.splitlines()[-1].partition(":")[0].isidentifier(), (words, stderr)
         assert sorted(HEAVY & set(modules)) == [], words

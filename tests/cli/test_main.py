@@ -89,7 +89,7 @@ def test_success_is_silent_and_zero(run: Callable[..., Result]) -> None:
 def test_wrong_usage_is_two(run: Callable[..., Result], arguments: list[str]) -> None:
     result = run(lambda: None, *arguments)
     assert result.exit_code == 2
-    assert result.stderr.startswith("Usage: ")
+    assert result.stderr.startswith("UsageError: ")
 
 
 def test_an_unknown_command_is_two() -> None:

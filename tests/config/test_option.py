@@ -131,6 +131,8 @@ def test_a_command_takes_what_is_declared_and_nothing_else(command: str) -> None
     arguments = (
         {"as_json", "cache", "results", "out", "files"} if command != "train" else {"as_json"}
     )
+    if command == "study run":
+        arguments.add("spec")
     if command == "check":
         arguments.add("data")
     assert shown - arguments <= declared <= shown | arguments

@@ -11,8 +11,9 @@ import transformers
 
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask
-from logitcache.models.heads import Body, check_head, has_head, head_input, head_of, remakes_logits
+from logitcache.models.heads import check_head, has_head, head_input, head_of, remakes_logits
 from logitcache.models.projection import head_logits
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Batch, Examples, Padding, Ragged, Side
 from logitcache.student.distiller import Distiller
 from logitcache.student.methods import objective
@@ -152,7 +153,12 @@ def test_a_student_that_does_more_than_its_head_learns_from_its_own_logits() -> 
     label, weight = torch.tensor([7, 9]), torch.ones(2)
     numbers = torch.arange(2)
     with pytest.raises(ModelFailed, match=r"^LlamaForCausalLM: expected logits"):
-        ask(Body(model), {"input_ids": np.array([[99]])}, Padding(Side.RIGHT, 0, 0), per_token=True)
+        ask(
+            HEAD_INPUT.watch(model),
+            {"input_ids": np.array([[99]])},
+            Padding(Side.RIGHT, 0, 0),
+            per_token=True,
+        )
     batch = Batch(numbers, numbers, inputs, where, label, weight, {})
     plain = Distiller(
         model,

@@ -18,11 +18,11 @@ from logitcache.config.dump import DumpConfig
 from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
+from logitcache.data.folds import folds_of
 from logitcache.errors import SpecError
 from logitcache.stages.dump import dump
 from logitcache.stages.train import train
 from logitcache.teacher.model import load_teacher
-from logitcache.teacher.panel import folds_of
 from tests.runs import Amounts, NoSteps, result, tree
 
 

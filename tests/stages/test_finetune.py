@@ -19,6 +19,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
+from logitcache.data.folds import folds_of
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.load import UntrainedHead
@@ -28,7 +29,7 @@ from logitcache.stages.finetune import prepare_teacher
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
-from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel, folds_of
+from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 from tests.runs import Interrupt, NoSteps, Seen, Steps, same, stop_at, tree, watch
 
 QUICK = Finetune(epochs=2.0, learning_rate=1e-3, batch_size=16)

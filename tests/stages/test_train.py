@@ -14,6 +14,7 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.joined import mean_teacher
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
+from logitcache.data.folds import folds_of
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
@@ -21,7 +22,6 @@ from logitcache.stages.rows import load
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
-from logitcache.teacher.panel import folds_of
 from tests.runs import NoSteps, Seen, altered, result, tree
 
 

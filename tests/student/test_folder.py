@@ -235,3 +235,19 @@ def test_a_self_kd_in_the_base_runs_place_has_its_first_copy_elsewhere(
     out = train(replace(config, method="self-kd", out=place))
     assert result(out)["method"] == "self-kd"
     assert list((config.workspace.folder / "self-kd").glob("copy-*/result.json"))
+
+
+def test_a_default_folder_that_another_run_took_meanwhile_is_not_overwritten(
+    config: TrainConfig,
+) -> None:
+    """Two first runs of different settings have chosen the plain folder before either began."""
+    first = made(replace(config, overwrite=True))
+    second = made(replace(config, overwrite=True, learning_rate=1e-3))
+    assert first.out == second.out
+    finish(first)
+    with pytest.raises(Locked, match="Run the same command again"):
+        is_done(second)
+    again = made(replace(config, overwrite=True, learning_rate=1e-3))
+    assert again.out != first.out
+    assert not is_done(again)
+    assert not is_done(made(replace(config, overwrite=True)))

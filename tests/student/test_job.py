@@ -12,13 +12,13 @@ import pytest
 
 from logitcache.config.shapes import parse_shape
 from logitcache.config.train import TrainConfig
+from logitcache.data.folds import folds_of
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages.folder import PRINTED, claim, is_done
 from logitcache.stages.job import NOT_RECORDED, Job, resolve
 from logitcache.stages.rows import load
 from logitcache.student.model import build_student, student_tokenizer
-from logitcache.teacher.panel import folds_of
 
 
 def made(config: TrainConfig) -> Job:

@@ -45,17 +45,14 @@ def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
     lengths = np.diff(edges)
     middle = torch.from_numpy(edges[:-1] + lengths / 2)[:, None]
     each = p.expand(len(middle), -1)
-    own, kept, entries, _, words = codec.drawn(each, middle)
-    slot = torch.arange(words.shape[1])
-    worth = torch.where(
-        slot < kept[:, None], each.double().gather(1, words), 1 / own.double()[:, None]
-    )
-    worth = torch.where(slot < entries[:, None], worth, 0.0) * torch.from_numpy(lengths)[:, None]
-    return (
-        torch.zeros(WIDTH, dtype=torch.float64)
-        .scatter_add_(0, words.reshape(-1), worth.reshape(-1))
-        .numpy()
-    )
+    drawn = codec.drawn(each, middle)
+    slot = torch.arange(drawn.ids.shape[1])
+    own = each.double().gather(1, drawn.ids)
+    worth = torch.where(slot < drawn.certain[:, None], own, 1 / drawn.c.double()[:, None])
+    worth = torch.where(slot < drawn.entries[:, None], worth, 0.0)
+    worth *= torch.from_numpy(lengths)[:, None]
+    total = torch.zeros(WIDTH, dtype=torch.float64)
+    return total.scatter_add_(0, drawn.ids.reshape(-1), worth.reshape(-1)).numpy()
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0), st.integers(1, 30), st.booleans())

@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
+from logitcache.data.folds import folds_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
@@ -25,7 +26,7 @@ from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Meter
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.panel import FoldTeachers, OneTeacher, answer, folds_of, room_for
+from logitcache.teacher.panel import FoldTeachers, OneTeacher, answer, room_for
 from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]

@@ -13,7 +13,7 @@ from logitcache.data.preprocess import packing, words
 from logitcache.data.rows import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
-from logitcache.records import Examples, Padding, Ragged
+from logitcache.records import Examples, Ragged
 
 
 def prepare(
@@ -25,15 +25,18 @@ def prepare(
         return packing.examples(tokenizer, rows, start, stop, max_length)
     if rows.tags is not None:
         return words.prepare(tokenizer, rows, max_length, start, stop)
-    part = slice(start, stop)
     special = tokenizer.num_special_tokens_to_add(pair=rows.text_pair is not None)
     if max_length <= special:
         raise SpecError(
             expected=f"a maximum length over {special}, the tokenizer's special tokens",
             found=max_length,
         )
-    ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
-    total, blank = 0, _blank(tokenizer)
+    ids = Spool(np.int32)
+    segments = Spool(np.uint8)
+    ends = Spool(np.int64)
+    typed = False
+    total = 0
+    blank = _blank(tokenizer)
     cut = np.zeros(stop - start, np.bool_)
     ends.add([0])
     for first in range(start, stop, BLOCK_ROWS):
@@ -46,9 +49,8 @@ def prepare(
             padding=False,
             return_attention_mask=False,
         )
-        tokens = [
-            row or [blank] for row in encoded["input_ids"]
-        ]  # an empty text needs a position too
+        # an empty text needs a position too
+        tokens = [row or [blank] for row in encoded["input_ids"]]
         length = np.fromiter(map(len, tokens), np.int64, len(tokens))
         ends.add(total + np.cumsum(length))
         total += int(length.sum())
@@ -63,15 +65,7 @@ def prepare(
     inputs = {"input_ids": Ragged(ids.finish(), indptr)}
     if typed:
         inputs["token_type_ids"] = Ragged(segments.finish(), indptr)
-    return Examples(
-        row_id=rows.row_id[part],
-        view=np.zeros(stop - start, np.int64),
-        row_hash=rows.row_hash[part],
-        label=rows.label[part],
-        inputs=inputs,
-        cut=cut,
-        padding=Padding.of(tokenizer),
-    )
+    return words.examples(tokenizer, rows, start, stop, inputs, cut)
 
 
 def _blank(tokenizer: Any) -> int:

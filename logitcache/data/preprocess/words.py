@@ -188,6 +188,23 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) 
     inputs = {"input_ids": _ragged(ids, np.int32)}
     if types:
         inputs["token_type_ids"] = _ragged(types, np.uint8)
+    units = {
+        "first": _ragged(firsts, np.int64),
+        "labels": rows.tags.select(np.arange(start, stop)),
+    }
+    return examples(tokenizer, rows, start, stop, inputs, cut, units)
+
+
+def examples(
+    tokenizer: Any,
+    rows: Rows,
+    start: int,
+    stop: int,
+    inputs: dict[str, Ragged],
+    cut: Array,
+    units: dict[str, Ragged] | None = None,
+) -> Examples:
+    """The inputs of rows start..stop beside their identities; ``cut`` bool[N]."""
     part = slice(start, stop)
     return Examples(
         row_id=rows.row_id[part],
@@ -197,10 +214,7 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) 
         inputs=inputs,
         cut=cut,
         padding=Padding.of(tokenizer),
-        units={
-            "first": _ragged(firsts, np.int64),
-            "labels": rows.tags.select(np.arange(start, stop)),
-        },
+        units=units or {},
     )
 
 

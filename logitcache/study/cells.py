@@ -1,0 +1,68 @@
+"""The cells of a study's table while it fills up: a method's scores over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from logitcache.store.json_files import read_json
+from logitcache.study.folder import RESULT, Entry, Planned, State
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method's scores on one task with one student."""
+
+    task: str
+    student: str
+    method: str
+    metric: str
+    split: str
+    scores: tuple[float, ...]
+    seeds: int  # of the study
+
+    def __str__(self) -> str:
+        spread = f" ± {stdev(self.scores):.4f}" if len(self.scores) > 1 else ""
+        names = f"{self.task} · {self.student} · {self.method}"
+        figure = f"{self.metric} {fmean(self.scores):.4f}{spread}"
+        return f"{names}: {figure} on {self.split} ({len(self.scores)} of {self.seeds} seeds)"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "student": self.student,
+            "method": self.method,
+            "metric": self.metric,
+            "split": self.split,
+            "mean": fmean(self.scores),
+            "std": stdev(self.scores) if len(self.scores) > 1 else None,
+            "n": len(self.scores),
+        }
+
+
+class Cells:
+    """All cells of a study: what its finished trials have scored."""
+
+    def __init__(self, trials: Iterable[Entry], split: str | None, seeds: int) -> None:
+        """``split`` is the one to show; None: test, or where a trial has none, dev."""
+        self.split = split
+        self.seeds = seeds
+        self.cells: dict[tuple[str, str, str], Cell] = {}
+        for trial in trials:
+            if trial.state is State.DONE:
+                self.add(trial.planned, read_json(trial.folder / RESULT))
+
+    def add(self, trial: Planned, result: Mapping[str, Any]) -> Cell:
+        """The cell of a trial, with the score of its result."""
+        scores = result["metrics"]
+        split = self.split or ("test" if "test" in scores else "dev")
+        metric = result["metric"]
+        key = (trial.task, trial.student, trial.method)
+        before = self.cells.get(key)
+        others = () if before is None else before.scores
+        score = scores.get(split, scores["train"])[metric]
+        cell = Cell(*key, metric, split, (*others, score), self.seeds)
+        self.cells[key] = cell
+        return cell

@@ -1,0 +1,173 @@
+"""``study run --dry-run``: the trials, the shared teachers, and what they would take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from logitcache.config.bench import PlanConfig
+from logitcache.config.methods import METHODS
+from logitcache.config.option import build, options_of
+from logitcache.errors import LogitCacheError
+from logitcache.reporter import SILENT, Reporter
+from logitcache.study.plan import Plan, Teacher, Trial
+
+HOUR = 3600
+_TAKEN = frozenset(declared.name for declared in options_of(PlanConfig))
+_OF_TEACHER = frozenset({"tokenizer", "revision", "trust_remote_code"})  # of the student in a trial
+
+
+@dataclass(frozen=True)
+class Group:
+    """The trials of one task and student that cost the same but for their methods."""
+
+    task: str
+    student: str
+    trials: Mapping[str, int]  # by method
+    hours: float | None  # None where nothing can be foretold
+    reason: str = ""  # why not
+
+
+@dataclass(frozen=True)
+class Dumped:
+    """A teacher, and what its fine-tuning and its dump take."""
+
+    id: str
+    task: str
+    name: str
+    trials: int  # that share it
+    finetune_hours: float | None
+    dump_hours: float | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a study would do."""
+
+    name: str
+    folder: str
+    trials: int
+    groups: tuple[Group, ...]
+    teachers: tuple[Dumped, ...]
+
+    @property
+    def hours(self) -> float | None:
+        """All hours; None where a part of them cannot be foretold."""
+        parts: list[float | None] = [group.hours for group in self.groups]
+        for teacher in self.teachers:
+            parts += [teacher.finetune_hours, teacher.dump_hours]
+        return None if None in parts else sum(part or 0.0 for part in parts)
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes of all caches of training rows; None where a part of them cannot be foretold."""
+        sizes = [teacher.bytes for teacher in self.teachers]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "hours": self.hours, "bytes": self.bytes}
+
+
+def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
+    """Forecast a study as `logitcache plan` does, one task and student at a time: some seconds of
+    the real work for each. What cannot be forecast, such as models that are not on this machine,
+    has no hours and says why.
+    """
+    by_cost: dict[str, list[Trial]] = {}
+    for trial in study.trials:
+        values = _cost_values(trial, study.teachers.get(trial.planned.teacher or ""))
+        key = repr((trial.planned.task, trial.planned.student, sorted(values.items())))
+        by_cost.setdefault(key, []).append(trial)
+    teachers: dict[str, Dumped] = {}
+    groups = [_group(study, trials, teachers, reporter) for trials in by_cost.values()]
+    known = tuple(teachers[name] for name in study.teachers if name in teachers)
+    return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), known)
+
+
+def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
+    """The options of `plan` that decide what a trial costs."""
+    given = trial.planned.options
+    values = {
+        name: value
+        for name, value in given.items()
+        if name in _TAKEN - _OF_TEACHER and name != "method"
+    }
+    if teacher is None:
+        return {**values, "teacher": given["student"]}  # nobody asks it
+    return {**values, **{n: value for n, value in teacher.options.items() if n in _TAKEN}}
+
+
+def _group(
+    study: Plan, trials: Sequence[Trial], teachers: dict[str, Dumped], reporter: Reporter
+) -> Group:
+    from logitcache.forecast.forecast import plan
+
+    first = trials[0].planned
+    teacher = study.teachers.get(first.teacher or "")
+    methods = Counter(trial.planned.method for trial in trials)
+    values = _cost_values(trials[0], teacher)
+    costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
+    values["method"] = sorted(set(costed.values()))
+    values["workspace"] = study.folder
+    if trials[0].config.layers is not None:
+        from logitcache.stages.cut import with_layers
+
+        values["student"] = with_layers(trials[0].config).student
+    reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
+    if teacher is not None:
+        sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)
+        unknown = Dumped(
+            teacher.id, teacher.task, teacher.config.teacher.name, sharing, None, None, None
+        )
+        teachers.setdefault(teacher.id, unknown)
+    try:
+        config = build(PlanConfig, values)
+        if config.work.rows is not None:  # of students; a dump covers all rows
+            config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
+        forecast = plan(config, SILENT)
+    except LogitCacheError as error:
+        return Group(first.task, first.student, methods, None, str(error))
+    if teacher is not None:
+        finetune = forecast.dump.finetune
+        teachers[teacher.id] = replace(
+            teachers[teacher.id],
+            finetune_hours=0.0 if finetune is None else finetune.seconds / HOUR,
+            dump_hours=forecast.dump.seconds / HOUR,
+            bytes=forecast.bytes[teacher.config.settings.codec],
+        )
+    seconds = sum(
+        count * forecast.methods[costed[name]].run_seconds for name, count in methods.items()
+    )
+    return Group(first.task, first.student, methods, seconds / HOUR)
+
+
+def _costed_as(method: str) -> str:
+    """The method whose steps cost what those of this one cost: a user's own costs what kd does."""
+    return method if method in METHODS else "kd"
+
+
+def text(dry: DryRun) -> str:
+    """The same for people."""
+    lines = [f"{dry.name} in {dry.folder}: {dry.trials} trials"]
+    for teacher in dry.teachers:
+        parts = f"fine-tuning {_hours(teacher.finetune_hours)}, dump {_hours(teacher.dump_hours)}"
+        size = "" if teacher.bytes is None else f", {teacher.bytes / 1e6:,.1f} MB"
+        shared = f"shared by {teacher.trials} trials"
+        lines.append(f"teacher {teacher.name} on {teacher.task}: {parts}{size}; {shared}")
+    for group in dry.groups:
+        counts = ", ".join(f"{count} {method}" for method, count in group.trials.items())
+        lines.append(f"{group.task} · {group.student}: {counts}: {_hours(group.hours)}")
+        if group.reason:
+            lines.append(f"  not forecast: {group.reason}")
+    size = "" if dry.bytes is None else f", {dry.bytes / 1e6:,.1f} MB of caches"
+    lines.append(f"in all: {_hours(dry.hours)}{size}, without evaluation")
+    return "\n".join(lines)
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "? h"
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"

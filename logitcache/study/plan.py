@@ -1,0 +1,243 @@
+"""A study's plan: each trial as a configuration of `train`, each teacher as one of `dump`.
+
+Trials that ask for the same teacher, with the same options and of the same rows, share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from logitcache import identity
+from logitcache.config.data import LANGUAGE
+from logitcache.config.dump import DumpConfig
+from logitcache.config.methods import METHODS
+from logitcache.config.option import build, nearest
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
+from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
+from logitcache.study import builtin, folder
+from logitcache.study.folder import Planned
+from logitcache.study.spec import SHARED, Spec, parse
+
+DEFAULT = Path("logitcache-studies")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One student's training in a study."""
+
+    planned: Planned
+    config: TrainConfig
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of some trials: fine-tuned where it has to be, and dumped once."""
+
+    id: str
+    task: str
+    options: Mapping[str, Any]
+    config: DumpConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "task": self.task,
+            "name": self.config.teacher.name,
+            "options": dict(self.options),
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a study, in the order in which they are run, and their teachers by id."""
+
+    spec: Spec
+    folder: Path
+    trials: tuple[Trial, ...]
+    teachers: Mapping[str, Teacher]
+
+    def only(self, names: Collection[str]) -> Plan:
+        """The plan with the trials of these ids alone."""
+        return replace(self, trials=tuple(t for t in self.trials if t.planned.id in names))
+
+    def write(self) -> None:
+        """Write ``study.json``, which keeps the trials that an earlier call has planned. Raises
+        FingerprintMismatch where one of them has other options now.
+        """
+        trials: dict[str, Planned] = {}
+        teachers: dict[str, Mapping[str, Any]] = {}
+        spec = self.spec
+        if folder.is_study(self.folder):
+            before = folder.read(self.folder)
+            spec = _joined(before.spec, spec)
+            joined = {trial.planned.id: trial.planned for trial in plan(spec, self.folder).trials}
+            for entry in before.trials:
+                _check_same(entry.planned, joined[entry.planned.id], self.folder)
+                trials[entry.planned.id] = entry.planned
+            for teacher in before.teachers:
+                kept = {"id": teacher.id, "task": teacher.task, "name": teacher.name}
+                teachers[teacher.id] = {**kept, "options": dict(teacher.options)}
+        trials |= {trial.planned.id: trial.planned for trial in self.trials}
+        teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
+        folder.write_plan(
+            self.folder,
+            spec.name,
+            spec.to_dict(),
+            spec.unsaid,
+            trials.values(),
+            teachers.values(),
+        )
+
+
+def _check_same(before: Planned, now: Planned, where: Path) -> None:
+    if (before.options, before.teacher) == (now.options, now.teacher):
+        return
+    names = sorted({*before.options, *now.options})
+    differing = [
+        f"{name} = {short(before.options.get(name))}, now {short(now.options.get(name))}"
+        for name in names
+        if before.options.get(name) != now.options.get(name)
+    ]
+    found = differing[0] if differing else f"teacher {before.teacher}, now {now.teacher}"
+    raise FingerprintMismatch(
+        f"its trial {before.id} was planned with {found}. Choose another --out.", where=where
+    )
+
+
+def _joined(before: Mapping[str, Any], spec: Spec) -> Spec:
+    """The spec with the names and seeds that the study has had before it."""
+    older = parse(before, "study.json", is_resolved=True)
+    return replace(
+        spec,
+        seeds=tuple(dict.fromkeys([*older.seeds, *spec.seeds])),
+        tasks={**older.tasks, **spec.tasks},
+        students={**older.students, **spec.students},
+        methods={**older.methods, **spec.methods},
+    )
+
+
+def load_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
+    """The spec that a name of a built-in one, a YAML file, a study's folder or a mapping holds.
+    Raises SpecError.
+    """
+    if isinstance(spec, Mapping):
+        return parse(spec, "spec")
+    name = str(spec)
+    if name in builtin.SPECS:
+        return parse(builtin.SPECS[name], name)
+    path = Path(spec)
+    if path.is_dir():
+        return parse(folder.read(path).spec, str(path / folder.STUDY), is_resolved=True)
+    if not path.is_file():
+        raise SpecError(
+            expected="a YAML file, the folder of a study, or a built-in spec",
+            found="none of these",
+            advice=nearest(name, builtin.SPECS),
+            where=name,
+        )
+    document = _yaml(path)
+    if isinstance(document, dict):
+        document.setdefault("name", path.stem)
+    return parse(document, name)
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise SpecError(
+            expected="YAML", found=short(problem), advice="Correct it.", where=path
+        ) from None
+
+
+def plan(spec: Spec, out: Path) -> Plan:
+    """The trials and teachers of a spec. Raises SpecError, naming the trial, for options that its
+    method, its student or its teacher does not take.
+    """
+    trials: list[Trial] = []
+    teachers: dict[str, Teacher] = {}
+    for task, student, seed, method in product(
+        spec.tasks, spec.students, spec.seeds, _in_order(spec)
+    ):
+        cell = (task, student, method, seed)
+        try:
+            teacher = _teacher(spec, cell, out)
+            trials.append(_trial(spec, cell, out, teacher))
+        except LogitCacheError as error:
+            name = f"{spec.name}: {task}/{student}/{method}-seed{seed}"
+            error.where = name if error.where is None else f"{name}: {error.where}"
+            raise
+        if teacher is not None:
+            teachers[teacher.id] = teacher
+    return Plan(spec, out, tuple(trials), teachers)
+
+
+def _in_order(spec: Spec) -> Iterator[str]:
+    """The methods, those without a teacher first: a base trial is Self-KD's first copy."""
+    yield from sorted(spec.methods, key=lambda name: _needs_teacher(spec, name))
+
+
+def _needs_teacher(spec: Spec, name: str) -> bool:
+    method = METHODS.get(spec.methods[name]["method"])
+    return method is None or method.needs_teacher
+
+
+def _trial(
+    spec: Spec, cell: tuple[str, str, str, int], out: Path, teacher: Teacher | None
+) -> Trial:
+    given = spec.options(*cell)
+    planned = Planned(*cell, given, None if teacher is None else teacher.id)
+    values = {**given, "seed": planned.seed, "workspace": out, "out": out / "trials" / planned.id}
+    if teacher is not None:
+        values["cache"] = teacher.config.out
+    else:
+        values.pop("label_map", None)  # it is of a teacher's classes
+    config = build(TrainConfig, values)
+    if config.method == "self-kd":
+        config = replace(config, first_copy=_base_folder(spec, cell, out))
+    config.check()
+    return Trial(planned, config)
+
+
+def _base_folder(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Path | None:
+    """Where the base trial of a Self-KD trial lies; None where the spec has none."""
+    task, student, _, seed = cell
+    names = [name for name, given in spec.methods.items() if given["method"] == "base"]
+    if not names:
+        return None
+    return out / "trials" / Planned(task, student, names[0], seed, {}, None).id
+
+
+def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher | None:
+    """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
+    the spec names none.
+    """
+    given = spec.options(*cell)
+    method = METHODS.get(given["method"])
+    is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches
+    if method is not None and not method.reads_cache and not is_language:
+        return None
+    asked = spec.teacher_options(*cell)
+    if "teacher" not in asked:
+        if method is None or not method.reads_cache:
+            return None
+        raise SpecError(
+            expected=f"a teacher for {given['method']}",
+            found="none",
+            advice="Name it as `teacher` in the spec, or with --teacher.",
+        )
+    values = {**{name: value for name, value in given.items() if name in SHARED}, **asked}
+    task = cell[0]
+    identifier = f"{task}-{identity.digest_json(values)[:8]}"
+    caches = Workspace(out).caches
+    config = build(DumpConfig, {**values, "workspace": out, "out": caches / identifier})
+    config.check()
+    return Teacher(identifier, task, values, config)

@@ -1,0 +1,384 @@
+"""The spec of a study: tasks × students × methods × seeds, and the options of each.
+
+A spec is a mapping, from YAML or of :mod:`logitcache.study.builtin`. Its options are those of
+`train` and, below ``teacher``, those of `dump`, by the names that `logitcache.config` declares.
+They are layered: ``settings``, then those of the task, the student and the method, then
+``overrides``, each of which is for the trials that it names. The whole spec is checked before
+anything runs, without torch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from logitcache.config import study as options
+from logitcache.config.dump import DumpConfig
+from logitcache.config.option import Declared, nearest, options_of
+from logitcache.config.study import StudyConfig
+from logitcache.config.train import TrainConfig
+from logitcache.errors import LogitCacheError, SpecError, short
+
+TRAIN = {declared.name: declared for declared in options_of(TrainConfig)}
+DUMP = {declared.name: declared for declared in options_of(DumpConfig)}
+# What the study itself gives to each trial and to each teacher.
+PLACED = frozenset({"method", "seed", "cache", "teachers", "out", "workspace", "overwrite"})
+OF_TRIALS = frozenset(TRAIN) - PLACED
+OF_STUDENTS = frozenset({"student", "tokenizer", "revision", "trust_remote_code", "folds"})
+SHARED = (frozenset(TRAIN) & frozenset(DUMP)) - PLACED - OF_STUDENTS  # teacher and student alike
+OF_TEACHERS = frozenset(DUMP) - PLACED - SHARED - {"split", "reuse", "part"}
+OF_SEED = "seed"  # as the value of another seed: the trial's own
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+AXES = ("tasks", "students", "methods")
+OWN_OPTION = {"tasks": "data", "students": "student", "methods": "method"}
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Override:
+    """Options for the trials of these tasks, students, methods and seeds; None: of all."""
+
+    options: Options
+    teacher: Options
+    tasks: tuple[str, ...] | None = None
+    students: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def applies(self, task: str, student: str, method: str, seed: int) -> bool:
+        named = (self.tasks, self.students, self.methods, self.seeds)
+        values = (task, student, method, seed)
+        return all(
+            names is None or value in names for names, value in zip(named, values, strict=True)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        axes = {name: getattr(self, name) for name in (*AXES, "seeds")}
+        document = {name: list(values) for name, values in axes.items() if values is not None}
+        return {**document, "set": dict(self.options), "teacher": dict(self.teacher)}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A study's spec, checked. ``tasks``, ``students`` and ``methods`` map names, in the order of
+    tables, to options.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    tasks: Mapping[str, Options]
+    students: Mapping[str, Options]
+    methods: Mapping[str, Options]
+    settings: Options = field(default_factory=dict)
+    teacher: Options = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    about: str = ""
+    unsaid: tuple[str, ...] = ()  # settings that the paper behind it does not give
+    split: str | None = None  # that the report compares on
+    baseline: str = "base"  # method
+    margin: float | None = None  # within which a difference counts as none: a share of the metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as a mapping, from which :func:`parse` makes it again."""
+        values = {declared.name: getattr(self, declared.name) for declared in fields(self)}
+        overrides = [override.to_dict() for override in self.overrides]
+        return {
+            **values,
+            "seeds": list(self.seeds),
+            "unsaid": list(self.unsaid),
+            "overrides": overrides,
+        }
+
+    def options(self, task: str, student: str, method: str, seed: int) -> dict[str, Any]:
+        """The options of `train` that are given for a trial."""
+        values: dict[str, Any] = dict(self.settings)
+        layers = [self.tasks[task], self.students[student], self.methods[method]]
+        for layer in layers:
+            values |= {name: value for name, value in layer.items() if name != "teacher"}
+        for override in self.overrides:
+            if override.applies(task, student, method, seed):
+                values |= override.options
+        return _with_seed(values, seed)
+
+    def teacher_options(self, task: str, student: str, method: str, seed: int) -> dict[str, Any]:
+        """The options of `dump` that are given for a trial's teacher."""
+        values = {**self.teacher, **self.tasks[task].get("teacher", {})}
+        for override in self.overrides:
+            if override.applies(task, student, method, seed):
+                values |= override.teacher
+        return _with_seed(values, seed)
+
+
+def _with_seed(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    return {
+        name: seed if value == OF_SEED and name.endswith("_seed") else value
+        for name, value in values.items()
+    }
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Name the part of the spec that an error is about."""
+    try:
+        yield
+    except LogitCacheError as error:
+        error.where = where if error.where is None else f"{where}: {error.where}"
+        raise
+
+
+def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
+    """The spec that a mapping holds. Of a resolved one, axes may have been cut to less than its
+    overrides name. Raises SpecError, naming the key, for what it cannot be.
+    """
+    if not isinstance(document, Mapping):
+        raise _wrong("a mapping with tasks, students, methods and seeds", document, where)
+    known = [declared.name for declared in fields(Spec)]
+    _check_keys(document, known, where)
+    for name in (*AXES, "seeds"):
+        if not document.get(name):
+            raise _wrong(f"at least one of {name}", document.get(name), where)
+    axes = {axis: _axis(axis, document[axis], where) for axis in AXES}
+    with _at(f"{where}: settings"):
+        settings = _options(document.get("settings", {}), OF_TRIALS, "an option of train")
+    with _at(f"{where}: teacher"):
+        teacher = _teacher(document.get("teacher", {}))
+    listed = document.get("overrides") or []
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise _wrong("a list", listed, f"{where}: overrides")
+    overrides = tuple(
+        _override(entry, None if is_resolved else axes, f"{where}: overrides[{index}]")
+        for index, entry in enumerate(listed)
+    )
+    name = str(document.get("name") or "study")
+    if not NAME.fullmatch(name):
+        raise _wrong("a name of letters, digits and . _ + -", name, f"{where}: name")
+    spec = Spec(
+        name,
+        _seeds(document["seeds"], where),
+        axes["tasks"],
+        axes["students"],
+        axes["methods"],
+        settings,
+        teacher,
+        overrides,
+        str(document.get("about", "")),
+        tuple(map(str, document.get("unsaid") or ())),
+        document.get("split"),
+        str(document.get("baseline", "base")),
+        _margin(document.get("margin"), where),
+    )
+    return spec
+
+
+def _wrong(expected: str, found: Any, where: str) -> SpecError:
+    return SpecError(
+        expected=expected, found=short(repr(found)), advice="Correct the spec.", where=where
+    )
+
+
+def _check_keys(document: Mapping[Any, Any], known: Iterable[str], where: str) -> None:
+    unknown = next((key for key in document if key not in known), None)
+    if unknown is not None:
+        raise SpecError(
+            expected="a key of a spec",
+            found=repr(unknown),
+            advice=nearest(str(unknown), known),
+            where=where,
+        )
+
+
+def _seeds(value: Any, where: str) -> tuple[int, ...]:
+    try:
+        return options.seeds(value)
+    except ValueError as error:
+        raise _wrong(str(error), value, f"{where}: seeds") from None
+
+
+def _margin(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    number = _number(value)
+    if number is None or not 0 < number < 1:
+        raise _wrong("a number between 0 and 1, such as 0.01", value, f"{where}: margin")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
+    """The entries of an axis by name. A list holds values of the axis's own option; a mapping holds
+    such a value, or options, by name.
+    """
+    own = OWN_OPTION[axis]
+    where = f"{where}: {axis}"
+    entries: dict[str, Any] = {}
+    if isinstance(value, Mapping):
+        entries = dict(value)
+    else:
+        for item in [value] if isinstance(value, str) else value:
+            if not isinstance(item, str):
+                raise _wrong("a name", item, where)
+            name = Path(item).stem if axis == "tasks" else Path(item).name
+            if name in entries:
+                raise _wrong("each name once", name, where)
+            entries[name] = {own: item}
+    return {str(name): _entry(axis, str(name), entry, where) for name, entry in entries.items()}
+
+
+def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
+    own = OWN_OPTION[axis]
+    where = f"{where}: {name}"
+    if not NAME.fullmatch(name):
+        raise _wrong("a name of letters, digits and . _ + -", name, where)
+    if isinstance(entry, str):
+        entry = {own: entry}
+    values = dict(entry or {})
+    allowed = OF_TRIALS | {own}
+    with _at(where):
+        if axis == "methods":
+            values.setdefault("method", name)
+        teacher = values.pop("teacher", None) if axis == "tasks" else None
+        values = _options(values, allowed, "an option of train")
+        if own not in values:
+            raise _wrong(f"a value of {own}", entry, own)
+        if teacher is not None:
+            values["teacher"] = _teacher(teacher)
+    return values
+
+
+def _options(values: Any, allowed: Iterable[str], expected: str) -> dict[str, Any]:
+    """Options by name, with numbers that YAML took for text (``2e-5``) as numbers."""
+    if not isinstance(values, Mapping):
+        raise _wrong("options by name", values, "")
+    named = {str(name).replace("-", "_"): value for name, value in values.items()}
+    unknown = next((name for name in named if name not in allowed), None)
+    if unknown is not None:
+        advice = nearest(unknown, allowed)
+        if unknown in PLACED:
+            advice = "The study gives it itself. Leave it out."
+        raise SpecError(expected=expected, found=repr(unknown), advice=advice)
+    declared = {**DUMP, **TRAIN}
+    return {name: _typed(declared[name], value) for name, value in named.items()}
+
+
+def _typed(declared: Declared, value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if not isinstance(value, str) or declared.kind not in (int, float, bool):
+        return value
+    if declared.kind is bool:
+        return {"true": True, "false": False}.get(value.casefold(), value)
+    number = _number(value)
+    if number is None:
+        return value
+    return int(number) if declared.kind is int and number.is_integer() else number
+
+
+def _teacher(value: Any) -> dict[str, Any]:
+    values = {"teacher": value} if isinstance(value, str) else value
+    return _options(values, OF_TEACHERS, "an option of dump")
+
+
+def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: str) -> Override:
+    if not isinstance(entry, Mapping):
+        raise _wrong("a mapping with `set`", entry, where)
+    _check_keys(entry, (*AXES, "seeds", "set", "teacher"), where)
+    named: dict[str, Any] = {}
+    for axis in AXES:
+        if axis in entry:
+            named[axis] = options.names(entry[axis])
+            if axes is not None:
+                check_names(named[axis], axes[axis], f"{where}: {axis}")
+    if "seeds" in entry:
+        named["seeds"] = _seeds(entry["seeds"], where)
+    with _at(f"{where}: set"):
+        values = _options(entry.get("set", {}), OF_TRIALS, "an option of train")
+    with _at(f"{where}: teacher"):
+        teacher = _teacher(entry.get("teacher", {}))
+    return Override(values, teacher, **named)
+
+
+def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raises SpecError for a name that an axis does not have."""
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise SpecError(
+            expected="a name of the spec",
+            found=repr(unknown),
+            advice=nearest(unknown, known),
+            where=where,
+        )
+
+
+def overridden(spec: Spec, config: StudyConfig) -> Spec:
+    """The spec with its axes cut, and its values replaced, as `study run` is asked to. Raises
+    SpecError.
+    """
+    for axis in AXES:
+        names = getattr(config, axis)
+        if names is not None:
+            entries = getattr(spec, axis)
+            check_names(names, entries, f"--{axis}")
+            kept = {name: entry for name, entry in entries.items() if name in names}
+            changes: dict[str, Any] = {axis: kept}
+            spec = replace(spec, **changes)
+    if config.seeds is not None:
+        spec = replace(spec, seeds=config.seeds)
+    with _at("--set"):
+        values = _options(config.set or {}, OF_TRIALS, "an option of train")
+    for name in ("rows", "epochs"):
+        if getattr(config, name) is not None:
+            values[name] = getattr(config, name)
+    teacher = {} if config.teacher is None else {"teacher": config.teacher}
+    if config.student is not None:
+        students = {
+            name: {**given, "student": config.student} for name, given in spec.students.items()
+        }
+        spec = replace(spec, students=students)
+    if config.data is not None:
+        spec = replace(spec, tasks=_with_data(spec.tasks, config.data))
+    if not values and not teacher:
+        return spec
+    return replace(spec, overrides=(*spec.overrides, Override(values, teacher)))
+
+
+def _with_data(tasks: Mapping[str, Options], data: str) -> dict[str, Options]:
+    """The tasks with other data: of several, the folder of each in a folder. Raises SpecError."""
+    if len(tasks) == 1:
+        return {name: {**given, "data": data} for name, given in tasks.items()}
+    folders = {}
+    if Path(data).is_dir():
+        folders = {_plain(path.name): path for path in Path(data).iterdir() if path.is_dir()}
+    missing = next((name for name in tasks if _plain(name) not in folders), None)
+    if missing is not None:
+        raise SpecError(
+            expected=f"a folder with a folder for each task ({', '.join(tasks)})",
+            found=f"none for {missing}",
+            advice="Add it, or choose tasks with --tasks.",
+            where=data,
+        )
+    return {
+        name: {**given, "data": _in_folder(given["data"], folders[_plain(name)])}
+        for name, given in tasks.items()
+    }
+
+
+def _in_folder(data: str, folder: Path) -> str:
+    """A folder's files, with the facts of the preset that the spec names."""
+    from logitcache.data.sources import presets
+
+    return str(folder) if presets.find(data) is None else f"{data}={folder}"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")

@@ -1,0 +1,131 @@
+"""Advice that is followed to the letter, and must arrive.
+
+A case is a generator of two attempts: the first is refused with the advice, and between the two the
+advice is followed. :func:`not_followed` finds the advice in the source of some rooms that no case
+follows.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import logitcache
+from logitcache.errors import LogitCacheError
+
+PACKAGE = Path(logitcache.__file__).parent
+ERRORS = {
+    "SpecError",
+    "FormatError",
+    "CorruptShard",
+    "FingerprintMismatch",
+    "AlignmentError",
+    "Locked",
+    "IncompleteCache",
+    "DiskError",
+    "OutOfSpace",
+}
+SHORTEST = 9  # characters of a piece of advice by which it is recognised
+Attempts = Iterator[Callable[[], object]]
+
+
+class Cases:
+    """Cases by the advice that they follow."""
+
+    def __init__(self) -> None:
+        self.by_advice: list[tuple[str, Callable[..., Attempts]]] = []
+
+    def follow(self, advice: str) -> Callable[[Callable[..., Attempts]], Callable[..., Attempts]]:
+        """Declare that a function follows this advice."""
+
+        def add(function: Callable[..., Attempts]) -> Callable[..., Attempts]:
+            self.by_advice.append((advice, function))
+            return function
+
+        return add
+
+    def parameters(self) -> list[Any]:
+        """The cases as parameters of a test."""
+        return [pytest.param(*case, id=case[1].__name__) for case in self.by_advice]
+
+    @property
+    def advice(self) -> list[str]:
+        return [advice for advice, _ in self.by_advice]
+
+
+def arrives(attempts: Attempts, advice: str) -> None:
+    """The first attempt is refused with this advice, and the second is not refused."""
+    with pytest.raises(LogitCacheError) as caught:
+        next(attempts)()
+    assert advice in str(caught.value), str(caught.value)
+    next(attempts)()
+    attempts.close()  # type: ignore[attr-defined]
+
+
+def not_followed(
+    rooms: Iterable[str], advice: Iterable[str], reasons: Mapping[str, str]
+) -> list[str]:
+    """Advice in the files of these rooms that is neither among ``advice``, nor in a function of
+    ``reasons`` (``FILE:FUNCTION``) or a part of it.
+    """
+    known = [*advice, *reasons]
+    constants = _constants()
+    left = []
+    for room in rooms:
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            name = path.relative_to(PACKAGE).as_posix()
+            for function, call in _calls(ast.parse(path.read_text(encoding="utf-8"))):
+                pieces = _pieces(call, constants)
+                is_known = f"{name}:{function}" in reasons or _are_known(pieces, known)
+                if pieces and not is_known:
+                    left.append(f"{name}:{call.lineno} {function}: {' … '.join(pieces)}")
+    return left
+
+
+def _are_known(pieces: list[str], known: list[str]) -> bool:
+    return any(piece in text or text in piece for piece in pieces for text in known)
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """The calls that make an error, with the name of the function that they are in."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                    name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+                    if name in ERRORS:
+                        yield function.name, node
+
+
+def _pieces(call: ast.Call, constants: Mapping[str, list[str]]) -> list[str]:
+    """The literal parts of an error's advice."""
+    field = next((word.value for word in call.keywords if word.arg == "advice"), None)
+    if field is None:
+        return []
+    literals = []
+    for node in ast.walk(field):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            literals.append(node.value)
+        elif isinstance(node, ast.Name):
+            literals += constants.get(node.id, [])
+    return [piece.strip() for piece in literals if len(piece.strip()) >= SHORTEST]
+
+
+def _constants() -> dict[str, list[str]]:
+    """The texts that names of the package are assigned to, wherever that is."""
+    texts: dict[str, list[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                if name.isupper() or name.lstrip("_").isupper():
+                    texts.setdefault(name, []).extend(
+                        part.value
+                        for part in ast.walk(node.value)
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                    )
+    return texts

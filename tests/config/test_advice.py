@@ -1,0 +1,160 @@
+"""Advice about options is followed to the letter: the options are then taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from logitcache.config.bench import OverheadConfig, PlanConfig
+from logitcache.config.check import CheckConfig
+from logitcache.config.dump import DumpConfig
+from logitcache.config.labels import parse_map, parse_names
+from logitcache.config.report import InspectConfig
+from logitcache.config.train import TrainConfig
+from logitcache.errors import SpecError
+from logitcache_cli.options import typed
+from tests.advice import not_followed
+
+TRAIN, DUMP = {"data": "rows.csv"}, {"data": "rows.csv", "teacher": "4x256"}
+# The advice, what takes the options, the options before, and what the advice changes (None: left
+# out).
+OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
+    ("Did you mean seed", TrainConfig, {"sede": 1}, {"sede": None, "seed": 1}),
+    ("Give one.", DumpConfig, {"teacher": None}, {"teacher": "4x256"}),
+    ("Correct it.", TrainConfig, {"epochs": -1}, {"epochs": 1}),
+    ("Name a path here", TrainConfig, {"out": "s3://bucket/x"}, {"out": "x"}),
+    ("Give file:///PATH.", TrainConfig, {"out": "file://host/x"}, {"out": "file:///x"}),
+    ("Try 2x128.", TrainConfig, {"student": "2x131"}, {"student": "2x128"}),
+    (
+        "Give --init random",
+        TrainConfig,
+        {"student": "2x128", "init": "pretrained"},
+        {"init": "random"},
+    ),
+    (
+        "or a checkpoint as --student",
+        TrainConfig,
+        {"student": "2x128", "init": "pretrained"},
+        {"student": "org/name"},
+    ),
+    ("Leave --revision out", TrainConfig, {"student": "2x128", "revision": "x"}, {"revision": None}),
+    (
+        "Give --batch-size 9.",
+        TrainConfig,
+        {"batch_size": 10, "accumulate": 3},
+        {"batch_size": 9},
+    ),
+    ("Leave it out", TrainConfig, {"method": "base", "alpha": 0.5}, {"alpha": None}),
+    ("or choose another method", TrainConfig, {"method": "base", "alpha": 0.5}, {"method": "ls"}),
+    ("Leave it out", TrainConfig, {"method": "ls", "a": 0.9}, {"a": None}),
+    ("Leave it out", TrainConfig, {"method": "ls", "temperature": 2}, {"temperature": None}),
+    ("Leave it out", TrainConfig, {"method": "ls", "cache": "c"}, {"cache": None}),
+    ("or choose kd", TrainConfig, {"method": "ls", "cache": "c"}, {"method": "kd"}),
+    ("or choose kd", TrainConfig, {"method": "ls", "label_map": "a=b"}, {"method": "kd"}),
+    (
+        "several caches to average (--cache A --cache B)",
+        TrainConfig,
+        {"method": "kd", "teachers": "mean", "cache": "a"},
+        {"cache": ("a", "b")},
+    ),
+    (
+        "give --folds to `logitcache dump`",
+        TrainConfig,
+        {"method": "kd", "folds": 3},
+        {"folds": None},
+    ),
+    (
+        "Leave it out, and put these texts among",
+        TrainConfig,
+        {"task": "causal-lm", "unlabelled": "more.txt"},
+        {"unlabelled": None},
+    ),
+    (
+        "Leave it out, or name a trained teacher.",
+        DumpConfig,
+        {"finetune": "never"},
+        {"finetune": None},
+    ),
+    (
+        "or name a trained teacher.",
+        DumpConfig,
+        {"finetune": "never"},
+        {"teacher": "org/name"},
+    ),
+    (
+        "Leave it out.",
+        DumpConfig,
+        {"teacher": "column:probs", "folds": 3},
+        {"folds": None},
+    ),
+    (
+        "Name it: --teacher column:NAME@rows.csv",
+        DumpConfig,
+        {"teacher": "rows.csv"},
+        {"teacher": "column:NAME@rows.csv"},
+    ),
+    ("column:NAME,NAME", DumpConfig, {"teacher": "column:a,,b"}, {"teacher": "column:a,b"}),
+    (
+        "name a model to measure or forecast",
+        PlanConfig,
+        {"teacher": "column:probs"},
+        {"teacher": "4x256"},
+    ),
+    ("or add that", PlanConfig, {"tokens": 64}, {"shape_only": True}),
+    ("Leave it out", PlanConfig, {"tokens": 64}, {"tokens": None}),
+    (
+        "Leave one out.",
+        PlanConfig,
+        {"tokens": 64, "shape_only": True, "unlabelled": "more.csv"},
+        {"unlabelled": None},
+    ),
+    ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
+    ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
+]  # fmt: skip
+NAMES = [
+    ("Correct it.", parse_names, '["a", ', '["a", "b"]'),
+    ("such as negative=NEG,positive=POS", parse_map, "a", "negative=NEG,positive=POS"),
+    ("or a JSON object", parse_map, '{"a": ', '{"a": "b"}'),
+    ("Leave one out.", parse_map, "a=x,a=y", "a=x"),
+]
+BASE: dict[type, Mapping[str, Any]] = {
+    TrainConfig: TRAIN,
+    DumpConfig: DUMP,
+    CheckConfig: TRAIN,
+}
+# What no option can reach is no user's.
+REASONS = {
+    "config/train.py:_check_teaching": "without_fold is no option",
+    "config/bench.py:check": "an empty list of widths is no command",
+}
+
+
+def options(kind: type, *parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command, the later before the earlier; one that is None is left out."""
+    merged = {name: value for part in (BASE.get(kind, {}), *parts) for name, value in part.items()}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+@pytest.mark.parametrize(("advice", "kind", "before", "then"), OPTIONS)
+def test_advice_about_options_is_followed(
+    advice: str, kind: type, before: Mapping[str, Any], then: Mapping[str, Any]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        typed(kind, options(kind, before))
+    assert advice in str(caught.value)
+    typed(kind, options(kind, before, then))
+
+
+@pytest.mark.parametrize(("advice", "parse", "before", "then"), NAMES)
+def test_advice_about_names_is_followed(advice: str, parse: Any, before: str, then: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(before)
+    assert advice in str(caught.value)
+    parse(then)
+
+
+def test_no_advice_about_options_is_left_out() -> None:
+    followed = [case[0] for case in (*OPTIONS, *NAMES)]
+    assert not_followed(["config"], followed, REASONS) == []

@@ -1,0 +1,251 @@
+"""A study is run: each teacher once, each trial once, whatever fails or is interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import logitcache
+from logitcache.errors import FingerprintMismatch, Locked, OutOfSpace, SpecError
+from logitcache.reporter import SILENT, Meter, Notes
+from logitcache.student.fit import Diverged
+from logitcache.study import folder as folders
+from logitcache.study import work
+from logitcache.study.folder import State, StudyFolder
+from logitcache_cli.main import cli
+from tests.conftest import singles, write_rows
+from tests.runs import NoSteps, Steps, result
+
+METHODS = ["base", "self-kd", "kd"]
+
+
+def spec_of(data: Path, teacher: Path, **changes: Any) -> dict[str, Any]:
+    document = {
+        "tasks": {"singles": str(data)},
+        "students": {"tiny": "1x32"},
+        "methods": METHODS,
+        "seeds": [0, 1],
+        "teacher": str(teacher),
+        "settings": {"epochs": 1, "vocabulary": 150, "batch_size": 30, "max_length": 32},
+    }
+    return {**document, **changes}
+
+
+class Asked(Notes):
+    """Counts the rows that a teacher was asked about, by stage."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda text: None)
+        self.rows = 0
+
+    def ended(self, stage: Meter) -> None:
+        if stage.unit == "rows":
+            self.rows += stage.done
+
+
+@pytest.fixture(scope="module")
+def spec(singles_data: Path, checkpoint: Callable[..., Path]) -> dict[str, Any]:
+    return spec_of(singles_data, checkpoint())
+
+
+@pytest.fixture(scope="module")
+def finished_study(
+    spec: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudyFolder, int]:
+    """A study that has run, to look at, and how many rows models were asked about."""
+    out = tmp_path_factory.mktemp("study") / "one"
+    asked = Asked()
+    return logitcache.run_study(spec, out=out, reporter=asked), asked.rows
+
+
+@pytest.fixture
+def study(finished_study: tuple[StudyFolder, int], tmp_path: Path) -> Path:
+    """A copy of it, to go on with."""
+    return Path(shutil.copytree(finished_study[0].folder, tmp_path / "study"))
+
+
+def test_every_trial_ends_and_each_teacher_is_asked_once(
+    finished_study: tuple[StudyFolder, int],
+) -> None:
+    study, asked = finished_study
+    assert [entry.state for entry in study.trials] == [State.DONE] * 6
+    (teacher,) = study.teachers
+    assert teacher.figures["teacher_rows"] == teacher.figures["rows"] == 60
+    assert set(teacher.metrics) == {"dev", "test"}
+    first_copies = 2 * 60
+    assert asked == 60 + 24 + 20 + first_copies
+    caches = {result(entry.folder)["cache_fingerprint"] for entry in study.trials}
+    assert len(caches - {None}) == 1 + 2  # kd's, and one for each first copy
+
+
+def test_the_first_copy_is_the_base_trial(finished_study: tuple[StudyFolder, int]) -> None:
+    study, _ = finished_study
+    assert not list((study.folder / "self-kd").glob("copy-*"))
+    assert not (study.folder / "runs").exists()
+
+
+def test_a_finished_study_takes_no_step(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "train", None)
+    again = logitcache.run_study(study, reporter=NoSteps())
+    assert len(again.with_state(State.DONE)) == 6
+
+
+def test_more_seeds_are_added_and_other_options_are_refused(
+    study: Path, spec: dict[str, Any]
+) -> None:
+    grown = logitcache.run_study(spec, out=study, seeds=[5], methods=["base"], reporter=SILENT)
+    assert [entry.planned.seed for entry in grown.trials if entry.planned.method == "base"] == [
+        0,
+        1,
+        5,
+    ]
+    assert grown.spec["methods"].keys() == set(METHODS)
+    assert len(grown.with_state(State.DONE)) == 7
+    with pytest.raises(FingerprintMismatch, match=r"epochs = 1, now 2\.0\. Choose another --out"):
+        logitcache.run_study(spec, out=study, epochs=2, reporter=SILENT)
+
+
+def test_other_rows_are_refused(
+    study: Path, spec: dict[str, Any], singles_data: Path, tmp_path: Path
+) -> None:
+    """The files are others than those that the finished trials were trained on."""
+    data = Path(spec["tasks"]["singles"])
+    original = (data / "train.jsonl").read_bytes()
+    write_rows(data / "train.jsonl", singles(50, 3))
+    try:
+        with pytest.raises(FingerprintMismatch, match="the rows that its finished trials"):
+            logitcache.run_study(study, reporter=SILENT)
+    finally:
+        (data / "train.jsonl").write_bytes(original)
+
+
+def test_a_task_without_the_split_is_refused_first(spec: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="a split 'test_mismatched', which the spec compares on"):
+        logitcache.run_study(
+            {**spec, "split": "test_mismatched"}, out=tmp_path / "s", reporter=SILENT
+        )
+    assert not (tmp_path / "s").exists()
+
+
+def faults(monkeypatch: pytest.MonkeyPatch, **errors: Exception) -> list[str]:
+    """Trials of a method raise an error; the others end at once. Returns those that were begun."""
+    begun: list[str] = []
+
+    def train(config: Any, **_: Any) -> Path:
+        begun.append(f"{config.method}-{config.seed}")
+        if config.method in errors:
+            raise errors[config.method]
+        config.out.mkdir(parents=True)
+        document = {"metric": "accuracy", "metrics": {"dev": {"accuracy": 0.5}, "train": {}}}
+        (config.out / "result.json").write_text(json.dumps(document))
+        return Path(config.out)
+
+    monkeypatch.setattr(work, "train", train)
+    return begun
+
+
+def test_a_failed_trial_stops_no_other_and_is_tried_again(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {**spec, "methods": ["base", "ls", "tf-reg"]}
+    errors = {"ls": RuntimeError("out of luck"), "tf-reg": Diverged("diverged")}
+    faults(monkeypatch, **errors)
+    study = logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    counts = {state: len(study.with_state(state)) for state in State}
+    assert counts == {State.DONE: 2, State.FAILED: 2, State.DIVERGED: 2, State.PENDING: 0}
+    error = study.with_state(State.FAILED)[0].end.error
+    assert error is not None
+    assert (error["kind"], error["message"]) == ("RuntimeError", "out of luck")
+    begun = faults(monkeypatch)
+    logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    assert begun == ["ls-0", "ls-1"]  # what has diverged would do so again
+
+
+def test_a_failed_study_ends_with_6_and_says_why(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults(monkeypatch, base=SpecError("no luck", where="here"))
+    path = tmp_path / "spec.yaml"
+    path.write_text(json.dumps({**spec, "methods": ["base", "ls"]}))  # JSON is YAML
+    words = ["study", "run", str(path), "--out", str(tmp_path / "s"), "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["trials"] == {
+        "pending": 0,
+        "done": 2,
+        "failed": 2,
+        "diverged": 0,
+    }
+    assert (
+        "2 of 4 trials failed, the first is singles/tiny/base-seed0: here: no luck" in done.stderr
+    )
+
+
+def test_a_teacher_that_fails_fails_its_trials_alone(spec: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    logitcache.run_study(
+        {**spec, "teacher": {"teacher": "1x32", "finetune": "auto", "codec": "topk:k=1000"}},
+        out=out, seeds=[0], methods=["base", "kd"], reporter=SILENT,
+    )  # fmt: skip
+    base, kd = folders.read(out).trials
+    assert (base.state, kd.state) == (State.DONE, State.FAILED)
+    assert kd.end.error is not None
+    assert "teacher singles-" in kd.end.error["message"]
+
+
+def test_a_full_disk_ends_the_study(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = faults(monkeypatch, base=OutOfSpace("disk full"))
+    with pytest.raises(OutOfSpace):
+        logitcache.run_study(
+            {**spec, "methods": ["base", "ls"]}, out=tmp_path / "s", reporter=SILENT
+        )
+    assert begun == ["base-0"]
+
+
+def test_what_another_process_holds_is_left_to_it(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials that are locked are looked at again when all others have ended."""
+    monkeypatch.setattr(work, "POLL", 0.0)
+    begun = faults(monkeypatch)
+    free = work.train
+    held = {"base-0"}
+
+    def train(config: Any, **options: Any) -> Path:
+        if f"{config.method}-{config.seed}" in held:
+            held.clear()
+            raise Locked("another one")
+        return free(config, **options)
+
+    monkeypatch.setattr(work, "train", train)
+    logitcache.run_study({**spec, "methods": ["base", "ls"]}, out=tmp_path / "s", reporter=SILENT)
+    assert begun == ["ls-0", "base-1", "ls-1", "base-0"]
+
+
+def test_an_interrupted_trial_goes_on(spec: dict[str, Any], tmp_path: Path) -> None:
+    cut = {**spec, "methods": ["base"], "settings": {**spec["settings"], "epochs": 2}}
+
+    def interrupt(done: int, of: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        logitcache.run_study(cut, out=tmp_path / "s", reporter=Steps(interrupt))
+    assert [entry.state for entry in folders.read(tmp_path / "s").trials] == [State.PENDING] * 2
+    study = logitcache.run_study(cut, out=tmp_path / "s", reporter=SILENT)
+    assert len(study.with_state(State.DONE)) == 2
+
+
+@pytest.mark.slow
+def test_workers_share_the_trials(spec: dict[str, Any], tmp_path: Path) -> None:
+    study = logitcache.run_study(spec, out=tmp_path / "s", workers=2, reporter=SILENT)
+    assert len(study.with_state(State.DONE)) == 6
+    assert study.teachers[0].figures["teacher_rows"] == 60
