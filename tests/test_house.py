@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -102,11 +103,16 @@ def package_of(path: Path) -> list[str]:
     return [top, *path.relative_to(PACKAGES[top]).parent.parts]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, absolute dotted name) of every import in a file, in function bodies and under
     TYPE_CHECKING too.
     """
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -271,14 +277,13 @@ def test_a_wheel_holds_the_two_packages_whole_and_nothing_else(tmp_path: Path) -
     assert inside == expected | {"logitcache/py.typed"}
 
 
+@cache
 def function_lengths(path: Path) -> list[tuple[int, str]]:
     """(lines from ``def`` to the last, docstring included; where) of each function and method of a
     file.
     """
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [
-        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kinds)
-    ]
+    found = [node for node in ast.walk(parsed(path)) if isinstance(node, kinds)]
     return [
         ((node.end_lineno or 0) - node.lineno + 1, f"{place(path)}:{node.lineno} {node.name}")
         for node in found

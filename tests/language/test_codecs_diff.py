@@ -14,27 +14,7 @@ from logitcache.api import dump
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
 from logitcache.errors import FingerprintMismatch, SpecError
-
-CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
-TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
-WORDS = {"gpt2": 48, "bert": 51}
-
-
-@pytest.fixture(scope="module", params=TASK_OF)
-def dumps(
-    request: Any, lm: Callable[..., Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """The same rows dumped with every codec."""
-    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
-    caches = {}
-    every = f"topk:k={WORDS[kind]},tail=drop"
-    for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
-        report = dump(
-            str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
-            workspace=folder / str(number), notify=lambda line: None,
-        )  # fmt: skip
-        caches[codec] = Cache.open(report.cache)
-    return {"kind": kind, "folder": folder, "caches": caches}
+from tests.language.small_lms import CODECS, TASK_OF, WORDS
 
 
 def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(

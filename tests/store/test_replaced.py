@@ -16,7 +16,7 @@ from logitcache.store.manifest import read_manifest
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import answers, plan, write_shard
 
-ROWS, SHARD_ROWS = 60, 7
+ROWS, SHARD_ROWS = 60, 20
 
 
 def write(folder: Path, store: str, seed: int) -> dict[str, np.ndarray]:
