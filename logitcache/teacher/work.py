@@ -65,7 +65,8 @@ class Work:
         """Compute and write what is missing; seal the cache, if no other part has something to do.
         A cache that has no shard yet is forgotten if its answers cannot be used.
         """
-        todo, done = self.writer.missing, Done()
+        todo = self.writer.missing
+        done = Done()
         rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
         try:
             with self.reporter.stage("dump", "rows", rows) as stage:
@@ -81,7 +82,8 @@ class Work:
         return done
 
     def _write_shards(self, todo: list[int], done: Done, stage: Meter) -> None:
-        conditions, budget = self.planned.conditions(), self.planned.batch_tokens
+        conditions = self.planned.conditions()
+        budget = self.planned.batch_tokens
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
@@ -107,11 +109,9 @@ class Work:
         """
         planned = self.planned
         start, end = planned.plan.shard(index)
-        position = (
-            np.full(end - start, -1)
-            if self.known is None
-            else self.known.find(planned.rows.row_hash[start:end])
-        )
+        position = np.full(end - start, -1)
+        if self.known is not None:
+            position = self.known.find(planned.rows.row_hash[start:end])
         new = np.flatnonzero(position < 0)
         old = np.flatnonzero(position >= 0)
         remarks: dict[str, Any] = {}
@@ -132,17 +132,13 @@ class Work:
                 )
             if fits < planned.batch_tokens:
                 remarks["batch_tokens"] = fits
-            budget, done.asked, done.tokens = (
-                fits,
-                done.asked + len(new),
-                done.tokens + examples.tokens,
-            )
+            budget = fits
+            done.asked += len(new)
+            done.tokens += examples.tokens
         if self.known is not None and len(old):
-            shard.copy(
-                old,
-                self.known.stored(position[old]),
-                np.isin(position[old], self.known.cache.skipped),
-            )
+            older = position[old]
+            is_skipped = np.isin(older, self.known.cache.skipped)
+            shard.copy(old, self.known.stored(older), is_skipped)
             remarks["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
             done.copied += len(old)
             stage.advance(len(old))
@@ -159,9 +155,11 @@ class Work:
         stage: Meter,
     ) -> tuple[Assembly, int]:
         """The teacher's answers to the rows at the places ``new`` of a shard."""
-        receiver, fits = self.planned.ask(
-            examples, budget, lambda: _Placed(begin(), new, self.reporter), stage
-        )
+
+        def receiver_of_shard() -> _Placed:
+            return _Placed(begin(), new, self.reporter)
+
+        receiver, fits = self.planned.ask(examples, budget, receiver_of_shard, stage)
         with self.reporter.phase("encode"):
             receiver.shard.finish()
         return receiver.shard, fits
@@ -177,15 +175,14 @@ class Work:
         positions = self.planned.positions(examples)
         answers = Answers(examples.row_hash, positions.indptr, positions.index, {})
         if self.known is not None:
-            copied = Answers(
-                rows.row_hash[start + old], *self.known.cache.positions(position[old]), {}
-            )
-            answers = end_to_end([answers, copied]).rows(np.argsort(np.concatenate([new, old])))
+            indptr, index = self.known.cache.positions(position[old])
+            copied = Answers(rows.row_hash[start + old], indptr, index, {})
+            order = np.argsort(np.concatenate([new, old]))
+            answers = end_to_end([answers, copied]).rows(order)
         row = start + rows_of(answers.indptr)
         label = rows.labels_at(row, answers.index)
-        return Layout(
-            np.arange(start, end), rows.row_hash[start:end], answers.indptr, answers.index, label
-        )
+        row_hash = rows.row_hash[start:end]
+        return Layout(np.arange(start, end), row_hash, answers.indptr, answers.index, label)
 
     def _cut(self, examples: Examples, index: Int64) -> dict[str, Any]:
         """How many of these rows, at ``index`` of the table, were cut at max_length, and the first
@@ -198,10 +195,12 @@ class Work:
         """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
         such rows.
         """
-        codec, how = self.planned.codec, self.planned.plan.preparation["on_nonfinite"]
+        codec = self.planned.codec
+        how = self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():
             return
-        where, after = self.planned.name, "Nothing of their shard was written."
+        where = self.planned.name
+        after = "Nothing of their shard was written."
         skip = "or store them as nobody's answer (--on-nonfinite skip)."
         row_id = self.planned.rows.row_id[start : start + len(shard.skipped)]
         if shard.not_finite.any():
