@@ -129,6 +129,7 @@ class TrainOptions(TypedDict, total=False):
     revision: str | None
     trust_remote_code: bool
     init: Literal["pretrained", "random"] | None
+    layers: str | Sequence[int] | None
     tokenizer: Any
     vocabulary: int
     seed: int

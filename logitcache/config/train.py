@@ -21,7 +21,7 @@ from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.sequences import Sequences
-from logitcache.config.shapes import check_revision, check_weights
+from logitcache.config.shapes import check_revision, check_weights, is_shape
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
@@ -32,6 +32,7 @@ TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
 LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
 STUDENT = "Student"
+FROM = "from:"  # before a checkpoint whose layers are cut
 METHOD = "Method"
 TRAINING = "Training"
 
@@ -44,6 +45,18 @@ def student() -> Any:
         group=STUDENT,
         annotation="Any",
     )
+
+
+def layer_numbers(value: Any) -> tuple[int, ...]:
+    """Numbers of layers, from a sequence of them or separated by commas. Raises ValueError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        numbers = tuple(int(part) for part in parts)
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise ValueError("numbers of layers from 0, each once, such as 0,2,4")
+    return numbers
 
 
 def init() -> Any:
@@ -115,6 +128,16 @@ class TrainConfig:
     revision: str | None = revision()
     trust_remote_code: bool = trust_remote_code()
     init: str | None = init()
+    layers: tuple[int, ...] | None = option(
+        None,
+        "Cut the student out of a deeper checkpoint (--student from:PATH): numbers of the layers that it keeps, from "
+        "0, separated by commas.",
+        parse=layer_numbers,
+        annotation="str | Sequence[int]",
+        group=STUDENT,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,  # the student that comes of it is
+    )
     tokenizer: str | None = tokenizer()
     vocabulary: int = vocabulary()
     seed: int = seed("Seed of fresh weights, dropout and the order of rows.")
@@ -280,6 +303,7 @@ class TrainConfig:
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
+        check_layers(self.student, self.layers)
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)
         check_batch(self.batch_size, self.accumulate)
@@ -314,6 +338,24 @@ class TrainConfig:
             raise SpecError(
                 f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds})."
             )
+
+
+def check_layers(student: str, layers: tuple[int, ...] | None) -> None:
+    """Raises SpecError for layers of what has none yet, and a student to be cut without layers."""
+    if layers is None and student.startswith(FROM):
+        raise SpecError(
+            expected="--layers beside it, such as 0,2,4",
+            found="none",
+            advice=f"Give them, or leave {FROM} out.",
+            where=student,
+        )
+    if layers is not None and is_shape(student.removeprefix(FROM)):
+        raise SpecError(
+            expected="a checkpoint beside --layers",
+            found="a shape, which has no weights to cut",
+            advice="Leave --layers out.",
+            where=student,
+        )
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:

@@ -44,20 +44,21 @@ def place_of(model: Any, tokenizer: Any, workspace: Any, who: str) -> Any:
             where=who,
         )
     folder = DEFAULT if workspace is None else Path(workspace)
-    return _saved(model, tokenizer, folder / "models")
+    return saved_model(model, tokenizer, folder / "models", type(model).__name__)
 
 
 def _has(value: Any, *names: str) -> bool:
     return all(hasattr(value, name) for name in names)
 
 
-def _saved(model: Any, tokenizer: Any, models: Path) -> Path:
-    place = models / f"{type(model).__name__}-{_digest(model, tokenizer)[:12]}"
+def saved_model(model: Any, tokenizer: Any, models: Path, name: str) -> Path:
+    """The folder that a model is saved in, named by ``name`` and its content."""
+    place = models / f"{name}-{_digest(model, tokenizer)[:12]}"
     if place.exists():
         return place
     models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as name:
-        made = Path(name) / "model"
+    with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as beside:
+        made = Path(beside) / "model"
         model.save_pretrained(made)
         tokenizer.save_pretrained(made)
         with suppress(OSError):  # somebody else has saved the same one

@@ -30,6 +30,7 @@ from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
 from logitcache.reporter import Reporter
+from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import load, selected_rows
@@ -146,6 +147,7 @@ def resolve(
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
+    config = with_layers(config)
     requested = config
     config = with_init(config)
     fit_settings(config).share()  # among the ranks
@@ -273,7 +275,12 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
 
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
     """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
-    if source.division is not None and not source.division.held_out:
+    if source.task in LANGUAGE and set(source.splits) == {"train"}:
+        reporter.note(
+            f"{source.name}: nothing is held out to score on: there are fewer than {FEWEST} documents, or the cache of "
+            "dev is not beside that of train. Scores are of training rows and cannot speak of quality"
+        )
+    elif source.division is not None and not source.division.held_out:
         reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
             f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"

@@ -17,7 +17,7 @@ from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
-from logitcache.config.train import TrainConfig
+from logitcache.config.train import FROM, TrainConfig
 from logitcache.data.doctor import remark
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
@@ -94,7 +94,7 @@ def check_training(config: TrainConfig, source: Source) -> None:
     is_self_contained = TASKS[source.task].self_contained
     if not is_self_contained:
         check_labels(source)
-    checkpoint("student", config.student, config.revision)
+    checkpoint("student", config.student.removeprefix(FROM), config.revision)
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
     check_metric(config.metric or own_metric(source), task_of(source, ()))

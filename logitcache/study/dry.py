@@ -112,6 +112,10 @@ def _group(
     costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
     values["method"] = sorted(set(costed.values()))
     values["workspace"] = study.folder
+    if trials[0].config.layers is not None:
+        from logitcache.stages.cut import with_layers
+
+        values["student"] = with_layers(trials[0].config).student
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
         sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)

@@ -1,0 +1,53 @@
+"""``--layers``: a student that is cut out of a checkpoint, and from there on a checkpoint like any
+other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from logitcache.config.train import FROM, TrainConfig
+from logitcache.stages.defaults import checkpoint_name
+from logitcache.stages.in_memory import saved_model
+
+
+def with_layers(config: TrainConfig) -> TrainConfig:
+    """The configuration with its student cut, which is saved in the workspace. Raises SpecError."""
+    if config.layers is None:
+        return config
+    checkpoint = config.student.removeprefix(FROM)
+    folder = _cut(
+        checkpoint,
+        checkpoint_name(checkpoint),
+        config.layers,
+        config.revision,
+        config.trust_remote_code,
+        config.tokenizer,
+        config.workspace.folder,
+    )
+    return replace(config, student=str(folder), layers=None, revision=None)
+
+
+@lru_cache(maxsize=8)
+def _cut(
+    checkpoint: str,
+    name: str,
+    layers: tuple[int, ...],
+    revision: str | None,
+    trust_remote_code: bool,
+    tokenizer: str | None,
+    workspace: Path,
+) -> Path:
+    """The folder of a cut student; ``name`` tells two states of one checkpoint apart."""
+    from logitcache.models.cut import cut
+    from logitcache.models.load import load_tokenizer
+
+    model = cut(checkpoint, layers, revision, trust_remote_code)
+    own = load_tokenizer(
+        tokenizer or checkpoint, None if tokenizer else revision, trust_remote_code
+    )
+    kept = "-".join(map(str, layers))
+    short = f"{Path(checkpoint).name}-layers-{kept}"
+    return saved_model(model, own, workspace / "models", short)
