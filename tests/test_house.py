@@ -103,16 +103,11 @@ def package_of(path: Path) -> list[str]:
     return [top, *path.relative_to(PACKAGES[top]).parent.parts]
 
 
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
-
-
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, absolute dotted name) of every import in a file, in function bodies and under
     TYPE_CHECKING too.
     """
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -283,7 +278,9 @@ def function_lengths(path: Path) -> list[tuple[int, str]]:
     file.
     """
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [node for node in ast.walk(parsed(path)) if isinstance(node, kinds)]
+    found = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kinds)
+    ]
     return [
         ((node.end_lineno or 0) - node.lineno + 1, f"{place(path)}:{node.lineno} {node.name}")
         for node in found

@@ -18,7 +18,7 @@ from tests.language.small_lms import (
     LIMIT,
     MASKED,
     TASK_OF,
-    WORDS,
+    VOCABULARY,
     document,
     make_config,
     make_tokenizer,
@@ -97,7 +97,7 @@ def dumps(
     """The same rows dumped with every codec."""
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     caches = {}
-    every = f"topk:k={WORDS[kind]},tail=drop"
+    every = f"topk:k={VOCABULARY[kind]},tail=drop"
     for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
         report = dump(
             str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,

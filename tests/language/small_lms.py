@@ -17,7 +17,7 @@ CAUSAL = ("gpt2", "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "
 MASKED = ("bert", "roberta", "modernbert")
 CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
 TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
-WORDS = {"gpt2": 48, "bert": 51}  # of their vocabularies
+VOCABULARY = {"gpt2": 48, "bert": 51}  # words
 
 
 def document(draw: random.Random, words: int) -> str:

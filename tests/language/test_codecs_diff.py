@@ -14,7 +14,7 @@ from logitcache.api import dump
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
 from logitcache.errors import FingerprintMismatch, SpecError
-from tests.language.small_lms import CODECS, TASK_OF, WORDS
+from tests.language.small_lms import CODECS, TASK_OF, VOCABULARY
 
 
 def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(
@@ -36,7 +36,7 @@ def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(
     assert whole.rows == len(one)
     assert whole.kl_ab["mean"] > 0
     assert all(worst["class_a"].isdecimal() for worst in whole.worst)
-    monkeypatch.setattr("logitcache.cache.diff.BLOCK_VALUES", 24 * WORDS[kind] * 3)
+    monkeypatch.setattr("logitcache.cache.diff.BLOCK_VALUES", 24 * VOCABULARY[kind] * 3)
     by_blocks = difference(one, other)
     assert by_blocks.worst == whole.worst
     assert by_blocks.kl_ab == pytest.approx(whole.kl_ab)
