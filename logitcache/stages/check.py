@@ -168,11 +168,10 @@ def check(
     models = []
     for who, name in (("teacher", config.teacher), ("student", config.student)):
         try:
-            model = (
-                None
-                if name is None or answer_source(name) is not None
-                else _described(name, who, collected)
-            )
+            if name is None or answer_source(name) is not None:
+                model = None
+            else:
+                model = _described(name, who, collected)
             if model is not None:
                 models.append(model)
             if name is not None and who == "teacher":

@@ -82,11 +82,10 @@ def prepare_teacher(
         config = replace(config, sequences=sequences)
     announce: Callable[[Job], None]
     if reuse is None:
-        reason = (
-            "it is to be fine-tuned"
-            if finetune.mode == "always"
-            else f"it has no trained {kind.head} head"
-        )
+        if finetune.mode == "always":
+            reason = "it is to be fine-tuned"
+        else:
+            reason = f"it has no trained {kind.head} head"
         announce = partial(_note_training, reporter, f"{spec.name}: {reason}")
     else:
         announce = partial(_refuse_reuse, reuse, finetune.folds)

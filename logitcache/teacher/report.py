@@ -108,11 +108,10 @@ def report(
         dev = source.splits.get("dev") if split == "train" and may_ask else None
         dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    remarks = (
-        []
-        if cache.holds_rows
-        else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
-    )
+    if cache.holds_rows:
+        remarks = []
+    else:
+        remarks = _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
     cut, first_cut = cut_rows(cache.manifest.receipts)
     unanswered = (
         f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
@@ -149,11 +148,10 @@ def _on_classes(
     share = (entropy or 0.0) / float(np.log(cache.codec.width))
     memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, str(plan.data["split"]))
     # of one class, chance is always right
-    order = (
-        _near_chance(tally.scores, scores)
-        if unnamed and len(np.unique(tally.scores.labels)) > 1
-        else []
-    )
+    if unnamed and len(np.unique(tally.scores.labels)) > 1:
+        order = _near_chance(tally.scores, scores)
+    else:
+        order = []
     return [
         *order,
         *_alike(tally, cache.label_names),

@@ -44,15 +44,16 @@ class HubName:
 
     def how(self) -> str:
         """How to fetch it, and name it then, where the hub cannot be reached from here."""
-        folders = (
-            f"{self.config}/*" if self.preset and self.config else None
-        )  # known of presets alone
+        # known of presets alone
+        if self.preset and self.config:
+            folders = f"{self.config}/*"
+        else:
+            folders = None
         option = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
-        among = (
-            f" (or what in it holds the files of {self.config})"
-            if self.config and not self.preset
-            else ""
-        )
+        if self.config and not self.preset:
+            among = f" (or what in it holds the files of {self.config})"
+        else:
+            among = ""
         return download(self.repo, "dataset", self.revision, folders, option + among)
 
 

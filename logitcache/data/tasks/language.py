@@ -254,9 +254,10 @@ class TokenScores(Scores):
         if not self.n:
             return {}
         nll = self.nll / self.n
-        perplexity = (
-            {} if np.isnan(nll) else {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
-        )
+        if np.isnan(nll):
+            perplexity = {}
+        else:
+            perplexity = {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
         scores = {
             **perplexity,
             "token_accuracy": self.hits / self.n,
