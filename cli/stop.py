@@ -40,9 +40,8 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
     A process that has not ended after :data:`GRACE` seconds, or receives a second signal, ends at
     once: a cache or a run survives that as it survives SIGKILL.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # signals reach the main thread only
+    # signals reach the main thread only
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     timers: list[threading.Timer] = []

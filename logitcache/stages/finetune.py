@@ -173,9 +173,8 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     teacher = cache.manifest.plan.teacher
     name = escape(Path(str(teacher.get("name"))).name)
     dtype = teacher.get("dtype")
-    if (
-        not name or not isinstance(dtype, str) or dtype not in DTYPES
-    ):  # such a cache is refused where it is compared
+    # such a cache is refused where it is compared
+    if not name or not isinstance(dtype, str) or dtype not in DTYPES:
         return None
     teachers = workspace.folder / "teachers"
     for folder in sorted([*teachers.glob(f"*-{name}-*"), *teachers.glob(name)]):

@@ -215,9 +215,8 @@ def _unreadable(name: HubName, error: BaseException) -> SpecError:
 
 
 def _line(error: BaseException) -> str:
-    while (
-        error.__cause__ is not None
-    ):  # the library says that something failed, its cause says what
+    # the library says that something failed, its cause says what
+    while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}".strip().split("\n")[0].rstrip(".")
 
@@ -228,9 +227,8 @@ def table(data: Any, where: str) -> Table:
     """
     import datasets
 
-    inner = {
-        name: getattr(kind, "feature", kind) for name, kind in data.features.items()
-    }  # of a list, its items
+    # of a list, its items
+    inner = {name: getattr(kind, "feature", kind) for name, kind in data.features.items()}
     kinds = {name: kind for name, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
     return arrow_table(
         where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()}

@@ -32,13 +32,8 @@ BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
 MESSAGES = "messages"
-EVIDENCE = (
-    "nll",
-    "hit",
-    "confidence",
-    "agrees",
-    "kl",
-)  # of a position; the last two are -1 without a teacher
+# of a position; the last two are -1 without a teacher
+EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
 
 
 @dataclass(frozen=True)
