@@ -98,11 +98,9 @@ def report(
     scores = tally.scores.result()
     entropy = tally.entropy / tally.positions if tally.positions else None
     if split == "train" and source.shares_table("dev"):
-        dev_scores, dev_rows, left = (
-            tally.dev.result(),
-            int(tally.dev.counts.sum()),
-            tally.dev_unanswered,
-        )
+        dev_scores = tally.dev.result()
+        dev_rows = int(tally.dev.counts.sum())
+        left = tally.dev_unanswered
     else:
         may_ask = may_ask and not cache.holds_rows  # held-out rows have caches of their own then
         dev = source.splits.get("dev") if split == "train" and may_ask else None
@@ -164,7 +162,9 @@ def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
     counted.
     """
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
-    return sum(shard["rows"] for shard in cut), min((shard["first"] for shard in cut), default=None)
+    rows = sum(shard["rows"] for shard in cut)
+    first = min((shard["first"] for shard in cut), default=None)
+    return rows, first
 
 
 def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
@@ -230,8 +230,11 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     lost = np.zeros(len(prepared), np.bool_)
     lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True
     labelled = prepared.label >= 0
-    scores = tally.task.score(Block(prepared.row_id, 0, answers, positions.label).select(~lost))
-    return scores, int((labelled & ~lost).sum()), int((labelled & lost).sum())
+    block = Block(prepared.row_id, 0, answers, positions.label)
+    scores = tally.task.score(block.select(~lost))
+    scored = labelled & ~lost
+    unanswered = labelled & lost
+    return scores, int(scored.sum()), int(unanswered.sum())
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:

@@ -24,6 +24,8 @@ from logitcache.records import (
     Int64,
     chosen,
     end_to_end,
+    ends_of,
+    numbers_in_rows,
     rows_of,
 )
 from logitcache.reporter import SILENT, Meter, Reporter
@@ -302,9 +304,9 @@ def repeats(row_hash: Int64) -> Int64:
     rank = np.argsort(np.argsort(first))  # in the order in which they first occur
     group = rank[group.reshape(-1)]
     order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group))
-    number = np.arange(len(group)) - np.repeat(np.append(0, ends[:-1]), np.diff(ends, prepend=0))
-    places = np.full((int(number.max(initial=0)) + 1, len(first)), -1)
+    number = numbers_in_rows(ends_of(np.bincount(group)))
+    copies = int(number.max(initial=0)) + 1
+    places = np.full((copies, len(first)), -1)
     places[number, group[order]] = order
     return places
 
