@@ -153,9 +153,10 @@ class Cases:
     def case(self, name: str) -> Case:
         """One of :data:`CASES`."""
         clock = BlockClock(settled(self.work.device), singly=not self.cuda)
-        trainer = (
-            self._stock_trainer(clock) if name == STOCK else self._distill_trainer(name, clock)
-        )
+        if name == STOCK:
+            trainer = self._stock_trainer(clock)
+        else:
+            trainer = self._distill_trainer(name, clock)
         trainer.remove_callback(PrinterCallback)
         return Case(name, trainer, clock)
 
