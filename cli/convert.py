@@ -1,4 +1,4 @@
-"""``logitcache convert``: a cache's answers in another store. No torch."""
+"""``logitcache convert``: a cache's answers in another store (no torch), or with another codec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from .options import CACHE, Command, LocalPath, as_json, options
+from logitcache.config.report import ConvertConfig
+
+from .options import CACHE, Command, LocalPath, as_json, options, typed
 from .progress import show
 
 
@@ -17,13 +19,22 @@ from .progress import show
 @click.argument("out", type=LocalPath())
 @options("convert")
 @as_json
-def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:
-    """Write what CACHE, a folder or a URL, holds to the folder OUT. Every byte is checked on the
-    way; running it again goes on.
+def command(cache: Path | str, out: Path, as_json: bool, **values: Any) -> None:
+    """Write what CACHE, a folder or a URL, holds to the folder OUT: in another store, or with
+    another codec. Every byte is checked on the way; running it again goes on.
     """
-    from logitcache.cache.convert import convert
+    config = typed(ConvertConfig, values)
+    if config.codec is None:
+        from logitcache.cache.convert import convert
 
-    show({"out": str(out), "to": to, **asdict(convert(cache, out, to))}, as_json, render)
+        assert config.to is not None
+        made = convert(cache, out, config.to)
+    else:
+        from logitcache.teacher.recode import recode
+
+        made = recode(cache, out, config.codec, config.to)
+    written = {"to": config.to, "codec": config.codec, **asdict(made)}
+    show({"out": str(out), **written}, as_json, render)
 
 
 def render(written: dict[str, Any]) -> str:

@@ -143,7 +143,10 @@ def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         document["cache"] if document["complete"] else f"{document['cache']} (not finished)",
     )
     yield "rows", f"{rows:,} ({_origin(document)})"
-    yield "size", f"{document['bytes']:,} bytes ({document['bytes'] / max(1, rows):.0f} a row)"
+    size = f"{document['bytes'] / max(1, rows):.0f} a row"
+    if document["positions"] > rows:
+        size += f", {document['bytes'] / document['positions']:.1f} a token"
+    yield "size", f"{document['bytes']:,} bytes ({size})"
     if document["cut_rows"]:
         share = document["cut_rows"] / rows
         first = document["first_cut"]

@@ -25,6 +25,7 @@ from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
 from logitcache.store.shards import Places
 from logitcache.targets.codec import of_entries, of_positions
+from logitcache.targets.table import named
 
 if TYPE_CHECKING:
     from logitcache.cache.shown import Answer
@@ -71,9 +72,10 @@ class Cache:
     def __repr__(self) -> str:
         plan = self.manifest.plan
         teacher, data, labels = plan.teacher.get("name"), plan.data, self.codec.width
+        unit = "tokens" if self.holds_rows else "classes"
         return visible(
-            f"Cache({self.where!r}: {len(self):,} rows x {labels} classes, "
-            f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {self.codec.to_dict()}, "
+            f"Cache({self.where!r}: {len(self):,} rows x {labels} {unit}, "
+            f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {named(self.codec.to_dict())}, "
             f"{self.manifest.bytes / 1e6:.1f} MB, fingerprint {self.fingerprint[:12]})"
         )
 

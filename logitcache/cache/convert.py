@@ -85,10 +85,11 @@ def to_store(reader: Reader, out: Path, store: str) -> Made:
                 writer.write(index, arrays, receipt.sketches, receipt.conditions)
                 written += 1
         writer.seal()
-        return _made(out, written)
+        return made(out, written)
 
 
-def _made(out: Path, written: int) -> Made:
+def made(out: Path, written: int) -> Made:
+    """What a finished cache holds, of which so many shards were written now."""
     manifest = Reader.open(out).manifest
     return Made(
         manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest
@@ -285,7 +286,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
                 where=out,
             )
         writer.seal()
-        return _made(out, written)
+        return made(out, written)
 
 
 def _plan(part: Path) -> Plan:

@@ -236,10 +236,14 @@ def _reading(cache: Cache) -> dict[str, object]:
 
 
 def _teacher(cache: Cache) -> str:
+    """What tells the teacher of a cache from others. Answers that existed already have no weights
+    but themselves, which are others for each part: their name is what they are called in all.
+    """
     recorded = cache.manifest.plan.teacher
-    return identity.digest_json(
-        {key: recorded.get(key) for key in ("weights", "settings", "folds", "dtype")}
-    )
+    fields: tuple[str, ...] = ("weights", "settings", "folds", "dtype")
+    if cache.manifest.plan.preprocessor.get("kind") == "none":
+        fields = ("name",)
+    return identity.digest_json({key: recorded.get(key) for key in fields})
 
 
 def _like(first: Cache, cache: Cache) -> Int64:

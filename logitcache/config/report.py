@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.data import delimiter, encoding, header
-from logitcache.config.option import option
+from logitcache.config.option import option, validate
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
@@ -80,7 +80,34 @@ class VerifyConfig:
 class ConvertConfig:
     """What ``convert`` writes."""
 
-    to: str = option(help="Store to write.", choices=("arrow", "zarr", "parquet"))
+    to: str | None = option(
+        None,
+        "Store to write. Default with --codec: that of the cache.",
+        choices=("arrow", "zarr", "parquet"),
+    )
+    codec: str | None = option(
+        None,
+        "Codec to write, of a cache of full answers (float16, float32 or replay): what `dump --codec` stores, without "
+        "the teacher.",
+    )
+
+    def check(self) -> None:
+        """Raises SpecError where nothing would change, or another codec is to be no cache."""
+        validate(self)
+        if self.to is None and self.codec is None:
+            raise SpecError(
+                expected="a store to write, or a codec",
+                found="neither",
+                advice="Give --to or --codec.",
+                where="logitcache convert",
+            )
+        if self.to == "parquet" and self.codec is not None:
+            raise SpecError(
+                expected="a cache's store beside --codec",
+                found="parquet, which is for viewers",
+                advice="Convert with --codec first, and its result to parquet.",
+                where="--to",
+            )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from logitcache.config.data import LANGUAGE
 from logitcache.data.division import RULE, Division, divide
 from logitcache.data.labels import UNLABELLED
 from logitcache.data.rows import Rows, Source
@@ -36,11 +37,17 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
         return divided
     is_kept = np.ones(len(train), bool)
     is_kept[np.concatenate(list(held_out.values()))] = False
-    sizes = " and ".join(f"{count:,} {split} rows" for split, count in counts.items())
-    reporter.note(
-        f"{name}: no labelled rows are given to score on, so {sizes} are held out of its {len(train):,} ({RULE}). "
-        f"A dump covers all {len(train):,}"
-    )
+    unit = "documents" if source.task in LANGUAGE else "rows"
+    sizes = " and ".join(f"{count:,} {split} {unit}" for split, count in counts.items())
+    if source.task in LANGUAGE:
+        reporter.note(
+            f"{name}: no dev split is given, so {sizes} are held out of its {len(train):,}, by content"
+        )
+    else:
+        reporter.note(
+            f"{name}: no labelled rows are given to score on, so {sizes} are held out of its {len(train):,} ({RULE}). "
+            f"A dump covers all {len(train):,}"
+        )
     splits = {"train": train.select(np.flatnonzero(is_kept))}
     splits |= {split: train.select(index) for split, index in held_out.items()}
     splits |= {split: rows for split, rows in source.splits.items() if split != "train"}

@@ -64,7 +64,8 @@ def cut(
     fewer = type(config).from_dict(_shortened(config.to_dict(), int(depth or 0), layers))
     model: PreTrainedModel = type(whole)._from_config(fewer)
     model.load_state_dict(_renumbered(whole.state_dict(), prefix, layers))
-    return model.float()
+    model.float()
+    return model
 
 
 def _prefix(names: Iterable[str], depth: int | None) -> str | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from logitcache.payloads import Head
+from logitcache.payloads import Dense, Head, Payload, Replay
 
 
 @lru_cache(maxsize=4)
@@ -41,6 +41,17 @@ def head_logits(hidden: Tensor, head: Head[Tensor]) -> Tensor:
     if head.scale != 1.0:
         logits = logits * head.scale
     return logits if head.cap is None else head.cap * torch.tanh(logits / head.cap)
+
+
+def full_logits(payload: Payload[Tensor]) -> Tensor:
+    """The teacher's logits f[P, V], of a target that has them all. On a GPU a replayed head
+    computes them in the dtype that it has; on a CPU, where halves are slow, in single precision.
+    """
+    if isinstance(payload, Replay):
+        head = on_device(payload.head, payload.hidden.device)
+        return head_logits(as_computed(payload.hidden).to(head.weight.dtype), head)
+    assert isinstance(payload, Dense)
+    return payload.logits
 
 
 def through_head(gradient: Tensor, logits: Tensor, head: Head[Tensor]) -> Tensor:

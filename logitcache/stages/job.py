@@ -276,7 +276,12 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
 
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
     """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
-    if source.division is not None and not source.division.held_out:
+    if source.task in LANGUAGE and set(source.splits) == {"train"}:
+        reporter.note(
+            f"{source.name}: nothing is held out to score on: there are fewer than {FEWEST} documents, or the cache of "
+            "dev is not beside that of train. Scores are of training rows and cannot speak of quality"
+        )
+    elif source.division is not None and not source.division.held_out:
         reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
             f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"

@@ -153,6 +153,8 @@ def _remove_torn(folder: Path, reporter: Reporter) -> None:
 
 def _row_counts(job: Job) -> str:
     labelled, unlabelled = job.row_counts()
+    if job.task.self_contained:  # every row is its own label
+        return f"{labelled:,} rows"
     text = f"{labelled:,} labelled rows"
     return f"{text} and {unlabelled:,} unlabelled ones" if unlabelled else text
 

@@ -290,9 +290,8 @@ class DistillTrainer(Trainer):
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
-        super()._load_from_checkpoint(
-            resume_from_checkpoint, self.model.student if model is None else model
-        )
+        with self._inner():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
         with self._inner():

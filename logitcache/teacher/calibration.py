@@ -4,6 +4,7 @@ before a dump.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,18 +32,28 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
     """
     if codec.is_calibrated:
         return codec
-    if not len(rows):
-        raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")
-    first = panel.first.kind.positions
-    drawn = subset(len(rows), LEAST_ROWS, SEED)
-    examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
-    positions = max(1, len(first(examples, np.arange(len(examples))).index))
-    sampled = max(LEAST_ROWS, min(ROWS, POSITIONS * len(drawn) // positions))
-    if sampled > len(drawn):
-        drawn = subset(len(rows), sampled, SEED)
-        examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
+    teacher = panel.first
+
+    def positions(drawn: Int64) -> int:
+        examples = prepare(teacher.tokenizer, rows.select(drawn), settings.max_length)
+        return len(teacher.kind.positions(examples, np.arange(len(examples))).index)
+
+    drawn = drawn_rows(len(rows), positions)
+    examples = prepare(teacher.tokenizer, rows.select(drawn), settings.max_length)
     sample, _ = ask_all(panel, examples, settings.batch_tokens, _Sample)
     return codec.calibrated(sample.vectors)
+
+
+def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
+    """The rows that a codec is calibrated on, of so many: some 4,096 positions, which
+    ``positions`` counts of the rows it is given. Raises SpecError where there are no rows.
+    """
+    if not rows:
+        raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")
+    drawn = subset(rows, LEAST_ROWS, SEED)
+    wanted = POSITIONS * len(drawn) // max(1, positions(drawn))
+    wanted = max(LEAST_ROWS, min(ROWS, wanted))
+    return subset(rows, wanted, SEED) if wanted > len(drawn) else drawn
 
 
 def fits_replay(panel: Panel, limit: float, rows: Rows, settings: DumpSettings) -> bool:

@@ -11,7 +11,7 @@ from logitcache.cache.cache import Cache
 from logitcache_cli.main import cli
 from tests.fake_caches import make, plan, tree
 
-KEYS = {"out", "to", "rows", "shards", "written", "bytes", "fingerprint"}
+KEYS = {"out", "to", "codec", "rows", "shards", "written", "bytes", "fingerprint"}
 
 
 def test_each_store_and_back(tmp_path: Path) -> None:

@@ -128,6 +128,30 @@ def test_what_cannot_be_told_is_refused(text: str, message: str) -> None:
         template(text).tokens(conversation(["w1", "w2", "w3", "w4"]))
 
 
+def test_a_token_over_the_end_of_the_prompt_is_refused_and_the_advice_works() -> None:
+    """As of a byte-level vocabulary, whose words begin with their space."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    words = {
+        word: number
+        for number, word in enumerate(("?", "user", "assistant", "w1", " w2", "w2", "\n", " "))
+    }
+    one = template(
+        "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant {% endif %}"
+    )
+    backend = Tokenizer(models.WordLevel(words, unk_token="?"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?\w+|\s"), "isolated")
+    one.tokenizer._tokenizer = backend
+    with pytest.raises(SpecError, match="a token that spans 'sistant ' and 'w2"):
+        one.tokens(conversation(["w1", "w2"]))
+    broken = one.tokenizer.chat_template.replace("role }} ", "role }}\n").replace(
+        "assistant ", "assistant\n"
+    )
+    one.tokenizer.chat_template = broken
+    assert sum(one.tokens(conversation(["w1", "w2"]))[1]) >= 1
+
+
 @pytest.mark.parametrize(
     "value", [None, [], "text", [{"role": "user"}], [{"role": "user", "content": 3}], [3]]
 )

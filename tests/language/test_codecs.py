@@ -24,13 +24,14 @@ from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import CorruptShard, SpecError
+from logitcache.models.projection import full_logits
 from logitcache.payloads import Dense, Sparse
 from logitcache.records import Batch
 from logitcache.stages.stored import _dump_of
 from logitcache.student.distiller import Distiller
-from logitcache.student.losses.gradient import full_logits
 from logitcache.student.losses.vocabulary import FUSED, PLAIN
 from logitcache.student.methods import objective
+from logitcache.teacher.recode import recode
 from logitcache_cli.main import cli
 from tests.language.small_lms import make_tokenizer
 
@@ -128,6 +129,24 @@ def test_targets_are_estimates_of_the_teacher(dumps: dict[str, Any]) -> None:
         announced = caches[codec].codec.bytes_per_position()
         stored = sum(column.nbytes for column in caches[codec].stored(rows).values()) / len(p)
         assert stored == pytest.approx(announced, rel=0.03)
+
+
+@pytest.mark.parametrize("codec", [*CODECS, "topk:k=4,tail=unigram"])
+def test_one_replay_cache_serves_every_codec(
+    dumps: dict[str, Any], codec: str, tmp_path: Path
+) -> None:
+    dumped = dumps["caches"][codec]
+    recode(dumps["caches"]["replay"].folder, tmp_path / "recoded", codec)
+    recoded = Cache.open(tmp_path / "recoded")
+    rows = np.arange(len(dumped))
+    assert _dump_of(dumped) == _dump_of(recoded)
+    expected, found = (cache.take(rows).payload for cache in (dumped, recoded))
+    assert (expected.ids == found.ids).all(axis=1).mean() > 0.98
+    np.testing.assert_allclose(found.entropy, expected.entropy, atol=1e-4)
+    assert recoded.tokens(rows).keys() == dumped.tokens(rows).keys()
+    np.testing.assert_array_equal(
+        recoded.tokens(rows)["labels"].values, dumped.tokens(rows)["labels"].values
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 20.0])

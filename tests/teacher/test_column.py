@@ -17,6 +17,7 @@ import pytest
 
 import logitcache
 from logitcache.cache.cache import Cache
+from logitcache.cache.joining import join
 from logitcache.config.dump import DumpConfig
 from logitcache.config.teacher import DumpSettings, TeacherSpec
 from logitcache.config.workspace import Workspace
@@ -303,3 +304,23 @@ def test_check_reads_and_matches_them(asked: Callable[..., DumpConfig]) -> None:
     )
     refused = check(CheckConfig(data, teacher="column:p_pos")).refusals
     assert [error.kind for error in refused] == ["SpecError"]
+
+
+def test_two_columns_are_averaged_in_every_part(tmp_path: Path) -> None:
+    """Answers to unlabelled rows are those of the same column, though they are other answers."""
+    more = [
+        {**row, "text": f"more {row['text']}"} for row in rows(q=probabilities()[::-1].tolist())
+    ]
+    write_rows(tmp_path / "train.jsonl", rows(q=probabilities()[::-1].tolist()))
+    write_rows(tmp_path / "more.jsonl", more)
+    data, unlabelled = str(tmp_path / "train.jsonl"), str(tmp_path / "more.jsonl")
+    folders = []
+    for column in ("probs", "q"):
+        out = tmp_path / column
+        logitcache.dump(f"column:{column}", data, unlabelled=unlabelled, out=out)
+        folders += [out, out.with_name(f"{column}-unlabelled")]
+    caches = [Cache.open(folder) for folder in folders]
+    teacher = join(caches, {"train": 0, "unlabelled": ROWS}, "mean")
+    assert [len(part.caches) for part in teacher.parts] == [2, 2]
+    with pytest.raises(SpecError, match="the unlabelled rows lack the teacher of"):
+        join(caches[:3], {"train": 0, "unlabelled": ROWS}, "mean")

@@ -70,7 +70,7 @@ class Template:
         ids = self._ids(text)
         pieces = self._marked(plain, ids) if self.has_marks else None
         if pieces is None:
-            pieces = self._by_prefixes(plain, ids)
+            pieces = self._by_prefixes(plain, ids, text)
         learnt = [0] * len(ids)
         turns = [message for message in messages if message["role"] == ASSISTANT]
         for message, (start, stop) in zip(turns, pieces, strict=True):
@@ -117,19 +117,32 @@ class Template:
         turns = sum(message["role"] == ASSISTANT for message in messages)
         return list(zip(starts, stops, strict=True)) if len(starts) == turns else None
 
-    def _by_prefixes(self, messages: Sequence[Message], ids: list[int]) -> list[tuple[int, int]]:
+    def _by_prefixes(
+        self, messages: Sequence[Message], ids: list[int], text: str
+    ) -> list[tuple[int, int]]:
         pieces = []
         for number, message in enumerate(messages):
             if message["role"] != ASSISTANT:
                 continue
-            before = self._ids(self._text(messages[:number], prompt=True))
-            through = self._ids(self._text(messages[: number + 1]))
-            if ids[: len(before)] != before:
-                raise _inexact(number, "with the generation prompt ")
-            if ids[: len(through)] != through or len(through) <= len(before):
+            prompt = self._text(messages[:number], prompt=True)
+            start = self._tokens_of(prompt, ids, text, number, "with the generation prompt ")
+            answered = self._text(messages[: number + 1])
+            stop = self._tokens_of(answered, ids, text, number + 1, "")
+            if stop <= start:
                 raise _inexact(number + 1, "")
-            pieces.append((len(before), self._without_tail(ids, len(before), len(through))))
+            pieces.append((start, self._without_tail(ids, start, stop)))
         return pieces
+
+    def _tokens_of(self, beginning: str, ids: list[int], text: str, count: int, how: str) -> int:
+        """How many of the tokens of ``text`` its ``beginning`` is, the rendering of the first
+        ``count`` messages. Raises SpecError where it is none of its token boundaries.
+        """
+        tokens = self._ids(beginning)
+        if ids[: len(tokens)] == tokens:
+            return len(tokens)
+        if text.startswith(beginning):
+            raise _merged(beginning, text[len(beginning) :], count)
+        raise _inexact(count, how)
 
     def _without_tail(self, ids: list[int], start: int, stop: int) -> int:
         """The end of a message without the white space behind its last special token."""
@@ -149,6 +162,15 @@ def _inexact(count: int, how: str) -> SpecError:
         found=f"another beginning: its first {count} messages, rendered {how}alone, are other tokens",
         advice="Which tokens the assistant wrote cannot be told. Mark them with {% generation %} in the template, or "
         "give each row one assistant message, its last.",
+    )
+
+
+def _merged(beginning: str, rest: str, count: int) -> SpecError:
+    return SpecError(
+        expected="a chat template whose messages begin and end where tokens do",
+        found=f"a token that spans {beginning[-8:]!r} and {rest[:8]!r}, behind {count} messages",
+        advice="End the template's generation prompt and its messages with a special token or a line break, or give "
+        "the data as prompt and completion.",
     )
 
 

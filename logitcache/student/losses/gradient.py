@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from logitcache.errors import SpecError
-from logitcache.models.projection import as_computed, head_logits, on_device
+from logitcache.models.projection import full_logits
 from logitcache.payloads import Dense, Payload, Replay, Sparse, Tail
 from logitcache.student.losses.dense import Weights, kl_divergence
 
@@ -242,17 +242,6 @@ def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
     if isinstance(payload, Replay):
         payload = Dense(full_logits(payload))
     return payload.likeliest(), divergence(logits, payload)
-
-
-def full_logits(payload: Payload[Tensor]) -> Tensor:
-    """The teacher's logits f[P, V], of a target that has them all. On a GPU a replayed head
-    computes them in the dtype that it has; on a CPU, where halves are slow, in single precision.
-    """
-    if isinstance(payload, Replay):
-        head = on_device(payload.head, payload.hidden.device)
-        return head_logits(as_computed(payload.hidden).to(head.weight.dtype), head)
-    assert isinstance(payload, Dense)
-    return payload.logits
 
 
 def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> None:

@@ -1,0 +1,141 @@
+"""The answers of a cache kept with another codec, as a dump with it would have kept them; no
+teacher is asked.
+
+One cache of full answers (``float16``, ``float32`` or ``replay``) serves every other codec:
+
+1. A codec that depends on a sample of the answers is calibrated on the rows that a dump would draw.
+2. Each shard is read and checked, its logits are computed for a few positions at a time, and what
+   the codec keeps of them takes the place of what was stored.
+
+Random numbers are those of a dump: the same up to the rounding of the stored logits. Cost: one pass
+over the cache, and of ``replay`` the product with the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logitcache.cache.cache import Cache
+from logitcache.cache.convert import Made, arrays_of, made
+from logitcache.cache.layout import HASH, LABEL, POSITION, columns_of, inputs_of
+from logitcache.cache.rows import stored_rows
+from logitcache.data.tasks.table import TASKS
+from logitcache.errors import SpecError
+from logitcache.records import Array
+from logitcache.store.columns import ROW, ends
+from logitcache.store.tensors import decode, encode
+from logitcache.store.writer import CacheWriter
+from logitcache.targets.codec import Codec, of_positions
+from logitcache.targets.table import parse
+from logitcache.targets.topk import UNIGRAM, TopK
+from logitcache.teacher.calibration import drawn_rows, unigram_of
+from logitcache.teacher.shards import PART_VALUES, Assembly, Layout
+from logitcache.teacher.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -> Made:
+    """Write the answers of a complete cache with the codec that ``codec`` names, into the store of
+    the cache or another one. Running it again goes on where it stopped.
+
+    Raises SpecError for a cache whose answers are not full, or a codec that needs the teacher;
+    CorruptShard where the cache is not as it was written, FingerprintMismatch where ``out`` holds
+    another one.
+    """
+    if isinstance(place, Path) and out.resolve() == place.resolve():
+        raise SpecError(
+            expected="another folder than the cache's own",
+            found="the same",
+            advice="Name one that is not there yet.",
+            where=out,
+        )
+    spec = parse(codec)
+    cache = Cache.open(place)
+    if cache.codec.temperatures is not None:
+        raise SpecError(
+            expected="a cache of full answers (float16, float32 or replay)",
+            found=str(cache.codec.to_dict()["kind"]),
+            advice=f"Dump with --codec {codec}.",
+            where=cache.where,
+        )
+    inputs = inputs_of(cache.manifest.plan)
+    spec.check_answers(are_words_counted=bool(inputs))
+    wanted = spec.codec(cache.codec.width)
+    if not wanted.is_calibrated:
+        wanted = wanted.calibrated(_sample(cache))
+    file = data = None
+    if isinstance(wanted, TopK) and wanted.tail == UNIGRAM:
+        file, data = encode({UNIGRAM: unigram_of(stored_rows(cache), wanted.width)})
+    plan = replace(
+        cache.manifest.plan,
+        targets={"logits": wanted.to_dict()},
+        columns=columns_of(wanted, cache.level, inputs),
+        tensors=file,
+        store=store or cache.manifest.plan.store,
+    )
+    with CacheWriter(out, plan, tensors=data) as writer:
+        missing = [index for index in writer.own if not writer.holds(index)]
+        for index in missing:
+            _write(cache, wanted, writer, index, {} if data is None else decode(data))
+        writer.seal()
+        return made(out, len(missing))
+
+
+def _sample(cache: Cache) -> list[Tensor]:
+    """The finite logits of the rows that a dump would calibrate a codec with, f[P, V] each."""
+    rows = drawn_rows(len(cache), lambda drawn: int(cache.positions(drawn)[0][-1]))
+    parts = _logits(cache, cache.stored(rows))
+    return [logits[logits.isfinite().all(dim=1)] for logits in parts]
+
+
+def _logits(cache: Cache, columns: Mapping[str, Array]) -> Iterator[Tensor]:
+    """The logits f32[P, V] of the stored columns of positions, a few positions at a time."""
+    import torch
+
+    from logitcache.models.projection import full_logits
+
+    positions = len(next(iter(columns.values())))
+    together = max(1, PART_VALUES // cache.codec.width)
+    for start in range(0, positions, together):
+        part = {name: array[start : start + together] for name, array in columns.items()}
+        yield full_logits(cache.codec.unpack(part, cache.assets).map(torch.from_numpy))
+
+
+def _write(
+    cache: Cache, codec: Codec, writer: CacheWriter, index: int, assets: Mapping[str, Array]
+) -> None:
+    """Write a shard: the columns of the answers are replaced, all others stay as they are."""
+    import torch
+
+    plan, receipt = cache.manifest.plan, cache.manifest.receipts[index]
+    arrays = arrays_of(cache.reader, index)
+    stored = {column.name: arrays.pop(column.name) for column in of_positions(cache.codec)}
+    layout = _layout(arrays, cache.level, plan.shard(index)[0])
+    summary = Summary.of_table(len(cache), TASKS[plan.task](codec.width, None))
+    shard = Assembly(layout, codec, summary, assets)
+    for rows, positions in shard.parts(np.arange(len(layout.row_id))):
+        columns = {name: array[positions] for name, array in stored.items()}
+        shard.add(rows, torch.cat(list(_logits(cache, columns))))
+    arrays |= {**shard.columns, **shard.entries()}
+    conditions = {**receipt.conditions, "recoded": cache.fingerprint}
+    writer.write(index, arrays, shard.sketches(), conditions)
+
+
+def _layout(arrays: Mapping[str, Array], level: str, first: int) -> Layout:
+    """The rows of a shard, of its columns; ``first`` is the number of its first row."""
+    row_hash = arrays[HASH.name]
+    count = len(row_hash)
+    row_id = np.arange(first, first + count)
+    if level == ROW:
+        index = np.zeros(count, np.int64)
+        return Layout(row_id, row_hash, np.arange(count + 1), index, arrays[LABEL])
+    indptr = np.concatenate([np.zeros(1, np.int64), arrays[ends(level).name]])
+    index = arrays[POSITION].astype(np.int64)
+    return Layout(row_id, row_hash, indptr, index, arrays[LABEL].astype(np.int64))
