@@ -30,7 +30,8 @@ class Variation:
     @property
     def is_equal(self) -> npt.NDArray[np.bool_]:
         """Whether a position's target is the same to the last bit."""
-        return (self.distance == 0) & (self.entropy == 0) & ~self.other_words
+        same: npt.NDArray[np.bool_] = (self.distance == 0) & (self.entropy == 0)
+        return same & ~self.other_words
 
 
 def variation(one: Sparse[Array], other: Sparse[Array]) -> Variation:

@@ -132,7 +132,8 @@ class LanguageModel(Classification):
     ) -> Source:
         """The source with its documents made into rows of tokens."""
         length = row_length(settings, limit)
-        rows = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
+        recipe = replace(settings.recipe(), seq_len=length)
+        rows = cls.rows_of_tokens(source, tokenizer, recipe, reporter)
         return replace(rows, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
