@@ -30,8 +30,9 @@ class Variation:
     @property
     def is_equal(self) -> npt.NDArray[np.bool_]:
         """Whether a position's target is the same to the last bit."""
-        same: npt.NDArray[np.bool_] = (self.distance == 0) & (self.entropy == 0)
-        return same & ~self.other_words
+        is_equal: npt.NDArray[np.bool_]
+        is_equal = (self.distance == 0) & (self.entropy == 0) & ~self.other_words
+        return is_equal
 
 
 def variation(one: Sparse[Array], other: Sparse[Array]) -> Variation:
