@@ -4,6 +4,7 @@ line.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 NOUNS = {"model": "model", "dataset": "data set"}
@@ -83,6 +84,28 @@ def resolve(
     while the libraries try file after file for half a minute each; and all files are then loaded
     from one commit.
     """
+    try:
+        return _resolved(name, revision, kind, how or download(name, kind, revision))
+    except LogitCacheError:
+        raise
+    except (ImportError, OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _not_asked(error) from error
+
+
+def _not_asked(error: Exception) -> SpecError:
+    """The error over a variable that keeps the hub's library from asking: a proxy that needs a
+    package, a certificate that is not there, a token that no header can hold, a folder that is none.
+    """
+    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return SpecError(
+        f"the hub cannot be asked ({type(error).__name__}: {line})",
+        advice="Correct the variable that this is about: HTTPS_PROXY, SSL_CERT_FILE, HF_TOKEN, HF_HOME, ...",
+    )
+
+
+def _resolved(name: str, revision: str | None, kind: str, how: str) -> Commit:
     from huggingface_hub import HfApi, constants, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # httpx or httpx2: the one that it uses
 
@@ -104,7 +127,7 @@ def resolve(
         errors.HFValidationError,
         errors.HfHubHTTPError,
     ) as error:
-        cause = explain(name, error, kind, how or download(name, kind, revision))
+        cause = explain(name, error, kind, how)
         assert cause is not None, error
         raise cause from error
 
