@@ -73,7 +73,7 @@ class Distiller(nn.Module):
         target = self.objective.target(
             batch.label, batch.teacher, len(head.weight), some_unlabelled=self.some_unlabelled
         )
-        execution = self.execution or choose(len(hidden), len(head.weight), hidden.device.type)
+        execution = self.execution or choose(hidden, head)
         self.executions.add(execution)
         return head_loss(hidden, head, target, batch.weight, execution), hidden.new_empty(0)
 
