@@ -71,6 +71,7 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         swallowed.append(args)
         start_timer(RESEND, resend, args.exc_value.number)
 
+    resend: Callable[[int], None]
     if platforms.POSIX:
         resend = partial(signal.pthread_kill, threading.get_ident())
     else:
