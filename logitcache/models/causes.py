@@ -319,6 +319,17 @@ def _tokenizer_files(failure: Failure) -> SpecError | None:
     return None
 
 
+def check_folder(folder: Path) -> None:
+    """Raises SpecError for a folder whose files are no model's, whatever library looks at it."""
+    names = sorted(path.name for path in folder.iterdir())
+    failure = Failure(str(folder), names, FileNotFoundError())
+    for check in (_adapter, _nested, _no_config):
+        cause = check(failure)
+        if cause is not None:
+            raise cause.at(folder)
+    read_object(folder / "config.json")
+
+
 BY_NAME: Checks = (_adapter, _pickle, _another_form)  # of a checkpoint on the hub
 OF_CONFIG: Checks = (
     _a_file,

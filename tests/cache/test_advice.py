@@ -16,9 +16,10 @@ from logitcache.cache.convert import convert, merge
 from logitcache.cache.diff import difference
 from logitcache.cache.inspect import row_of
 from logitcache.config.data import Columns
+from logitcache.store.destination import check_place
 from logitcache.store.reader import Reader
 from logitcache.store.remote import place
-from logitcache.store.writer import CacheWriter, check_place
+from logitcache.store.writer import CacheWriter
 from tests.advice import Attempts, Cases, arrives, not_followed
 from tests.cache.test_advice_of_teaching import CASES as TEACHING
 from tests.fake_caches import CONDITIONS, SKETCHES, answers, go_on, make, plan, write_shard

@@ -12,7 +12,7 @@ import pytest
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.cache.layout import columns_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.store.columns import ROW
