@@ -15,7 +15,7 @@ from logitcache.targets.table import parse
 from .options import Command, as_json, options, typed
 from .progress import show
 
-OWN = ("codec", "positions", "bytes_per_token")
+OWN = ("codec", "positions", "bytes_per_token", "plot")
 COLUMNS = ("bytes", "entries", "variance", "bias", "kl", "gradient_error", "batch_gradient_error")
 
 
@@ -32,9 +32,17 @@ def command(as_json: bool, **values: Any) -> None:
     config = typed(DumpConfig, values)
     for text in settings.codecs:
         parse(text)  # without torch, which the stage needs
+    if settings.plot is not None:  # before the teacher is asked
+        from logitcache.report.drawing import check_picture
+
+        check_picture(settings.plot)
     from logitcache.bench.codec_sample import compare_codecs
 
     cases = [asdict(case) for case in compare_codecs(config, settings, progress())]
+    if settings.plot is not None:
+        from logitcache.report.codecs import picture
+
+        picture(cases, settings.plot)
     best = cases[0]["name"] if settings.bytes_per_token is not None else None
     show({"cases": cases, "best": best}, as_json, render)
 

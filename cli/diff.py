@@ -55,19 +55,31 @@ def _rows(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _answers(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    variation = difference["variation"]
+    best = f"another in {difference['disagreement']:.2%} of the rows"
     if difference["largest_difference"] == 0:
         rows = "" if difference["identical"] else " in the rows compared"
         yield "answers", f"the same to the last stored bit{rows}"
+    elif variation:
+        values = ", ".join(f"{name} {value:.3g}" for name, value in variation.items())
+        yield "total variation of the stored words", values
+        yield "words", f"others in {difference['other_words']:.2%} of the positions"
+        yield "best word", best
     else:
         yield "KL(A||B)", _divergence(difference["kl_ab"])
         yield "KL(B||A)", _divergence(difference["kl_ba"])
         yield "logits", f"at most {difference['largest_difference']:.3g} apart"
-        yield "best class", f"another in {difference['disagreement']:.2%} of the rows"
+        yield "best class", best
     for row in difference["worst"]:
         classes = row["class_a"]
         if row["class_b"] != classes:
             classes = f"{classes} / {row['class_b']}"
-        yield f"row {row['row']}", f"KL {row['kl_ab']:.3g} and {row['kl_ba']:.3g} nats, {classes}"
+        distance = f"total variation {row['variation']:.3g}" if variation else _both(row)
+        yield f"row {row['row']}", f"{distance}, {classes}"
+
+
+def _both(row: dict[str, Any]) -> str:
+    return f"KL {row['kl_ab']:.3g} and {row['kl_ba']:.3g} nats"
 
 
 def _divergence(statistics: dict[str, float]) -> str:

@@ -12,6 +12,7 @@ from logitcache.reporter import progress
 from .lazy import Group
 from .options import Command, as_json, options, typed
 from .progress import lines, show
+from .study_report import command as report
 
 
 @click.group(cls=Group)
@@ -58,3 +59,6 @@ def run(spec: str, as_json: bool, **values: Any) -> None:
     study = run_study(spec, config, progress())
     show(to_json(study), as_json, lambda _: text(study))
     check_complete(study)
+
+
+command.add_command(report)

@@ -59,15 +59,30 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
 
 def render(live: dict[str, Any]) -> str:
     """The teacher's new answers beside the cache's, with the verdict last."""
-    divergence = f"KL {live['kl_mean']:.3g} on average, {live['kl_max']:.3g} at most"
+    same = live["same_bytes"]
+    asked = f"{live['rows']:,} rows"
+    if same is not None:
+        asked += f"; {same:,} gave the same bytes"
+    divergence = ""
+    if live["kl_mean"] is not None:
+        divergence = f"; KL {live['kl_mean']:.3g} on average, {live['kl_max']:.3g} at most"
+    of_what = "" if live["moved"] is None else " of entropies"
     pairs = [
-        ("asked again", f"{live['rows']:,} rows; {live['same_bytes']:,} gave the same bytes"),
-        ("difference", f"{live['difference']:.3g} at most (row {live['worst_row']}); {divergence}"),
+        ("asked again", asked),
+        (
+            "difference",
+            f"{live['difference']:.3g}{of_what} at most (row {live['worst_row']}){divergence}",
+        ),
         (
             "control",
             f"{live['control']:.3g} at most, the teacher asked for a row alone and beside a copy of it",
         ),
     ]
+    if live["moved"] is not None:
+        moved = (
+            f"others in {live['moved']:.2%} of the positions (control: {live['moved_control']:.2%})"
+        )
+        pairs.append(("words", moved))
     for name, (recorded, current) in live["conditions"].items():
         pairs.append(("condition", f"{name}: {recorded} in the cache, {current} here"))
     verb = "says" if live["agrees"] else "does NOT say"

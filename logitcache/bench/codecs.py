@@ -28,6 +28,7 @@ from logitcache.targets.table import named, parse
 from logitcache.targets.topk import UNIGRAM
 from logitcache.targets.varopt import VarOpt
 
+THIRDS = 3  # of the positions, by the entropy of the teacher's answer
 TOGETHER = 1 << 22  # probabilities that are looked at together
 
 
@@ -57,6 +58,16 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class OfEntropy:
+    """The errors of the positions whose entropy is in one third of all."""
+
+    low: float  # nats
+    high: float
+    gradient_error: float
+    batch_gradient_error: float
+
+
+@dataclass(frozen=True)
 class CodecFigures:
     """Means over positions. Squared errors are sums over the vocabulary, gradient errors are
     relative.
@@ -74,6 +85,7 @@ class CodecFigures:
     gradient_error: float  # of one position: root mean square
     batch_gradient_error: float  # of the mean over a batch
     seconds: float  # to reduce and pack a position
+    by_entropy: tuple[OfEntropy, ...] = ()  # thirds of the positions, of low entropy first
 
 
 def figures(codec: Codec, sample: Sample, seed: int = 0) -> CodecFigures:
@@ -96,8 +108,13 @@ class _Totals:
         self.n = len(sample.logits)
         batches = -(-self.n // sample.batch)
         width = sample.weight.shape[1]
-        self.off = torch.zeros(batches, width, dtype=torch.float64)
-        self.gold = torch.zeros(batches, width, dtype=torch.float64)
+        self.entropy = _entropy(sample)
+        third = torch.tensor([1 / 3, 2 / 3], dtype=torch.float64)
+        self.third = torch.bucketize(self.entropy, self.entropy.quantile(third))
+        # sums of gradients, of a batch's positions in one third
+        self.off = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
+        self.gold = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
+        self.of_third = torch.zeros(2, THIRDS, dtype=torch.float64)  # squared errors, and own
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.seconds = 0.0
 
@@ -116,8 +133,12 @@ class _Totals:
         gradient = (error.float() @ sample.weight).double()
         own = sample.of_gold(part)
         batch = torch.arange(part.start, part.start + len(p)) // sample.batch
-        self.off.index_add_(0, batch, gradient)
-        self.gold.index_add_(0, batch, own)
+        third = self.third[part]
+        cell = third * self.off.shape[1] + batch
+        self.off.view(-1, self.off.shape[2]).index_add_(0, cell, gradient)
+        self.gold.view(-1, self.gold.shape[2]).index_add_(0, cell, own)
+        self.of_third[0].index_add_(0, third, (gradient**2).sum(1))
+        self.of_third[1].index_add_(0, third, (own**2).sum(1))
         normal = target / target.sum(1, keepdim=True)
         cross_entropy = -torch.xlogy(normal, p.clamp(min=1e-300))
         kl = cross_entropy - torch.special.entr(normal)
@@ -143,8 +164,8 @@ class _Totals:
     def figures(self, codec: Codec) -> CodecFigures:
         mean = {name: total / self.n for name, total in self.sums.items()}
         batches = self.n // self.sample.batch or 1
-        off = self.off[:batches].norm(dim=1)
-        gold = self.gold[:batches].norm(dim=1)
+        off = self.off[:, :batches]
+        gold = self.gold[:, :batches]
         return CodecFigures(
             name=named(codec.to_dict()),
             bytes=mean["bytes"],
@@ -156,9 +177,29 @@ class _Totals:
             kl=mean["kl"],
             entropy_error=abs(mean["entropy"]),
             gradient_error=float((mean["one"] / mean["own"]) ** 0.5),
-            batch_gradient_error=float((off / gold).mean()),
+            batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
             seconds=self.seconds / self.n,
+            by_entropy=tuple(
+                self._third(number, off[number], gold[number]) for number in range(THIRDS)
+            ),
         )
+
+    def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:
+        entropy = self.entropy[self.third == number]
+        squared, own = self.of_third[:, number]
+        low, high = entropy.aminmax() if len(entropy) else (torch.nan, torch.nan)
+        return OfEntropy(float(low), float(high), float((squared / own) ** 0.5), _ratio(off, gold))
+
+
+def _ratio(off: Tensor, gold: Tensor) -> float:
+    """The mean over batches of the length of one gradient in that of the other; f64[B, d] both."""
+    return float((off.norm(dim=1) / gold.norm(dim=1)).mean())
+
+
+def _entropy(sample: Sample) -> Tensor:
+    """Of each position in nats: f64[P]."""
+    parts = [sample.logits[part].double().softmax(1) for part in sample.parts()]
+    return torch.cat([torch.special.entr(p).sum(1) for p in parts])
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:

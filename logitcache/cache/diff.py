@@ -13,8 +13,10 @@ import numpy as np
 from logitcache.cache.cache import BLOCK_ROWS, Cache
 from logitcache.cache.distance import Spread, kl
 from logitcache.cache.shown import class_names
+from logitcache.cache.variation import variation
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Answers, Float32, Int64, common_positions, rows_of
+from logitcache.payloads import Sparse
+from logitcache.records import Answers, Array, Float32, Int64, common_positions, rows_of
 from logitcache.store.manifest import differences
 from logitcache.targets.sparse import SparseCodec
 
@@ -42,6 +44,9 @@ class Difference:
     kl_ba: dict[str, float] = field(default_factory=dict)
     largest_difference: float = 0.0  # of two logits, each minus its row's maximum
     disagreement: float = 0.0  # share of the rows whose most probable class differs
+    # of sparse targets, in place of KL: mean, p50, p95, p99, max of the total variation
+    variation: dict[str, float] = field(default_factory=dict)
+    other_words: float = 0.0  # share of positions where one lists a word that the other does not
     worst: list[dict[str, Any]] = field(default_factory=list)  # the rows that differ most
     # of the fingerprint that differ: [of A, of B]
     fields: dict[str, list[Any]] = field(default_factory=dict)
@@ -53,10 +58,9 @@ def difference(a: Cache, b: Cache) -> Difference:
     """Compare each row of A with the row of the same text in B: at the same place, or the first row
     that has the text. Raises FingerprintMismatch where they do not answer about the same labels or
     tokens, AlignmentError where they share no text, SpecError where no row has an answer in both,
-    or a cache does not keep full vectors.
+    or one keeps full vectors and the other does not.
     """
-    _check_dense(a)
-    _check_dense(b)
+    _check_alike(a, b)
     order = _label_order(a, b)
     differing = differences(
         a.manifest.plan.to_dict(), b.manifest.plan.to_dict(), without=("columns",)
@@ -83,12 +87,12 @@ def difference(a: Cache, b: Cache) -> Difference:
             advice="Compare caches of the same data.",
             where=result.b,
         )
-    _finish(result, totals)
+    _finish(result, totals, is_sparse=isinstance(a.codec, SparseCodec))
     same_rows = not (
         result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b
     )
     same_positions = not (result.positions_a or result.positions_b)
-    result.identical = len(a) == len(b) and same_rows and same_positions and totals.largest == 0
+    result.identical = len(a) == len(b) and same_rows and same_positions and not totals.differs
     return result
 
 
@@ -119,10 +123,15 @@ def _compare(
     kept_a, kept_b = common_positions(a, b)
     result.positions_a += len(a.index) - len(kept_a)
     result.positions_b += len(b.index) - len(kept_b)
+    row = rows[rows_of(a.indptr)[kept_a]]
+    target_a, target_b = a.payload, b.payload
+    if isinstance(target_a, Sparse) and isinstance(target_b, Sparse):
+        totals.add_sparse(row, target_a.select(kept_a), target_b.select(kept_b))
+        return
     logits_b = b.logits[kept_b]
     if order is not None:
         logits_b = logits_b[:, order]
-    totals.add(rows[rows_of(a.indptr)[kept_a]], a.logits[kept_a], logits_b)
+    totals.add(row, a.logits[kept_a], logits_b)
 
 
 def _blocks(cache: Cache) -> Iterator[Int64]:
@@ -135,15 +144,26 @@ def _blocks(cache: Cache) -> Iterator[Int64]:
         yield np.arange(start, min(start + size, len(cache)))
 
 
-def _check_dense(cache: Cache) -> None:
-    """Raises SpecError for a codec that keeps some words of a vocabulary alone."""
-    if isinstance(cache.codec, SparseCodec):
+def _check_alike(a: Cache, b: Cache) -> None:
+    """Raises SpecError where one cache keeps some words of a vocabulary alone, and the other all,
+    or those of another temperature.
+    """
+    kinds = [_kind(cache) for cache in (a, b)]
+    if kinds[0] != kinds[1]:
         raise SpecError(
-            expected="a cache of full vectors",
-            found=f"the codec {cache.codec.to_dict()['kind']}, which keeps a part of each",
-            advice="Dump with --codec float16.",
-            where=cache.where,
+            expected=f"{kinds[0]}, as in {a.where}",
+            found=kinds[1],
+            advice="Compare caches of one codec.",
+            where=b.where,
         )
+
+
+def _kind(cache: Cache) -> str:
+    """What a cache keeps of an answer, in words."""
+    codec = cache.codec
+    if not isinstance(codec, SparseCodec):
+        return "full vectors"
+    return f"some words of each position ({codec.kind}, temperature {codec.temperature:g})"
 
 
 class _Totals:
@@ -157,6 +177,9 @@ class _Totals:
         self.largest = 0.0  # difference of two logits
         self.kl_ab = Spread()
         self.kl_ba = Spread()
+        self.variation = Spread()
+        self.other_words = 0  # positions
+        self.differs = False
         self.worst: list[dict[str, Any]] = []
 
     def add(self, rows: Int64, logits_a: Float32, logits_b: Float32) -> None:
@@ -169,9 +192,7 @@ class _Totals:
         self.kl_ba.add(kl_ba)
         best_a = logits_a.argmax(axis=1)
         best_b = logits_b.argmax(axis=1)
-        self.positions += len(rows)
-        self.disagreeing += int((best_a != best_b).sum())
-        self.largest = max(self.largest, float(np.abs(logits_a - logits_b).max()))
+        self._count(best_a, best_b, float(np.abs(logits_a - logits_b).max()))
         largest_kl = np.maximum(kl_ab, kl_ba)
         for i in np.argsort(-largest_kl, kind="stable")[:WORST]:
             if largest_kl[i] > 0:
@@ -181,13 +202,42 @@ class _Totals:
         self.worst.sort(key=lambda worst: (-max(worst["kl_ab"], worst["kl_ba"]), worst["row"]))
         del self.worst[WORST:]
 
+    def add_sparse(self, rows: Int64, a: Sparse[Array], b: Sparse[Array]) -> None:
+        """The same of targets that list some words each."""
+        if not len(rows):
+            return
+        apart = variation(a, b)
+        best_a, best_b = a.likeliest(), b.likeliest()
+        self._count(best_a, best_b, float(apart.largest.max()))
+        self.differs |= not apart.is_equal.all()
+        self.variation.add(apart.distance)
+        self.other_words += int(apart.other_words.sum())
+        for i in np.argsort(-apart.distance, kind="stable")[:WORST]:
+            if apart.distance[i] > 0:
+                words = {"class_a": self.names[best_a[i]], "class_b": self.names[best_b[i]]}
+                self.worst.append(
+                    {"row": int(rows[i]), "variation": float(apart.distance[i]), **words}
+                )
+        self.worst.sort(key=lambda worst: (-worst["variation"], worst["row"]))
+        del self.worst[WORST:]
 
-def _finish(result: Difference, totals: _Totals) -> None:
+    def _count(self, best_a: Int64, best_b: Int64, largest: float) -> None:
+        self.positions += len(best_a)
+        self.disagreeing += int((best_a != best_b).sum())
+        self.largest = max(self.largest, largest)
+        self.differs |= largest > 0
+
+
+def _finish(result: Difference, totals: _Totals, *, is_sparse: bool) -> None:
     result.rows = totals.rows
     result.largest_difference = totals.largest
     result.disagreement = totals.disagreeing / max(1, totals.positions)
-    result.kl_ab = totals.kl_ab.result()
-    result.kl_ba = totals.kl_ba.result()
+    if is_sparse:
+        result.variation = totals.variation.result()
+        result.other_words = totals.other_words / max(1, totals.positions)
+    else:
+        result.kl_ab = totals.kl_ab.result()
+        result.kl_ba = totals.kl_ba.result()
     result.worst = totals.worst
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from logitcache.config import teacher as teachers
 from logitcache.config import train as students
 from logitcache.config.answers import answer_source
-from logitcache.config.data import Columns, data, data_seed, max_length, unlabelled
+from logitcache.config.data import LANGUAGE, Columns, data, data_seed, max_length, unlabelled
 from logitcache.config.methods import METHODS
 from logitcache.config.option import option, validate
 from logitcache.config.shapes import check_weights
@@ -147,11 +147,33 @@ class PlanConfig:
         """Raises SpecError for what cannot be forecast, before anything is loaded."""
         validate(self)
         check_some(self.methods, tuple(METHODS))
+        check_task(self.work.columns.task)
         self.work.check()
+        kind = self.codec.partition(":")[0]
+        if kind not in ("float16", "float32"):
+            raise SpecError(
+                expected="a codec of all logits, float16 or float32",
+                found=self.codec,
+                advice="The bytes of others follow from the teacher's answers: `logitcache codecs` measures them.",
+                where="--codec",
+            )
         if self.unlabelled is not None and self.work.tokens is not None:
             raise SpecError(
                 "--unlabelled: expected rows of data beside it, found --tokens. Leave one out."
             )
+
+
+def check_task(task: str | None) -> None:
+    """Raises SpecError for a language model: what its steps and its cache take is not forecast."""
+    if task not in LANGUAGE:
+        return
+    raise SpecError(
+        expected="a task with labels",
+        found=task,
+        advice="Of language models `logitcache codecs` measures the bytes of a token, and `dump` says how many tokens "
+        "a second its teacher takes.",
+        where="--task",
+    )
 
 
 def check_tokens(tokens: int | None, shape_only: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from logitcache.config.option import option
@@ -31,4 +32,8 @@ class CodecsConfig:
         None,
         "Measure the largest codec of each kind within this budget, and name the best.",
         above=0,
+    )
+    plot: Path | None = option(
+        None,
+        "Write a picture of error against bytes, by the teacher's entropy: FILE.png or FILE.svg.",
     )

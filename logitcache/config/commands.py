@@ -24,6 +24,7 @@ from logitcache.config.report import (
     DemoConfig,
     InspectConfig,
     ReportConfig,
+    StudyReportConfig,
     VerifyConfig,
 )
 from logitcache.config.study import StudyConfig
@@ -113,6 +114,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
         Takes(BenchOutput),
     ),
     "study run": (Takes(StudyConfig),),
+    "study report": (Takes(StudyReportConfig),),
     "report": (Takes(ReportConfig),),
     "demo": (Takes(DemoConfig),),
 }

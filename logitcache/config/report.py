@@ -14,6 +14,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
 RESAMPLES = 10_000
+PAPER_TABLES = ("table1", "table2", "table3", "table4", "table5", "table7", "table9")
 FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
 
 
@@ -40,6 +41,30 @@ class CompareConfig:
     )
     margin: float | None = margin()
     plot: Path | None = option(None, "Write a picture: FILE.png or FILE.svg.", group="Output")
+
+
+@dataclass(frozen=True)
+class StudyReportConfig:
+    """What ``study report`` compares, and where it writes."""
+
+    metric: str | None = option(None, "Metric to compare. Default: the results' own.")
+    split: str | None = option(
+        None, "Split to compare on. Default: the study's; else test if all results have it, or dev."
+    )
+    baseline: str | None = option(
+        None, "Method, or label of a row, to subtract. Default: the study's, else base."
+    )
+    bootstrap: int = option(RESAMPLES, "Resamples of seeds and rows.", minimum=FEWEST_RESAMPLES)
+    margin: float | None = margin()
+    paper: str | None = option(
+        None,
+        "Table of Kobyzev et al. to stand beside the figures. Default: that of a built-in study.",
+        choices=PAPER_TABLES,
+        group="Output",
+    )
+    out: Path | None = option(
+        None, "Folder of report.html, .md, .tex and .csv. Default: FOLDER/report.", group="Output"
+    )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,24 @@ SUPERVISED = ("all", "completions")
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How the rows of a language model are made, with every default filled in, as a plan records it."""
+
+    seq_len: int | None
+    pack: bool = True
+    keep_documents: bool = False
+    supervise: str | None = None
+    views: int = 1
+    mask_rate: float = 0.15
+    whole_words: bool = False
+    mask_seed: int = 0
+
+
+@dataclass(frozen=True)
 class Sequences:
-    """How documents are cut into rows of tokens, and which tokens are learnt."""
+    """How documents are cut into rows of tokens, and which tokens are learnt; None where that is
+    left to the default, or in a training to its cache.
+    """
 
     seq_len: int | None = option(
         None,
@@ -22,16 +38,17 @@ class Sequences:
         cost=Cost.NONE,
         recorded=False,
     )
-    pack: bool = option(
-        True,
-        "Put documents one behind the other and cut them into rows of --seq-len tokens. Without: one document a row.",
+    pack: bool | None = option(
+        None,
+        "Put documents one behind the other and cut them into rows of --seq-len tokens (the default), or take one "
+        "document a row.",
         group=GROUP,
         cost=Cost.NONE,
         recorded=False,
     )
-    keep_documents: bool = option(
-        False,
-        "Keep attention and positions inside each document of a packed row.",
+    keep_documents: bool | None = option(
+        None,
+        "Keep attention and positions inside each document of a packed row. Default: no.",
         group=GROUP,
         cost=Cost.NONE,
         recorded=False,
@@ -45,37 +62,43 @@ class Sequences:
         cost=Cost.NONE,
         recorded=False,
     )
-    views: int = option(
-        1,
-        "Masked-lm: patterns of masks of each row. Epoch e learns from pattern e mod VIEWS.",
+    views: int | None = option(
+        None,
+        "Patterns of masks of each row, or for causal-lm draws of its targets (of sampled and varopt). Epoch e learns "
+        "from view e mod VIEWS. Default: 1.",
         minimum=1,
         maximum=1000,
         group=GROUP,
         cost=Cost.NONE,
         recorded=False,
     )
-    mask_rate: float = option(
-        0.15,
-        "Masked-lm: share of masked tokens.",
+    mask_rate: float | None = option(
+        None,
+        "Masked-lm: share of masked tokens. Default: 0.15.",
         above=0,
         below=1,
         group=GROUP,
         cost=Cost.NONE,
         recorded=False,
     )
-    whole_words: bool = option(
-        False,
-        "Masked-lm: mask all pieces of a word together.",
+    whole_words: bool | None = option(
+        None,
+        "Masked-lm: mask all pieces of a word together. Default: no.",
         group=GROUP,
         cost=Cost.NONE,
         recorded=False,
     )
-    mask_seed: int = option(
-        0,
-        "Masked-lm: seed of the masks.",
+    mask_seed: int | None = option(
+        None,
+        "Masked-lm: seed of the masks. Default: 0.",
         minimum=0,
         maximum=2**32 - 1,
         group=GROUP,
         cost=Cost.NONE,
         recorded=False,
     )
+
+    def recipe(self) -> Recipe:
+        """The same with defaults."""
+        chosen = {name: value for name, value in vars(self).items() if value is not None}
+        return Recipe(**{"seq_len": None, **chosen})

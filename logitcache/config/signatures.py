@@ -76,13 +76,13 @@ class DumpOptions(TypedDict, total=False):
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]
     seq_len: int | None
-    pack: bool
-    keep_documents: bool
+    pack: bool | None
+    keep_documents: bool | None
     supervise: Literal["all", "completions"] | None
-    views: int
-    mask_rate: float
-    whole_words: bool
-    mask_seed: int
+    views: int | None
+    mask_rate: float | None
+    whole_words: bool | None
+    mask_seed: int | None
     workspace: str | PathLike[str]
     overwrite: bool
     part: str | tuple[int, int] | None
@@ -145,13 +145,13 @@ class TrainOptions(TypedDict, total=False):
     warmup: float
     max_length: int
     seq_len: int | None
-    pack: bool
-    keep_documents: bool
+    pack: bool | None
+    keep_documents: bool | None
     supervise: Literal["all", "completions"] | None
-    views: int
-    mask_rate: float
-    whole_words: bool
-    mask_seed: int
+    views: int | None
+    mask_rate: float | None
+    whole_words: bool | None
+    mask_seed: int | None
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None

@@ -148,6 +148,7 @@ class Curves:
     mark: tuple[float, str] | None = None
     marked: str = ""
     doubling: bool = False  # each step along the axis doubles
+    from_zero: bool = True  # the upright axis; else it spans the lines
 
     def draw(self, figure: Figure, look: Look) -> None:
         end = max((max(line.xs) for line in self.lines), default=1.0)
@@ -182,7 +183,7 @@ class Curves:
             axes.set_xticks(xs, [f"{x:,.0f}" for x in xs], rotation=0 if len(xs) < 6 else 30)
             axes.set_xticks([], minor=True)
             axes.set_ylim(0)
-        else:
+        elif self.from_zero:
             axes.set_xlim(0, right)
             axes.set_ylim(0, 1.12 * top)
         axes.set_xlabel(self.x_axis)

@@ -119,8 +119,14 @@ def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> 
 
 
 def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
-    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder
-    that exists.
+    """Write a picture on white. Raises SpecError as :func:`check_picture`."""
+    check_picture(path)
+    write_atomic(path, render(picture, look, path.suffix.removeprefix(".")))
+
+
+def check_picture(path: Path) -> None:
+    """Raises SpecError unless a picture can be written there: ``path`` ends in .png or .svg in a
+    folder that exists.
     """
     if path.suffix not in SUFFIXES:
         raise SpecError(
@@ -136,7 +142,6 @@ def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
             advice="Make it first.",
             where=path.parent,
         )
-    write_atomic(path, render(picture, look, path.suffix.removeprefix(".")))
 
 
 def jitter(count: int) -> Array:

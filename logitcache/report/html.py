@@ -73,17 +73,13 @@ def page(benches: Sequence[Bench]) -> str:
     for number, bench in enumerate(ordered):
         section = section_of(bench)
         entries.append(_Entry(bench, section, _title(bench, section, ordered), f"bench-{number}"))
-    root = ET.Element("html", lang="en")
-    root.append(_head())
-    body = _add(root, "body")
-    main = _add(body, "main")
+    root, main = new_page("What distillation costs: logitcache bench")
     alike = len({(bench.machine, bench.versions) for bench in ordered}) == 1
     _top(main, entries, alike)
     pictures = count()
     for entry in entries:
         _section(main, entry, pictures, alike)
-    _add(body, "footer", f"Written by logitcache {logitcache.__version__}.")
-    return "<!DOCTYPE html>\n" + ET.tostring(root, "unicode", method="html") + "\n"
+    return page_text(root)
 
 
 def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
@@ -100,7 +96,7 @@ def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     return plain(title, 200)
 
 
-def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
+def add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
     """A new element in another. ``class_`` stands for class, ``aria_label`` for aria-label."""
     named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
     child = ET.SubElement(parent, tag, named)
@@ -108,59 +104,73 @@ def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: st
     return child
 
 
-def _head() -> ET.Element:
+def new_page(title: str) -> tuple[ET.Element, ET.Element]:
+    """An empty page: its root, and the element that holds what it shows."""
+    root = ET.Element("html", lang="en")
+    root.append(_head(title))
+    main = add(add(root, "body"), "main")
+    return root, main
+
+
+def page_text(root: ET.Element) -> str:
+    """The page as text, with its footer."""
+    add(root[1], "footer", f"Written by logitcache {logitcache.__version__}.")
+    return "<!DOCTYPE html>\n" + ET.tostring(root, "unicode", method="html") + "\n"
+
+
+def _head(title: str) -> ET.Element:
     head = ET.Element("head")
-    _add(head, "meta", charset="utf-8")
-    _add(head, "meta", http_equiv="Content-Security-Policy", content=_NOTHING_RUNS)
-    _add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
-    _add(head, "meta", name="color-scheme", content="light dark")
-    _add(head, "title", "What distillation costs: logitcache bench")
-    _add(head, "style", CSS)
+    add(head, "meta", charset="utf-8")
+    add(head, "meta", http_equiv="Content-Security-Policy", content=_NOTHING_RUNS)
+    add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
+    add(head, "meta", name="color-scheme", content="light dark")
+    add(head, "title", title)
+    add(head, "style", CSS)
     return head
 
 
 def _top(main: ET.Element, entries: Sequence[_Entry], alike: bool) -> None:
     benches = [entry.bench for entry in entries]
-    _add(main, "h1", "What distillation costs")
+    add(main, "h1", "What distillation costs")
     first = next((entry for entry in entries if entry.section.headline), None)
     if first is None:
-        _add(main, "p", "Nothing was measured to its end.", class_="headline")
+        add(main, "p", "Nothing was measured to its end.", class_="headline")
     else:
         headline = first.section.headline
         if len({bench.machine for bench in benches}) > 1:
             headline = f"{headline.removesuffix('.')}, on {first.bench.short_machine}."
-        _add(main, "p", headline, class_="headline")
+        add(main, "p", headline, class_="headline")
         _intervals(main, first.bench)
     if alike:
         _measured_on(main, benches[0])
     else:
         note = "These benches were not measured alike: each section names its machine and versions."
-        _add(main, "p", note, class_="note")
+        add(main, "p", note, class_="note")
     different = differences(benches)
     if different:
-        _add(main, "p", different, class_="note")
+        add(main, "p", different, class_="note")
     if len(entries) > 1:
-        links = _add(_add(main, "nav", aria_label="Sections"), "ul")
+        links = add(add(main, "nav", aria_label="Sections"), "ul")
         for entry in entries:
-            _add(_add(links, "li"), "a", entry.title, href=f"#{entry.id}")
+            add(add(links, "li"), "a", entry.title, href=f"#{entry.id}")
 
 
 def _intervals(parent: ET.Element, bench: Bench) -> None:
     intervals = held(bench.document.ratios())
     if intervals:
-        _add(parent, "p", f"Intervals {intervals}.", class_="facts")
+        add(parent, "p", f"Intervals {intervals}.", class_="facts")
 
 
 def _measured_on(parent: ET.Element, bench: Bench) -> None:
-    _add(parent, "p", f"Measured on {bench.machine}; {bench.versions}.", class_="facts")
+    add(parent, "p", f"Measured on {bench.machine}; {bench.versions}.", class_="facts")
 
 
 def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool) -> None:
     bench = entry.bench
-    element = _add(main, "section", id=entry.id)
-    _add(element, "h2", entry.title)
+    element = add(main, "section", id=entry.id)
+    add(element, "h2", entry.title)
     if not bench.complete:
-        _add(
+        add(
             element,
             "p",
             "This bench was interrupted: what follows was measured until then.",
@@ -168,51 +178,52 @@ def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool)
         )
     if not alike:
         _measured_on(element, bench)
-    command = _add(element, "p", class_="facts")
-    _add(command, "code", plain(bench.document.text("command"), 1000))
+    command = add(element, "p", class_="facts")
+    add(command, "code", plain(bench.document.text("command"), 1000))
     _intervals(element, bench)
     for note in entry.section.notes:
-        _add(element, "p", note, class_="note")
+        add(element, "p", note, class_="note")
     if not entry.section.blocks:
-        _add(element, "p", "Nothing was measured.", class_="note")
+        add(element, "p", "Nothing was measured.", class_="note")
     for block in entry.section.blocks:
-        _block(element, block, pictures)
+        block_figure(element, block, pictures)
     _settings(element, bench)
 
 
 def _settings(section: ET.Element, bench: Bench) -> None:
-    details = _add(section, "details")
-    _add(details, "summary", "Setting")
-    terms = _add(details, "dl")
+    details = add(section, "details")
+    add(details, "summary", "Setting")
+    terms = add(details, "dl")
     for key, value in (*bench.setting.items(), ("seed", bench.document.text("seed"))):
-        _add(terms, "dt", key)
-        _add(terms, "dd", value)
+        add(terms, "dt", key)
+        add(terms, "dd", value)
 
 
-def _block(section: ET.Element, block: Block, pictures: count[int]) -> None:
-    figure = _add(section, "figure")
-    _add(figure, "h3", block.title)
-    _add(figure, "figcaption", block.caption)
+def block_figure(section: ET.Element, block: Block, pictures: count[int]) -> None:
+    """Add a block: title, caption, picture (wide and narrow) and table."""
+    figure = add(section, "figure")
+    add(figure, "h3", block.title)
+    add(figure, "figcaption", block.caption)
     if block.picture is not None:
         wide = drawing(block.picture, WIDE, f"p{next(pictures)}-", block.caption)
         narrow = drawing(block.picture, NARROW, f"p{next(pictures)}-", block.caption)
-        _add(figure, "div", class_="wide").append(wide)
-        _add(figure, "div", class_="narrow").append(narrow)
+        add(figure, "div", class_="wide").append(wide)
+        add(figure, "div", class_="narrow").append(narrow)
     if block.table is not None:
         _table(figure, block.table)
 
 
 def _table(figure: ET.Element, table: Table) -> None:
-    element = _add(_add(figure, "div", class_="scroll", tabindex="0"), "table")
-    head = _add(_add(element, "thead"), "tr")
+    element = add(add(figure, "div", class_="scroll", tabindex="0"), "table")
+    head = add(add(element, "thead"), "tr")
     for cell in table.header:
-        _add(head, "th", cell, scope="col")
-    body = _add(element, "tbody")
+        add(head, "th", cell, scope="col")
+    body = add(element, "tbody")
     for first, *others in table.rows:
-        row = _add(body, "tr")
-        _add(row, "th", first, scope="row")
+        row = add(body, "tr")
+        add(row, "th", first, scope="row")
         for cell in others:
-            _add(row, "td", cell)
+            add(row, "td", cell)
 
 
 def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:

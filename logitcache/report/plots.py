@@ -31,12 +31,17 @@ def dots(comparison: Comparison, path: Path) -> None:
     it crosses the dashed line, other rows could have undone the difference. Raises SpecError unless
     ``path`` ends in .png or .svg in a folder that exists.
     """
-    save(_Dots(comparison), path)
+    save(Dots(comparison), path)
 
 
 @dataclass(frozen=True)
-class _Dots:
+class Dots:
+    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows, and
+    the title stands elsewhere.
+    """
+
     comparison: Comparison
+    of_study: bool = False
 
     def draw(self, figure: Figure, look: Look) -> None:
         comparison = self.comparison
@@ -47,12 +52,13 @@ class _Dots:
         labels = [spoken(row.label).replace(" (", "\n(") for row in rows]
         axes = lying_axes(figure, look, labels, f"{metric}, {scale.unit}{better}")
         figure.set_size_inches(look.width, 1.5 + 0.48 * len(rows))
-        figure.supxlabel(_caption(comparison), fontsize=8, color=MUTED)
+        figure.supxlabel(_caption(comparison, self.of_study), fontsize=0.8 * look.font, color=MUTED)
         title = f"{metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows), {_seeds(rows)}"
-        axes.set_title(title, weight="bold")
+        if not self.of_study:
+            axes.set_title(title, weight="bold")
         axes.margins(x=0.06)
         for height, row in enumerate(rows):
-            _draw_row(axes, height, row)
+            _draw_row(axes, height, row, self.of_study)
         bases = [row for row in rows if comparison.baseline in (row.method, row.label)]
         if len(bases) == 1:
             axes.axvline(scale.factor * bases[0].mean, color=MUTED, linestyle="--", linewidth=1)
@@ -63,11 +69,11 @@ class _Dots:
             )
 
 
-def _draw_row(axes: Axes, height: int, row: Row) -> None:
+def _draw_row(axes: Axes, height: int, row: Row, of_study: bool) -> None:
     factor = scale_of(row.metric).factor
     colour = COLOURS.get(row.method, OTHER)
     if row.difference is not None:
-        _draw_difference(axes, height, row, row.difference, colour)
+        _draw_difference(axes, height, row, row.difference, colour, of_study)
     values = factor * np.array(list(row.values.values()))
     heights = height + jitter(len(values))
     axes.scatter(values, heights, s=26, color=colour, edgecolor="white", linewidth=0.6)
@@ -75,13 +81,16 @@ def _draw_row(axes: Axes, height: int, row: Row) -> None:
 
 
 def _draw_difference(
-    axes: Axes, height: int, row: Row, difference: Difference, colour: str
+    axes: Axes, height: int, row: Row, difference: Difference, colour: str, of_study: bool
 ) -> None:
     scale = scale_of(row.metric)
-    if difference.interval is not None:
+    interval = difference.interval
+    if of_study and difference.estimate is not None:
+        interval = difference.estimate.interval
+    if interval is not None:
         baseline = row.mean - difference.mean
-        low = scale.factor * (baseline + difference.interval.low)
-        high = scale.factor * (baseline + difference.interval.high)
+        low = scale.factor * (baseline + interval.low)
+        high = scale.factor * (baseline + interval.high)
         axes.hlines(height, low, high, color=colour, alpha=0.3, linewidth=7)
     right = axes.get_yaxis_transform()
     weight = "bold" if is_taught(row.method) else "normal"
@@ -107,11 +116,13 @@ def _seeds(rows: Sequence[Row]) -> str:
     return "1 seed" if counts[0] == 1 else f"{counts[0]} seeds"
 
 
-def _caption(comparison: Comparison) -> str:
+def _caption(comparison: Comparison, of_study: bool) -> str:
     parts = ["dot: one seed", "black line: mean"]
     differences = [row.difference for row in comparison.rows if row.difference is not None]
     if any(difference.interval is not None for difference in differences):
         rows = comparison.evidence.rows
+        if of_study:
+            rows = f"seeds and {rows}"
         baseline = spoken(comparison.baseline)
         parts.append(
             f"bar: 95 % interval of the difference over {rows}, from the mean of {baseline} (dashed)"

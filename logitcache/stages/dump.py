@@ -72,10 +72,11 @@ def dump(
     source, plan = planner(config, source, older, reporter)
     plans: dict[str, Asked] = {}
     codecs: list[Codec] = []  # of this dump, and of what was begun: one is calibrated once
-    if not config.overwrite:
-        codecs = [
-            codec for split in splits for codec in begun_codec(folder_of(config, source, split))
-        ]
+    begun = [] if config.overwrite else splits
+    if TASKS[source.task].self_contained:  # a split that is dumped alone is one of the same dump
+        begun = [*begun, *(split for split in source.splits if split not in splits)]
+    for split in begun:
+        codecs += begun_codec(folder_of(config, source, split))
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]

@@ -67,6 +67,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "peak_memory_bytes": fitted.peak_memory_bytes,
         "select": record["select"],
         "selected_epoch": fitted.epoch,
+        "history": fitted.history,
         "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
         "versions": {
             "logitcache": logitcache.__version__,

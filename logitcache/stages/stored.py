@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
-from logitcache.config.sequences import Sequences
+from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.rows import Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
+from logitcache.models.tokenizer_files import write_tokenizer
 from logitcache.reporter import Reporter
 from logitcache.targets.table import without_fitted
 
@@ -85,25 +86,26 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
 
 
 def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
-    """Raises SpecError for the first option whose value is neither its default nor the one that a
+    """Raises SpecError for the first option that is given with another value than the one that a
     cache's rows were made with.
     """
+    made_with = asdict(replace(Recipe(None), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
-        made_with = recorded.get(declared.name, declared.default)
-        if value in (declared.default, made_with):
+        expected = made_with[declared.name]
+        if value in (None, expected):
             continue
         if isinstance(value, bool):
-            flag = declared.flag if value else f"--no-{declared.name}"
+            flag = declared.flag if value else f"--no-{declared.flag.removeprefix('--')}"
             raise SpecError(
                 expected="a cache that was dumped with it",
                 found="one that was dumped without",
                 advice=f"Leave it out, or dump with {flag}.",
                 where=flag,
             )
-        default = "its default" if made_with is None else made_with
+        named = "its default" if expected is None else expected
         raise SpecError(
-            expected=f"{default}, which the cache's rows were made with",
+            expected=f"{named}, which the cache's rows were made with",
             found=value,
             advice=f"Leave it out, or dump with {declared.flag} {value}.",
             where=declared.flag,
@@ -179,14 +181,14 @@ def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
 
 
 def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
-    """The folder of the tokenizer that a cache was made with. Raises SpecError where the workspace
-    has none.
+    """The folder of the tokenizer that a cache was made with: in the workspace, where it is written
+    from the cache if it is not there. Raises SpecError for a cache that does not hold one.
     """
     folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
-    if not folder.is_dir():
+    if not folder.is_dir() and not write_tokenizer(cache.assets, folder):
         raise SpecError(
             expected="the tokenizer that the cache was made with",
-            found="none in the workspace",
+            found="none in it, and none in the workspace",
             advice="Give --tokenizer the teacher's.",
             where=cache.where,
         )
@@ -222,18 +224,19 @@ def check_vocabulary(
         return
     raise FingerprintMismatch(
         expected=f"a tokenizer with the {width:,} tokens of the cache",
-        found=_first_difference(mine, workspace, recorded),
+        found=_first_difference(mine, workspace, cache),
         advice="Give --tokenizer the teacher's.",
         where=cache.where,
     )
 
 
-def _first_difference(mine: Mapping[str, int], workspace: Workspace, recorded: str) -> str:
+def _first_difference(mine: Mapping[str, int], workspace: Workspace, cache: Cache) -> str:
     """In words."""
     from logitcache.models.load import load_tokenizer
 
-    folder = tokenizer_folder(workspace, recorded)
-    if not folder.is_dir():
+    try:
+        folder = stored_tokenizer(workspace, cache)
+    except SpecError:
         return f"one with {len(mine):,} others"
     theirs = {number: token for token, number in load_tokenizer(str(folder)).get_vocab().items()}
     ours = {number: token for token, number in mine.items()}

@@ -42,6 +42,8 @@ from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
 EVAL_ROWS = 64
+_EVAL = "eval_"  # what a Trainer puts before the name of a score
+_NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
 
 
 class Diverged(SpecError):
@@ -73,6 +75,7 @@ class Fitted:
     train_seconds: float
     peak_memory_bytes: int
     epoch: float  # of the weights kept
+    history: tuple[dict[str, float], ...] = ()  # "epoch", and the scores on dev after it
 
 
 def fit(
@@ -152,7 +155,23 @@ def fit(
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
+        history=_history(trainer.state.log_history),
     )
+
+
+def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
+    """Scores on dev after each epoch, of what a Trainer has logged; what else it logs is of its
+    speed.
+    """
+    history = []
+    for log in logs:
+        scores = {
+            name.removeprefix(_EVAL): value for name, value in log.items() if name.startswith(_EVAL)
+        }
+        scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
+        if scores:
+            history.append({"epoch": float(log["epoch"]), **scores})
+    return tuple(history)
 
 
 def _dev_places(

@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from logitcache.data.division import Division, SharedTexts
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
-from logitcache.records import Float32, Int64
+from logitcache.study.predictions import Predictions as Predictions
+from logitcache.study.predictions import read_predictions
 
 FORMAT = "logitcache-result/1"
 RESULT, PREDICTIONS = "result.json", "predictions.parquet"
 
-MAX_POSITIONS = 1 << 20  # of a row
 TRAIN_AGAIN = "Train this student again, with --overwrite."
 ANY = "*"  # in a schema: every name
 _NUMBER = int | float
@@ -36,6 +35,7 @@ _SCHEMA: Mapping[str, Any] = {
     "metrics": {ANY: {ANY: _NUMBER}},
     "label_names": list | None,
     "data": {
+        "source": str,
         "digest": str,
         "train_rows": int,
         "unlabelled_rows": int,
@@ -52,13 +52,19 @@ _SCHEMA: Mapping[str, Any] = {
     "caches": [{"fingerprint": str, "rows": int, "weights": str}],
     "rows_seen": int,
     "seconds_per_step": _NUMBER | None,
+    "train_seconds": _NUMBER | None,
+    "history": [{ANY: _NUMBER}],
+    "versions": {ANY: str},
 }
 _NULLABLE = "data.division"
+_OF_THE_TASK = ("data_digest", "label_names")
 _OLDER_DATA: Mapping[str, Any] = {
+    "source": "",
     "unlabelled_rows": 0,
     "division": None,
     "shared_texts": {},
 }  # results without these
+_OLDER: Mapping[str, Any] = {"caches": [], "train_seconds": None, "history": [], "versions": {}}
 _COPIED = (
     "method",
     "seed",
@@ -66,25 +72,15 @@ _COPIED = (
     "metrics",
     "rows_seen",
     "seconds_per_step",
+    "train_seconds",
     "cache_fingerprint",
     "cache_rows",
+    "history",
+    "versions",
 )
 # Keys of a config that name this one run, or that the result says better: its cache's fingerprint,
 # its training rows, how rows were held out.
 _OWN = ("method", "seed", "out", "cache", "rows", "division")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K
-    classes.
-    """
-
-    row_id: Int64  # [R], strictly increasing; of positions, one number for each
-    label: Int64  # [R], in [0, K)
-    logits: Float32  # [R, K], finite; of a vocabulary none are kept: [R, 0]
-    nll: Float32 | None = None  # [R] where there are no logits
-    are_positions: bool = False  # of rows that have several
 
 
 @dataclass(frozen=True)
@@ -114,6 +110,11 @@ class Result:
     predictions: Mapping[str, Predictions]  # by split
     division: Division | None = None
     shared: Mapping[str, SharedTexts] = field(default_factory=dict)  # by split, where there are any
+    source: str = ""  # name of the data
+    teacher_names: tuple[str, ...] = ()  # of the caches, as they record them
+    train_seconds: float | None = None
+    history: Sequence[Mapping[str, float]] = ()  # "epoch", and the scores on dev after it
+    versions: Mapping[str, str] = field(default_factory=dict)  # of logitcache and its libraries
 
     @property
     def splits(self) -> frozenset[str]:
@@ -167,7 +168,7 @@ def read_result(folder: Path) -> Result:
     with _reading(folder / RESULT):
         document = _document(folder / RESULT)
     with _reading(folder / PREDICTIONS):
-        predictions = _predictions(folder / PREDICTIONS, document["label_names"])
+        predictions = read_predictions(folder / PREDICTIONS, document["label_names"])
     return _result(folder, document, predictions)
 
 
@@ -189,7 +190,7 @@ def _document(path: Path) -> dict[str, Any]:
     stated = document.get("format") if isinstance(document, dict) else type(document).__name__
     if stated != FORMAT:
         raise FormatError(expected=f"format {FORMAT!r}", found=repr(stated))
-    document.setdefault("caches", [])
+    document = {**_OLDER, **document}
     if isinstance(document.get("data"), dict):
         document["data"] = {**_OLDER_DATA, **document["data"]}
     _check("", document, _SCHEMA)
@@ -226,100 +227,6 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
         raise FormatError(f"`{name}`: expected a finite number below 2**63, found {value!r:.60}")
 
 
-def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predictions]:
-    """Raises FormatError."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    types = {
-        "split": pa.string(),
-        "row_id": pa.int64(),
-        "label": pa.int64(),
-        "logits": pa.list_(pa.float32()),
-    }
-    is_of_tokens = path.is_file() and _has_column(path, "nll")
-    if is_of_tokens:
-        del types["logits"]
-        types["nll"] = pa.float32()
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
-    try:
-        table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
-    except FileNotFoundError:
-        raise FormatError(expected="the student's predictions", found="no such file") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise FormatError(
-            expected="split, row_id, label and logits", found=str(error).splitlines()[0]
-        ) from None
-    if not table.num_rows:
-        raise FormatError(expected="predictions of some rows", found="none")
-    if any(column.null_count for column in table.columns):
-        raise FormatError(expected="a value in every row", found="nulls")
-    classes = 0
-    if not is_of_tokens:
-        classes = (
-            pc.max(pc.list_value_length(table["logits"])).as_py()
-            if label_names is None
-            else len(label_names)
-        )
-    are_positions = False
-    if "position" in pq.read_schema(path).names:  # older results have one position a row
-        positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
-        if positions.any():  # each is compared as a row is
-            row_id = table["row_id"].to_numpy() * MAX_POSITIONS + positions
-            table = table.set_column(1, "row_id", pa.array(row_id))
-            are_positions = True
-    splits = pc.unique(table["split"]).to_pylist()
-    return {
-        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions)
-        for name in splits
-    }
-
-
-def _has_column(path: Path, name: str) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return name in pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
-        return False  # refused where it is read
-
-
-def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
-    row_id = table["row_id"].to_numpy()
-    label = table["label"].to_numpy()
-    _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")
-    if "nll" in table.column_names:
-        nll = table["nll"].to_numpy()
-        _check_all(np.isfinite(nll), name, "finite losses")
-        order = np.argsort(row_id)
-        return Predictions(
-            row_id[order],
-            label[order],
-            np.empty((len(order), 0), np.float32),
-            nll[order],
-            are_positions,
-        )
-    lists = table["logits"].combine_chunks()
-    _check_all(
-        (label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none"
-    )
-    _check_all(lists.value_lengths().to_numpy() == classes, name, f"{classes} logits in each row")
-    logits = lists.flatten().to_numpy().reshape(-1, classes)
-    _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
-    order = np.argsort(row_id)
-    order = order[label[order] >= 0]  # a row without a label counts nowhere
-    return Predictions(row_id[order], label[order], logits[order], None, are_positions)
-
-
-def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:
-    if not good.all():
-        raise FormatError(
-            f"split {split}: expected {expected}, found {np.count_nonzero(~good)} rows otherwise"
-        )
-
-
 def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predictions]) -> Result:
     data = document["data"]
     rows = {name: data[name] for name in ("train_rows", "unlabelled_rows")}
@@ -337,6 +244,8 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
         **rows,
         label_names=None if names is None else tuple(map(str, names)),
         data_digest=data["digest"],
+        source=data["source"],
+        teacher_names=tuple(str(cache.get("teacher")) for cache in document["caches"]),
         caches=caches,
         teachers=tuple(sorted({cache["weights"] for cache in document["caches"]})),
         settings={**settings, **rows},
@@ -346,13 +255,21 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
     )
 
 
-def check_same_task(results: Sequence[Result]) -> None:
+def by_seed(results: Sequence[Result]) -> list[list[Result]]:
+    """The results of each seed."""
+    groups: dict[int, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.seed, []).append(result)
+    return list(groups.values())
+
+
+def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TASK) -> None:
     """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and
     label names.
     """
     first = results[0]
     for other in results[1:]:
-        for name in ("data_digest", "label_names"):
+        for name in names:
             values = (getattr(first, name), getattr(other, name))
             if values[0] != values[1]:
                 raise FingerprintMismatch(

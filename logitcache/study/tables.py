@@ -28,7 +28,7 @@ from logitcache.study.results import (
     read_result,
 )
 from logitcache.study.rows import Group, Row, build_row, group_results, partners
-from logitcache.study.stats import BOOTSTRAP_SEED
+from logitcache.study.stats import BOOTSTRAP_SEED, LOWER_IS_BETTER
 from logitcache.study.verdict import p_text, scale_of, verdict
 
 T = TypeVar("T")
@@ -69,6 +69,10 @@ class Comparison:
     test_rows: int  # rows, or positions, of the split that were scored
     teacher_passes: TeacherPasses | None  # None if no result learned from a teacher
     evidence: Evidence  # what kind of rows was scored
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.metric in LOWER_IS_BETTER
 
     @property
     def coverage(self) -> tuple[str, ...]:
@@ -157,10 +161,22 @@ def compare(
         raise SpecError(f"resamples: expected {FEWEST_RESAMPLES} or more, found {resamples}.")
     results = [read_result(folder) for folder in find_results(folders)]
     check_same_task(results)
-    split = _choose_split(results, split)
-    metric = _choose_metric(results, split, metric)
-    evidence = evidence_of(results, split)
+    split = choose_split(results, split)
     check_same_rows(results, split)
+    metric = choose_metric(results, split, metric)
+    return compare_results(results, metric, split, baseline, resamples, margin)
+
+
+def compare_results(
+    results: Sequence[Result],
+    metric: str,
+    split: str,
+    baseline: str,
+    resamples: int,
+    margin: float | None,
+) -> Comparison:
+    """Compare results that have been found to belong together."""
+    evidence = evidence_of(results, split)
     groups = group_results(results)
     bases = [group for group in groups if baseline in (group.method, group.label)]
     smoothed = [group for group in groups if group.method == "ls"]
@@ -180,7 +196,7 @@ def compare(
         split=split,
         baseline=baseline,
         test_rows=len(results[0].predictions[split].label),
-        teacher_passes=_teacher_passes(results),
+        teacher_passes=teacher_passes_of(results),
         evidence=evidence,
     )
 
@@ -190,7 +206,8 @@ def _baseline_of(group: Group, bases: Sequence[Group]) -> Group | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _choose_split(results: Sequence[Result], split: str | None) -> str:
+def choose_split(results: Sequence[Result], split: str | None) -> str:
+    """The split that is named, else test or dev. Raises SpecError unless all results have it."""
     common = frozenset.intersection(*(result.splits for result in results))
     if split is not None:
         _check_common("split", split, common, "")
@@ -208,7 +225,8 @@ def _choose_split(results: Sequence[Result], split: str | None) -> str:
     return next((name for name in ("test", "dev") if name in common), min(common))
 
 
-def _choose_metric(results: Sequence[Result], split: str, metric: str | None) -> str:
+def choose_metric(results: Sequence[Result], split: str, metric: str | None) -> str:
+    """The metric that is named, else the results' own. Raises SpecError unless all have it."""
     main = {result.metric for result in results}
     if metric is None and len(main) > 1:
         raise SpecError(
@@ -235,7 +253,8 @@ def _list(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
+def teacher_passes_of(results: Sequence[Result]) -> TeacherPasses | None:
+    """The rows that saw a teacher, and would have; None where no method has one."""
     caches: dict[str, int] = {}
     live = 0
     for result in results:

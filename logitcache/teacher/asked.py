@@ -58,6 +58,13 @@ class Asked(ABC):
         return int(self.plan.preparation.get("batch_tokens", 0))
 
     @property
+    def draws(self) -> int:
+        """Rows i * draws to (i + 1) * draws - 1 are one row, of whose answer is drawn so often."""
+        if not self.task.views_are_draws:
+            return 1
+        return int(self.plan.preparation["sequences"]["views"])
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """What messages call the teacher."""

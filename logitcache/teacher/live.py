@@ -20,47 +20,45 @@ import numpy as np
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.distance import Float64, kl
-from logitcache.data.order import subset
+from logitcache.data.order import position_keys, subset
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import tolerance
-from logitcache.records import LOGITS, Array, Float32, Int64, rows_of
+from logitcache.payloads import Sparse
+from logitcache.records import Array, Dense, Float32, Int64, rows_of
 from logitcache.targets.dense import DenseCodec
-from logitcache.targets.table import named
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
+from logitcache.teacher.live_targets import judge_replay, judge_sparse
 
 
 @dataclass(frozen=True)
 class Live:
     """What ``logitcache verify --live`` tells. Differences are of logits minus their row's maximum,
-    KL in nats.
+    KL in nats. Of sparse targets they are of entropies, in nats, and there is no KL.
     """
 
     rows: int  # asked again
-    same_bytes: int  # rows whose stored bytes came out again
+    same_bytes: (
+        int | None
+    )  # rows whose stored bytes came out again; None where that is not compared
     agrees: bool  # no logit is further off than allowed
     difference: float  # the largest, cache against rows asked alone
     control: float  # the largest, rows asked alone against rows asked beside a copy of themselves
     allowed: float  # ten times the control (or some roundings of the teacher's dtype), and one rounding of the codec's
-    kl_mean: float
-    kl_max: float
+    kl_mean: float | None
+    kl_max: float | None
     worst_row: int  # where the difference is largest
+    moved: float | None = None  # of sparse targets: share of positions that list other words
+    moved_control: float | None = None  # the same, of a row alone and beside a copy of itself
     # that differ: [of the cache, here]
     conditions: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
     """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none
-    has an answer, or the cache keeps no full vectors.
+    has an answer.
     """
-    if not isinstance(cache.codec, DenseCodec):
-        raise SpecError(
-            expected="full vectors of logits to compare with",
-            found=f"targets of {named(cache.manifest.plan.targets[LOGITS])}",
-            advice="Leave --live out: checksums are compared without it.",
-            where=cache.where,
-        )
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
@@ -70,8 +68,18 @@ def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
     batched, alone, doubled = (
         np.concatenate(parts) for parts in zip(*_answers(cache, dump_plan, drawn), strict=True)
     )
-    row = drawn[rows_of(cache.positions(drawn)[0])]
-    verdict = _judge(dump_plan, row, cache.stored(drawn), batched, alone, doubled)
+    answers = cache.take(drawn)
+    payload = answers.payload
+    row = drawn[rows_of(answers.indptr)]
+    again = (batched, alone, doubled)
+    if isinstance(payload, Dense):
+        verdict = _judge(dump_plan, row, cache.stored(drawn), *again)
+    elif isinstance(payload, Sparse):
+        text = answers.row_hash[rows_of(answers.indptr)]
+        keys = position_keys(0, "codec", text, row % dump_plan.draws, answers.index)
+        verdict = judge_sparse(dump_plan, row, payload, again, keys)
+    else:
+        verdict = judge_replay(dump_plan, row, payload.replayed(), again)
     conditions = dump_plan.conditions()
     receipts = [
         cache.manifest.receipts[index]

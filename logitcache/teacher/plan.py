@@ -23,15 +23,18 @@ from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
 from logitcache.models.signals import SIGNALS
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.records import Examples, Float32, Int64, Positions
+from logitcache.models.tokenizer_files import tokenizer_arrays
+from logitcache.records import Array, Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
 from logitcache.store.tensors import encode
 from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
 from logitcache.targets.replay import ReplayCodec
+from logitcache.targets.sampled import Sampled
 from logitcache.targets.table import codec_from_dict, named, parse, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
+from logitcache.targets.varopt import VarOpt
 from logitcache.teacher.asked import (
     Asked,
     R,
@@ -220,15 +223,16 @@ def planned(
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
-    file, data_once = None, None
+    once: dict[str, Array] = {}
     if isinstance(codec, Auto) and fits_replay(panel, codec.bytes, rows, settings):
         codec = ReplayCodec(width=codec.width)
     if isinstance(codec, ReplayCodec):
-        codec, tensors = replaying(codec, panel, rows, settings)
-        file, data_once = encode(tensors)
+        codec, once = replaying(codec, panel, rows, settings)
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
-        file, data_once = encode({UNIGRAM: unigram_of(rows, codec.width)})
+        once = {UNIGRAM: unigram_of(rows, codec.width)}
     codec = calibrated(codec, panel, rows, settings)
+    if task.views_are_draws:
+        _check_draws(settings.sequences.recipe().views, codec)
     if settings.codec.startswith(Auto.kind):
         note = f"{note}{'; ' if note else ''}{choice_note(settings.codec, codec)}"
     data = {
@@ -239,12 +243,25 @@ def planned(
         "labels": label_digest(rows),
     }
     if task.self_contained:
+        once |= tokenizer_arrays(first.tokenizer)
         data["documents"] = source.documents
         settings = replace(
             settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
         )
+    file, data_once = encode(once) if once else (None, None)
     plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
     return Planned(rows, codec, plan, match, task, panel, note, data_once)
+
+
+def _check_draws(views: int, codec: Codec) -> None:
+    """Raises SpecError for several views of a codec that draws nothing: they would be equal."""
+    if views > 1 and not isinstance(codec, Sampled | VarOpt):
+        raise SpecError(
+            expected="a codec that draws from the teacher (sampled, varopt), for several views",
+            found=named(codec.to_dict()),
+            advice="Leave --views out, or choose one with --codec.",
+            where="--views",
+        )
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
@@ -316,7 +333,11 @@ def _plan(
             "batch_tokens": settings.batch_tokens,
             "on_nonfinite": settings.on_nonfinite,
             "padding": teacher.padding.to_dict(),
-            **({"sequences": asdict(settings.sequences)} if teacher.kind.self_contained else {}),
+            **(
+                {"sequences": asdict(settings.sequences.recipe())}
+                if teacher.kind.self_contained
+                else {}
+            ),
         },
         targets={"logits": codec.to_dict()},
         columns=columns,

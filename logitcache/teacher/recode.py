@@ -26,6 +26,7 @@ from logitcache.cache.layout import HASH, LABEL, POSITION, columns_of, inputs_of
 from logitcache.cache.rows import stored_rows
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
+from logitcache.models.tokenizer_files import PREFIX
 from logitcache.records import Array
 from logitcache.store.columns import ROW, ends
 from logitcache.store.tensors import decode, encode
@@ -70,9 +71,10 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
     wanted = spec.codec(cache.codec.width)
     if not wanted.is_calibrated:
         wanted = wanted.calibrated(_sample(cache))
-    file = data = None
+    once = {name: data for name, data in cache.assets.items() if name.startswith(PREFIX)}
     if isinstance(wanted, TopK) and wanted.tail == UNIGRAM:
-        file, data = encode({UNIGRAM: unigram_of(stored_rows(cache), wanted.width)})
+        once[UNIGRAM] = unigram_of(stored_rows(cache), wanted.width)
+    file, data = encode(once) if once else (None, None)
     plan = replace(
         cache.manifest.plan,
         targets={"logits": wanted.to_dict()},
@@ -133,9 +135,11 @@ def _layout(arrays: Mapping[str, Array], level: str, first: int) -> Layout:
     row_hash = arrays[HASH.name]
     count = len(row_hash)
     row_id = np.arange(first, first + count)
+    first_view = np.zeros(count, np.int64)  # full answers have one: nothing is drawn of them
     if level == ROW:
         index = np.zeros(count, np.int64)
-        return Layout(row_id, row_hash, np.arange(count + 1), index, arrays[LABEL])
+        return Layout(row_id, row_hash, np.arange(count + 1), index, arrays[LABEL], first_view)
     indptr = np.concatenate([np.zeros(1, np.int64), arrays[ends(level).name]])
     index = arrays[POSITION].astype(np.int64)
-    return Layout(row_id, row_hash, indptr, index, arrays[LABEL].astype(np.int64))
+    label = arrays[LABEL].astype(np.int64)
+    return Layout(row_id, row_hash, indptr, index, label, first_view)

@@ -13,7 +13,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
-from logitcache.models.heads import check_head, has_head, head_of
+from logitcache.models.heads import check_head, check_remade, has_head, head_of
 from logitcache.models.projection import head_logits
 from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Array
@@ -41,6 +41,10 @@ def replaying(
     examples = prepare(
         teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length
     )
+    try:  # at small logits a cap does not show, which larger ones of other rows have
+        check_remade(teacher.model, examples, teacher.padding)
+    except SpecError as error:
+        raise error.at(teacher.name) from error.__cause__
     index = np.arange(len(examples))
     with torch.inference_mode():
         live = teacher.answers(examples, index)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
@@ -55,9 +57,12 @@ class Known:
                 where=self.cache.where,
             )
 
-    def find(self, row_hash: Int64) -> Int64:
-        """The row_id in the cache of each of these rows, or -1: i64[N]."""
-        return self.cache.find(row_hash)
+    def find(self, row_hash: Int64, view: Int64 | int = 0) -> Int64:
+        """The row_id in the cache of each of these rows, or -1: i64[N]. ``view`` is which draw of
+        its answer a row has: those of one row stand one behind the other.
+        """
+        first = self.cache.find(row_hash)
+        return np.where(first < 0, first, first + view)
 
     def stored(self, row_id: Int64) -> dict[str, Array]:
         """The codec's columns of these rows, as they lie in the cache."""

@@ -47,6 +47,14 @@ class Layout:
     indptr: Int64  # [n + 1]
     index: Int64  # [P] number in its row
     label: Int64  # [P]
+    view: Int64  # [n] which draw of its answer a row has
+
+    def keys(self, seed: int = 0) -> Int64:
+        """The keys of the codec's random numbers: i64[P]. They follow from a row's text, not from
+        its place, so equal texts have equal answers.
+        """
+        row = rows_of(self.indptr)
+        return position_keys(seed, "codec", self.row_hash[row], self.view[row], self.index)
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,7 @@ class Assembly:
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
-        # not its place: equal texts have equal answers
-        text = layout.row_hash[rows_of(layout.indptr)]
-        self._keys = position_keys(seed, "codec", text, 0, layout.index)
+        self._keys = layout.keys(seed)
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
         }

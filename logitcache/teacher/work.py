@@ -16,7 +16,16 @@ import numpy as np
 
 from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION, TOKENS, inputs_of
 from logitcache.errors import SpecError
-from logitcache.records import Answers, Array, Examples, Float32, Int64, end_to_end, rows_of
+from logitcache.records import (
+    Answers,
+    Array,
+    Examples,
+    Float32,
+    Int64,
+    chosen,
+    end_to_end,
+    rows_of,
+)
 from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.columns import ROW, ends
 from logitcache.store.tensors import decode
@@ -107,11 +116,10 @@ class Work:
         """
         planned = self.planned
         start, end = planned.plan.shard(index)
-        position = (
-            np.full(end - start, -1)
-            if self.known is None
-            else self.known.find(planned.rows.row_hash[start:end])
-        )
+        position = np.full(end - start, -1)
+        if self.known is not None:
+            view = np.arange(start, end) % planned.draws
+            position = self.known.find(planned.rows.row_hash[start:end], view)
         new = np.flatnonzero(position < 0)
         old = np.flatnonzero(position >= 0)
         remarks: dict[str, Any] = {}
@@ -158,10 +166,18 @@ class Work:
         begin: Callable[[], Assembly],
         stage: Meter,
     ) -> tuple[Assembly, int]:
-        """The teacher's answers to the rows at the places ``new`` of a shard."""
+        """The teacher's answers to the rows at the places ``new`` of a shard. Where several draws
+        of one answer are stored, it is asked for once.
+        """
+        copies = np.arange(len(new))[None]
+        if self.planned.draws > 1:
+            copies = repeats(examples.row_hash)
+        asked = examples if len(copies) == 1 else examples.select(copies[0])
+        rows = np.where(copies < 0, -1, new[copies])
         receiver, fits = self.planned.ask(
-            examples, budget, lambda: _Placed(begin(), new, self.reporter), stage
+            asked, budget, lambda: _Placed(begin(), rows, self.reporter), stage
         )
+        stage.advance(len(examples) - len(asked))
         with self.reporter.phase("encode"):
             receiver.shard.finish()
         return receiver.shard, fits
@@ -183,9 +199,10 @@ class Work:
             answers = end_to_end([answers, copied]).rows(np.argsort(np.concatenate([new, old])))
         row = start + rows_of(answers.indptr)
         label = rows.labels_at(row, answers.index)
-        return Layout(
-            np.arange(start, end), rows.row_hash[start:end], answers.indptr, answers.index, label
-        )
+        row_id = np.arange(start, end)
+        view = row_id % self.planned.draws
+        row_hash = rows.row_hash[start:end]
+        return Layout(row_id, row_hash, answers.indptr, answers.index, label, view)
 
     def _cut(self, examples: Examples, index: Int64) -> dict[str, Any]:
         """How many of these rows, at ``index`` of the table, were cut at max_length, and the first
@@ -251,7 +268,9 @@ class Work:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A shard that is told of rows by their places among those that are asked."""
+    """A shard that is told of rows by their places among those that are asked. ``rows`` i64[C, n]
+    are the places in the shard of the rows that have an answer; -1 where fewer than C have it.
+    """
 
     shard: Assembly
     rows: Int64
@@ -259,7 +278,33 @@ class _Placed:
 
     def add(self, index: Int64, vectors: Tensor | Float32) -> None:
         with self.reporter.phase("encode"):
-            self.shard.add(self.rows[index], vectors)
+            for places in self.rows[:, index]:
+                is_copy = places >= 0
+                if is_copy.all():
+                    self.shard.add(places, vectors)
+                elif is_copy.any():
+                    kept = self._positions(self.rows[0, index], np.flatnonzero(is_copy))
+                    self.shard.add(places[is_copy], vectors[kept])
+
+    def _positions(self, rows: Int64, index: Int64) -> Int64:
+        """The positions, among those of ``rows``, of the rows at these places."""
+        indptr = chosen(self.shard.layout.indptr, rows)[0]
+        return chosen(indptr, index)[1]
+
+
+def repeats(row_hash: Int64) -> Int64:
+    """Equal rows together: [c, i] is the place of the c-th row that equals the i-th one of those
+    that differ, or -1 where there are fewer: i64[C, n].
+    """
+    _, first, group = np.unique(row_hash, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))  # in the order in which they first occur
+    group = rank[group.reshape(-1)]
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group))
+    number = np.arange(len(group)) - np.repeat(np.append(0, ends[:-1]), np.diff(ends, prepend=0))
+    places = np.full((int(number.max(initial=0)) + 1, len(first)), -1)
+    places[number, group[order]] = order
+    return places
 
 
 def _named(row_id: Int64) -> str:

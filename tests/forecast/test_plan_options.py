@@ -322,3 +322,16 @@ def test_only_a_study_with_a_teacher_breaks_even(asked: PlanConfig) -> None:
     text = plan_text(told)
     assert "paid for itself" not in text
     assert "teachers in the loop" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--task", "causal-lm"), "--task: expected a task with labels, found causal-lm. Of language models"),
+        (("--codec", "varopt:mean=4"), "--codec: expected a codec of all logits, float16 or float32, found varopt"),
+    ],
+)  # fmt: skip
+def test_what_is_not_forecast_is_refused_by_name(words: tuple[str, ...], message: str) -> None:
+    found = CliRunner().invoke(cli.command, words)
+    assert isinstance(found.exception, SpecError)
+    assert message in str(found.exception)

@@ -130,13 +130,19 @@ OTHERWISE = {
 
 @pytest.mark.parametrize("declared", options_of(Sequences), ids=lambda declared: declared.name)
 def test_rows_made_otherwise_than_those_of_the_cache_are_refused(declared: Declared) -> None:
-    recorded = asdict(Sequences(seq_len=24))
+    recorded = asdict(Sequences(seq_len=24).recipe())
     value, message = OTHERWISE[declared.name]
     asked = Sequences(**{declared.name: value})
     with pytest.raises(SpecError, match=message):
         check_sequences(asked, recorded)
-    check_sequences(asked, recorded | asdict(asked))
-    check_sequences(Sequences(), recorded | asdict(asked))
+    made_so = recorded | asdict(asked.recipe()) | {"seq_len": asked.seq_len or 24}
+    check_sequences(asked, made_so)
+    check_sequences(Sequences(), made_so)
+    if declared.name not in ("supervise", "seq_len"):  # a default that is typed is no silence
+        usual = Sequences(**{declared.name: recorded[declared.name]})
+        check_sequences(usual, recorded)
+        with pytest.raises(SpecError, match=f"--(no-)?{declared.flag[2:]}: expected"):
+            check_sequences(usual, made_so)
 
 
 @pytest.mark.parametrize(

@@ -354,8 +354,10 @@ def test_the_command_measures_codecs(
     ]
     asked += ["--positions", "150", "--workspace", str(tmp_path), "--device", "cpu", "--json"]
     codecs = [word for codec in ("topk:k=8,tail=unigram", *CODECS) for word in ("--codec", codec)]
-    done = CliRunner().invoke(cli, [*asked, *codecs])
+    picture = tmp_path / "codecs.svg"
+    done = CliRunner().invoke(cli, [*asked, *codecs, "--plot", str(picture)])
     assert done.exit_code == 0, done.output
+    assert picture.read_bytes().startswith(b"<?xml")
     cases = {case["name"]: case for case in json.loads(done.stdout)["cases"]}
     assert set(cases) == {"topk:k=8,tail=unigram", *CODECS}
     unbiased = [cases["sampled:n=8"], cases["varopt:mean=4"]]
@@ -363,6 +365,13 @@ def test_the_command_measures_codecs(
         assert case["squared_error"] == pytest.approx(case["variance"], rel=0.3)
         assert case["bias"] == 0
     assert cases["topk:k=4"]["bias"] > 0
+    thirds = cases["topk:k=4"]["by_entropy"]
+    assert len(thirds) == 3
+    assert thirds[0]["high"] <= thirds[1]["low"] <= thirds[1]["high"] <= thirds[2]["low"]
+    assert all(third["gradient_error"] > 0 for third in thirds)
+    nowhere = CliRunner().invoke(cli, [*asked, "--plot", str(tmp_path / "codecs.gif")])
+    assert nowhere.exit_code == 2
+    assert "expected a picture ending in .png or .svg" in nowhere.output
     refused = CliRunner().invoke(cli, [*asked, "--codec", "replay"])
     assert refused.exit_code == 2
     assert "--codec replay: expected a codec of a teacher's answers" in refused.output

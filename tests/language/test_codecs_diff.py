@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
+from click.testing import CliRunner
 
 from logitcache.api import dump
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
+from logitcache.config.dump import AgainConfig
 from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.reporter import SILENT
+from logitcache.stages.again import planned_again
+from logitcache.teacher.live import live
+from logitcache_cli.main import cli
 
 CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
+COMPARED = (*CODECS, "replay", "topk:k=4,tail=unigram")
 TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
 WORDS = {"gpt2": 48, "bert": 51}
 
@@ -27,8 +36,7 @@ def dumps(
     """The same rows dumped with every codec."""
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     caches = {}
-    every = f"topk:k={WORDS[kind]},tail=drop"
-    for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
+    for number, codec in enumerate(("float32", *COMPARED)):
         report = dump(
             str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
             workspace=folder / str(number), notify=lambda line: None,
@@ -67,7 +75,7 @@ def test_caches_that_cannot_be_compared_are_refused(dumps: dict[str, Any]) -> No
     for codec in CODECS:
         with pytest.raises(
             SpecError,
-            match=r"expected a cache of full vectors, found the codec .* --codec float16\.",
+            match=r"expected full vectors, .* found some words .* Compare caches of one codec\.",
         ):
             difference(one, dumps["caches"][codec])
     plan = one.manifest.plan
@@ -79,3 +87,58 @@ def test_caches_that_cannot_be_compared_are_refused(dumps: dict[str, Any]) -> No
         FingerprintMismatch, match=r"expected the tokens of .*, found others .* of one tokenizer\."
     ):
         difference(one, other)
+
+
+@pytest.fixture(scope="module")
+def another(
+    dumps: dict[str, Any], lm: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The teacher with weights of a fiftieth more."""
+    folder = tmp_path_factory.mktemp("teacher")
+    kind = dumps["kind"]
+    auto = (
+        transformers.AutoModelForCausalLM if kind == "gpt2" else transformers.AutoModelForMaskedLM
+    )
+    model = auto.from_pretrained(lm(kind))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.02)
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(lm(kind)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("codec", COMPARED)
+def test_a_sparse_cache_is_asked_again(
+    codec: str, dumps: dict[str, Any], lm: Callable[..., Path], texts: Path, another: Path
+) -> None:
+    """The draws of a row are its own: the same teacher gives the same target, another does not."""
+    cache, kind = dumps["caches"][codec], dumps["kind"]
+    told = []
+    for teacher in (lm(kind), another):
+        config = AgainConfig(teacher=str(teacher), device="cpu")
+        again = planned_again(config, str(texts), None, SILENT, cache.manifest.plan)
+        told.append(live(cache, again, 6))
+    same, other = told
+    assert same.agrees
+    assert same.same_bytes == (None if codec == "replay" else 6)
+    assert not other.agrees
+    assert other.difference > other.allowed
+
+
+@pytest.mark.parametrize("codec", ["topk:k=4", "varopt:mean=4"])
+def test_sparse_caches_are_compared(
+    codec: str, dumps: dict[str, Any], another: Path, texts: Path, tmp_path: Path
+) -> None:
+    cache, kind = dumps["caches"][codec], dumps["kind"]
+    assert difference(cache, cache).identical
+    settings: dict[str, Any] = {"task": TASK_OF[kind], "seq_len": 24, "codec": codec}
+    report = dump(
+        str(another), str(texts), workspace=tmp_path, device="cpu", reporter=SILENT, **settings
+    )
+    apart = difference(cache, Cache.open(report.cache))
+    assert not apart.identical
+    assert 0 < apart.variation["mean"] < 0.5
+    assert apart.worst[0]["variation"] == pytest.approx(apart.variation["max"])
+    shown = CliRunner().invoke(cli, ["diff", str(cache.folder), str(report.cache)])
+    assert "total variation of the stored words" in shown.stdout

@@ -51,6 +51,8 @@ def test_the_selected_epochs_weights_are_kept(
         assert all(torch.equal(saved[name], weights[name]) for name in saved) == (epoch == kept)
     result = json.loads((out / "result.json").read_text())
     assert (result["select"], result["selected_epoch"]) == (select, kept + 1)
+    history = [{"epoch": epoch, "accuracy": score} for epoch, score in enumerate(SCRIPT, 1)]
+    assert result["history"] == history
 
 
 def test_the_best_weights_are_found_where_the_folder_now_is(

@@ -147,7 +147,7 @@ def layouts(of: Plan) -> Iterator[Layout]:
         row = np.arange(start, stop)
         indptr = np.concatenate([[0], np.cumsum(row % 5)])
         index = np.concatenate([np.arange(count) for count in row % 5])
-        yield Layout(row, row * 17, indptr, index, index - 1)
+        yield Layout(row, row * 17, indptr, index, index - 1, np.zeros_like(row))
 
 
 def write(folder: Path, of: Plan, codec: Codec) -> list[torch.Tensor]:

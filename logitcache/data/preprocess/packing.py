@@ -15,7 +15,7 @@ over all tokens.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,6 +191,21 @@ def positions_in_documents(cut: Cut) -> Ragged:
     is_first_document = values == row_start + in_row
     anew = np.where(is_first_document, in_row, values)
     return Ragged(anew.astype(np.int32), positions.indptr)
+
+
+def interleaved(views: Sequence[dict[str, Ragged]]) -> dict[str, Ragged]:
+    """The views of row 0, then those of row 1, and so on."""
+    if len(views) == 1:
+        return views[0]
+    rows = len(views[0]["labels"])
+    order = (np.arange(len(views))[None, :] * rows + np.arange(rows)[:, None]).reshape(-1)
+    together = {}
+    for name in views[0]:
+        column = views[0][name]
+        for view in views[1:]:
+            column = column.followed_by(view[name])
+        together[name] = column.select(order)
+    return together
 
 
 def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:

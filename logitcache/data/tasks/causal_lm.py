@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from logitcache.config.sequences import Sequences
+from logitcache.config.sequences import Recipe
 from logitcache.data.preprocess import packing
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.language import LanguageModel
@@ -14,16 +14,19 @@ from logitcache.reporter import Reporter
 
 @dataclass(frozen=True)
 class CausalLM(LanguageModel):
-    """The next token."""
+    """The next token. The views of a row are the same tokens: what differs is what is drawn of the
+    teacher's answer.
+    """
 
     name: ClassVar[str] = "causal-lm"
     option: ClassVar[str] = "--task causal-lm "
     preprocessor: ClassVar[str] = "causal"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
+    views_are_draws: ClassVar[bool] = True
 
     @classmethod
     def rows_of_tokens(
-        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+        cls, source: Source, tokenizer: Any, settings: Recipe, reporter: Reporter
     ) -> Source:
         assert settings.seq_len is not None
         length = settings.seq_len
@@ -45,6 +48,9 @@ class CausalLM(LanguageModel):
             }
             if settings.keep_documents and settings.pack:
                 tokens["position_ids"] = packing.positions_in_documents(cut)
-            return packing.token_rows(tokens, name, reporter)
+            views = [tokens] * settings.views
+            return packing.token_rows(
+                packing.interleaved(views), name, reporter, views=settings.views
+            )
 
-        return packing.packed(source, make, reporter)
+        return replace(packing.packed(source, make, reporter), views=settings.views)

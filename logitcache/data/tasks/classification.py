@@ -57,6 +57,10 @@ class Classification:
         False  # whether a cache holds its rows, and every method reads them from there
     )
 
+    views_are_draws: ClassVar[bool] = (
+        False  # whether the views of a row are one answer, of which is drawn anew
+    )
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """What an answer can be judged by, its own first."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from logitcache.config.data import Columns
-from logitcache.config.sequences import Sequences
+from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.preprocess import chat
@@ -132,12 +132,13 @@ class LanguageModel(Classification):
     ) -> Source:
         """The source with its documents made into rows of tokens."""
         length = row_length(settings, limit)
-        rows = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
+        recipe = replace(settings.recipe(), seq_len=length)
+        rows = cls.rows_of_tokens(source, tokenizer, recipe, reporter)
         return replace(rows, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
     def rows_of_tokens(
-        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+        cls, source: Source, tokenizer: Any, settings: Recipe, reporter: Reporter
     ) -> Source:
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from logitcache.config.sequences import Sequences
+from logitcache.config.sequences import Recipe
 from logitcache.data.preprocess import masking, packing
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.language import LanguageModel
@@ -27,7 +27,7 @@ class MaskedLM(LanguageModel):
 
     @classmethod
     def rows_of_tokens(
-        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+        cls, source: Source, tokenizer: Any, settings: Recipe, reporter: Reporter
     ) -> Source:
         assert settings.seq_len is not None
         if source.form != "text" or settings.supervise == "completions":
@@ -67,7 +67,9 @@ class MaskedLM(LanguageModel):
             if settings.keep_documents and settings.pack:
                 tokens["position_ids"] = packing.positions_in_documents(cut)
             views = [_view(tokens, view, vocabulary, settings) for view in range(settings.views)]
-            return packing.token_rows(_interleaved(views), name, reporter, views=settings.views)
+            return packing.token_rows(
+                packing.interleaved(views), name, reporter, views=settings.views
+            )
 
         return replace(packing.packed(source, make, reporter), views=settings.views)
 
@@ -88,7 +90,7 @@ def _wrapped(ids: Ragged, special: packing.Special) -> Ragged:
 
 
 def _view(
-    tokens: dict[str, Ragged], view: int, vocabulary: masking.Vocabulary, settings: Sequences
+    tokens: dict[str, Ragged], view: int, vocabulary: masking.Vocabulary, settings: Recipe
 ) -> dict[str, Ragged]:
     ids = tokens["input_ids"]
     row_hash = packing.token_hashes({**tokens, "labels": ids})
@@ -102,16 +104,3 @@ def _view(
         settings.whole_words,
     )
     return {**tokens, "input_ids": inputs, "labels": labels}
-
-
-def _interleaved(views: list[dict[str, Ragged]]) -> dict[str, Ragged]:
-    """The views of row 0, then those of row 1, and so on."""
-    rows = len(views[0]["labels"])
-    order = (np.arange(len(views))[None, :] * rows + np.arange(rows)[:, None]).reshape(-1)
-    together = {}
-    for name in views[0]:
-        column = views[0][name]
-        for view in views[1:]:
-            column = column.followed_by(view[name])
-        together[name] = column.select(order)
-    return together

@@ -1,0 +1,61 @@
+"""A tokenizer as arrays of bytes, and back into a folder: so a cache of tokens holds what its
+students read their texts with.
+
+The files are those of `save_pretrained`, without what says where a tokenizer came from and what it
+was asked last, so that the same tokenizer gives the same bytes wherever it lay.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache.records import Array
+
+PREFIX = "tokenizer/"  # of the arrays' names
+SETTINGS = "tokenizer_config.json"
+BACKEND = "tokenizer.json"
+# where it came from, and which version wrote it
+ORIGINS = {"name_or_path", "tokenizer_file", "is_local", "local_files_only", "transformers_version"}
+LAST_CALL = ("truncation", "padding")  # of the library's object, left by what was asked last
+
+
+def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
+    """The files of a tokenizer by ``tokenizer/NAME``: u8 each."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        contents = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    for name, remove in ((SETTINGS, ORIGINS), (BACKEND, set(LAST_CALL))):
+        if name in contents:
+            document = json.loads(contents[name])
+            kept = {
+                key: None if key in LAST_CALL else value
+                for key, value in document.items()
+                if key not in remove or key in LAST_CALL
+            }
+            contents[name] = json.dumps(kept, ensure_ascii=False).encode()
+    return {f"{PREFIX}{name}": np.frombuffer(data, np.uint8) for name, data in contents.items()}
+
+
+def write_tokenizer(arrays: Mapping[str, Array], folder: Path) -> bool:
+    """Make the folder of the tokenizer that is among these arrays; False where none is. The folder
+    appears as a whole.
+    """
+    files = {name.removeprefix(PREFIX): arrays[name] for name in arrays if name.startswith(PREFIX)}
+    if not files:
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as made:
+        whole = Path(made) / "tokenizer"
+        whole.mkdir()
+        for name, data in files.items():
+            (whole / Path(name).name).write_bytes(data.tobytes())
+        with suppress(OSError):  # another command was as quick
+            whole.rename(folder)
+    return True

@@ -1,0 +1,299 @@
+"""The sections of a study's report: the table in the paper's layout, verdicts, pictures, cost and
+calibration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, median
+
+import numpy as np
+
+from logitcache.report.blocks import Block, Section, Table, section, table
+from logitcache.report.charts import Curves, Line
+from logitcache.report.plots import Dots
+from logitcache.report.words import NONE, digits, percent, seconds
+from logitcache.study import paper
+from logitcache.study.metrics import calibration_error, row_sums
+from logitcache.study.outcomes import Cell, Score, Studied
+from logitcache.study.results import Predictions, Result
+from logitcache.study.rows import Row
+from logitcache.study.verdict import p_text, scale_of, spoken
+
+PAPER = "Kobyzev et al."
+
+
+def study_sections(studied: Studied, paper_table: str | None = None) -> list[Section]:
+    """All sections. ``paper_table``, such as ``table1``, gives the figures beside ours."""
+    paper_table = paper_table or paper.table_of(studied.name)
+    verdicts = [f"{task}: {sentence}" for task, sentence in studied.verdicts().items()]
+    tables = [_main_block(studied, student, paper_table) for student in studied.students]
+    sections = [
+        section("Results", " ".join(verdicts), [*tables, _kept_block(studied)], _marks(studied)),
+        section("Verdicts", "", [_verdict_block(studied, verdicts)]),
+        section("Seeds", "", [_dots_block(studied, cell) for cell in studied.cells]),
+        section("Training", "", [_curves_block(studied, cell) for cell in studied.cells]),
+        section("Cost", "", [_cost_block(studied)]),
+        section("Calibration", "", [_calibration_block(studied)]),
+    ]
+    if studied.unsaid:
+        lines = table({"what the paper does not give": studied.unsaid})
+        block = Block(
+            "Settings that the paper leaves open", "Where each value comes from.", None, lines
+        )
+        sections.append(section("Left unsaid", "", [block]))
+    return [made for made in sections if made.blocks]
+
+
+def _marks(studied: Studied) -> list[str]:
+    notes = list(studied.notes)
+    if studied.margin is not None and not studied.is_margin_declared:
+        notes.append(
+            "the margin was given with the report, not in the study's plan: it may have been chosen late"
+        )
+    return notes
+
+
+def _where(studied: Studied, cell: Cell) -> str:
+    if len(studied.students) == 1:
+        return paper.task_title(cell.task)
+    return f"{paper.task_title(cell.task)}, {cell.student}"
+
+
+def _labels(cells: Sequence[Cell]) -> list[str]:
+    """The labels of all rows, in the order in which they are met."""
+    return list(dict.fromkeys(row.label for cell in cells for row in cell.comparison.rows))
+
+
+def _row(cell: Cell, label: str) -> Row | None:
+    return next((row for row in cell.comparison.rows if row.label == label), None)
+
+
+def _spread(mean: float, std: float | None, metric: str) -> str:
+    scale = scale_of(metric)
+    decimals = scale.digits + (scale.factor == 100)
+    text = f"{mean * scale.factor:z.{decimals}f}"
+    return text if std is None else f"{text} ± {std * scale.factor:.{decimals}f}"
+
+
+def _main_block(studied: Studied, student: str, paper_table: str | None) -> Block:
+    """Methods below each other, tasks beside each other, as in the paper; its figures below ours."""
+    cells = studied.of_student(student)
+    splits = sorted({cell.comparison.split for cell in cells})
+    titles = [f"{paper.task_title(cell.task)} ({cell.comparison.metric})" for cell in cells]
+    has_score = len(cells) > 1
+    rows = []
+    teachers = [cell.teacher for cell in cells]
+    if any(teacher is not None for teacher in teachers):
+        line = [
+            NONE
+            if cell.teacher is None
+            else _spread(cell.teacher.value, cell.teacher.std, cell.comparison.metric)
+            for cell in cells
+        ]
+        known = [teacher.value for teacher in teachers if teacher is not None]
+        mean = _spread(fmean(known), None, "accuracy") if len(known) == len(cells) else NONE
+        rows.append(("teacher", *line, *([mean] if has_score else []), ""))
+        rows += _paper_row(cells, paper.TEACHER, paper_table, has_score)
+    for label in _labels(cells):
+        members = [_row(cell, label) for cell in cells]
+        line = [NONE if row is None else _spread(row.mean, row.std, row.metric) for row in members]
+        score = [_score_text(studied.score(student, label))] if has_score else []
+        counts = sorted({len(row.values) for row in members if row is not None})
+        rows.append(
+            (spoken(label), *line, *score, "–".join(map(str, counts[:1] + counts[1:][-1:])))
+        )
+        method = next(row.method for row in members if row is not None)
+        rows += _paper_row(cells, method, paper_table, has_score)
+    header = ("method", *titles, *(["Score"] if has_score else []), "seeds")
+    caption = f"{student}, scored on {', '.join(splits)}: mean ± sample standard deviation over seeds, in points."
+    if any(cell.comparison.metric == "nll" for cell in cells):
+        caption = caption.replace("in points", "in points (nll in nats)")
+    if has_score:
+        caption += " Score is the unweighted mean of the tasks, over the seeds that have them all."
+    if any(name.endswith(PAPER) for name, *_ in rows):
+        number = (paper_table or "").removeprefix("table")
+        caption += f" Lines of {PAPER} are Table {number} of that paper."
+    return Block(f"Results of {student}", caption, None, Table(header, tuple(rows)))
+
+
+def _score_text(score: Score | None) -> str:
+    return NONE if score is None else _spread(score.mean, score.std, "accuracy")
+
+
+def _paper_row(
+    cells: Sequence[Cell], method: str, paper_table: str | None, has_score: bool
+) -> list[tuple[str, ...]]:
+    """The line of the paper below ours; empty where it has none of these tasks."""
+    figures = [
+        paper.figure(paper_table, cell.comparison.split, method, cell.task) for cell in cells
+    ]
+    if not any(figures):
+        return []
+    keys = {paper.task_key(cell.task) for cell in cells}
+    score = None
+    if keys == set(paper.GLUE):
+        score = paper.figure(paper_table, cells[0].comparison.split, method, paper.SCORE)
+    line = [figure or NONE for figure in figures]
+    return [(f"– {PAPER}", *line, *([score or NONE] if has_score else []), "")]
+
+
+def _kept_block(studied: Studied) -> Block | None:
+    """How much of the teacher's lead each method has."""
+    cells = [cell for cell in studied.cells if cell.teacher is not None and cell.base is not None]
+    if not cells:
+        return None
+    columns: dict[str, Iterable[str]] = {"method": [spoken(label) for label in _labels(cells)]}
+    for cell in cells:
+        shares = []
+        for label in _labels(cells):
+            row = _row(cell, label)
+            share = None if row is None else cell.lead_kept(row)
+            shares.append(NONE if share is None else f"{100 * share:z.0f} %")
+        columns[_where(studied, cell)] = shares
+    caption = "(method - base) / (teacher - base), of means; a dash where the teacher is not ahead of base."
+    return Block("Share of the teacher's lead that students keep", caption, None, table(columns))
+
+
+def _verdict_block(studied: Studied, verdicts: Sequence[str]) -> Block:
+    lines: dict[str, list[str]] = {
+        name: []
+        for name in (
+            "task and method",
+            "difference",
+            "95 %",
+            "p",
+            "p, Holm",
+            "p min",
+            "p of margin",
+            "seeds to decide",
+            "finding",
+        )
+    }
+    for cell in studied.cells:
+        for row in cell.comparison.rows:
+            if row.difference is None:
+                continue
+            judgement = cell.judgements[row.label]
+            scale = scale_of(row.metric)
+            estimate = row.difference.estimate
+            values = (
+                f"{_where(studied, cell)}: {spoken(row.label)}",
+                scale.signed(row.difference.mean),
+                NONE if estimate is None else scale.interval(estimate.interval),
+                _p(row.difference.test.p_value),
+                _p(judgement.p_value),
+                _p(row.difference.test.p_min),
+                _p(judgement.p_equivalence),
+                NONE if judgement.seeds_to_decide is None else str(judgement.seeds_to_decide),
+                str(judgement.finding),
+            )
+            for column, value in zip(lines.values(), values, strict=True):
+                column.append(value)
+    margin = "None was declared."
+    if studied.margin is not None:
+        margin = f"Here it is {studied.margin:g} of the metric's own unit."
+    caption = (
+        f"{' '.join(verdicts)} Intervals draw seeds and rows anew. p is of the two-sided Wilcoxon signed-rank test "
+        "over seeds; Holm's is corrected over the tasks of one method; p min is the smallest that so many seeds reach. "
+        f"p of margin is of two one-sided tests that the difference is within the margin. {margin}"
+    )
+    return Block("What follows for each task", caption, None, table(lines))
+
+
+def _p(value: float | None) -> str:
+    return NONE if value is None else p_text(value)
+
+
+def _dots_block(studied: Studied, cell: Cell) -> Block:
+    return Block(
+        _where(studied, cell), cell.comparison.verdict, Dots(cell.comparison, of_study=True)
+    )
+
+
+def _curves_block(studied: Studied, cell: Cell) -> Block | None:
+    """Scores on dev after each epoch, the mean over seeds."""
+    metric = cell.comparison.metric
+    scale = scale_of(metric)
+    lines = []
+    for row in cell.comparison.rows:
+        runs = [trial.result for trial in cell.trials if trial.method == row.method]
+        curves = [_curve(result, metric) for result in runs]
+        epochs = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+        if len(epochs) > 1:
+            means = [scale.factor * fmean(curve[epoch] for curve in curves) for epoch in epochs]
+            lines.append(Line(row.method, spoken(row.label), tuple(epochs), tuple(means)))
+    if not lines:
+        return None
+    picture = Curves(tuple(lines), "epoch", f"{metric} on dev, {scale.unit}", from_zero=False)
+    caption = f"{metric} on dev after each epoch, the mean over seeds."
+    return Block(_where(studied, cell), caption, picture)
+
+
+def _curve(result: Result, metric: str) -> dict[float, float]:
+    return {entry["epoch"]: entry[metric] for entry in result.history if metric in entry}
+
+
+def _cost_block(studied: Studied) -> Block | None:
+    names = (
+        "task and method",
+        "step / LS",
+        "training, median",
+        "rows seen by the student",
+        "teacher saw",
+    )
+    lines: dict[str, list[str]] = {name: [] for name in names}
+    passes = []
+    for cell in studied.cells:
+        counted = cell.comparison.teacher_passes
+        if counted is not None:
+            passes.append(f"{_where(studied, cell)}: {counted}.")
+        for row in cell.comparison.rows:
+            runs = [trial.result for trial in cell.trials if trial.method == row.method]
+            spent = [result.train_seconds for result in runs if result.train_seconds is not None]
+            caches = {name: rows for result in runs for name, rows in result.caches.items()}
+            values = (
+                f"{_where(studied, cell)}: {spoken(row.label)}",
+                digits(row.time_ratio_to_ls),
+                NONE if not spent else seconds(median(spent)).text(median(spent)),
+                f"{sum(result.rows_seen for result in runs):,}",
+                f"{sum(caches.values()):,}" if caches else NONE,
+            )
+            for column, value in zip(lines.values(), values, strict=True):
+                column.append(value)
+    caption = " ".join(passes) or "No method had a teacher."
+    return Block(
+        "What training cost",
+        f"{caption} step / LS: time of a training step over that of LS.",
+        None,
+        table(lines),
+    )
+
+
+def _calibration_block(studied: Studied) -> Block | None:
+    names = ("task and method", "calibration error", "nll, nats")
+    lines: dict[str, list[str]] = {name: [] for name in names}
+    for cell in studied.cells:
+        split = cell.comparison.split
+        for row in cell.comparison.rows:
+            scored = [
+                trial.result.predictions[split]
+                for trial in cell.trials
+                if trial.method == row.method
+            ]
+            errors = [calibration_error(predictions) for predictions in scored]
+            known = [error for error in errors if error is not None]
+            losses = [_mean_loss(predictions) for predictions in scored]
+            lines["task and method"].append(f"{_where(studied, cell)}: {spoken(row.label)}")
+            lines["calibration error"].append(percent(fmean(known)) if known else NONE)
+            lines["nll, nats"].append(f"{fmean(losses):.3f}" if losses else NONE)
+    caption = (
+        "The expected calibration error over 15 bins of confidence (Guo et al., 2017) and the negative log-likelihood, "
+        "means over seeds. Smoothed targets make a student less confident; that is no fault of its ranking of classes."
+    )
+    return Block("Whether confidence can be believed", caption, None, table(lines))
+
+
+def _mean_loss(predictions: Predictions) -> float:
+    sums = row_sums("nll", predictions)
+    return float(sums.of_counts(np.ones(len(sums.of_row))))

@@ -1,0 +1,92 @@
+"""A study's report in files: one page, Markdown, LaTeX, and its figures as CSV and as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from logitcache.report.blocks import Table
+from logitcache.report.study import study_sections
+from logitcache.report.study_page import study_page
+from logitcache.report.texts import csv_text, latex, markdown
+from logitcache.store.files import make_folder, write_atomic
+from logitcache.study.outcomes import Cell, Studied
+from logitcache.study.rows import Row
+
+NAMES = ("report.html", "report.md", "report.tex", "report.csv")
+_COLUMNS = (
+    "task", "student", "label", "method", "split", "metric", "mean", "std", "n", "difference", "low", "high",
+    "p_value", "p_holm", "p_min", "p_equivalence", "p_non_inferiority", "finding", "seeds_to_decide",
+    "time_ratio_to_ls", "teacher", "lead_kept",
+)  # fmt: skip
+
+
+def write_report(studied: Studied, out: Path, paper_table: str | None = None) -> list[Path]:
+    """Write all files into a folder, in place of older ones; returns their paths."""
+    sections = study_sections(studied, paper_table)
+    texts = (
+        study_page(studied.name, sections),
+        markdown(studied.name, sections),
+        latex(studied.name, sections),
+        csv_text(figures_table(studied)),
+    )
+    make_folder(out)
+    for name, text in zip(NAMES, texts, strict=True):
+        write_atomic(out / name, text.encode())
+    return [out / name for name in NAMES]
+
+
+def document(studied: Studied) -> dict[str, Any]:
+    """The document of ``study report --json``: metrics as fractions (nll in nats), null where there
+    is nothing to say.
+    """
+    rows = [_row(cell, row) for cell in studied.cells for row in cell.comparison.rows]
+    verdicts = studied.verdicts()
+    scores = []
+    for student in studied.students:
+        labels = dict.fromkeys(row["label"] for row in rows if row["student"] == student)
+        for label in labels:
+            score = studied.score(student, label)
+            if score is not None:
+                scores.append({"student": student, "label": label, **asdict(score)})
+    return {
+        "rows": rows,
+        "verdict": " ".join(f"{task}: {sentence}" for task, sentence in verdicts.items()),
+        "verdicts": verdicts,
+        "scores": scores,
+        "margin": studied.margin,
+        "notes": list(studied.notes),
+    }
+
+
+def _row(cell: Cell, row: Row) -> dict[str, Any]:
+    judgement = cell.judgements.get(row.label)
+    judged: Mapping[str, Any] = {
+        "p_holm": None if judgement is None else judgement.p_value,
+        "p_equivalence": None if judgement is None else judgement.p_equivalence,
+        "p_non_inferiority": None if judgement is None else judgement.p_non_inferiority,
+        "finding": None if judgement is None else str(judgement.finding),
+        "seeds_to_decide": None if judgement is None else judgement.seeds_to_decide,
+    }
+    return {
+        "task": cell.task,
+        "student": cell.student,
+        "split": cell.comparison.split,
+        **row.to_json(),
+        **judged,
+        "teacher": None if cell.teacher is None else cell.teacher.value,
+        "lead_kept": cell.lead_kept(row),
+    }
+
+
+def figures_table(studied: Studied) -> Table:
+    """All figures, one line for each method of each task and student, unrounded."""
+    lines = []
+    for row in document(studied)["rows"]:
+        interval = row["multi_bootstrap"] or {}
+        values = {**row, "low": interval.get("low"), "high": interval.get("high")}
+        cells = ("" if values[name] is None else str(values[name]) for name in _COLUMNS)
+        lines.append(tuple(cells))
+    return Table(_COLUMNS, tuple(lines))

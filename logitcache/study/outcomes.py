@@ -1,0 +1,141 @@
+"""What a study is made of when it is reported: cells, each one task with one student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from logitcache.study.findings import Judgement
+from logitcache.study.results import Result
+from logitcache.study.rows import Row
+from logitcache.study.tables import Comparison
+from logitcache.study.verdict import task_sentence
+
+
+@dataclass(frozen=True)
+class TeacherScore:
+    """A teacher's own score on the split that is compared."""
+
+    name: str
+    value: float
+    std: float | None = None  # over the teachers, where each seed has its own
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A result, and where it stands in the study. ``method`` is the study's name of it."""
+
+    task: str
+    student: str
+    method: str
+    result: Result
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task with one student: its methods side by side."""
+
+    task: str
+    student: str
+    comparison: Comparison
+    trials: tuple[Trial, ...]
+    teacher: TeacherScore | None
+    judgements: Mapping[str, Judgement]  # by the label of a row that has a difference
+
+    @property
+    def base(self) -> Row | None:
+        """The row of the baseline, where there is one."""
+        bases = [
+            row
+            for row in self.comparison.rows
+            if self.comparison.baseline in (row.method, row.label)
+        ]
+        return bases[0] if len(bases) == 1 else None
+
+    def lead_kept(self, row: Row) -> float | None:
+        """The share of the teacher's lead over the baseline that a method has; None where the
+        teacher has none.
+        """
+        if self.teacher is None or self.base is None:
+            return None
+        lead = self.teacher.value - self.base.mean
+        if lead <= 0:
+            return None
+        return (row.mean - self.base.mean) / lead
+
+    def sentences(self) -> dict[str, str]:
+        """What follows, by the label of the row."""
+        return {
+            row.label: task_sentence(row, row.difference, self.judgements[row.label])
+            for row in self.comparison.rows
+            if row.difference is not None
+        }
+
+
+@dataclass(frozen=True)
+class Score:
+    """The unweighted mean of a method's tasks, for each seed that has them all (Kobyzev et al.,
+    2023): its mean and sample standard deviation over those seeds.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A study as it is reported."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    margin: float | None
+    is_margin_declared: bool  # in the study's plan, before any trial
+    unsaid: tuple[str, ...]  # settings that the paper behind it does not give
+    notes: tuple[str, ...]
+
+    @property
+    def students(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.student for cell in self.cells))
+
+    def of_student(self, student: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.student == student]
+
+    def score(self, student: str, label: str) -> Score | None:
+        """None where a task lacks the method, or no seed has all tasks."""
+        columns = []
+        for cell in self.of_student(student):
+            rows = [row for row in cell.comparison.rows if row.label == label]
+            if not rows:
+                return None
+            columns.append(rows[0].values)
+        seeds = [seed for seed in columns[0] if all(seed in column for column in columns)]
+        if not seeds:
+            return None
+        scores = [float(np.mean([column[seed] for column in columns])) for seed in seeds]
+        std = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+        return Score(float(np.mean(scores)), std, len(scores))
+
+    def judged_label(self, cell: Cell) -> str | None:
+        """The row that the verdict of a cell is on: kd if it was run, else the best one."""
+        rows = [row for row in cell.comparison.rows if row.difference is not None]
+        rows = [row for row in rows if row.method == "kd"] or rows
+        sign = -1 if cell.comparison.lower_is_better else 1
+        return max(rows, key=lambda row: sign * row.mean).label if rows else None
+
+    def verdicts(self) -> dict[str, str]:
+        """One sentence for each task, or each task with a student."""
+        sentences = {}
+        for cell in self.cells:
+            label = self.judged_label(cell)
+            where = cell.task if len(self.students) == 1 else f"{cell.task}, {cell.student}"
+            sentence = (
+                "no verdict, there is nothing to compare"
+                if label is None
+                else cell.sentences()[label]
+            )
+            evidence = cell.comparison.evidence
+            sentences[where] = f"{evidence.before()}{sentence}.{evidence.after()}"
+        return sentences

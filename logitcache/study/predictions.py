@@ -1,0 +1,122 @@
+"""A student's answers, read back from ``predictions.parquet``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logitcache.errors import FormatError
+from logitcache.records import Float32, Int64
+
+MAX_POSITIONS = 1 << 20  # of a row
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K
+    classes.
+    """
+
+    row_id: Int64  # [R], strictly increasing; of positions, one number for each
+    label: Int64  # [R], in [0, K)
+    logits: Float32  # [R, K], finite; of a vocabulary none are kept: [R, 0]
+    nll: Float32 | None = None  # [R] where there are no logits
+    are_positions: bool = False  # of rows that have several
+
+
+def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Predictions]:
+    """The answers by split. ``label_names`` gives the number of classes. Raises FormatError."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    types = {
+        "split": pa.string(),
+        "row_id": pa.int64(),
+        "label": pa.int64(),
+        "logits": pa.list_(pa.float32()),
+    }
+    is_of_tokens = path.is_file() and _has_column(path, "nll")
+    if is_of_tokens:
+        del types["logits"]
+        types["nll"] = pa.float32()
+    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+    try:
+        table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
+    except FileNotFoundError:
+        raise FormatError(expected="the student's predictions", found="no such file") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FormatError(
+            expected="split, row_id, label and logits", found=str(error).splitlines()[0]
+        ) from None
+    if not table.num_rows:
+        raise FormatError(expected="predictions of some rows", found="none")
+    if any(column.null_count for column in table.columns):
+        raise FormatError(expected="a value in every row", found="nulls")
+    classes = 0
+    if not is_of_tokens:
+        classes = (
+            pc.max(pc.list_value_length(table["logits"])).as_py()
+            if label_names is None
+            else len(label_names)
+        )
+    are_positions = False
+    if "position" in pq.read_schema(path).names:  # older results have one position a row
+        positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
+        if positions.any():  # each is compared as a row is
+            row_id = table["row_id"].to_numpy() * MAX_POSITIONS + positions
+            table = table.set_column(1, "row_id", pa.array(row_id))
+            are_positions = True
+    splits = pc.unique(table["split"]).to_pylist()
+    return {
+        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions)
+        for name in splits
+    }
+
+
+def _has_column(path: Path, name: str) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return name in pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False  # refused where it is read
+
+
+def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
+    row_id = table["row_id"].to_numpy()
+    label = table["label"].to_numpy()
+    _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")
+    if "nll" in table.column_names:
+        nll = table["nll"].to_numpy()
+        _check_all(np.isfinite(nll), name, "finite losses")
+        order = np.argsort(row_id)
+        return Predictions(
+            row_id[order],
+            label[order],
+            np.empty((len(order), 0), np.float32),
+            nll[order],
+            are_positions,
+        )
+    lists = table["logits"].combine_chunks()
+    _check_all(
+        (label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none"
+    )
+    _check_all(lists.value_lengths().to_numpy() == classes, name, f"{classes} logits in each row")
+    logits = lists.flatten().to_numpy().reshape(-1, classes)
+    _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
+    order = np.argsort(row_id)
+    order = order[label[order] >= 0]  # a row without a label counts nowhere
+    return Predictions(row_id[order], label[order], logits[order], None, are_positions)
+
+
+def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:
+    if not good.all():
+        raise FormatError(
+            f"split {split}: expected {expected}, found {np.count_nonzero(~good)} rows otherwise"
+        )

@@ -1,0 +1,268 @@
+"""A study's results: one comparison for each task and student, judged together.
+
+They are read from the folder of a study, or from a folder of result folders, whose task is then the
+name of their data.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from logitcache.config.methods import METHODS
+from logitcache.config.report import RESAMPLES
+from logitcache.errors import SpecError
+from logitcache.study import folder as folders
+from logitcache.study.findings import Judgement, judge
+from logitcache.study.folder import State
+from logitcache.study.outcomes import Cell, Studied, TeacherScore, Trial
+from logitcache.study.results import (
+    Result,
+    by_seed,
+    check_same_rows,
+    check_same_task,
+    find_results,
+    read_result,
+)
+from logitcache.study.rows import Row
+from logitcache.study.tables import (
+    Comparison,
+    choose_metric,
+    choose_split,
+    compare_results,
+    teacher_passes_of,
+)
+from logitcache.study.verdict import compared_of
+
+# Settings that follow from the rows, where each seed has its own.
+_OF_THE_ROWS = {"data", "data_seed", "unlabelled", "tokenizer_fingerprint", "train_rows"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared. None: as the study's plan says, else as `compare` chooses."""
+
+    metric: str | None = None
+    split: str | None = None
+    baseline: str | None = None
+    margin: float | None = None  # in the metric's own unit
+    resamples: int = RESAMPLES
+
+
+# Of each task: the names of its teachers, and their scores by split.
+_Teachers = dict[str, list[tuple[str, Mapping[str, Mapping[str, float]]]]]
+
+
+def read_studied(folder: Path, question: Question = Question()) -> Studied:
+    """The study in a folder, compared and judged.
+
+    Raises SpecError for a folder without results, for a margin other than the declared one, and
+    what `compare` refuses.
+    """
+    if not folders.is_study(folder):
+        trials, teachers = _plain(folder)
+        return _studied(folder.resolve().name, trials, teachers, question)
+    study = folders.read(folder)
+    declared = study.spec.get("margin")
+    if question.margin is not None and declared not in (None, question.margin):
+        raise SpecError(
+            f"--margin: expected {declared:g}, as the study has declared it, found {question.margin:g}. Leave it out.",
+            where=folder,
+        )
+    done = study.with_state(State.DONE)
+    if not done:
+        advice = "Run `logitcache study run`."
+        raise SpecError(expected="a finished trial", found="none", advice=advice, where=folder)
+    trials = [
+        Trial(
+            entry.planned.task,
+            entry.planned.student,
+            entry.planned.method,
+            read_result(entry.folder),
+        )
+        for entry in done
+    ]
+    teachers = {}
+    for teacher in study.teachers:
+        teachers.setdefault(teacher.task, []).append((teacher.name, teacher.metrics))
+    question = replace(
+        question,
+        split=question.split or study.spec.get("split"),
+        baseline=question.baseline or study.spec.get("baseline"),
+        margin=question.margin or declared,
+    )
+    order = list(study.spec.get("methods", []))
+    made = _studied(study.name, trials, teachers, question, order)
+    return replace(
+        made,
+        is_margin_declared=declared is not None,
+        unsaid=study.unsaid,
+        notes=(*_unfinished(study), *made.notes),
+    )
+
+
+def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
+    """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
+    results = [read_result(path) for path in find_results([folder])]
+    named = {name for result in results if _reads_cache(result) for name in result.teacher_names}
+    teachers: _Teachers = {}
+    trials = []
+    for result in results:
+        student = str(result.settings.get("student", "student"))
+        if result.folder.name in named:
+            teachers.setdefault(result.source, []).append((student, result.metrics))
+        else:
+            trials.append(Trial(result.source, student, result.method, result))
+    return trials, teachers
+
+
+def _reads_cache(result: Result) -> bool:
+    return result.method in METHODS and METHODS[result.method].reads_cache
+
+
+def _unfinished(study: folders.StudyFolder) -> Iterable[str]:
+    """What is not in the tables, and why."""
+    pending = len(study.with_state(State.PENDING))
+    if pending:
+        yield f"{pending:,} of {len(study.trials):,} trials have not been run: the tables are of the others"
+    for state in (State.FAILED, State.DIVERGED):
+        for entry in study.with_state(state):
+            message = (entry.end.error or {}).get("message", "")
+            yield f"{entry.planned.id} {state}, and is in no mean: {message}".rstrip(": ")
+
+
+def _studied(
+    name: str,
+    trials: Sequence[Trial],
+    teachers: _Teachers,
+    question: Question,
+    order: Sequence[str] = (),
+) -> Studied:
+    by_cell: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        by_cell.setdefault((trial.task, trial.student), []).append(trial)
+    cells = []
+    for (task, student), members in by_cell.items():
+        comparison = _compared(members, question, order)
+        teacher = _teacher(teachers.get(task, []), comparison)
+        cells.append(Cell(task, student, comparison, tuple(members), teacher, {}))
+    return Studied(
+        name,
+        tuple(_judged(cells, question.margin)),
+        question.margin,
+        is_margin_declared=False,
+        unsaid=(),
+        notes=(*_on_versions(trials), *_on_cells(cells)),
+    )
+
+
+def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str]) -> Comparison:
+    """The comparison of one task's trials with one student, rows in the study's order."""
+    results = [_named(trial) for trial in trials]
+    split = choose_split(results, question.split)
+    comparison = compare_results(
+        _unified(results, split),
+        choose_metric(results, split, question.metric),
+        split,
+        question.baseline or "base",
+        question.resamples,
+        question.margin,
+    )
+    rows = sorted(comparison.rows, key=lambda row: _place(row, order))
+    passes = teacher_passes_of([trial.result for trial in trials])
+    return replace(comparison, rows=tuple(rows), teacher_passes=passes)
+
+
+def _place(row: Row, order: Sequence[str]) -> int:
+    return order.index(row.method) if row.method in order else len(order)
+
+
+def _named(trial: Trial) -> Result:
+    """The result under the study's name of its method."""
+    result = trial.result
+    if trial.method == result.method:
+        return result
+    if result.method in METHODS and METHODS[result.method].self_taught:
+        result = replace(result, cache_fingerprint=None)  # each seed has its own
+    return replace(result, method=trial.method)
+
+
+def _unified(results: Sequence[Result], split: str) -> list[Result]:
+    """The results, found to be of the same rows; where each seed has rows of its own (a draw of a
+    larger table), found to be so within each seed. Raises FingerprintMismatch.
+    """
+    if len({result.data_digest for result in results}) == 1 or len(by_seed(results)) == 1:
+        check_same_task(results)
+        check_same_rows(results, split)
+        return list(results)
+    check_same_task(results, ["label_names"])
+    for group in by_seed(results):
+        check_same_task(group)
+        check_same_rows(group, split)
+    unified = []
+    for result in results:
+        settings = {
+            name: value for name, value in result.settings.items() if name not in _OF_THE_ROWS
+        }
+        settings["train_rows"] = results[0].train_rows
+        unified.append(replace(result, settings=settings, cache_fingerprint=None, teachers=()))
+    return unified
+
+
+def _teacher(
+    teachers: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], comparison: Comparison
+) -> TeacherScore | None:
+    """The mean over the teachers of a task, where each seed has its own."""
+    scores = [
+        (name, metrics[comparison.split][comparison.metric])
+        for name, metrics in teachers
+        if comparison.metric in metrics.get(comparison.split, {})
+    ]
+    if not scores:
+        return None
+    values = [float(value) for _, value in scores]
+    std = float(stdev(values)) if len(values) > 1 else None
+    return TeacherScore(scores[0][0], fmean(values), std)
+
+
+def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
+    """The cells with a judgement of each row, corrected over all tasks of one student and method."""
+    judgements: list[dict[str, Judgement]] = [{} for _ in cells]
+    families: dict[tuple[str, str], list[tuple[int, Row]]] = {}
+    for index, cell in enumerate(cells):
+        for row in cell.comparison.rows:
+            if row.difference is not None:
+                families.setdefault((cell.student, row.label), []).append((index, row))
+    for (_, label), members in families.items():
+        compared = [compared_of(row, row.difference) for _, row in members if row.difference]
+        for (index, _), judgement in zip(members, judge(compared, margin), strict=True):
+            judgements[index][label] = judgement
+    return [replace(cell, judgements=made) for cell, made in zip(cells, judgements, strict=True)]
+
+
+def _on_versions(trials: Sequence[Trial]) -> Iterable[str]:
+    """A mark of results that other code has made."""
+    versions = Counter(
+        ", ".join(f"{name} {version}" for name, version in sorted(trial.result.versions.items()))
+        for trial in trials
+    )
+    if len(versions) > 1:
+        listed = "; ".join(
+            f"{count} of {name or 'unknown versions'}" for name, count in versions.items()
+        )
+        yield f"these results were made by different versions: {listed}"
+
+
+def _on_cells(cells: Sequence[Cell]) -> Iterable[str]:
+    for cell in cells:
+        for note in dict.fromkeys(cell.comparison.notes):
+            yield f"{cell.task}, {cell.student}: {note}"
+        digests = {trial.result.data_digest for trial in cell.trials}
+        if len(digests) > 1:
+            yield (
+                f"{cell.task}, {cell.student}: each seed has rows of its own, so that seeds cover rows too: intervals "
+                "are Student's over the seeds"
+            )

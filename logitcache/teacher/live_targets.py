@@ -1,0 +1,118 @@
+"""The judgement of :mod:`logitcache.teacher.live` for caches that do not keep full vectors.
+
+Sparse targets are compared with those that the same draws give of the new answers. Two things must
+hold. The stored entropy, which is one of the whole distribution, is that of the new answers, up to
+rounding. And the words are the same: draws are a pure function of a row's text, so only where a
+point of a draw lies within rounding of a word's end may another word be listed, in a share of the
+positions that is measured: between rows asked alone and beside a copy of themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from logitcache.cache.distance import Float64, kl
+from logitcache.cache.variation import variation
+from logitcache.models.load import DTYPES
+from logitcache.models.probe import tolerance
+from logitcache.payloads import Sparse
+from logitcache.records import Array, Float32, Int64
+from logitcache.targets.codec import Codec
+from logitcache.targets.draws import Draw
+from logitcache.targets.replay import ReplayCodec
+from logitcache.targets.sparse import SparseCodec
+from logitcache.teacher.asked import Asked
+
+MOVED = 0.01  # of the positions, that may list other words: break-points that rounding has moved
+CONTROLS = 10  # times the control's own share, besides
+
+
+def judge_sparse(
+    asked: Asked,
+    row: Int64,
+    stored: Sparse[Array],
+    again: tuple[Float32, Float32, Float32],
+    keys: Int64,
+) -> dict[str, Any]:
+    """``again`` are the logits f32[P, V] in the shard's own batches, alone, and beside a copy;
+    ``row`` i64[P] is the row of each position, ``keys`` i64[P] are those of its draws.
+    """
+    codec = asked.codec
+    assert isinstance(codec, SparseCodec)
+    _, alone, doubled = again
+    one, other = (_entropy(codec, logits) for logits in (alone, doubled))
+    redrawn = [_drawn(codec, logits, keys, stored) for logits in again]
+    same = variation(stored, redrawn[0]).is_equal
+    moved = float(variation(stored, redrawn[1]).other_words.mean())
+    moved_alike = float(variation(redrawn[1], redrawn[2]).other_words.mean())
+    off = np.abs(stored.entropy - one)
+    control = float(np.abs(other - one).max())
+    logits_off = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
+    rounding = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, logits_off)
+    spacing: Float64 = np.spacing(stored.entropy.astype(np.float16)).astype(np.float64)
+    allowed = spacing + 2 * rounding * np.maximum(1, one) / codec.temperature
+    few_moved = moved <= MOVED + CONTROLS * moved_alike
+    return {
+        "same_bytes": _whole_rows(row, same),
+        "agrees": bool((off <= allowed).all()) and few_moved,
+        "difference": float(off.max()),
+        "control": control,
+        "allowed": float(allowed.max()),
+        "kl_mean": None,
+        "kl_max": None,
+        "worst_row": int(row[off.argmax()]),
+        "moved": moved,
+        "moved_control": moved_alike,
+    }
+
+
+def judge_replay(
+    asked: Asked, row: Int64, replayed: Float32, again: tuple[Float32, Float32, Float32]
+) -> dict[str, Any]:
+    """The same of logits f32[P, V] that the cache's head gives."""
+    assert isinstance(asked.codec, ReplayCodec)
+    _, alone, doubled = again
+    reference = _from_top(alone)
+    off = np.abs(replayed.astype(np.float64) - reference)
+    control = float(np.abs(_from_top(doubled) - reference).max())
+    allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
+    differ = kl(replayed, reference)
+    return {
+        "same_bytes": None,
+        "agrees": bool((off <= allowed).all()),
+        "difference": float(off.max()),
+        "control": control,
+        "allowed": allowed,
+        "kl_mean": float(differ.mean()),
+        "kl_max": float(differ.max()),
+        "worst_row": int(row[off.max(axis=1).argmax()]),
+    }
+
+
+def _drawn(codec: Codec, logits: Float32, keys: Int64, like: Sparse[Array]) -> Sparse[Array]:
+    """What the codec keeps of these logits with these draws."""
+    columns = codec.pack(codec.reduce(torch.from_numpy(logits), Draw(torch.from_numpy(keys))))
+    assets: Mapping[str, Array] = {} if like.unigram is None else {"unigram": like.unigram}
+    target = codec.unpack(columns, assets)
+    assert isinstance(target, Sparse)
+    return target
+
+
+def _entropy(codec: SparseCodec, logits: Float32) -> Float64:
+    p = codec.probabilities(torch.from_numpy(logits)).double()
+    entropy: Float64 = torch.special.entr(p).sum(1).numpy()
+    return entropy
+
+
+def _whole_rows(row: Int64, same: Array) -> int:
+    """Rows all of whose positions are the same."""
+    return len(np.unique(row)) - len(np.unique(row[~same]))
+
+
+def _from_top(logits: Float32) -> Float32:
+    shifted: Float32 = logits - logits.max(axis=1, keepdims=True)
+    return shifted

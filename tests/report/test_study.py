@@ -1,0 +1,105 @@
+"""A study's report: one page, Markdown, LaTeX and CSV from the same blocks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logitcache.report.blocks import Block, Section, Table
+from logitcache.report.texts import csv_text, latex, markdown
+from logitcache_cli.main import cli
+from tests.report.seen import Seen
+from tests.study.fake_studies import write_study
+
+KEYS = {"rows", "verdict", "verdicts", "scores", "margin", "notes"}
+COMPARED = {
+    "method",
+    "metric",
+    "mean",
+    "std",
+    "n",
+    "difference",
+    "p_value",
+    "p_min",
+    "time_ratio_to_ls",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    folder = write_study(tmp_path_factory.mktemp("study"))
+    arguments = ["study", "report", str(folder), "--bootstrap", "200", "--json"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return folder / "report", json.loads(result.stdout)
+
+
+def test_the_document_has_the_contracts_keys(made: tuple[Path, dict]) -> None:
+    _, document = made
+    assert set(document) == KEYS
+    assert all(set(row) >= COMPARED for row in document["rows"])
+    assert "sst5: " in document["verdict"]
+
+
+def test_the_page_holds_all_it_needs(made: tuple[Path, dict]) -> None:
+    page = (made[0] / "report.html").read_text()
+    seen = Seen(page)
+    assert not {"script", "link", "img", "iframe"} & set(seen.tags)
+    assert re.findall(r"url\((?!#)|@import|https?://", page) == []
+    assert len(set(seen.all("id"))) == len(seen.all("id"))
+    titles = [text for tag, text in seen.texts if tag == "h2"]
+    expected = ["Results", "Verdicts", "Seeds", "Training", "Cost", "Calibration", "Left unsaid"]
+    assert titles == expected
+    assert seen.tags.count("svg") == 2 * 4  # seeds and training of two tasks, wide and narrow
+
+
+def test_the_papers_figures_stand_below_ours(made: tuple[Path, dict]) -> None:
+    lines = (made[0] / "report.md").read_text().splitlines()
+    kd = lines.index(next(line for line in lines if line.startswith("| KD |")))
+    assert "| 70.50 ± 0.50 |" in lines[kd]
+    assert lines[kd + 1].startswith("| – Kobyzev et al. | 63.04 ± 0.43? |")
+    assert any(line.startswith("| teacher | 80.00 | 80.00 | 80.00 |") for line in lines)
+
+
+def test_the_csv_has_the_documents_figures(made: tuple[Path, dict]) -> None:
+    folder, document = made
+    rows = list(csv.DictReader((folder / "report.csv").open()))
+    assert len(rows) == len(document["rows"])
+    for line, row in zip(rows, document["rows"], strict=True):
+        assert float(line["mean"]) == row["mean"]
+        assert line["finding"] == (row["finding"] or "")
+
+
+def test_an_empty_folder_and_a_wrong_table_are_refused(tmp_path: Path) -> None:
+    empty = CliRunner().invoke(cli, ["study", "report", str(tmp_path)])
+    assert (empty.exit_code, "expected a result folder" in empty.stderr) == (2, True)
+    wrong = CliRunner().invoke(cli, ["study", "report", str(tmp_path), "--paper", "table6"])
+    assert wrong.exit_code == 2
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=20)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=4), texts)
+def test_no_text_becomes_markup(rows: list[tuple[str, str]], title: str) -> None:
+    table = Table(("a", "b"), tuple(rows))
+    section = Section("s", title, (Block(title, title, None, table),))
+    lines = markdown(title, [section]).splitlines()
+    body = [line for line in lines if line.startswith("| ")][1:]
+    assert len(body) == len(rows)
+    assert all(len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3 for line in body)
+    tex = latex(title, [section])
+    cells = [line for line in tex.splitlines() if line.endswith(r" \\")][1:]
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 1 for line in cells)
+    plain = re.sub(r"\\[a-z]+\{\}|\\[{}&%$#_]", "", "\n".join(cells))
+    assert not re.search(r"[{}%#_^]", plain)
+    assert list(csv.reader(csv_text(table).splitlines(keepends=True)))[1:] == [
+        list(row) for row in rows
+    ] or any(re.search(r"[\x85\u2028\u2029]", cell) for row in rows for cell in row)
