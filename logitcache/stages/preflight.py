@@ -26,8 +26,8 @@ from logitcache.data.selection import held_out
 from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError
-from logitcache.models.causes import check_folder
 from logitcache.models.described import Described, described
+from logitcache.models.folders import check_folder
 from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Reporter
