@@ -139,6 +139,9 @@ BASE: dict[type, Mapping[str, Any]] = {
 }
 # What no option can reach is no user's.
 REASONS = {
+    "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
+    "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
+    "config/train.py:check_method": "a method of a user's own: tests/student/test_term.py",
     "config/train.py:check_layers": "tested above: its advice holds a name",
     "config/train.py:_check_teaching": "without_fold is no option",
     "config/bench.py:check": "an empty list of widths is no command",

@@ -287,6 +287,7 @@ ELSEWHERE = {
     "bench/overhead.py:_load": "tests/bench/test_overhead.py",
     "bench/workload.py:_shapes": "tests/bench/test_workload.py",
     "cost/flops.py:_number": "a model whose configuration names no sizes",
+    "student/term.py:loss": "tests/student/test_term.py",
     "student/trainer.py:share": "tests/student/test_ranks.py",
     "Give data of more, or name all classes": "one class is refused before",
     "Run the bench again with this version.": "tests/study/test_advice.py",
