@@ -102,11 +102,9 @@ def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Ro
             f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
         )
     selected = _selected(rows, np.sort(np.concatenate([labelled, without_label])))
-    return (
-        selected
-        if unlabelled is None
-        else selected.followed_by(unlabelled, len(source.table("train")))
-    )
+    if unlabelled is None:
+        return selected
+    return selected.followed_by(unlabelled, len(source.table("train")))
 
 
 def _selected(rows: Rows, index: Int64) -> Rows:
