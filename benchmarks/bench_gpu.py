@@ -3,16 +3,20 @@ and of 128 tokens.
 
     python benchmarks/bench_gpu.py [--data FOLDER] [--rounds 15]
 
-Steps by method, dump, and how far the plan is off; documents in results/gpu-*.json. Without a GPU
+Steps by method, dump, and how far the plan is off; documents in results/gpu-*.json. Then language
+models in bf16: the loss of a vocabulary by execution and chunk, whole steps and dumps with their
+tokens a second (bench_vocabulary_loss.py and bench_language.py; results/*-cuda.json). Without a GPU
 it says so and ends. ``--data`` is SST-5 (default: the built-in rows); its lengths are taken, its
-words are not.
+words are not. The part of language models has not run on a GPU yet.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from common import RESULTS
@@ -24,6 +28,14 @@ from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanConfig,
 from logitcache.forecast import accuracy
 from logitcache.reporter import Notes
 
+# benchmarks of language models, each in a process of its own, so that its memory is its own
+LANGUAGE = (
+    ("bench_vocabulary_loss.py", "--kind", "loss"),
+    ("bench_vocabulary_loss.py", "--kind", "gold"),
+    ("bench_vocabulary_loss.py", "--kind", "chunks", "--positions", "4096"),
+    ("bench_language.py", "--part", "step", "--rows", "512", "--steps", "20"),
+    ("bench_language.py", "--part", "dump", "--rows", "4096"),
+)
 TEACHER, STUDENT = "roberta-large", "distilroberta-base"
 
 
@@ -58,6 +70,9 @@ def main() -> None:
             f"gpu-plan-{name}",
             accuracy.bench(PlanConfig(work), command, Notes(), rounds=5, steps=64),
         )
+    for script, *arguments in LANGUAGE:
+        path = Path(__file__).with_name(script)
+        subprocess.run([sys.executable, path, *arguments, "--device", "cuda"], check=True)
 
 
 def save(name: str, document: Document) -> None:

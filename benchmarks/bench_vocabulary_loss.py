@@ -2,13 +2,14 @@
 labels in our executions, beside PyTorch's cross_entropy(label_smoothing=) and linear_cross_entropy.
 
     python benchmarks/bench_vocabulary_loss.py [--d 128 ...] [--positions 512 ...]
-        [--dtype float32 ...] [--device cpu] [--rounds 7] [--sweep]
+        [--dtype float32 ...] [--device cpu] [--rounds 7] [--kind loss|gold|chunks]
 
-Times are measured in turn; a ratio is the median of the rounds' ratios, with its interval. Memory
+Times are measured in turn; a ratio is the median of the rounds' ratios, with its interval. Ratios of
+the processors' time (set OMP_WAIT_POLICY=passive) suffer less from what else a machine does. Memory
 is the peak of the resident set (on a GPU of what is allocated) above what is there before, without
-the gradients. ``--sweep`` measures sizes of a chunk instead. What is measured replaces the same
-cases in results/vocabulary-loss-DEVICE.json (chunks in vocabulary-loss-chunks-DEVICE.json), so a
-part of it can be made again.
+the gradients. ``--kind gold`` is PyTorch's linear_cross_entropy, ``chunks`` the sizes of a chunk.
+What is measured replaces the same cases in results/vocabulary-KIND-DEVICE.json, so a part of it can
+be made again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -35,7 +37,7 @@ from logitcache.student.losses.gradient import Target
 from logitcache.student.losses.vocabulary import FUSED, PLAIN, choose, head_loss
 
 V, K = 50_257, 64
-CHUNK_ROWS = (32, 64, 128, 256, 512, 1024, 2048)
+CHUNK_ROWS = (64, 128, 256, 512, 1024)
 
 
 class Setting:
@@ -85,15 +87,24 @@ class Setting:
             summed = loss()
         summed.backward()  # type: ignore[no-untyped-call]
 
-    def cases(self, executions: tuple[str, ...]) -> dict[str, turns.Case]:
+    def chosen(self) -> str:
+        with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            return choose(self.hidden, Head(self.weight))
+
+    def cases(self) -> dict[str, turns.Case]:
+        """KD and LS in the execution that is chosen, KD in the other one where its logits fit, and
+        PyTorch's own loss.
+        """
+        chosen = self.chosen()
+        fits = len(self.labels) <= 1024 or self.device != "cpu"
         losses: dict[str, Callable[[], Tensor]] = {
-            f"{name}-{execution}": partial(self.ours, name, execution)
-            for execution in executions
-            for name in self.targets
+            "kd": partial(self.ours, "kd", chosen),
+            "ls": partial(self.ours, "ls", chosen),
         }
+        if fits:
+            other = FUSED if chosen == PLAIN else PLAIN
+            losses[f"kd-{other}"] = partial(self.ours, "kd", other)
         losses["cross_entropy"] = self.cross_entropy
-        if hasattr(torch.nn, "LinearCrossEntropyOptions"):
-            losses["linear_cross_entropy"] = self.linear_cross_entropy
         return {name: partial(self.step, loss) for name, loss in losses.items()}
 
     def peak_bytes(self, case: turns.Case) -> int | None:
@@ -122,29 +133,60 @@ class Setting:
 
 def measured(setting: Setting, rounds: int) -> dict[str, Any]:
     """Seconds, peak bytes and ratios of each way."""
-    positions = len(setting.labels)
-    chosen = choose(positions, V, setting.device)
-    cases = setting.cases(
-        (FUSED,) if positions > 1024 and setting.device == "cpu" else (PLAIN, FUSED)
-    )
-    times = turns.in_turn(cases, rounds, 1, settle=0, fence=turns.settled(setting.device))
-    kd = times[f"kd-{chosen}"]
-    under = {"ls": f"ls-{chosen}"} | {name: name for name in cases if "cross" in name}
-    ratios = {f"kd_to_{key}": turns.ratio(kd, times[name]).to_dict() for key, name in under.items()}
-    if "linear_cross_entropy" in times:
-        base = turns.ratio(times[f"base-{chosen}"], times["linear_cross_entropy"])
-        ratios["base_to_linear_cross_entropy"] = base.to_dict()
+    cases = setting.cases()
     peaks = {name: setting.peak_bytes(case) for name, case in cases.items()}
-    seconds = {name: turns.spread(blocks) for name, blocks in times.items()}
-    ours, stock = peaks[f"kd-{chosen}"], peaks["cross_entropy"]
+    times, processor = taken(cases, rounds, setting.device)
+    names = {"kd_to_ls": "ls", "kd_to_cross_entropy": "cross_entropy"}
+    ratios = {key: turns.ratio(times["kd"], times[name]).to_dict() for key, name in names.items()}
+    ours, stock = peaks["kd"], peaks["cross_entropy"]
     memory = ours / stock if ours is not None and stock else None
     return {
-        "chosen": chosen,
+        "chosen": setting.chosen(),
         "ratios": ratios,
+        "processor_ratios": {
+            key: turns.ratio(processor["kd"], processor[name]).to_dict()
+            for key, name in names.items()
+        },
+        "of_fastest": {
+            key: fastest(times["kd"]) / fastest(times[name]) for key, name in names.items()
+        },
         "memory_to_cross_entropy": memory,
-        "seconds": seconds,
+        "seconds": {name: turns.spread(blocks) for name, blocks in times.items()},
         "peak_bytes": peaks,
     }
+
+
+def fastest(blocks: turns.Blocks) -> float:
+    return min(min(block) for block in blocks)
+
+
+def gold(setting: Setting, rounds: int) -> dict[str, Any]:
+    """Gold labels in our loss and in PyTorch's."""
+    cases = {
+        "base": partial(setting.step, partial(setting.ours, "base", setting.chosen())),
+        "linear_cross_entropy": partial(setting.step, setting.linear_cross_entropy),
+    }
+    times, _ = taken(cases, rounds, setting.device)
+    ratio = turns.ratio(times["base"], times["linear_cross_entropy"])
+    return {
+        "ratios": {"base_to_linear_cross_entropy": ratio.to_dict()},
+        "seconds": {name: turns.spread(blocks) for name, blocks in times.items()},
+    }
+
+
+def taken(
+    cases: dict[str, turns.Case], rounds: int, device: str
+) -> tuple[turns.Times, turns.Times]:
+    """(seconds, seconds of the processors) of cases that have run once already, measured in turn."""
+    times: turns.Times = {name: [] for name in cases}
+    processor: turns.Times = {name: [] for name in cases}
+    fence = turns.settled(device)
+    for order in turns.rotated(list(cases), rounds):
+        for name in order:
+            before = time.process_time()
+            times[name].append([turns.timed(cases[name], fence)])
+            processor[name].append([time.process_time() - before])
+    return times, processor
 
 
 def swept(setting: Setting, rounds: int) -> dict[str, Any]:
@@ -156,11 +198,12 @@ def swept(setting: Setting, rounds: int) -> dict[str, Any]:
 
     sizes = [rows for rows in CHUNK_ROWS if rows <= len(setting.labels)]
     cases = {str(rows): partial(case, rows) for rows in sizes}
-    fence = turns.settled(setting.device)
-    times = turns.in_turn(cases, rounds, 1, settle=0, fence=fence)
+    peaks = {name: setting.peak_bytes(case) for name, case in cases.items()}
+    times, _ = taken(cases, rounds, setting.device)
     return {
         "seconds": {name: turns.spread(blocks) for name, blocks in times.items()},
-        "peak_bytes": {name: setting.peak_bytes(case) for name, case in cases.items()},
+        "to_512": {name: turns.ratio(times[name], times["512"]).to_dict() for name in times},
+        "peak_bytes": peaks,
     }
 
 
@@ -177,15 +220,13 @@ def main() -> None:
     parser.add_argument("--positions", type=int, nargs="+", default=[512, 4096])
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--sweep", action="store_true")
+    kinds = {"loss": measured, "gold": gold, "chunks": swept}
+    parser.add_argument("--kind", choices=kinds, default="loss")
     options = parser.parse_args()
-    kind = "vocabulary-loss-chunks" if options.sweep else "vocabulary-loss"
-    name = f"{kind}-{options.device}"
-    measure = swept if options.sweep else measured
+    name = f"vocabulary-{options.kind}-{options.device}"
+    command = "python benchmarks/bench_vocabulary_loss.py"
+    command += f" --kind {options.kind} --device {options.device}"
     path = RESULTS / f"{name}.json"
-    command = f"python benchmarks/bench_vocabulary_loss.py --device {options.device}"
-    if options.sweep:
-        command += " --sweep"
     head = {"command": command, "machine": machine(options.device), "V": V, "k": K}
     cases = json.loads(path.read_text())["cases"] if path.is_file() else []
     for d in options.d:
@@ -194,7 +235,7 @@ def main() -> None:
                 setting = Setting(d, positions, options.device, getattr(torch, dtype))
                 key = {"d": d, "positions": positions, "dtype": dtype, "rounds": options.rounds}
                 cases = [case for case in cases if not same(case, key)]
-                cases.append(key | measure(setting, options.rounds))
+                cases.append(key | kinds[options.kind](setting, options.rounds))
                 cases.sort(
                     key=lambda case: (case["dtype"] != "float32", case["d"], case["positions"])
                 )

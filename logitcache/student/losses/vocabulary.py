@@ -27,7 +27,7 @@ PLAIN, FUSED, TORCH = "plain", "fused", "torch"
 # Logits that are held at once: beyond so many the fused execution is chosen; and those of one of
 # its chunks.
 PLAIN_VALUES = {"cpu": 1 << 26, "cuda": 1 << 31}
-CHUNK_VALUES = {"cpu": 1 << 24, "cuda": 1 << 28}
+CHUNK_VALUES = {"cpu": 1 << 25, "cuda": 1 << 28}
 
 
 def logits_loss(logits: Tensor, target: Target) -> Tensor:
@@ -43,7 +43,7 @@ def head_loss(
     given, f[P, d].
     """
     if execution is None:
-        execution = choose(len(hidden), len(head.weight), hidden.device.type)
+        execution = choose(hidden, head)
     if execution == PLAIN:
         return (logits_loss(head_logits(hidden, head), target) * weight).sum()
     if execution == TORCH:
@@ -52,10 +52,22 @@ def head_loss(
     return loss
 
 
-def choose(positions: int, width: int, device: str) -> str:
-    """The execution for so many positions and words."""
+def choose(hidden: Tensor, head: Head[Tensor]) -> str:
+    """The execution for what a head is given.
+
+    Where the logits do not fit: fused. On a CPU it is also faster in single precision, once there
+    are half as many positions as the head is wide: what it spares of passes over [P, V] is more
+    than what it adds over [V, d]. PyTorch's own loss is slower than either (docs/performance.md).
+    """
+    positions, d = hidden.shape
+    device = hidden.device.type
     limit = PLAIN_VALUES.get(device, PLAIN_VALUES["cuda"])
-    return PLAIN if positions * width <= limit else FUSED
+    if positions * len(head.weight) > limit:
+        return FUSED
+    is_single = _autocast_dtype(hidden) in (torch.float32, torch.float64)
+    if device == "cpu" and is_single and 2 * positions >= d:
+        return FUSED
+    return PLAIN
 
 
 def _torch_loss(hidden: Tensor, head: Head[Tensor], target: Target, weight: Tensor) -> Tensor:
@@ -230,14 +242,18 @@ def _product_dtype(hidden: Tensor) -> torch.dtype:
     """The dtype of the products of a head: autocast's, or that of what it is given. On a CPU halves
     are computed in single precision, but for bfloat16 where the processor multiplies it.
     """
-    device = hidden.device.type
-    is_autocast = torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if is_autocast else hidden.dtype
-    if device != "cpu" or dtype == torch.float64:
+    dtype = _autocast_dtype(hidden)
+    if hidden.device.type != "cpu" or dtype == torch.float64:
         return dtype
     if dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported():
         return dtype
     return torch.float32
+
+
+def _autocast_dtype(hidden: Tensor) -> torch.dtype:
+    device = hidden.device.type
+    is_autocast = torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if is_autocast else hidden.dtype
 
 
 def _projected(states: Tensor, head: Head[Tensor], memory: Tensor) -> Tensor:
