@@ -56,6 +56,7 @@ class Study:
     training: dict[str, Any]
     dumping: dict[str, Any] = field(default_factory=dict)
     teacher: str = ""  # shape of one that is trained here
+    teacher_data: str = "text"  # folder: all documents that are not dev, or the students' own
     teacher_epochs: int = 4
     alpha: float = 0.9  # of kd
 
@@ -114,7 +115,8 @@ MASKED = Study(
     task="masked-lm",
     student="2x64",
     teacher="2x128",
-    teacher_epochs=3,
+    teacher_data="masked/data",
+    teacher_epochs=6,
     variants={"base": ("base", None), "dense": ("kd", "float16")},
     exact="dense",
     train_documents=(6, 0),
@@ -186,7 +188,7 @@ def teacher_of(study: Study, work: Path, named: Path | None) -> str:
         is_causal = study.task == "causal-lm"
         student = str(write_shape(study.teacher, work)) if is_causal else study.teacher
         logitcache.train(
-            task=study.task, method="base", data=work / "text", student=student, init="random",
+            task=study.task, method="base", data=work / study.teacher_data, student=student, init="random",
             vocabulary=VOCABULARY, out=folder, workspace=work / "space",
             epochs=study.teacher_epochs, **TEACHER,
         )  # fmt: skip

@@ -19,12 +19,8 @@ from .options import Command, as_json, options, typed
 from .progress import lines, show
 from .workers import run_parts, words_typed
 
-SUMMED = (
-    "teacher_rows",
-    "reused_rows",
-    "rows_per_second",
-    "tokens_per_second",
-)  # over the parts of a dump
+# over the parts of a dump
+SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")
 
 
 @click.command(cls=Command)

@@ -83,11 +83,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     labels = teacher["label_names"]
     digest = _short(teacher.get("weights"))
     answers = teacher.get("answers")
-    origin = (
-        f"{answers} that lay there, digest {digest}"
-        if answers
-        else f"{teacher.get('dtype')}, weights {digest}"
-    )
+    if answers:
+        origin = f"{answers} that lay there, digest {digest}"
+    else:
+        origin = f"{teacher.get('dtype')}, weights {digest}"
     yield "teacher", f"{teacher.get('name')} ({origin})"
     yield "labels", f"{len(labels)}: {first_few(labels)}"
     order = teacher.get("label_order")
@@ -164,11 +163,9 @@ def _row(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _label(entry: dict[str, Any]) -> str:
     if entry["label"] < 0:
         return "none"
-    return (
-        str(entry["label"])
-        if entry["label_name"] is None
-        else f"{entry['label_name']} ({entry['label']})"
-    )
+    if entry["label_name"] is None:
+        return str(entry["label"])
+    return f"{entry['label_name']} ({entry['label']})"
 
 
 def _answer(entry: dict[str, Any]) -> str:

@@ -40,9 +40,8 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
     A process that has not ended after :data:`GRACE` seconds, or receives a second signal, ends at
     once: a cache or a run survives that as it survives SIGKILL.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # signals reach the main thread only
+    # signals reach the main thread only
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     timers: list[threading.Timer] = []
@@ -72,11 +71,11 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         swallowed.append(args)
         start_timer(RESEND, resend, args.exc_value.number)
 
-    resend = (
-        partial(signal.pthread_kill, threading.get_ident())
-        if platforms.POSIX
-        else signal.raise_signal
-    )
+    resend: Callable[[int], None]
+    if platforms.POSIX:
+        resend = partial(signal.pthread_kill, threading.get_ident())
+    else:
+        resend = signal.raise_signal
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
     original_handlers = {

@@ -20,6 +20,7 @@ __all__ = [
     "Notes",
     "Reporter",
     "Source",
+    "Term",
     "check",
     "compare",
     "diff",
@@ -60,6 +61,7 @@ _PLACES = {
     "prepare": "data.preprocess.tokens",
     "DistillTrainer": "student.trainer",
     "to_torch": "student.trainer",
+    "Term": "student.term",
     "objective": "student.methods",
     "distillation_loss": "student.losses",
     "kl_divergence": "student.losses",
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     from logitcache.reporter import Notes, Reporter, progress
     from logitcache.student.losses import distillation_loss, kl_divergence
     from logitcache.student.methods import objective
+    from logitcache.student.term import Term
     from logitcache.student.trainer import DistillTrainer, to_torch
 
 

@@ -19,6 +19,7 @@ from logitcache.config.check import CheckConfig
 from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
+from logitcache.config.own import named
 from logitcache.config.report import CompareConfig
 from logitcache.config.signatures import (
     AgainOptions,
@@ -240,7 +241,7 @@ def diff(a: Place, b: Place) -> Difference:
 
 
 def train(
-    method: str,
+    method: str | Callable[..., Any],
     data: Data | Source = "docstrings",
     *,
     unlabelled: Data | None = None,
@@ -248,7 +249,8 @@ def train(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[TrainOptions],
 ) -> Path:
-    """Train one student and return its result folder: ``logitcache train``.
+    """Train one student and return its result folder: ``logitcache train``. ``method`` is a name,
+    or a :class:`logitcache.Term` of your own.
 
     ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name:
     ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a
@@ -259,7 +261,8 @@ def train(
     from logitcache.stages import train as training
 
     reporter = _reporter(reporter, notify) if is_first() else SILENT
-    values: dict[str, Any] = {**options, "method": method}
+    own = method if isinstance(method, str) else named(method)
+    values: dict[str, Any] = {**options, "method": own}
     if "cache" in values:
         values["cache"] = _locations(values["cache"])
     if not isinstance(values.get("student", ""), str | os.PathLike):

@@ -262,11 +262,10 @@ def _out_of_reach(
         )
     reason = ""
     if failure is not None:
-        reason = (
-            f" ({type(failure).__name__}: {failure})"
-            if str(failure)
-            else f" ({type(failure).__name__})"
-        )
+        if str(failure):
+            reason = f" ({type(failure).__name__}: {failure})"
+        else:
+            reason = f" ({type(failure).__name__})"
     return SpecError(
         f"{endpoint()} cannot be reached{reason}, {no_copy}",
         advice=f"Where the hub can be reached: {how}.",

@@ -90,9 +90,8 @@ def check_rows(row_id: Int64, expected_hash: Int64, answered: Int64, where: str)
     """Prove that the rows of a batch are the ones a teacher answered: both hash columns i64[N].
     Raises AlignmentError naming the first that is not.
     """
-    if (
-        expected_hash.tobytes() == answered.tobytes()
-    ):  # a tenth of the time that an array of truths takes
+    # a tenth of the time that an array of truths takes
+    if expected_hash.tobytes() == answered.tobytes():
         return
     wrong = np.flatnonzero(expected_hash != answered)
     if not len(wrong):

@@ -67,9 +67,10 @@ def _lock_bytes(handle: int, shared: bool) -> None:
         if count:
             os.lseek(handle, start, os.SEEK_SET)
             msvcrt.locking(handle, msvcrt.LK_UNLCK, count)
-        ranges = (
-            [(LOCKED_AT + byte, 1) for byte in range(SHARES)] if shared else [(LOCKED_AT, SHARES)]
-        )
+        if shared:
+            ranges = [(LOCKED_AT + byte, 1) for byte in range(SHARES)]
+        else:
+            ranges = [(LOCKED_AT, SHARES)]
         for start, count in ranges:
             os.lseek(handle, start, os.SEEK_SET)
             try:

@@ -146,9 +146,9 @@ class Padding:
             "token": None if self.free else self.token,
             "mask": self.mask,
         }
-        return (
-            recorded if self.documents is None else {**recorded, "documents": str(self.documents)}
-        )
+        if self.documents is None:
+            return recorded
+        return {**recorded, "documents": str(self.documents)}
 
 
 @dataclass(frozen=True)

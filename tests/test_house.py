@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -271,6 +272,7 @@ def test_a_wheel_holds_the_two_packages_whole_and_nothing_else(tmp_path: Path) -
     assert inside == expected | {"logitcache/py.typed"}
 
 
+@cache
 def function_lengths(path: Path) -> list[tuple[int, str]]:
     """(lines from ``def`` to the last, docstring included; where) of each function and method of a
     file.

@@ -38,6 +38,7 @@ from logitcache.models.call import at_positions
 from logitcache.models.quiet import quiet
 from logitcache.records import Dense
 from logitcache.student.methods import Objective, objective
+from logitcache.student.term import OwnObjective
 from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import LiveTeacher, TeacherModel
 
@@ -52,7 +53,7 @@ class OnlineTrainer(DistillTrainer):
 
     teacher: TeacherModel
 
-    def check_teacher(self, objective: Objective, collator: Collator) -> None:
+    def check_teacher(self, objective: Objective | OwnObjective, collator: Collator) -> None:
         """The teacher answers in the loop, so the collator holds none."""
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -153,9 +154,10 @@ class Cases:
     def case(self, name: str) -> Case:
         """One of :data:`CASES`."""
         clock = BlockClock(settled(self.work.device), singly=not self.cuda)
-        trainer = (
-            self._stock_trainer(clock) if name == STOCK else self._distill_trainer(name, clock)
-        )
+        if name == STOCK:
+            trainer = self._stock_trainer(clock)
+        else:
+            trainer = self._distill_trainer(name, clock)
         trainer.remove_callback(PrinterCallback)
         return Case(name, trainer, clock)
 

@@ -78,11 +78,10 @@ def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
     config.check()
     device = str(check_device(config.device))
     with quiet():
-        work = (
-            _shapes(config, device, reporter)
-            if config.shape_only
-            else _checkpoints(config, device, reporter)
-        )
+        if config.shape_only:
+            work = _shapes(config, device, reporter)
+        else:
+            work = _checkpoints(config, device, reporter)
     reporter.note(f"student: {config.student}, {_size(work.student)}, on {device}")
     reporter.note(f"teacher: {config.teacher}, {_size(work.teacher.model)}, on {device}")
     return work

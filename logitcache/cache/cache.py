@@ -244,7 +244,8 @@ class Cache:
         the logits, -1 where there was none: i64[P]. Raises AlignmentError for a row that is not
         here.
         """
-        labels: Int64 = self.reader.take(self._vectors(row_id, view)[1], (LABEL,))[LABEL]
+        records = self._vectors(row_id, view)[1]
+        labels: Int64 = self.reader.take(records, (LABEL,))[LABEL]
         return labels.astype(np.int64, copy=False)
 
     @property
@@ -271,7 +272,8 @@ class Cache:
         }
         ends, position = self.positions(row_id)
         labels = np.full(indptr[-1], -1, np.int32)
-        labels[np.repeat(indptr[:-1], np.diff(ends)) + position] = self.labels(row_id)
+        row_start = np.repeat(indptr[:-1], np.diff(ends))
+        labels[row_start + position] = self.labels(row_id)
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:

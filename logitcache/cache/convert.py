@@ -265,9 +265,10 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
             )
             raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
     tensor_file = plans[0].tensors
-    data = (
-        None if tensor_file is None else tensors.read(LocalFolder(parts[0] / SHARDS), tensor_file)
-    )
+    if tensor_file is None:
+        data = None
+    else:
+        data = tensors.read(LocalFolder(parts[0] / SHARDS), tensor_file)
     with CacheWriter(out, plans[0], tensors=data) as writer:
         missing = [index for index in writer.own if not writer.holds(index)]
         written = len(missing)

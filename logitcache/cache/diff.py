@@ -73,11 +73,12 @@ def difference(a: Cache, b: Cache) -> Difference:
         rows_a, rows_b = _answered_in_both(a, b, block, result)
         totals.rows += len(rows_a)
         for view in range(views):
-            _compare(
-                result, totals, rows_a, a.take(rows_a, view=view), b.take(rows_b, view=view), order
-            )
+            answers_a = a.take(rows_a, view=view)
+            answers_b = b.take(rows_b, view=view)
+            _compare(result, totals, rows_a, answers_a, answers_b, order)
     for block in _blocks(b):
-        result.only_b += int((a.lookup(block, b.row_hashes(block)) < 0).sum())
+        is_missing = a.lookup(block, b.row_hashes(block)) < 0
+        result.only_b += int(is_missing.sum())
     if not totals.rows:
         kind = AlignmentError if result.only_a else SpecError
         raise kind(
@@ -196,9 +197,15 @@ class _Totals:
         largest_kl = np.maximum(kl_ab, kl_ba)
         for i in np.argsort(-largest_kl, kind="stable")[:WORST]:
             if largest_kl[i] > 0:
-                position = {"row": int(rows[i]), "kl_ab": float(kl_ab[i]), "kl_ba": float(kl_ba[i])}
-                classes = {"class_a": self.names[best_a[i]], "class_b": self.names[best_b[i]]}
-                self.worst.append({**position, **classes})
+                self.worst.append(
+                    {
+                        "row": int(rows[i]),
+                        "kl_ab": float(kl_ab[i]),
+                        "kl_ba": float(kl_ba[i]),
+                        "class_a": self.names[best_a[i]],
+                        "class_b": self.names[best_b[i]],
+                    }
+                )
         self.worst.sort(key=lambda worst: (-max(worst["kl_ab"], worst["kl_ba"]), worst["row"]))
         del self.worst[WORST:]
 

@@ -68,9 +68,8 @@ def answer_source(teacher: str) -> AnswerSource | None:
         if _ends(teacher, TABLES):
             raise _no_column(teacher)
         return None
-    if _ends(argument, ARRAYS) and (
-        prefix != COLUMN or "@" not in argument
-    ):  # a path may have an @
+    # a path may have an @
+    if _ends(argument, ARRAYS) and (prefix != COLUMN or "@" not in argument):
         return AnswerSource(prefix == LOGITS, (), argument)
     if prefix == FILE:
         raise _no_column(argument) if _ends(argument, TABLES) else _incomplete(teacher)

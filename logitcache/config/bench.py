@@ -149,14 +149,6 @@ class PlanConfig:
         check_some(self.methods, tuple(METHODS))
         check_task(self.work.columns.task)
         self.work.check()
-        kind = self.codec.partition(":")[0]
-        if kind not in ("float16", "float32"):
-            raise SpecError(
-                expected="a codec of all logits, float16 or float32",
-                found=self.codec,
-                advice="The bytes of others follow from the teacher's answers: `logitcache codecs` measures them.",
-                where="--codec",
-            )
         if self.unlabelled is not None and self.work.tokens is not None:
             raise SpecError(
                 "--unlabelled: expected rows of data beside it, found --tokens. Leave one out."

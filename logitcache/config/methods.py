@@ -11,6 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from logitcache.config.option import nearest
+from logitcache.config.own import is_own, term_of
+from logitcache.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,41 @@ def _distillation(alpha: float, a: float, width: int) -> Mixture:
     return Mixture(label=1 - alpha, teacher=alpha)
 
 
-METHODS: dict[str, Method] = {
-    "base": Method("base", _base, alpha=0.0),
-    "ls": Method("LS", _label_smoothing, alpha=0.1),
-    "tf-reg": Method("TF-reg", _tf_reg, alpha=0.5, a=0.95),
-    "self-kd": Method("Self-KD", _distillation, alpha=0.5, needs_teacher=True, self_taught=True),
-    "kd": Method("KD", _distillation, alpha=0.5, needs_teacher=True),
-}
+class Methods(dict[str, Method]):
+    """Our methods by name. Asked for ``module:Class``, it gives what is known of a user's own; such
+    a name is not in it.
+    """
+
+    def __missing__(self, name: str) -> Method:
+        """Raises SpecError where there is no such method, or it cannot be imported."""
+        if not is_own(name):
+            expected = f"one of {', '.join(self)}, or module:Class"
+            raise SpecError(expected=expected, found=repr(name), advice=nearest(name, self))
+        needs_teacher = bool(getattr(term_of(name), "needs_teacher", True))
+        return Method(name, _distillation, alpha=0.0, needs_teacher=needs_teacher)
+
+
+METHODS = Methods(
+    {
+        "base": Method("base", _base, alpha=0.0),
+        "ls": Method("LS", _label_smoothing, alpha=0.1),
+        "tf-reg": Method("TF-reg", _tf_reg, alpha=0.5, a=0.95),
+        "self-kd": Method(
+            "Self-KD", _distillation, alpha=0.5, needs_teacher=True, self_taught=True
+        ),
+        "kd": Method("KD", _distillation, alpha=0.5, needs_teacher=True),
+    }
+)
+
+
+def method_name(value: Any) -> str:
+    """The name of a method, in any case, or ``module:Class``. Raises ValueError for another one."""
+    names = {name.casefold(): name for name in METHODS}
+    if isinstance(value, str) and value.casefold() in names:
+        return names[value.casefold()]
+    if isinstance(value, str) and is_own(value):
+        return value
+    raise ValueError(f"one of {', '.join(METHODS)}, or module:Class of your own")
 
 
 def is_taught(name: str) -> bool:

@@ -165,9 +165,9 @@ def _union_members(kind: Any) -> list[Any]:
 def nearest(name: str, names: Iterable[str]) -> str:
     """Advice naming the known names most like this one; empty where none is."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return (
-        f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(sorted(names))}."
-    )
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"Known are {', '.join(sorted(names))}."
 
 
 def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) -> T:

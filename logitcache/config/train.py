@@ -18,8 +18,9 @@ from logitcache.config.data import (
     unlabelled,
 )
 from logitcache.config.labels import weights_of
-from logitcache.config.methods import METHODS
+from logitcache.config.methods import METHODS, method_name
 from logitcache.config.option import Cost, option, validate
+from logitcache.config.own import is_own
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import check_revision, check_weights, is_shape
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
@@ -116,8 +117,8 @@ class TrainConfig:
     method: str = option(
         "base",
         "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
-        "earlier answer) or kd (the teacher's answer).",
-        choices=tuple(METHODS),
+        "earlier answer) or kd (the teacher's answer). Or a Term of your own: module:Class.",
+        parse=method_name,
         group=METHOD,
     )
     data: str = data()
@@ -377,6 +378,17 @@ def check_method(
     tau_squared: bool | None,
 ) -> None:
     """Raises SpecError for a number that the method has no use for."""
+    if is_own(method):
+        numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
+        for name, number in numbers.items():
+            if number is not None:
+                raise SpecError(
+                    expected="a method of ours beside it",
+                    found=method,
+                    advice="Give it to that class as a parameter.",
+                    where=f"--{name}",
+                )
+        return
     if alpha is not None and method == "base":
         raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
     if a is not None and METHODS[method].a is None:

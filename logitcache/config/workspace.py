@@ -43,6 +43,7 @@ class Workspace:
         """Where a run lies: ``student`` is named where it is not the default, ``digest`` is of the
         options that differ from their defaults.
         """
+        method = re.sub(r"[^\w.=+-]+", "-", method).strip("-")  # it may be a user's module:Class
         parts = (method, student, f"seed{seed}", digest)
         return self.folder / "runs" / _plain(source) / "-".join(filter(None, parts))
 

@@ -35,10 +35,8 @@ def _written(text: str) -> Any:
 
 
 def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
-    for names, numbers in (
-        ("labels", "scores"),
-        ("label", "score"),
-    ):  # as `datasets` turns a list of mappings round
+    # as `datasets` turns a list of mappings round
+    for names, numbers in (("labels", "scores"), ("label", "score")):
         if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
             return _once(zip(value[names], value[numbers], strict=True))
     if {"label", "score"} <= set(value):

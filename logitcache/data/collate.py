@@ -53,9 +53,8 @@ class Collator:
     rows: Examples
     task: Classification
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
-    class_weight: Float32 | None = (
-        None  # [K] by which a labelled position's weight is multiplied; None: all 1
-    )
+    # [K] by which a labelled position's weight is multiplied; None: all 1
+    class_weight: Float32 | None = None
     labelled_only: bool = False  # leave out positions without a label
 
     def __call__(self, index: Int64) -> Batch[Array]:

@@ -20,9 +20,8 @@ from logitcache.records import Int64
 
 SHARE = 10  # one row in so many of a class goes to each held-out split
 FEWEST = 10  # labelled rows of a class, below which none of it is held out
-BIG = (
-    2  # times a class's share of a split: a text that alone has more rows than that stays in train
-)
+# times a class's share of a split: a text that alone has more rows than that stays in train
+BIG = 2
 RULE = f"by content, one row in {SHARE} of each class for each split, equal texts together"
 
 

@@ -89,7 +89,9 @@ def _empty(source: Source, split: str) -> Finding:
     rows = source.splits[split]
     is_empty = (byte_counts(rows) == 0) & (rows.label >= 0)
     count = int(is_empty.sum())
-    where = source.place(split, int(rows.row_id[is_empty.argmax()])) if count else None
+    where = None
+    if count:
+        where = source.place(split, int(rows.row_id[is_empty.argmax()]))
     return Finding(Fault.EMPTY, split, count, len(rows), where)
 
 
@@ -159,17 +161,19 @@ def _numbers(source: Source) -> list[int] | None:
     """The whole numbers that the classes are called by; None where one is a name."""
     if source.label_names is None:
         return list(range(source.num_labels))
-    numbers = [integer(name) for name in source.label_names]
-    return None if None in numbers else [number for number in numbers if number is not None]
+    numbers = []
+    for name in source.label_names:
+        number = integer(name)
+        if number is None:
+            return None
+        numbers.append(number)
+    return numbers
 
 
 def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     """Classes of train that are rare or have most rows."""
     empty = np.flatnonzero(counts == 0)
-    everywhere = sum(
-        (counts_of(source, rows) for rows in source.splits.values()),
-        np.zeros(len(counts), np.int64),
-    )
+    everywhere = np.sum([counts_of(source, rows) for rows in source.splits.values()], axis=0)
     nowhere = empty[everywhere[empty] == 0]
     if len(nowhere):
         yield _classes(Fault.NO_ROWS, source, "train", nowhere)
@@ -177,14 +181,12 @@ def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     if len(rare):
         yield _classes(Fault.FEW_ROWS, source, "train", rare)
     largest = int(counts.argmax())
-    share = counts[largest] / counts.sum()
-    if share >= SKEWED and source.splits["train"].tags is None:
-        detail = (
-            f"always answering {_class_names(source, np.array([largest]))} is right for {share:.1%}"
-        )
-        yield Finding(
-            Fault.IMBALANCE, "train", int(counts[largest]), int(counts.sum()), detail=detail
-        )
+    most = int(counts[largest])
+    total = int(counts.sum())
+    if most / total >= SKEWED and source.splits["train"].tags is None:
+        name = _class_names(source, np.array([largest]))
+        detail = f"always answering {name} is right for {most / total:.1%}"
+        yield Finding(Fault.IMBALANCE, "train", most, total, detail=detail)
 
 
 def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[Finding]:
@@ -195,26 +197,27 @@ def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[
     unlearnt = np.flatnonzero((counts > 0) & (train == 0))
     if len(unlearnt):
         finding = _classes(Fault.ONLY_IN_HELD_OUT, source, split, unlearnt)
-        yield replace(finding, place=source.place(split, _first(rows, int(unlearnt[0]))))
+        first = _first(rows, int(unlearnt[0]))
+        yield replace(finding, place=source.place(split, first))
     unscored = np.flatnonzero((counts == 0) & (train > 0))
     if len(unscored):
         yield _classes(Fault.NOT_IN_HELD_OUT, source, split, unscored)
-    difference = counts / counts.sum() - train / train.sum()
-    if counts.sum() >= LEAST_FOR_SHIFT and np.abs(difference).sum() / 2 > SHIFT:
-        largest = int(np.abs(difference).argmax())
+    labelled = int(counts.sum())
+    share = counts / labelled
+    train_share = train / train.sum()
+    difference = np.abs(share - train_share)
+    if labelled >= LEAST_FOR_SHIFT and difference.sum() / 2 > SHIFT:
+        largest = int(difference.argmax())
         name = _class_names(source, np.array([largest]))
-        detail = f"{name}: {counts[largest] / counts.sum():.1%}, in train {train[largest] / train.sum():.1%}"
-        yield Finding(Fault.OTHER_SHARES, split, int(counts.sum()), len(rows), detail=detail)
+        detail = f"{name}: {share[largest]:.1%}, in train {train_share[largest]:.1%}"
+        yield Finding(Fault.OTHER_SHARES, split, labelled, len(rows), detail=detail)
 
 
 def _first(rows: Rows, label: int) -> int:
     """The row_id of the first row with a label of this class."""
-    position = int((rows.labels == label).argmax())
-    row = (
-        position
-        if rows.tags is None
-        else int(np.searchsorted(rows.tags.indptr, position, "right")) - 1
-    )
+    row = int((rows.labels == label).argmax())
+    if rows.tags is not None:  # the position of a word
+        row = int(np.searchsorted(rows.tags.indptr, row, "right")) - 1
     return int(rows.row_id[row])
 
 
@@ -223,41 +226,38 @@ def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
     understand them.
     """
     names = [folded(name) for name in source.label_names or ()]
-    plain = [
-        index for index, name in enumerate(names) if len(name) > 1 and class_number(name) is None
-    ]
+    plain = []
+    for index, name in enumerate(names):
+        if len(name) > 1 and class_number(name) is None:
+            plain.append(index)
     labelled = np.flatnonzero(np.isin(train.label, plain))[:SAMPLE]
     if len(plain) < 2 or not len(labelled):
         return
-    texts = [folded(text) for text in taken(train.text, labelled).to_pylist()]
-    labels = train.label[labelled]
-    has_own = np.array([names[label] in text for label, text in zip(labels, texts, strict=True)])
     following = dict(zip(plain, [*plain[1:], plain[0]], strict=True))
-    next_names = [names[following[int(label)]] for label in labels]
-    has_other = np.array([name in text for name, text in zip(next_names, texts, strict=True)])
+    has_own = np.zeros(len(labelled), np.bool_)
+    has_other = np.zeros(len(labelled), np.bool_)
+    texts = taken(train.text, labelled).to_pylist()
+    for row, label in enumerate(train.label[labelled].tolist()):
+        text = folded(texts[row])
+        has_own[row] = names[label] in text
+        has_other[row] = names[following[label]] in text
     if has_own.mean() >= OFTEN and has_other.mean() <= SELDOM:
-        yield _rows(Fault.LABEL_IN_TEXT, source, "train", _at(labelled[has_own], len(train)))
-
-
-def _at(index: Int64, n: int) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(n, np.bool_)
-    mask[index] = True
-    return mask
+        has_fault = np.isin(np.arange(len(train)), labelled[has_own])
+        yield _rows(Fault.LABEL_IN_TEXT, source, "train", has_fault)
 
 
 def _rows(fault: Fault, source: Source, split: str, has_fault: npt.NDArray[np.bool_]) -> Finding:
     rows = source.splits[split]
+    count = int(has_fault.sum())
     first = int(has_fault.argmax())
     where = source.place(split, int(rows.row_id[first]))
-    return Finding(
-        fault, split, int(has_fault.sum()), len(rows), where, quoted(rows.text[first].as_py())
-    )
+    text = quoted(rows.text[first].as_py())
+    return Finding(fault, split, count, len(rows), where, text)
 
 
 def _classes(fault: Fault, source: Source, split: str, classes: Int64) -> Finding:
-    return Finding(
-        fault, split, len(classes), source.num_labels, detail=_class_names(source, classes)
-    )
+    names = _class_names(source, classes)
+    return Finding(fault, split, len(classes), source.num_labels, detail=names)
 
 
 def _class_names(source: Source, classes: Int64) -> str:

@@ -5,19 +5,26 @@ rows are mapped in one step.
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from logitcache.data.label_cells import (
+    is_of_votes,
+    likeliest,
+    list_in,
+    probabilities,
+    several_labels,
+    shares,
+    unwrapped,
+)
 from logitcache.data.names import LISTED, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
-from logitcache.errors import SpecError, short
+from logitcache.errors import SpecError
 from logitcache.records import Array, Int64
 from logitcache.reporter import Reporter
 
@@ -32,7 +39,6 @@ MISSING_TEXTS = frozenset(
 )
 # Exports of databases have \N, and SNLI - where its annotators did not agree.
 _LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N", "-", "?")}
-_NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
 _HASHABLE = (str, int, float, bool, type(None))
 
 
@@ -142,7 +148,7 @@ def cleaned(
     What is changed is said with its count and its first row. Raises SpecError for a row of several
     labels, and for -100 beside labels.
     """
-    columns = {split: _without_lists(values, column) for split, values in columns.items()}
+    columns = {split: _without_lists(values, column, reporter) for split, values in columns.items()}
     columns = {
         split: _trimmed(values, names, column, reporter) for split, values in columns.items()
     }
@@ -159,49 +165,48 @@ def cleaned(
     return _without_withheld(columns, names, column, reporter)
 
 
-def _without_lists(values: Values, column: str | None) -> Values:
-    """Lists of one element are that element, and an empty list is no label."""
+def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Values:
+    """Lists of one element are that element, an empty list is no label, and numbers for classes by
+    name are the likeliest class.
+    """
     texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
-    as_lists = [_list_in(text) for text in texts]
+    as_lists = [list_in(text) for text in texts]
     written = (
         not values.table.typed
         and bool(as_lists)
         and all(elements is not None for elements in as_lists)
     )
+    cells: list[Any] = [
+        list_in(value) if written and isinstance(value, str) else unwrapped(value)
+        for value in values.distinct
+    ]
+    cells = [
+        cell.tolist() if hasattr(cell, "tolist") else cell for cell in cells
+    ]  # of numpy, torch
+    are_votes = is_of_votes(cells)
     distinct = []
+    soft: list[int] = []  # positions of numbers that are more than one class
     for position, value in enumerate(values.distinct):
-        elements: Any = _list_in(value) if written and isinstance(value, str) else value
-        if hasattr(elements, "tolist"):  # of numpy and torch
-            elements = elements.tolist()
+        elements = cells[position]
+        place = values.where(position) if isinstance(elements, Mapping | list | tuple) else ""
+        numbers = shares(elements) if are_votes and isinstance(elements, list) else {}
+        if isinstance(elements, Mapping):
+            numbers = probabilities(elements, column, value, place)
+        if numbers or isinstance(elements, Mapping):
+            soft += [position] if 0 < max(numbers.values(), default=0) < 1 else []
+            elements = likeliest(numbers)
         if not isinstance(elements, list | tuple):
             distinct.append(value)
-        elif len(elements) > 1 or any(
-            isinstance(element, list | tuple | dict) for element in elements
-        ):
-            raise SpecError(
-                f"column {column!r}: expected one label a row, found {short(repr(value))}: several labels a row "
-                "(multi-label) are no classes. Keep one label a row.",
-                where=values.where(position),
-            )
+        elif len(elements) > 1 or any(isinstance(e, list | tuple | dict) for e in elements):
+            raise several_labels(elements, column, value, place)
         else:
             distinct.append(elements[0] if elements else None)
+    if soft:
+        reporter.note(
+            f"column {column!r}: probabilities or votes: the label of a row is its likeliest class (first: "
+            f"{values.where(soft[0])}). To distil them: dump --teacher column:{column}"
+        )
     return replace(values, distinct=distinct)
-
-
-def _list_in(text: str) -> list[Any] | None:
-    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes
-    none.
-    """
-    stripped = text.strip()
-    if not (stripped.startswith("[") and stripped.endswith("]")):
-        return None
-    if _NUMBERS_LIST.fullmatch(stripped):
-        return stripped[1:-1].replace(",", " ").split()
-    try:
-        value = ast.literal_eval(stripped)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return value if isinstance(value, list) else None
 
 
 def _trimmed(

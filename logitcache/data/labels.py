@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
+from logitcache.data.label_cells import joined_names, several_labels
 from logitcache.data.label_values import Columns, cleaned, first_place, present_values, read_values
 from logitcache.data.names import (
     BOOLEANS,
@@ -157,6 +158,8 @@ def _of_one_kind(columns: Columns, class_names: ClassNames | None, column: str |
     if any(isinstance(value, float) for value in fractions) or (
         fractions and all(map(is_number, texts))
     ):
+        for value, parts in joined_names(texts).items():
+            raise several_labels(parts, column, value, first_place(columns, value))
         raise _score(fractions[0], present, columns, column)
     read: dict[tuple[type, Any], Any] = {
         (float, v): int(v) for v in present if isinstance(v, float)
@@ -240,6 +243,12 @@ def _own_names(
         )
         return names
     names = _sorted(present)
+    for name, parts in joined_names(names).items():
+        reporter.note(
+            f"column {column!r}: {name!r} may be several labels, as {listed(parts)} are classes too; it is taken for "
+            "a class of its own. Several labels a row (multi-label) are not trained: keep one"
+        )
+        break
     if "-1" in names:
         reporter.note(
             f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty."

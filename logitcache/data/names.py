@@ -11,14 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-_INTEGER = re.compile(
-    r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?"
-)  # pandas writes whole numbers beside a gap as 1.0
+# pandas writes whole numbers beside a gap as 1.0
+_INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UNNAMED = re.compile(r"label[ _-]?(0|[1-9][0-9]{0,17})", re.IGNORECASE)
-_BETWEEN = re.compile(
-    r"(?<=[^\W_])(?:[\s_]+|-(?=[^\W\d_]))(?=[^\W_])"
-)  # a dash before a digit may be its sign
+# a dash before a digit may be its sign
+_BETWEEN = re.compile(r"(?<=[^\W_])(?:[\s_]+|-(?=[^\W\d_]))(?=[^\W_])")
 BOOLEANS = ("false", "true")
 LISTED = 20  # so many names are printed in a piece of advice
 

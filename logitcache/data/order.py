@@ -33,9 +33,8 @@ def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint
     digest = blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
     key = int.from_bytes(digest, "little")
     with np.errstate(over="ignore"):
-        bits = counter.astype(
-            np.uint64
-        )  # and on in place: an epoch's order may be of many millions
+        # and on in place: an epoch's order may be of many millions
+        bits = counter.astype(np.uint64)
         bits += np.uint64(1)
         bits *= _GAMMA
         bits += np.uint64(key)

@@ -137,6 +137,7 @@ class Source:
     unread: tuple[
         str, ...
     ] = ()  # where no column of labels was found: the columns that are not texts
+    label_advice: str = ""  # then: how it is named
     form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON
     documents: str | None = None  # digest of the documents that rows of tokens were made of
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks

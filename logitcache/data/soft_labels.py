@@ -25,12 +25,13 @@ import pyarrow.compute as pc
 
 from logitcache.config.answers import AnswerSource
 from logitcache.data.answer_cells import _of_mapping, _of_sequence, _written
+from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import listed
+from logitcache.data.sources.nested import with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Float32
 
-TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
 # The logit of probability 0, below the largest of its row: the lowest number that half precision
 # has. Its softmax is exactly 0 in single precision at every temperature below 600, so a divergence
 # at temperature 1 is exact.
@@ -178,6 +179,7 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
     naming the first row that has none of the known shapes.
     """
     names = _matching(table, columns)
+    table = with_paths(table, names)
     missing = [name for name in names if name not in table.columns]
     if missing or not names:
         raise SpecError(
@@ -189,7 +191,7 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
     if len(names) == 1:
         return _one_column(table, names[0], absent)
     numbers = [_numbers(table, name) for name in names]
-    return SoftLabels(np.column_stack(numbers), _parts_apart(names, columns), table.place)
+    return SoftLabels(np.column_stack(numbers), parts_apart(names, columns), table.place)
 
 
 def _matching(table: Table, columns: Sequence[str]) -> list[str]:
@@ -205,7 +207,7 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
     ]
 
 
-def _parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     """The classes that columns are called by: what stands in place of a pattern's *, or what is
     left of the names without the words that all begin or end with (p_neg, p_pos).
     """

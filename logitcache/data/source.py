@@ -4,7 +4,7 @@ each split is selected from its table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -23,8 +23,10 @@ from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import corpus, find
 from logitcache.data.sources.class_files import label_names
-from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
+from logitcache.data.sources.column_notes import choice_notes, label_advice
+from logitcache.data.sources.columns import LABEL_COLUMNS, column_names, not_read
 from logitcache.data.sources.content import Reading
+from logitcache.data.sources.exports import plain
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Origin
@@ -71,12 +73,15 @@ def load(
     origin = running or find.find(data, cache, reporter, reading=reading)
     origin, unlabelled_origin = _both(origin, unlabelled, cache, reporter, reading)
     check_unlabelled(columns.task, unlabelled_origin)
+    columns = _or_preset(columns, origin.preset)
+    origin = _plain(origin, columns, reporter)
+    if unlabelled_origin is not None:
+        unlabelled_origin = _plain(unlabelled_origin, columns, reporter)
     tables = {split: read() for split, read in origin.tables.items()}
     if keep:
         origin = replace(
             origin, tables={split: partial(_itself, table) for split, table in tables.items()}
         )
-    columns = _or_preset(columns, origin.preset)
     kind, columns = chosen(list(tables.values()), columns, origin.where)
     form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
@@ -176,7 +181,9 @@ def _described(
         read[UNLABELLED_SPLIT] = partial(find.single, unlabelled_origin)
     source = replace(source, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
-        source = replace(source, unread=not_read([table.rows for table in opened], names))
+        tables = [table.rows for table in opened]
+        advice = label_advice(tables, names)
+        source = replace(source, unread=not_read(tables, names), label_advice=advice)
     if origin.preset is not None:
         source = replace(source, metric=origin.preset.metric)
     return source
@@ -230,6 +237,19 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
     second = None if names.text_pair is None else texts(table, names.text_pair)
     row_id = by_block(np.int64, len(first), lambda part: np.arange(part.start, part.stop))
     return Rows(first, second, label, row_id, _hashes(first, second), tags)
+
+
+def _plain(origin: Origin, columns: Columns, reporter: Reporter) -> Origin:
+    """The same tables, without what annotation tools nest in them."""
+    opened = {
+        split: partial(_read_plain, read, columns, reporter)
+        for split, read in origin.tables.items()
+    }
+    return replace(origin, tables=opened)
+
+
+def _read_plain(read: Callable[[], Table], columns: Columns, reporter: Reporter) -> Table:
+    return plain(read(), columns, reporter)
 
 
 def _itself(table: Table) -> Table:

@@ -28,7 +28,7 @@ from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
 from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batches
 from logitcache.forecast.finetuning import step_from_flops, step_timed
-from logitcache.records import Array, Examples, Int64
+from logitcache.records import Array, Examples, Int64, evenly_spaced
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.plan import Planned
@@ -52,7 +52,8 @@ class Pace:
     def of(self, lengths: Int64, batch_tokens: int) -> float:
         """Seconds of all rows of these lengths, in a dump's batches."""
         batches = token_batches(lengths, batch_tokens)
-        widths = np.array([max(1, int(lengths[batch[0]])) for batch in batches])
+        longest = np.array([batch[0] for batch in batches])
+        widths = np.maximum(1, lengths[longest])
         rows = np.array([len(batch) for batch in batches])
         seconds = np.interp(widths, self.widths, self.seconds)  # of a token
         return float((rows * widths * seconds).sum())
@@ -166,12 +167,13 @@ class Calibration:
         plan = self.planned.plan
         shard = np.resize(np.arange(len(lengths)), min(plan.rows, plan.shard_rows))
         batches = token_batches(lengths[shard], plan.preparation["batch_tokens"])
-        numbers = np.unique(np.linspace(0, len(batches) - 1, WIDTHS).round().astype(int))
+        numbers = evenly_spaced(len(batches), WIDTHS)
         sample = self._cut([shard[batches[number]] for number in numbers])
         seconds = self._medians([self._forward_pass(batch) for batch in sample])
         widths = np.array([lengths[batch].max() for batch in sample])
-        tokens = widths * np.array([len(batch) for batch in sample]) * self.together
-        return Pace(widths[::-1], (seconds / tokens)[::-1])
+        rows = np.array(list(map(len, sample)))
+        seconds_per_token = seconds / (widths * rows * self.together)
+        return Pace(widths[::-1], seconds_per_token[::-1])
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
         """The same batches with fewer rows, where all of them would take too long: judged by a few
@@ -180,9 +182,8 @@ class Calibration:
         sample = batches[len(batches) // 2][:LEAST_ROWS]
         forward_pass = self._forward_pass(sample)
         forward_pass()
-        expected = (
-            timed(forward_pass, self.fence) / len(sample) * sum(len(batch) for batch in batches)
-        )
+        per_row = timed(forward_pass, self.fence) / len(sample)
+        expected = per_row * sum(map(len, batches))
         share = self.seconds / 3 / expected  # once to warm up, twice to be timed
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
@@ -208,9 +209,8 @@ class Calibration:
         """Seconds of a training step, of as many as there is time for."""
         probe = float(np.mean(self.case.block(1, 1)))
         steps = int(np.clip(self.seconds / probe, *STEPS))
-        return self._of_epoch(
-            self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps
-        )
+        seconds = self.case.block(SETTLE, steps)
+        return self._of_epoch(seconds, self.work.rows, SETTLE, SETTLE + steps)
 
     def _batches(self, rows: Examples) -> list[Int64]:
         config = self.work.config
@@ -249,13 +249,13 @@ class Calibration:
         zeros: Int64 = np.zeros(rows, np.int64)
 
         def write_shard() -> None:
-            writer.write(0, {"row_hash": zeros, "label": zeros, **codec.encode(logits)}, {}, {})
+            columns = {"row_hash": zeros, "label": zeros, **codec.encode(logits)}
+            writer.write(0, columns, {}, {})
             writer.seal()
 
-        with (
-            tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder,
-            CacheWriter(Path(folder) / "cache", replace(plan, rows=rows)) as writer,
-        ):
+        plan = replace(plan, rows=rows)
+        scratch = tempfile.TemporaryDirectory(prefix="logitcache-plan-")
+        with scratch as folder, CacheWriter(Path(folder) / "cache", plan) as writer:
             return timed(write_shard)
 
     def _forward(self, answer: Callable[[Any], object], rows: Examples) -> float:
@@ -274,10 +274,8 @@ class Calibration:
         }
         training = student.training
         student.train(False)
-        with (
-            torch.inference_mode(),
-            torch.autocast(student.device.type, dtype, enabled=dtype is not torch.float32),
-        ):
+        is_mixed = dtype is not torch.float32
+        with torch.inference_mode(), torch.autocast(student.device.type, dtype, enabled=is_mixed):
             logits: torch.Tensor = student(**tensors).logits
         student.train(training)
         return logits

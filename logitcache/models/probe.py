@@ -105,27 +105,31 @@ class Probe:
         Joined texts may be longer than it can read, whatever its configuration says. Raises
         ModelFailed where it fails on all of them.
         """
-        answered, logits = [], []
+        logits: dict[int, Float32] = {}
         failed: ModelFailed | None = None
         for row in range(len(self.rows)):
             try:
-                batch = pad(self.rows, np.array([row]), padding)
-                logits.append(self.logits(batch, padding).cpu().numpy())
-                answered.append(row)
+                logits[row] = self._answers(np.array([row]), padding)
             except ModelFailed as error:
                 failed = failed or error
-        if failed is not None and not answered:
+        if failed is not None and not logits:
             raise failed
-        probe = self if failed is None else replace(self, rows=self.rows.select(np.array(answered)))
-        return probe, np.concatenate(logits)
+        answered = self.rows.select(np.array(list(logits)))
+        return replace(self, rows=answered), np.concatenate(list(logits.values()))
+
+    def _answers(self, rows: Int64, padding: Padding) -> Float32:
+        """The answers to some rows in one batch: f32[n, K]."""
+        answers: Float32 = self.logits(pad(self.rows, rows, padding), padding).cpu().numpy()
+        return answers
 
     def beside_their_like(self, padding: Padding) -> Float32:
         """Rows of equal length together; one that has no like, beside a copy of itself: f32[N, K]."""
         lengths = self.rows.lengths()
-        groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
-        return self._gather(
-            [group if len(group) > 1 else np.repeat(group, 2) for group in groups], padding
-        )
+        batches = []
+        for length in np.unique(lengths):
+            group = np.flatnonzero(lengths == length)
+            batches.append(group if len(group) > 1 else np.repeat(group, 2))
+        return self._gather(batches, padding)
 
     def mixed(self, padding: Padding) -> Float32:
         """Rows in batches of lengths that differ as much as can be: all of them, then the shorter
@@ -144,7 +148,7 @@ class Probe:
         """The answers of these batches, each at its row's place; NaN for rows that stand in none."""
         answers: Float32 | None = None
         for rows in batches:
-            logits = self.logits(pad(self.rows, rows, padding), padding).cpu().numpy()
+            logits = self._answers(rows, padding)
             if answers is None:
                 answers = np.full((len(self.rows), logits.shape[1]), np.nan, np.float32)
             answers[rows] = logits
@@ -164,7 +168,9 @@ def _difference(answers: Float32, reference: Float32) -> float:
     """
     finite = np.isfinite(reference).all(axis=1)
     apart = np.abs(answers[..., finite, :] - reference[finite])
-    return float("inf") if np.isnan(apart).any() else float(apart.max(initial=0.0))
+    if np.isnan(apart).any():
+        return float("inf")
+    return float(apart.max(initial=0.0))
 
 
 def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
@@ -173,23 +179,25 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """
     if rows.tokens:
         return _cut_tokens(tokenizer, rows, max_length)
-    texts, pairs = rows.select(evenly_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
+    sample = rows.select(evenly_spaced(len(rows), NATURAL + 2 * LENGTHS))
+    natural = sample.select(np.arange(min(NATURAL, len(sample))))
+    parts = [prepare(tokenizer, natural, max_length)]
+    texts, pairs = sample.texts()
     special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
     shortest = min(special + 2, max_length)
-    lengths = np.unique(np.geomspace(shortest, max_length, LENGTHS).round().astype(int))
-    parts = [
-        prepare(
-            tokenizer,
-            _rows(texts[:NATURAL], None if pairs is None else pairs[:NATURAL]),
-            max_length,
-        )
-    ]
-    for number, length in enumerate(lengths.tolist()):
+    for number, length in enumerate(np.unique(_lengths(shortest, max_length)).tolist()):
         starts = (2 * number, 2 * number + 1)
         long = [_joined(texts, start, length) for start in starts]
-        second = None if pairs is None else [_joined(pairs, start, length) for start in starts]
+        second = None
+        if pairs is not None:
+            second = [_joined(pairs, start, length) for start in starts]
         parts.append(prepare(tokenizer, _rows(long, second), length))
     return _together(parts)
+
+
+def _lengths(shortest: int, longest: int) -> Int64:
+    """Lengths in equal ratios: i64[LENGTHS]."""
+    return np.geomspace(shortest, longest, LENGTHS).round().astype(np.int64)
 
 
 def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
@@ -197,23 +205,13 @@ def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     chosen = rows.select(evenly_spaced(len(rows), 2 * LENGTHS))
     uncut = chosen.tokens["input_ids"]
     longest = min(max_length, int(uncut.lengths().max()))
-    lengths = np.geomspace(min(2, longest), longest, LENGTHS).round().astype(int)
+    lengths = np.repeat(_lengths(min(2, longest), longest), 2)
     parts = []
-    for number, length in enumerate(np.repeat(lengths, 2).tolist()):
-        row = uncut.values[uncut.indptr[number % len(uncut)] :][:length]
+    for number, length in enumerate(lengths.tolist()):
+        start = uncut.indptr[number % len(uncut)]
+        row = uncut.values[start:][:length]
         parts.append(Ragged(row, np.array([0, len(row)])))
-    ids = _concatenated(parts)
-    numbers = np.arange(len(ids))
-    none = np.zeros_like(numbers)
-    return Examples(
-        numbers,
-        none,
-        numbers,
-        none,
-        {"input_ids": ids},
-        none.astype(np.bool_),
-        Padding.of(tokenizer),
-    )
+    return _examples({"input_ids": _concatenated(parts)}, Padding.of(tokenizer))
 
 
 def _joined(texts: list[str], start: int, tokens: int) -> str:
@@ -232,19 +230,23 @@ def _joined(texts: list[str], start: int, tokens: int) -> str:
 
 def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
     numbers = np.arange(len(texts))
+    first = pa.array(texts, pa.large_string())
     second = None if pairs is None else pa.array(pairs, pa.large_string())
-    return Rows(
-        pa.array(texts, pa.large_string()), second, np.zeros_like(numbers), numbers, numbers
-    )
+    return Rows(first, second, np.zeros_like(numbers), numbers, numbers)
 
 
 def _together(parts: list[Examples]) -> Examples:
     inputs = {
         name: _concatenated([part.inputs[name] for part in parts]) for name in parts[0].inputs
     }
+    return _examples(inputs, parts[0].padding)
+
+
+def _examples(inputs: dict[str, Ragged], padding: Padding) -> Examples:
+    """Inputs as rows of no data: numbered, without labels."""
     numbers = np.arange(len(inputs["input_ids"]))
     none = np.zeros_like(numbers)
-    return Examples(numbers, none, numbers, none, inputs, none.astype(np.bool_), parts[0].padding)
+    return Examples(numbers, none, numbers, none, inputs, none.astype(np.bool_), padding)
 
 
 def _concatenated(parts: list[Ragged]) -> Ragged:

@@ -228,15 +228,13 @@ class Dots:
     def draw(self, figure: Figure, look: Look) -> None:
         columns = 1 if look.narrow else min(2, len(self.panels))
         counts = [len(lines) for _, lines in self.panels]
-        heights = [
-            max(counts[start : start + columns]) for start in range(0, len(counts), columns)
-        ]  # in lines
+        # in lines
+        heights = [max(counts[start : start + columns]) for start in range(0, len(counts), columns)]
         figure.set_size_inches(
             look.width, 0.5 + sum(0.8 + 0.8 * ROW * height for height in heights)
         )
-        figure.set_layout_engine(
-            "constrained", h_pad=0.1, w_pad=0.06
-        )  # inches: a title is no part of what lies above
+        # inches: a title is no part of what lies above
+        figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.06)
         ratios = [1 + height for height in heights]
         grid = figure.subplots(
             len(heights), columns, squeeze=False, sharex=True, height_ratios=ratios
@@ -244,9 +242,8 @@ class Dots:
         for number, (title, lines) in enumerate(self.panels):
             axes = grid[number]
             self._draw_panel(axes, title, lines, look)
-            axes.set_ylim(
-                heights[number // columns] - 0.5, -0.5
-            )  # lines as far apart in every panel
+            # lines as far apart in every panel
+            axes.set_ylim(heights[number // columns] - 0.5, -0.5)
             axes.tick_params(labelbottom=True)
         for axes in grid[len(self.panels) :]:
             axes.set_axis_off()
@@ -293,9 +290,8 @@ class Dots:
         axes.set_xticks([], minor=True)
         axes.margins(x=0.12)
         axes.set_title(title, weight="bold", fontsize=look.font)
-        label_lines(
-            axes, [folded(line.key, look, 16) for line in lines]
-        )  # two lines are higher than one of these
+        # two lines are higher than one of these
+        label_lines(axes, [folded(line.key, look, 16) for line in lines])
         for height, line in enumerate(lines):
             text_beside(axes, height, line.text, look)
 

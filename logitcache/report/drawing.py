@@ -111,9 +111,11 @@ def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> 
         figure.set_facecolor("none" if inline else "white")
         picture.draw(figure, look)
         file = BytesIO()
-        unnamed = (
-            "Date" if kind == "svg" else "Software"
-        )  # so that the same picture gives the same bytes each time
+        # so that the same picture gives the same bytes each time
+        if kind == "svg":
+            unnamed = "Date"
+        else:
+            unnamed = "Software"
         figure.savefig(file, format=kind, metadata={unnamed: None})
         return file.getvalue()
 

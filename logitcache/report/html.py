@@ -233,9 +233,8 @@ def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
         for child in list(parent):
-            if child.tag.endswith(
-                ("}metadata", "}style")
-            ):  # a style's rules would hold for the whole page
+            # a style's rules would hold for the whole page
+            if child.tag.endswith(("}metadata", "}style")):
                 parent.remove(child)
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]

@@ -41,12 +41,10 @@ class Report:
 
     checkup: Checkup
     findings: tuple[Finding, ...]  # serious ones first
-    match: (
-        Match | None
-    )  # of the teacher's columns; None where no teacher is named, or it is to be trained first
-    tokens: Mapping[
-        str, tuple[Lengths, ...]
-    ]  # by the model whose tokenizer counted them: of each split
+    # of the teacher's columns; None where no teacher is named, or it is to be trained first
+    match: Match | None
+    # by the model whose tokenizer counted them: of each split
+    tokens: Mapping[str, tuple[Lengths, ...]]
     max_length: int
     notes: tuple[str, ...]
     refusals: tuple[LogitCacheError, ...]
@@ -168,11 +166,10 @@ def check(
     models = []
     for who, name in (("teacher", config.teacher), ("student", config.student)):
         try:
-            model = (
-                None
-                if name is None or answer_source(name) is not None
-                else _described(name, who, collected)
-            )
+            if name is None or answer_source(name) is not None:
+                model = None
+            else:
+                model = _described(name, who, collected)
             if model is not None:
                 models.append(model)
             if name is not None and who == "teacher":

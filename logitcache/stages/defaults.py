@@ -119,7 +119,7 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
     }
     return {
         **values,
-        **asdict(goal),
+        **goal.record(),
         "sequences": asdict(config.sequences.recipe()),
         "label_map": config.label_map or None,
         "tokenizer": None if config.tokenizer is None else checkpoint_name(config.tokenizer),

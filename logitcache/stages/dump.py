@@ -55,9 +55,8 @@ def dump(
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
-    if (
-        config.split == "train" and TASKS[source.task].self_contained
-    ):  # students are scored on what caches hold
+    # students are scored on what caches hold
+    if config.split == "train" and TASKS[source.task].self_contained:
         also = tuple(source.splits)
     splits += [split for split in also if split not in splits]
     check_unlabelled(source, config.unlabelled)

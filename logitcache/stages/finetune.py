@@ -82,11 +82,10 @@ def prepare_teacher(
         config = replace(config, sequences=sequences)
     announce: Callable[[Job], None]
     if reuse is None:
-        reason = (
-            "it is to be fine-tuned"
-            if finetune.mode == "always"
-            else f"it has no trained {kind.head} head"
-        )
+        if finetune.mode == "always":
+            reason = "it is to be fine-tuned"
+        else:
+            reason = f"it has no trained {kind.head} head"
         announce = partial(_note_training, reporter, f"{spec.name}: {reason}")
     else:
         announce = partial(_refuse_reuse, reuse, finetune.folds)
@@ -174,9 +173,8 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     teacher = cache.manifest.plan.teacher
     name = escape(Path(str(teacher.get("name"))).name)
     dtype = teacher.get("dtype")
-    if (
-        not name or not isinstance(dtype, str) or dtype not in DTYPES
-    ):  # such a cache is refused where it is compared
+    # such a cache is refused where it is compared
+    if not name or not isinstance(dtype, str) or dtype not in DTYPES:
         return None
     teachers = workspace.folder / "teachers"
     for folder in sorted([*teachers.glob(f"*-{name}-*"), *teachers.glob(name)]):

@@ -71,6 +71,7 @@ def _digest(model: Any, tokenizer: Any) -> str:
     from logitcache.models.tokenizer import tokenizer_fingerprint
     from logitcache.teacher.model import weights_digest
 
-    config = json.loads(json.dumps(model.config.to_dict(), default=str))
+    text = json.dumps(model.config.to_dict(), default=str)
+    config = json.loads(text, parse_constant=str)
     parts = tokenizer_fingerprint(tokenizer)
     return identity.digest_json([weights_digest(model.state_dict()), config, parts])

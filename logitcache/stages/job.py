@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokeniz
 from logitcache.stages.teachers import starts_of, unlabelled_of
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
+from logitcache.student.term import OwnObjective
 from logitcache.student.trainer import FitSettings, check_report
 
 FORMAT = "logitcache-run/1"
@@ -56,7 +57,7 @@ class Job:
     requested: TrainConfig  # as it was given
     source: Source
     task: Classification
-    objective: Objective
+    objective: Objective | OwnObjective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
     settings: str  # name of its settings, as in a folder's name
@@ -122,7 +123,7 @@ class Job:
         unlabelled = self.unlabelled()
         return {
             **values,
-            **asdict(self.objective),
+            **self.objective.record(),
             "format": FORMAT,
             "student": checkpoint_name(self.config.student),
             "tokenizer": None

@@ -121,9 +121,8 @@ def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
     if (rows == row_id).all():
         return labels
     index = cache.index
-    if (
-        cache.level != ROW
-    ):  # of words: those of rows at their own places, and of texts that occur once
+    # of words: those of rows at their own places, and of texts that occur once
+    if cache.level != ROW:
         hashes, counts = np.unique(index.row_hash, return_counts=True)
         is_known = (rows == row_id) | (counts[np.searchsorted(hashes, cache.row_hashes(rows))] == 1)
         return np.where(is_known[rows_of(cache.positions(rows)[0])], labels, -1)

@@ -17,9 +17,10 @@ from logitcache.config.methods import METHODS
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
 from logitcache.data.folds import folds_of
+from logitcache.data.names import LISTED, listed
 from logitcache.data.order import subset
 from logitcache.data.source import UNLABELLED_SPLIT, Data, Rows, Source
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 
@@ -56,11 +57,12 @@ def check_labelled(source: Source) -> None:
     """Raises SpecError where no training row has a label."""
     if (source.split("train").label >= 0).any():
         return
-    columns = f" (columns not read: {', '.join(source.unread)})" if source.unread else ""
+    unread = listed(list(map(short, source.unread)), LISTED)
+    columns = f" (columns not read: {unread})" if unread else ""
     raise SpecError(
         expected="labelled training rows",
         found=f"none with a label{columns}",
-        advice="Name the column that holds the labels with --label.",
+        advice=f"{source.label_advice or 'Name the column that holds the labels with --label'}.",
         where=source.name,
     )
 
@@ -100,11 +102,9 @@ def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Ro
             f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
         )
     selected = _selected(rows, np.sort(np.concatenate([labelled, without_label])))
-    return (
-        selected
-        if unlabelled is None
-        else selected.followed_by(unlabelled, len(source.table("train")))
-    )
+    if unlabelled is None:
+        return selected
+    return selected.followed_by(unlabelled, len(source.table("train")))
 
 
 def _selected(rows: Rows, index: Int64) -> Rows:

@@ -17,7 +17,6 @@ import torch
 from logitcache.cache.joined import Joined
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.names import listed
-from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
 from logitcache.models.load import longest_input
@@ -29,6 +28,7 @@ from logitcache.reporter import Reporter
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.outcome import result_dict, write_predictions
+from logitcache.stages.tokenised import tokenised
 from logitcache.store.json_files import write_json
 from logitcache.student import checkpoints
 from logitcache.student.fit import Diverged, fit
@@ -173,7 +173,8 @@ def _prepare(
     job: Job, tokenizer: object, max_length: int, reporter: Reporter
 ) -> dict[str, Examples]:
     """Tokenise the rows trained on, and every held-out split that has labels."""
-    prepared = {"train": prepare(tokenizer, job.train, max_length)}
+    reads = job.reads or {}
+    prepared = {"train": tokenised(tokenizer, reads, job.train, max_length)}
     for name, rows in job.source.splits.items():
         labelled = (rows.label >= 0).nonzero()[0]
         if name in ("train", UNLABELLED_SPLIT):
@@ -184,7 +185,7 @@ def _prepare(
                 f"{job.source.name}/{name}: {unlabelled} of {len(rows)} rows have no label: not evaluated"
             )
         if len(labelled):
-            prepared[name] = prepare(tokenizer, rows.select(labelled), max_length)
+            prepared[name] = tokenised(tokenizer, reads, rows.select(labelled), max_length)
     for name, examples in prepared.items():
         note = job.task.left_out(examples)
         if note:

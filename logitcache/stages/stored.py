@@ -27,12 +27,8 @@ from logitcache.models.tokenizer_files import write_tokenizer
 from logitcache.reporter import Reporter
 from logitcache.targets.table import without_fitted
 
-OF_A_DUMP = (
-    "teacher",
-    "preprocessor",
-    "preparation",
-    "targets",
-)  # fields that the caches of one dump share
+# fields that the caches of one dump share
+OF_A_DUMP = ("teacher", "preprocessor", "preparation", "targets")
 Caches = dict[str, Cache]  # by split
 
 

@@ -246,9 +246,8 @@ def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
         if name in ("dev", "test")
     ]
     texts = np.concatenate([np.empty(0, np.int64), *scored])
-    texts = texts[
-        ~stand_in(texts, source.split("train").row_hash)
-    ]  # shared texts have a note of their own
+    # shared texts have a note of their own
+    texts = texts[~stand_in(texts, source.split("train").row_hash)]
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
         if not _is_divided_otherwise(cache, source):
             continue
@@ -347,9 +346,8 @@ def _as_base(job: Job) -> TrainConfig:
         job.config, **unset, method="base", overwrite=False, revision=job.requested.revision
     )
     if job.task.self_contained and config.tokenizer is None and lacks_tokenizer(config.student):
-        with (
-            first_alone()
-        ):  # its rows are tokens already, and hold no texts to learn a vocabulary from
+        # its rows are tokens already, and hold no texts to learn a vocabulary from
+        with first_alone():
             folder = keep_tokenizer(job.tokenizer, config.workspace)
         config = replace(config, tokenizer=str(folder))
     return config

@@ -78,9 +78,10 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         return url_to_fs(url, **_patience(url))  # type: ignore[no-any-return]
     except ImportError as error:
-        advice = (
-            f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
-        )
+        if scheme in _LIBRARIES:
+            advice = f"Install it: pip install {_LIBRARIES[scheme]}"
+        else:
+            advice = str(error)
         raise SpecError(
             f"the library that reads {scheme}:// is not installed. {advice}.", where=url
         ) from None

@@ -15,6 +15,7 @@ from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Batch, Padding
 from logitcache.student.losses.vocabulary import choose, head_loss
 from logitcache.student.methods import Objective
+from logitcache.student.term import OwnObjective
 
 
 class Distiller(nn.Module):
@@ -31,7 +32,7 @@ class Distiller(nn.Module):
     def __init__(
         self,
         student: PreTrainedModel,
-        objective: Objective,
+        objective: Objective | OwnObjective,
         padding: Padding,
         *,
         some_unlabelled: bool = False,
@@ -49,7 +50,8 @@ class Distiller(nn.Module):
         self.executions: set[str] = set()  # that have been used
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        if self.per_token and self.reads_head and has_head(self.student):
+        is_own = isinstance(self.objective, OwnObjective)  # it gets full logits
+        if self.per_token and self.reads_head and not is_own and has_head(self.student):
             return self._of_vocabulary(batch)
         # what is behind is filling of the head
         logits = self._at_positions(self.student, batch)[:, : self.width]
@@ -67,6 +69,7 @@ class Distiller(nn.Module):
             return torch.zeros((), device=hidden.device), head_logits(
                 hidden.to(head.weight.dtype), head
             ).float()
+        assert isinstance(self.objective, Objective)
         target = self.objective.target(
             batch.label, batch.teacher, len(head.weight), some_unlabelled=self.some_unlabelled
         )

@@ -38,6 +38,7 @@ from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
+from logitcache.student.term import OwnObjective
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
@@ -81,7 +82,7 @@ class Fitted:
 def fit(
     student: Any,
     tokenizer: Any,
-    objective: Objective,
+    objective: Objective | OwnObjective,
     task: Classification,
     prepared: dict[str, Examples],
     teacher: Joined | None,

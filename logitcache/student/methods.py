@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
 from logitcache.config.methods import METHODS
+from logitcache.config.own import is_own, term_of
 from logitcache.config.train import check_method
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Payload
 from logitcache.student.losses import Weights, mixture_loss
 from logitcache.student.losses.gradient import Target
 from logitcache.student.losses.vocabulary import logits_loss
+from logitcache.student.term import OwnObjective
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Objective:
     a: float | None = None  # TF-reg: the probability p gives to the label
     temperature: float = 1.0
     soft_factor: float = 1.0
+
+    def record(self) -> dict[str, Any]:
+        """What a result records of it."""
+        return asdict(self)
 
     def loss(
         self,
@@ -81,13 +88,16 @@ def objective(
     a: float | None = None,
     temperature: float | None = None,
     tau_squared: bool | None = None,
-) -> Objective:
+) -> Objective | OwnObjective:
     """A method's objective, with the paper's defaults (Kobyzev et al. 2023, tables 10-12) where a
     number is not given.
 
     ``tau_squared`` (default True): the soft term is multiplied by the squared temperature. Raises
     SpecError for an unknown method, a number out of range, or a number the method has no use for.
     """
+    if is_own(method):
+        check_method(method, alpha, a, temperature, tau_squared)
+        return OwnObjective(method, term_of(method))
     if method not in METHODS:
         raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
     declared = METHODS[method]

@@ -38,6 +38,7 @@ from logitcache.student.gathered import by_row
 from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
+from logitcache.student.term import OwnObjective
 
 __all__ = [
     "DistillTrainer",
@@ -111,7 +112,7 @@ class DistillTrainer(Trainer):
     def __init__(
         self,
         student: PreTrainedModel,
-        objective: Objective,
+        objective: Objective | OwnObjective,
         collator: Collator,
         *,
         group_by_length: bool = False,
@@ -153,7 +154,7 @@ class DistillTrainer(Trainer):
         # before loss_is_scaled_for_ga was an attribute, this said the same
         self.model_accepts_loss_kwargs = True
 
-    def check_teacher(self, objective: Objective, collator: Collator) -> None:
+    def check_teacher(self, objective: Objective | OwnObjective, collator: Collator) -> None:
         """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
         from.
         """
@@ -164,7 +165,9 @@ class DistillTrainer(Trainer):
                     f"{objective.method}: expected one teacher in the collator, found {names}."
                 )
             for teacher in collator.teachers.values():
-                check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
+                if objective.temperature is not None:
+                    stored = getattr(teacher, "temperatures", None)
+                    check_temperature(stored, objective.temperature)
         elif not collator.task.per_token and collator.task.has_unlabelled(collator.rows):
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."

@@ -92,9 +92,8 @@ def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) ->
         f"training students: {size.student}, {size.student_epochs:g} passes over {size.student_rows:,} rows"
     )
     runs = []
-    for (
-        seed
-    ) in SEEDS:  # methods side by side, so that a drift of the machine's speed meets them all
+    # methods side by side, so that a drift of the machine's speed meets them all
+    for seed in SEEDS:
         for method in METHODS:
             own_cache = cache if METHODS[method].reads_cache else None  # Self-KD makes its own
             config = replace(student, method=method, seed=seed, cache=own_cache)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from logitcache.config.bench import PlanConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.option import build, options_of
+from logitcache.config.workspace import Workspace
 from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT, Reporter
 from logitcache.study.plan import Plan, Teacher, Trial
@@ -82,7 +85,11 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
         key = repr((trial.planned.task, trial.planned.student, sorted(values.items())))
         by_cost.setdefault(key, []).append(trial)
     teachers: dict[str, Dumped] = {}
-    groups = [_group(study, trials, teachers, reporter) for trials in by_cost.values()]
+    with TemporaryDirectory() as place:
+        groups = [
+            _group(study, trials, teachers, Workspace(Path(place)), reporter)
+            for trials in by_cost.values()
+        ]
     known = tuple(teachers[name] for name in study.teachers if name in teachers)
     return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), known)
 
@@ -101,7 +108,11 @@ def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
 
 
 def _group(
-    study: Plan, trials: Sequence[Trial], teachers: dict[str, Dumped], reporter: Reporter
+    study: Plan,
+    trials: Sequence[Trial],
+    teachers: dict[str, Dumped],
+    workspace: Workspace,
+    reporter: Reporter,
 ) -> Group:
     from logitcache.forecast.forecast import plan
 
@@ -111,11 +122,11 @@ def _group(
     values = _cost_values(trials[0], teacher)
     costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
     values["method"] = sorted(set(costed.values()))
-    values["workspace"] = study.folder
+    values["workspace"] = workspace.folder
     if trials[0].config.layers is not None:
         from logitcache.stages.cut import with_layers
 
-        values["student"] = with_layers(trials[0].config).student
+        values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
         sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)

@@ -16,9 +16,8 @@ class Evidence:
     """
 
     split: str = "test"
-    held_out: int | None = (
-        None  # rows of the split that were held out of train; None where somebody gave them
-    )
+    # rows of the split that were held out of train; None where somebody gave them
+    held_out: int | None = None
     rule: str = ""  # by which they were held out
     too_few: bool = False  # no row was held out, for there were too few
     chosen_on: bool = False  # the epoch of a student was selected by its score on these rows

@@ -129,6 +129,20 @@ def is_study(folder: Path) -> bool:
     return (folder / STUDY).is_file()
 
 
+def check_foreign(folder: Path) -> None:
+    """Raises SpecError for a folder that holds something else than a study."""
+    if is_study(folder) or not folder.exists():
+        return
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    if names:
+        raise SpecError(
+            expected="the folder of a study, or an empty one",
+            found=", ".join(names[:3]),
+            advice="Choose another --out.",
+            where=folder,
+        )
+
+
 def read(folder: Path) -> StudyFolder:
     """The study in a folder. Raises SpecError where there is none, FormatError for a broken file."""
     if not is_study(folder):

@@ -181,13 +181,14 @@ def plan(spec: Spec, out: Path) -> Plan:
 
 
 def _in_order(spec: Spec) -> Iterator[str]:
-    """The methods, those without a teacher first: a base trial is Self-KD's first copy."""
+    """The methods, those without a teacher first: a base trial is Self-KD's first copy. Raises
+    SpecError for a method that there is not.
+    """
     yield from sorted(spec.methods, key=lambda name: _needs_teacher(spec, name))
 
 
 def _needs_teacher(spec: Spec, name: str) -> bool:
-    method = METHODS.get(spec.methods[name]["method"])
-    return method is None or method.needs_teacher
+    return METHODS[spec.methods[name]["method"]].needs_teacher
 
 
 def _trial(
@@ -221,13 +222,13 @@ def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher 
     the spec names none.
     """
     given = spec.options(*cell)
-    method = METHODS.get(given["method"])
+    method = METHODS[given["method"]]
     is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches
-    if method is not None and not method.reads_cache and not is_language:
+    if not method.reads_cache and not is_language:
         return None
     asked = spec.teacher_options(*cell)
     if "teacher" not in asked:
-        if method is None or not method.reads_cache:
+        if not method.reads_cache:
             return None
         raise SpecError(
             expected=f"a teacher for {given['method']}",

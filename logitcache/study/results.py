@@ -96,15 +96,13 @@ class Result:
     data_digest: str
     train_rows: int  # with a label
     unlabelled_rows: int  # without one: learnt from the teacher's answers alone
-    settings: Mapping[
-        str, Any
-    ]  # what was asked for and came into force, but not who ran it: no method, seed or folder
+    # what was asked for and came into force, but not who ran it: no method, seed or folder
+    settings: Mapping[str, Any]
     cache_fingerprint: str | None
     cache_rows: int | None  # rows of the cache: each saw the teacher once
     caches: Mapping[str, int]  # fingerprint: rows, of each cache that was joined
-    teachers: tuple[
-        str, ...
-    ]  # digests of their weights, each once, sorted; empty in results that do not say
+    # digests of their weights, each once, sorted; empty in results that do not say
+    teachers: tuple[str, ...]
     rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
@@ -221,9 +219,8 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
         expected = getattr(kind, "__name__", str(kind))
         raise FormatError(f"`{name}`: expected {expected}, found {value!r:.60}")
-    if (
-        isinstance(value, _NUMBER) and not abs(value) < 2**63
-    ):  # not a number, infinite, or too large
+    # not a number, infinite, or too large
+    if isinstance(value, _NUMBER) and not abs(value) < 2**63:
         raise FormatError(f"`{name}`: expected a finite number below 2**63, found {value!r:.60}")
 
 

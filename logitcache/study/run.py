@@ -5,6 +5,7 @@ left to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.reporter import SILENT, Once, Reporter
-from logitcache.stages.preflight import training_rows
+from logitcache.stages.preflight import check_dump, check_training, training_rows
 from logitcache.study import folder
 from logitcache.study.folder import State, StudyFolder
 from logitcache.study.plan import DEFAULT, Plan, load_spec, plan
@@ -43,6 +44,7 @@ def run(
     trials have other options or other rows; DiskError.
     """
     study = planned(spec, config)
+    folder.check_foreign(study.folder)
     rows = Sources(study, reporter)
     rows.check()
     study.write()
@@ -70,35 +72,48 @@ class Sources:
     def __init__(self, study: Plan, reporter: Reporter) -> None:
         self.study = study
         self.reporter = Once(reporter)
-        self.loaded: dict[Any, Source | None] = {}
+        self.loaded: dict[Any, Source] = {}
 
-    def of(self, config: TrainConfig) -> Source | None:
-        """The rows of a trial; None where they lie in the caches of its teacher alone."""
+    def of(self, config: TrainConfig) -> Source:
+        """The rows of a trial, divided into splits."""
         key = (config.data, config.columns, config.unlabelled, config.data_seed)
         if key not in self.loaded:
-            self.loaded[key] = training_rows(config, None, self.reporter)
+            rows = training_rows(_without_cache(config), None, self.reporter)
+            assert rows is not None  # no cache is named, which they could lie in
+            self.loaded[key] = rows
         return self.loaded[key]
 
     def check(self) -> None:
-        """Raises SpecError for rows that cannot be read or lack a split that the study compares on,
-        FingerprintMismatch where a trial that is done was trained on other rows.
+        """Raises what a training or a dump would raise by its options, its rows and its files:
+        before anything is run. Raises SpecError for rows without the split that the study compares
+        on, FingerprintMismatch where a trial that is done was trained on other rows.
         """
-        split = self.study.spec.split
+        checked = set[Any]()
         for trial in self.study.trials:
+            config = trial.config
+            teacher = self.study.teachers.get(trial.planned.teacher or "")
             try:
-                source = self.of(trial.config)
+                source = self.of(config)
+                student = (config.student, config.revision, config.tokenizer, config.metric)
+                if (id(source), student) not in checked:
+                    check_training(_without_cache(config), source)
+                if teacher is not None and teacher.id not in checked:
+                    check_dump(teacher.config, source, "train", Path(teacher.config.out or ""))
             except LogitCacheError as error:
                 raise error.at(f"task {trial.planned.task}") from error.__cause__
-            if source is None:
-                continue
-            if split is not None and split not in source.splits:
-                raise SpecError(
-                    expected=f"a split {split!r}, which the spec compares on",
-                    found=", ".join(source.splits),
-                    advice="Add it, or name another as `split` in the spec.",
-                    where=f"task {trial.planned.task}, {source.name}",
-                )
+            checked |= {(id(source), student), "" if teacher is None else teacher.id}
+            self._check_split(trial.planned, source)
             self._check_same(trial.planned, source)
+
+    def _check_split(self, trial: folder.Planned, source: Source) -> None:
+        split = self.study.spec.split
+        if split is not None and split not in source.splits:
+            raise SpecError(
+                expected=f"a split {split!r}, which the spec compares on",
+                found=", ".join(source.splits),
+                advice="Add it, or name another as `split` in the spec.",
+                where=f"task {trial.task}, {source.name}",
+            )
 
     def _check_same(self, trial: folder.Planned, source: Source) -> None:
         end = folder.end_of(self.study.folder, trial)
@@ -110,3 +125,8 @@ class Sources:
                 advice="Choose another --out.",
                 where=self.study.folder,
             )
+
+
+def _without_cache(config: TrainConfig) -> TrainConfig:
+    """The configuration of a trial before its teacher has answered."""
+    return replace(config, cache=None)

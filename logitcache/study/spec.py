@@ -20,6 +20,7 @@ from typing import Any
 from logitcache.config import study as options
 from logitcache.config.dump import DumpConfig
 from logitcache.config.option import Declared, nearest, options_of
+from logitcache.config.own import named
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.errors import LogitCacheError, SpecError, short
@@ -240,13 +241,15 @@ def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
     where = f"{where}: {name}"
     if not NAME.fullmatch(name):
         raise _wrong("a name of letters, digits and . _ + -", name, where)
-    if isinstance(entry, str):
+    if entry is not None and not isinstance(entry, Mapping):
         entry = {own: entry}
     values = dict(entry or {})
     allowed = OF_TRIALS | {own}
     with _at(where):
         if axis == "methods":
             values.setdefault("method", name)
+            if not isinstance(values["method"], str):  # a Term in memory
+                values["method"] = named(values["method"])
         teacher = values.pop("teacher", None) if axis == "tasks" else None
         values = _options(values, allowed, "an option of train")
         if own not in values:

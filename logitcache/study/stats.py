@@ -22,9 +22,8 @@ COVERAGE = 0.95
 BOOTSTRAP_SEED = 0
 MAX_DRAWS = 200_000_000  # rows drawn per comparison, over all resamples: some seconds of one core
 MIN_RESAMPLES = 1_000  # fewer leave the ends of a 95 % interval to a handful of resamples
-_DECIMALS = (
-    12  # what is left beyond is the arithmetic's: 0.81 - 0.80 is not the float that 0.71 - 0.70 is
-)
+# what is left beyond is the arithmetic's: 0.81 - 0.80 is not the float that 0.71 - 0.70 is
+_DECIMALS = 12
 _CHUNK = 4_000_000  # rows drawn at once: 32 MB of counts
 _LEAST = -30.0  # power of ten of the smallest p
 _EXACT = 50  # pairs: 2^50 patterns of signs are counted without rounding in a float

@@ -36,9 +36,8 @@ _NONE = "–"
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
 _NOTEBOOK = 110  # columns
 _UNBOUNDED = 10_000  # columns: more than any table has
-_FOLDS = range(
-    3
-)  # 0: one line per row; 1: labels and unlabelled rows on several lines; 2: standard deviations too
+# 0: one line per row; 1: labels and unlabelled rows on several lines; 2: standard deviations too
+_FOLDS = range(3)
 
 
 @dataclass(frozen=True)

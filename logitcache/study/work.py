@@ -100,8 +100,7 @@ class Worker:
             return End(State.DIVERGED, _words(error))
         except Exception as error:
             return End(State.FAILED, _words(error))
-        data = None if source is None else source.digest()
-        return End(State.DONE, figures={"data": data})
+        return End(State.DONE, figures={"data": source.digest()})
 
     def _teacher(self, teacher: Teacher, trial: Trial) -> End:
         """How a teacher has ended: it is made now, unless it has. Raises Locked where another
@@ -129,14 +128,14 @@ class Worker:
         source = self.rows.of(trial.config)
         config = teacher.config
         try:
-            also = [] if source is None or config.finetune.folds else _scored(source)
+            also = [] if config.finetune.folds else _scored(source)
             report = dump(config, source=source, also=also, reporter=self.reporter)
             figures = {
                 "cache": str(report.cache.relative_to(self.study.folder)),
                 "rows": report.rows,
                 "teacher_rows": report.teacher_rows,
                 "dump_seconds": report.seconds,
-                "metrics": {} if source is None else _scores(report, source, trial),
+                "metrics": _scores(report, source, trial),
             }
         except (Locked, DiskError):
             raise

@@ -40,9 +40,8 @@ class Auto:
             return False
         if codec.temperature != usual.temperature or codec.c is None:
             return False
-        is_bound = codec.c < 1 + MARGIN or codec.c > (codec.cap - 1) * (
-            1 - MARGIN
-        )  # no other has more, or fewer
+        # no other has more, or fewer
+        is_bound = codec.c < 1 + MARGIN or codec.c > (codec.cap - 1) * (1 - MARGIN)
         size = codec.bytes_per_position()
         return is_bound or self.bytes * (1 - MARGIN) <= size <= self.bytes
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from logitcache.targets.draws import Draw
 
-Kept: TypeAlias = (
-    "Mapping[str, Tensor]"  # the columns of a codec, on the device where they were computed
-)
+# the columns of a codec, on the device where they were computed
+Kept: TypeAlias = "Mapping[str, Tensor]"
 
 
 @dataclass(frozen=True)

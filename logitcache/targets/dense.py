@@ -90,9 +90,8 @@ class DenseCodec:
         """
         import torch
 
-        shifted = vectors - vectors.amax(
-            dim=1, keepdim=True
-        )  # a gap beyond single precision is -inf for a moment
+        # a gap beyond single precision is -inf for a moment
+        shifted = vectors - vectors.amax(dim=1, keepdim=True)
         return {"logits": shifted.clamp_(min=-self.largest_gap).to(getattr(torch, self.dtype))}
 
     def pack(self, reduced: Kept) -> dict[str, Array]:
@@ -101,9 +100,8 @@ class DenseCodec:
 
     def encode(self, logits: Float32) -> dict[str, Array]:
         """Both steps for numpy's arrays; the same bytes, without torch."""
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # as in ``reduce``; a vector that is not finite stays so
+        # as in ``reduce``; a vector that is not finite stays so
+        with np.errstate(over="ignore", invalid="ignore"):
             shifted = logits - logits.max(axis=1, keepdims=True)
             return {"logits": np.maximum(shifted, np.float32(-self.largest_gap)).astype(self.dtype)}
 

@@ -185,8 +185,7 @@ def recorded_codec(codec_option: Any, candidates: Iterable[Codec]) -> Any:
             has_settings = codec_option.allows(codec)
         else:
             has_settings = without_fitted(codec_option.to_dict()) == without_fitted(codec.to_dict())
-        if has_settings and not isinstance(
-            codec, ReplayCodec
-        ):  # that one follows from the teacher's head
+        # that one follows from the teacher's head
+        if has_settings and not isinstance(codec, ReplayCodec):
             return codec
     return codec_option

@@ -78,11 +78,10 @@ def fits_replay(panel: Panel, limit: float, rows: Rows, settings: DumpSettings) 
 
 def choice_note(text: str, codec: Codec) -> str:
     """Which codec was chosen for a number of bytes, and why."""
-    why = (
-        "exact"
-        if codec.temperatures is None
-        else "unbiased, and of the least variance for its entries"
-    )
+    if codec.temperatures is None:
+        why = "exact"
+    else:
+        why = "unbiased, and of the least variance for its entries"
     return f"--codec {text} is {named(codec.to_dict())}, {codec.bytes_per_position():.1f} bytes a position: {why}"
 
 

@@ -28,6 +28,7 @@ from logitcache.data.soft_labels import ZERO, SoftLabels, read_array, read_colum
 from logitcache.data.source import Rows, Source, hashes_of
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import column_names
+from logitcache.data.sources.exports import plain
 from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError, short
@@ -209,7 +210,7 @@ def _read(
             )
         table, texts = source.read[split](), source.texts
     else:
-        table = find.single(find.find(answers.file, cache, reporter))
+        table = plain(find.single(find.find(answers.file, cache, reporter)), Columns(), reporter)
         texts = _text_columns(table, source.texts, answers.file)
     labels = read_columns(table, answers.columns, np.nan if answers.are_logits else 0.0)
     return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)

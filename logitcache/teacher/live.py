@@ -39,9 +39,8 @@ class Live:
     """
 
     rows: int  # asked again
-    same_bytes: (
-        int | None
-    )  # rows whose stored bytes came out again; None where that is not compared
+    # rows whose stored bytes came out again; None where that is not compared
+    same_bytes: int | None
     agrees: bool  # no logit is further off than allowed
     difference: float  # the largest, cache against rows asked alone
     control: float  # the largest, rows asked alone against rows asked beside a copy of themselves

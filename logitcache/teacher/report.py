@@ -98,21 +98,18 @@ def report(
     scores = tally.scores.result()
     entropy = tally.entropy / tally.positions if tally.positions else None
     if split == "train" and source.shares_table("dev"):
-        dev_scores, dev_rows, left = (
-            tally.dev.result(),
-            int(tally.dev.counts.sum()),
-            tally.dev_unanswered,
-        )
+        dev_scores = tally.dev.result()
+        dev_rows = int(tally.dev.counts.sum())
+        left = tally.dev_unanswered
     else:
         may_ask = may_ask and not cache.holds_rows  # held-out rows have caches of their own then
         dev = source.splits.get("dev") if split == "train" and may_ask else None
         dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    remarks = (
-        []
-        if cache.holds_rows
-        else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
-    )
+    if cache.holds_rows:
+        remarks = []
+    else:
+        remarks = _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
     cut, first_cut = cut_rows(cache.manifest.receipts)
     unanswered = (
         f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
@@ -149,11 +146,10 @@ def _on_classes(
     share = (entropy or 0.0) / float(np.log(cache.codec.width))
     memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, str(plan.data["split"]))
     # of one class, chance is always right
-    order = (
-        _near_chance(tally.scores, scores)
-        if unnamed and len(np.unique(tally.scores.labels)) > 1
-        else []
-    )
+    if unnamed and len(np.unique(tally.scores.labels)) > 1:
+        order = _near_chance(tally.scores, scores)
+    else:
+        order = []
     return [
         *order,
         *_alike(tally, cache.label_names),
@@ -166,7 +162,9 @@ def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
     counted.
     """
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
-    return sum(shard["rows"] for shard in cut), min((shard["first"] for shard in cut), default=None)
+    rows = sum(shard["rows"] for shard in cut)
+    first = min((shard["first"] for shard in cut), default=None)
+    return rows, first
 
 
 def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
@@ -232,8 +230,11 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     lost = np.zeros(len(prepared), np.bool_)
     lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True
     labelled = prepared.label >= 0
-    scores = tally.task.score(Block(prepared.row_id, 0, answers, positions.label).select(~lost))
-    return scores, int((labelled & ~lost).sum()), int((labelled & lost).sum())
+    block = Block(prepared.row_id, 0, answers, positions.label)
+    scores = tally.task.score(block.select(~lost))
+    scored = labelled & ~lost
+    unanswered = labelled & lost
+    return scores, int(scored.sum()), int(unanswered.sum())
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:

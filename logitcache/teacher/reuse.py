@@ -45,11 +45,10 @@ class Known:
     def check(self, plan: Plan) -> None:
         """Raises FingerprintMismatch where this plan would have other answers than the cache."""
         for name, expected, actual in apart(plan, self.cache.manifest.plan):
-            hint = (
-                " (a teacher that was fine-tuned for it is named by its folder)"
-                if "teacher" in name
-                else ""
-            )
+            if "teacher" in name:
+                hint = " (a teacher that was fine-tuned for it is named by its folder)"
+            else:
+                hint = ""
             raise FingerprintMismatch(
                 f"--reuse: expected a cache with {display_name(name)} = {short(expected)}, as in this dump, "
                 f"found {short(actual)}",

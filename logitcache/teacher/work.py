@@ -24,6 +24,8 @@ from logitcache.records import (
     Int64,
     chosen,
     end_to_end,
+    ends_of,
+    numbers_in_rows,
     rows_of,
 )
 from logitcache.reporter import SILENT, Meter, Reporter
@@ -74,7 +76,8 @@ class Work:
         """Compute and write what is missing; seal the cache, if no other part has something to do.
         A cache that has no shard yet is forgotten if its answers cannot be used.
         """
-        todo, done = self.writer.missing, Done()
+        todo = self.writer.missing
+        done = Done()
         rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
         try:
             with self.reporter.stage("dump", "rows", rows) as stage:
@@ -90,7 +93,8 @@ class Work:
         return done
 
     def _write_shards(self, todo: list[int], done: Done, stage: Meter) -> None:
-        conditions, budget = self.planned.conditions(), self.planned.batch_tokens
+        conditions = self.planned.conditions()
+        budget = self.planned.batch_tokens
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
@@ -140,17 +144,13 @@ class Work:
                 )
             if fits < planned.batch_tokens:
                 remarks["batch_tokens"] = fits
-            budget, done.asked, done.tokens = (
-                fits,
-                done.asked + len(new),
-                done.tokens + examples.tokens,
-            )
+            budget = fits
+            done.asked += len(new)
+            done.tokens += examples.tokens
         if self.known is not None and len(old):
-            shard.copy(
-                old,
-                self.known.stored(position[old]),
-                np.isin(position[old], self.known.cache.skipped),
-            )
+            older = position[old]
+            is_skipped = np.isin(older, self.known.cache.skipped)
+            shard.copy(old, self.known.stored(older), is_skipped)
             remarks["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
             done.copied += len(old)
             stage.advance(len(old))
@@ -172,12 +172,14 @@ class Work:
         copies = np.arange(len(new))[None]
         if self.planned.draws > 1:
             copies = repeats(examples.row_hash)
-        asked = examples if len(copies) == 1 else examples.select(copies[0])
+        once = examples if len(copies) == 1 else examples.select(copies[0])
         rows = np.where(copies < 0, -1, new[copies])
-        receiver, fits = self.planned.ask(
-            asked, budget, lambda: _Placed(begin(), rows, self.reporter), stage
-        )
-        stage.advance(len(examples) - len(asked))
+
+        def receiver_of_shard() -> _Placed:
+            return _Placed(begin(), rows, self.reporter)
+
+        receiver, fits = self.planned.ask(once, budget, receiver_of_shard, stage)
+        stage.advance(len(examples) - len(once))
         with self.reporter.phase("encode"):
             receiver.shard.finish()
         return receiver.shard, fits
@@ -193,10 +195,10 @@ class Work:
         positions = self.planned.positions(examples)
         answers = Answers(examples.row_hash, positions.indptr, positions.index, {})
         if self.known is not None:
-            copied = Answers(
-                rows.row_hash[start + old], *self.known.cache.positions(position[old]), {}
-            )
-            answers = end_to_end([answers, copied]).rows(np.argsort(np.concatenate([new, old])))
+            indptr, index = self.known.cache.positions(position[old])
+            copied = Answers(rows.row_hash[start + old], indptr, index, {})
+            order = np.argsort(np.concatenate([new, old]))
+            answers = end_to_end([answers, copied]).rows(order)
         row = start + rows_of(answers.indptr)
         label = rows.labels_at(row, answers.index)
         row_id = np.arange(start, end)
@@ -215,10 +217,12 @@ class Work:
         """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
         such rows.
         """
-        codec, how = self.planned.codec, self.planned.plan.preparation["on_nonfinite"]
+        codec = self.planned.codec
+        how = self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():
             return
-        where, after = self.planned.name, "Nothing of their shard was written."
+        where = self.planned.name
+        after = "Nothing of their shard was written."
         skip = "or store them as nobody's answer (--on-nonfinite skip)."
         row_id = self.planned.rows.row_id[start : start + len(shard.skipped)]
         if shard.not_finite.any():
@@ -300,9 +304,9 @@ def repeats(row_hash: Int64) -> Int64:
     rank = np.argsort(np.argsort(first))  # in the order in which they first occur
     group = rank[group.reshape(-1)]
     order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group))
-    number = np.arange(len(group)) - np.repeat(np.append(0, ends[:-1]), np.diff(ends, prepend=0))
-    places = np.full((int(number.max(initial=0)) + 1, len(first)), -1)
+    number = numbers_in_rows(ends_of(np.bincount(group)))
+    copies = int(number.max(initial=0)) + 1
+    places = np.full((copies, len(first)), -1)
     places[number, group[order]] = order
     return places
 

@@ -69,13 +69,13 @@ def loads(result: Path) -> str:
 
 
 def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
-    build_in(tmp_path, 160)
+    build_in(tmp_path, 80)
     dump = typed("logitcache dump --teacher roberta-large", tmp_path)
     assert dump.returncode == 0, dump.stderr
     said = dump.stderr
-    assert "data: the built-in set docstrings: 160 train" in said
+    assert "data: the built-in set docstrings: 80 train" in said
     assert "roberta-large: it has no trained classification head" in said
-    assert "3 epochs over 160 labelled rows" in said
+    assert "3 epochs over 80 labelled rows" in said
     train = typed("logitcache train --method kd", tmp_path)
     assert train.returncode == 0, train.stderr
     assert "docstrings-train-roberta-large" in train.stderr  # the cache it found
@@ -86,7 +86,7 @@ def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
     assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == (
         "kd",
         "docstrings",
-        160,
+        80,
     )
 
 

@@ -20,7 +20,7 @@ from tests.commands import start, wait_for
 from tests.conftest import singles
 from tests.runs import tree
 
-ROWS, SHARD = 1500, 25
+ROWS, SHARD = 1000, 25
 AGAIN = "The same command again goes on where it stopped.\n"
 
 
@@ -30,7 +30,7 @@ def words(
     write: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[str]:
-    """A dump of sixty shards."""
+    """A dump of forty shards."""
     folder = tmp_path_factory.mktemp("many")
     write(folder / "data" / "train.jsonl", singles(ROWS, 3))
     places = [

@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -66,6 +67,16 @@ class Case:
     rows: int = 2
 
 
+def changed(folder: Path, files: Files) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def csv(advice: str, before: str | bytes, then: str | bytes = GOOD, **more: Any) -> Case:
     """A case of one csv."""
     return Case(advice, {"r.csv": before}, {"r.csv": then}, name="r.csv", **more)
@@ -95,8 +106,13 @@ FORMS = [
         more={"delimiter": "^"},
     ),
     csv(NO_HEADER, "x,a\ny,b\n", "x,a\ny,b\n", more={"header": ("label", "text")}),
-    csv(NO_HEADER, "0,0,a\n1,0,b\n", "0,0,a\n1,0,b\n", more={"header": ("label", "fold", "text")}),
-    csv(NO_HEADER, "0,a\n1,0,b\n", "0,a\n1,b\n", more={"header": ("label", "text")}),
+    csv(
+        "--header label,c2,text",
+        "0,0,a\n1,0,b\n",
+        "0,0,a\n1,0,b\n",
+        more={"header": ("label", "c2", "text")},
+    ),
+    csv("--header label,text", "0,a\n1,0,b\n", "0,a\n1,b\n", more={"header": ("label", "text")}),
     csv("Leave --header out.", GOOD, options={"header": ("Text", "label")}, more={"header": None}),
     Case(
         "Name the columns in order with --header",

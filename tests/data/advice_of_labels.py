@@ -53,11 +53,6 @@ PLACES = [
         name="x",
         then_name="y",
     ),
-    Case(
-        "Write the texts and their classes as jsonl or csv",
-        {f"train/{kind}/{i}.txt": "x" for kind in "ab" for i in "12"},
-        {"train.jsonl": JSONL},
-    ),
     Case("Keep one kind.", {"train/a.csv": GOOD, "train/b.jsonl": JSONL}, {"train/b.jsonl": None}),
     Case(
         "Keep one.",

@@ -180,9 +180,8 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
         assert list(source.splits) == ["train", split]
         assert (source.division, source.tables) == (None, {})
     bare = {"text": ["a", "b"]}
-    given = loaded(
-        {"train": train, "test": bare}, tmp_path
-    )  # as competitions give it: nothing to score on
+    # as competitions give it: nothing to score on
+    given = loaded({"train": train, "test": bare}, tmp_path)
     assert {name: len(rows) for name, rows in given.splits.items()} == {"train": 100, "test": 2}
     source = held_out(given, SILENT)  # as whoever trains does
     assert {name: len(rows) for name, rows in source.splits.items()} == {
@@ -190,9 +189,8 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
         "dev": 10,
         "test": 2,
     }
-    source = held_out(
-        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), SILENT
-    )  # no name is left for rows held out
+    # no name is left for rows held out
+    source = held_out(loaded({"train": train, "dev": bare, "test": bare}, tmp_path), SILENT)
     assert ({name: len(rows) for name, rows in source.splits.items()}, source.division) == (
         {"train": 100, "dev": 2, "test": 2},
         None,

@@ -92,9 +92,8 @@ def test_a_fault_of_a_text_is_counted_with_its_place(text: str, fault: Fault) ->
         len(rows),
         "data in memory, split train, row 5",
     )
-    assert {other for other, _ in found} <= {
-        Fault.INVISIBLE
-    }  # a zero width space in a text of nothing else
+    # a zero width space in a text of nothing else
+    assert {other for other, _ in found} <= {Fault.INVISIBLE}
 
 
 @pytest.mark.parametrize(
@@ -175,9 +174,8 @@ def test_letters_alone_tell_texts_that_differ_in_digits() -> None:
         test=[("order 13 shipped!", "c0"), ("new one", "c1")],
     )
     assert found[Fault.SIMILAR_LEAK, "test"].count == 1
-    assert (
-        findings(train=[*plenty(), ("12345 a", "c0"), ("67890 a", "c0")]) == {}
-    )  # mostly digits: not compared
+    # mostly digits: not compared
+    assert findings(train=[*plenty(), ("12345 a", "c0"), ("67890 a", "c0")]) == {}
 
 
 def test_labels_that_are_no_classes() -> None:

@@ -69,16 +69,17 @@ def test_names_of_the_hub(name: str, expected: HubName | None) -> None:
 def test_no_such_file_is_refused_with_what_else_there_is(tmp_path: Path) -> None:
     for name in (str(tmp_path / "nowhere"), "nowhere.parquet", "data/nowhere.jsonl"):
         message = refused(name)
-        assert message.startswith(
-            f"{name}: no such file or folder. Give --data a jsonl, json, csv, tsv or parquet file"
+        assert message == (
+            f"{name}: no such file or folder. Give --data a jsonl, json, csv, tsv or parquet file, or a folder of them."
         )
-        assert "docstrings, glue/cola" in message
-        assert "org/name[:config][@revision]" in message
+    assert "; or a name: docstrings, glue/cola" in refused("no name")
+    (tmp_path / "reviews.csv").touch()
+    assert refused(str(tmp_path / "review.csv")).endswith(f"Did you mean {tmp_path}/reviews.csv?")
 
 
 def test_without_a_connection_a_name_is_refused_with_the_way_out() -> None:
     message = refused("some/thing")  # the tests run offline
-    assert message.startswith("some/thing: no such file or folder, and no name among docstrings, ")
+    assert message.startswith("some/thing: no such file or folder, and no preset; as a data set")
     assert "--local-dir FOLDER" in message
 
 
@@ -269,6 +270,6 @@ def test_a_column_that_is_not_there_is_refused(answers: dict[str, Any]) -> None:
 
 def test_a_hub_out_of_reach_is_refused(answers: dict[str, Any]) -> None:
     message, _ = answers["unreachable"]
-    assert message.startswith("org/plain: no such file or folder, and no name among")
+    assert message.startswith("org/plain: no such file or folder, and no preset")
     assert "127.0.0.1" in message
     assert "--local-dir FOLDER" in message

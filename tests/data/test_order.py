@@ -54,9 +54,8 @@ def test_a_hash_depends_on_its_own_counter_alone(
 
 def test_bits_are_even() -> None:
     bits = np.unpackbits(counter_hash(3, "mask", np.arange(4096)).view(np.uint8)).reshape(4096, 64)
-    assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / np.sqrt(
-        4096
-    )  # five standard deviations
+    # five standard deviations
+    assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / np.sqrt(4096)
     assert len(np.unique(counter_hash(3, "mask", np.arange(4096)))) == 4096
 
 

@@ -133,9 +133,8 @@ def by_pandas(path: Path, quoting: int = csv.QUOTE_MINIMAL) -> Rows:
     if path.suffix == ".parquet":
         frame = pd.read_parquet(path)
     elif path.suffix == ".jsonl":
-        with path.open(
-            encoding="utf-8"
-        ) as file:  # pandas' own reader makes numbers and dates of texts
+        # pandas' own reader makes numbers and dates of texts
+        with path.open(encoding="utf-8") as file:
             frame = pd.DataFrame([json.loads(line) for line in file.read().split("\n") if line])
     else:
         sep = "\t" if path.suffix == ".tsv" else ","
@@ -152,9 +151,8 @@ def check_writer(folder: Path, name: str, rows: Rows) -> str:
     expected = by_pandas(path)
     assert expected == rows
     result = attempt(path)
-    if isinstance(
-        result, Exception
-    ):  # a tsv whose quoted field may be several rows, or a row that is the header again
+    # a tsv whose quoted field may be several rows, or a row that is the header again
+    if isinstance(result, Exception):
         assert re.search(
             r"line \d+: expected (one row a line|a row, found the header)", str(result)
         ), result

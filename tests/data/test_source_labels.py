@@ -93,7 +93,6 @@ def test_whether_a_csv_holds_numbers_is_decided_over_all_files(read: Load) -> No
         (("a", 1), 2, "found 1 (int after str)"),
         ((1, "a"), 2, "found 'a' (str after int)"),
         ((0, True), 2, "found True (bool after int)"),
-        ((0, {"a": 1}), 2, "found {'a': 1} (dict after int)"),
     ],
 )
 def test_labels_of_another_kind_are_refused_by_line(

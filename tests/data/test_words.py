@@ -180,9 +180,8 @@ def test_a_task_that_the_data_is_not_for_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return build_tokenizer(
-        ["an old bridge"], 40, 64, tmp_path_factory.mktemp("tokenizer")
-    )  # most words are pieces
+    # most words are pieces
+    return build_tokenizer(["an old bridge"], 40, 64, tmp_path_factory.mktemp("tokenizer"))
 
 
 WORD = st.text("abdegilnor", min_size=1, max_size=6)

@@ -7,10 +7,22 @@ import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.language.small_lms import LIMIT, MASKED, document, make_config, make_tokenizer
+from logitcache.api import dump
+from logitcache.cache.cache import Cache
+from tests.language.small_lms import (
+    CODECS,
+    LIMIT,
+    MASKED,
+    TASK_OF,
+    VOCABULARY,
+    document,
+    make_config,
+    make_tokenizer,
+)
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +88,20 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+@pytest.fixture(scope="session", params=TASK_OF)
+def dumps(
+    request: Any, lm: Callable[..., Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The same rows dumped with every codec."""
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+    caches = {}
+    every = f"topk:k={VOCABULARY[kind]},tail=drop"
+    for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
+        report = dump(
+            str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
+            workspace=folder / str(number), notify=lambda line: None,
+        )  # fmt: skip
+        caches[codec] = Cache.open(report.cache)
+    return {"kind": kind, "folder": folder, "caches": caches}

@@ -15,6 +15,9 @@ ROLES = ("system", "user", "assistant")
 LIMIT = 64
 CAUSAL = ("gpt2", "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3")
 MASKED = ("bert", "roberta", "modernbert")
+CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
+TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
+VOCABULARY = {"gpt2": 48, "bert": 51}  # words
 
 
 def document(draw: random.Random, words: int) -> str:

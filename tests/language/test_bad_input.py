@@ -19,6 +19,7 @@ from logitcache.config.option import Declared, options_of
 from logitcache.config.sequences import Sequences
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.payloads import Sparse
 from logitcache.reporter import Notes
 from logitcache.stages.stored import check_sequences
 from tests.language.small_lms import make_config, make_tokenizer
@@ -313,3 +314,55 @@ def test_padding_is_no_part_of_the_loss_and_labels_are_the_next_tokens(
         ids, labels = tokens["input_ids"].values[part], tokens["labels"].values[part]
         assert labels[:-1].tolist() == ids[1:].tolist()
     assert TASKS["causal-lm"].self_contained
+
+
+@pytest.mark.parametrize("codec", ["sampled:n=8", "topk:k=4", "float16"])
+def test_columns_of_a_head_behind_the_tokens_are_never_drawn_nor_counted(
+    codec: str, lm: Lm, texts: Path, tmp_path: Path
+) -> None:
+    """One map of tokens under two heads padded to other sizes, as 151,936 and 152,064 over 151,665:
+    the teacher's filling is what it is surest of.
+    """
+    model = transformers.AutoModelForCausalLM.from_pretrained(lm("llama", filling=7))
+    width = len(make_tokenizer())
+    with torch.no_grad():
+        model.lm_head.weight[width:] = 9.0
+        model.lm_head.weight[width + 1 :] = -9.0
+    model.save_pretrained(tmp_path / "t")
+    transformers.AutoTokenizer.from_pretrained(lm("llama")).save_pretrained(tmp_path / "t")
+    named: dict[str, Any] = {"task": "causal-lm", "workspace": tmp_path / "w"}
+    report = dump(str(tmp_path / "t"), str(texts), seq_len=24, device="cpu", codec=codec, **named)
+    cache = Cache.open(report.cache)
+    rows = np.arange(4)
+    tokens = cache.tokens(rows)
+    payload = cache.take(rows).payload
+    ids = torch.from_numpy(tokens["input_ids"].values[:24].astype(np.int64))[None]
+    with torch.no_grad():
+        own = model(input_ids=ids).logits[0]
+    assert (own.argmax(1) >= width).any()
+    p = own[:, :width].softmax(1)[cache.take(rows[:1]).index]
+    if isinstance(payload, Sparse):
+        assert payload.ids.max() < width
+        entropy = torch.special.entr(p).sum(1).numpy()
+        np.testing.assert_allclose(payload.entropy[: len(p)], entropy, rtol=2e-3, atol=1e-3)
+    else:
+        np.testing.assert_allclose(
+            torch.from_numpy(payload.logits[: len(p)]).softmax(1).numpy(), p.numpy(), atol=2e-3
+        )
+    folder = student(tmp_path / "s", make_tokenizer(), filling=3)
+    out = train("kd", str(texts), student=folder, init="random", epochs=1, **named)
+    scores = json.loads((out / "result.json").read_text())["metrics"]["dev"]
+    made = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    assert made.get_output_embeddings().weight.shape[0] == width + 3
+    dev = Cache.open(report.held_out[0].cache)
+    total = 0.0
+    everything = dev.tokens(np.arange(len(dev)))
+    for row in range(len(dev)):
+        part = slice(*everything["labels"].indptr[row : row + 2])
+        label = torch.from_numpy(everything["labels"].values[part].astype(np.int64))
+        ids = torch.from_numpy(everything["input_ids"].values[part].astype(np.int64))[None]
+        with torch.no_grad():
+            log_q = made(input_ids=ids).logits[0, :, :width].log_softmax(1)
+        kept = label >= 0
+        total -= float(log_q[kept].gather(1, label[kept][:, None]).sum())
+    assert scores["nll"] == pytest.approx(total / dev.labels(np.arange(len(dev))).size, rel=1e-3)

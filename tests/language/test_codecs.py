@@ -33,29 +33,9 @@ from logitcache.student.losses.vocabulary import FUSED, PLAIN
 from logitcache.student.methods import objective
 from logitcache.teacher.recode import recode
 from logitcache_cli.main import cli
-from tests.language.small_lms import make_tokenizer
+from tests.language.small_lms import CODECS, TASK_OF, make_tokenizer
 
-CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
 BIASED = ("topk:k=4", "topk:k=4,tail=unigram")
-TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
-WORDS = {"gpt2": 48, "bert": 51}
-
-
-@pytest.fixture(scope="module", params=TASK_OF)
-def dumps(
-    request: Any, lm: Callable[..., Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """The same rows dumped with every codec."""
-    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
-    caches = {}
-    every = f"topk:k={WORDS[kind]},tail=drop"
-    for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
-        report = dump(
-            str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
-            workspace=folder / str(number), notify=lambda line: None,
-        )  # fmt: skip
-        caches[codec] = Cache.open(report.cache)
-    return {"kind": kind, "folder": folder, "caches": caches}
 
 
 def batch_of(cache: Cache, tokenizer: Any) -> tuple[Batch[torch.Tensor], Any]:

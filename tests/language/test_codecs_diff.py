@@ -22,27 +22,9 @@ from logitcache.reporter import SILENT
 from logitcache.stages.again import planned_again
 from logitcache.teacher.live import live
 from logitcache_cli.main import cli
+from tests.language.small_lms import CODECS, TASK_OF, VOCABULARY
 
-CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
 COMPARED = (*CODECS, "replay", "topk:k=4,tail=unigram")
-TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
-WORDS = {"gpt2": 48, "bert": 51}
-
-
-@pytest.fixture(scope="module", params=TASK_OF)
-def dumps(
-    request: Any, lm: Callable[..., Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """The same rows dumped with every codec."""
-    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
-    caches = {}
-    for number, codec in enumerate(("float32", *COMPARED)):
-        report = dump(
-            str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
-            workspace=folder / str(number), notify=lambda line: None,
-        )  # fmt: skip
-        caches[codec] = Cache.open(report.cache)
-    return {"kind": kind, "folder": folder, "caches": caches}
 
 
 def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(
@@ -64,7 +46,7 @@ def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(
     assert whole.rows == len(one)
     assert whole.kl_ab["mean"] > 0
     assert all(worst["class_a"].isdecimal() for worst in whole.worst)
-    monkeypatch.setattr("logitcache.cache.diff.BLOCK_VALUES", 24 * WORDS[kind] * 3)
+    monkeypatch.setattr("logitcache.cache.diff.BLOCK_VALUES", 24 * VOCABULARY[kind] * 3)
     by_blocks = difference(one, other)
     assert by_blocks.worst == whole.worst
     assert by_blocks.kl_ab == pytest.approx(whole.kl_ab)

@@ -119,9 +119,8 @@ def test_every_method_reads_the_very_same_rows(world: dict[str, Any]) -> None:
 
 
 def test_students_are_scored_on_the_dev_text(world: dict[str, Any]) -> None:
-    rows = world["report"].rows // (
-        2 if world["kind"] == "bert" else 1
-    )  # a row under two masks is one
+    # a row under two masks is one
+    rows = world["report"].rows // (2 if world["kind"] == "bert" else 1)
     for run in world["runs"].values():
         result = json.loads((run / "result.json").read_text())
         assert result["data"]["train_rows"] == rows
@@ -219,9 +218,8 @@ def test_a_row_that_has_no_answer_is_left_out_under_every_mask(
 ) -> None:
     model = transformers.AutoModelForMaskedLM.from_pretrained(lm("bert"))
     with torch.no_grad():
-        model.bert.embeddings.position_embeddings.weight[11] = (
-            torch.nan
-        )  # longer rows have no answer
+        # longer rows have no answer
+        model.bert.embeddings.position_embeddings.weight[11] = torch.nan
     teacher = tmp_path / "teacher"
     model.save_pretrained(teacher)
     transformers.AutoTokenizer.from_pretrained(lm("bert")).save_pretrained(teacher)

@@ -78,9 +78,8 @@ def test_every_token_is_kept_and_its_label_is_the_next(
         known = np.flatnonzero(learnt >= 0)
         assert (learnt[known] == mine[known + 1]).all()
         if keep and pack:
-            assert (
-                mine[known] != CAUSAL.eos_token_id
-            ).all()  # no token is learnt from another document
+            # no token is learnt from another document
+            assert (mine[known] != CAUSAL.eos_token_id).all()
         elif pack or not keep:
             assert len(known) == len(mine) - 1
 

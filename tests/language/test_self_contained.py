@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import transformers
 
-from logitcache.api import dump, merge, train
+from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
-from logitcache.cache.convert import convert
+from logitcache.cache.convert import convert, merge
 from logitcache.errors import FingerprintMismatch
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import tokenizer_arrays, write_tokenizer

@@ -188,9 +188,8 @@ def test_beside_a_reader_stands_the_ratio_of_its_table(undrawn: None) -> None:
     told = fakes.read()
     for part in told["cases"]:
         if (part["name"], part["order"]) == ("datasets", "random"):
-            part["ratio_to_logitcache"] = fakes.ratio(
-                14.3, 12.0, 30.1
-            )  # of the rounds, and not of the medians
+            # of the rounds, and not of the medians
+            part["ratio_to_logitcache"] = fakes.ratio(14.3, 12.0, 30.1)
     block = read_section(Part(told, Path("a.json"))).blocks[0]
     assert isinstance(block.picture, Dots)
     assert block.table is not None
@@ -230,12 +229,8 @@ def test_each_section_says_how_sure_its_intervals_are(undrawn: None) -> None:
     texts = [text for _, text in Seen(shown(fakes.overhead(), told, fakes.plan())).texts]
     sure = "Intervals hold the true median with 93 % confidence at least (5 rounds)."
     less = "Intervals hold the true median with 75 % confidence at least (3 to 5 rounds)."
-    assert [text for text in texts if text.startswith("Intervals")] == [
-        sure,
-        sure,
-        less,
-        sure,
-    ]  # one under the headline
+    # one under the headline
+    assert [text for text in texts if text.startswith("Intervals")] == [sure, sure, less, sure]
 
 
 @pytest.mark.parametrize("bench", list(fakes.ALL))

@@ -49,9 +49,8 @@ def test_an_svg_says_metric_split_seeds_and_differences(
 ) -> None:
     dots(comparison, tmp_path / "picture.svg")
     root = ET.parse(tmp_path / "picture.svg").getroot()
-    comments = (
-        tmp_path / "picture.svg"
-    ).read_text()  # text is drawn as shapes; each is preceded by what it says
+    # text is drawn as shapes; each is preceded by what it says
+    comments = (tmp_path / "picture.svg").read_text()
     assert root.tag.endswith("svg")
     for text in (
         "accuracy on test (200 rows), 3 seeds",

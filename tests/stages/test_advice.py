@@ -167,7 +167,7 @@ def answers_to_other_rows(world: World) -> Attempts:
 # Rows and their labels.
 
 
-@follow("Name the column that holds the labels with --label.")
+@follow("Name the column of the labels, for example --label verdict.")
 def labels_under_another_name(world: World) -> Attempts:
     rows = [{"text": row["text"], "verdict": row["label"]} for row in singles(20, 1)]
     data = world.rows(rows)

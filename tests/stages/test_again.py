@@ -72,9 +72,8 @@ def test_of_several_of_that_name_the_very_rows_are_taken(cache: Path) -> None:
     )
     assert rows_of(said, config, SILENT).table("train").digest() == said.digest
     Path("r.jsonl").unlink()
-    assert (
-        rows_of(said, config, SILENT).table("train").digest() != said.digest
-    )  # and is refused by name
+    # and is refused by name
+    assert rows_of(said, config, SILENT).table("train").digest() != said.digest
     Path("r/train.jsonl").write_text("{}\n")
     with pytest.raises(SpecError, match="expected a text column"):
         rows_of(said, config, SILENT)

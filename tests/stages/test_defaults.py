@@ -141,9 +141,8 @@ def test_the_defaults_beside_a_first_run_of_other_settings_have_a_folder_too(
     assert other.name == "base-seed0-default"
     other.mkdir()
     (first / "run.json").unlink()
-    assert (
-        default_folder(config, source)[0] == other
-    )  # it is gone on with, though the first place is free
+    # it is gone on with, though the first place is free
+    assert default_folder(config, source)[0] == other
 
 
 def test_the_workspaces_own_cache_may_be_named(

@@ -64,9 +64,8 @@ def test_unlabelled_rows_get_a_cache_of_their_own(more: DumpConfig, asked: DumpC
     assert (amounts.totals, report.unlabelled.scores) == ([60, 30], {})
     train_cache = tree(report.cache)
     assert dump(asked).unlabelled is None
-    assert (
-        tree(report.cache) == train_cache
-    )  # the labelled rows' cache is the same with and without them
+    # the labelled rows' cache is the same with and without them
+    assert tree(report.cache) == train_cache
 
 
 def test_they_lie_beside_the_cache_that_is_named(
@@ -166,9 +165,8 @@ def test_answers_of_old_are_not_those_of_a_teacher_yet_to_be_trained(
     """
     bare = replace(asked, teacher=TeacherSpec(str(headless), device="cpu"))
     old = dump(replace(bare, out=tmp_path / "old")).cache
-    dump(
-        replace(bare, finetune=replace(bare.finetune, seed=1), out=tmp_path / "other")
-    )  # another teacher of the name
+    # another teacher of the name
+    dump(replace(bare, finetune=replace(bare.finetune, seed=1), out=tmp_path / "other"))
     (folder,) = (
         place
         for place in (bare.workspace.folder / "teachers").iterdir()
@@ -182,9 +180,8 @@ def test_answers_of_old_are_not_those_of_a_teacher_yet_to_be_trained(
     )
     new = dump(replace(changed, teacher=TeacherSpec(str(folder), device="cpu")))
     assert (new.teacher_rows, new.reused_rows) == (2, 58)
-    assert (
-        dump(replace(bare, reuse=old)).reused_rows == 60
-    )  # the same data: the same teacher, found again
+    # the same data: the same teacher, found again
+    assert dump(replace(bare, reuse=old)).reused_rows == 60
     for finetune in (Finetune("always"), replace(bare.finetune, folds=2)):
         expected = r"Dump again without --reuse" if finetune.folds else r"trained already"
         refused(replace(changed, finetune=finetune), expected)

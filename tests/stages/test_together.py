@@ -21,11 +21,8 @@ from tests.conftest import singles, write_rows
 
 PATIENCE = 300  # seconds
 REFUSED = (4, 5)  # other settings, or somebody else is writing
-READING = (
-    4,
-    5,
-    6,
-)  # a cache that is replaced while it is read: another, being written, not finished
+# a cache that is replaced while it is read: another, being written, not finished
+READING = (4, 5, 6)
 NOT_COMPARED = ("seconds_per_step", "train_seconds", "peak_memory_bytes")
 Tree = dict[str, bytes]
 

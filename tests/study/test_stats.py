@@ -53,9 +53,8 @@ def test_signed_rank_is_exact_with_ties_and_zeros(differences: list[float]) -> N
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(-1, 1, width=32).filter(bool), min_size=2, max_size=8, unique_by=abs))
 def test_signed_rank_is_exact_without_ties(differences: list[float]) -> None:
-    scaled = [
-        value / min(map(abs, differences)) for value in differences
-    ]  # no difference is rounded away
+    # no difference is rounded away
+    scaled = [value / min(map(abs, differences)) for value in differences]
     if len({round(abs(value), 9) for value in scaled}) == len(scaled):
         assert signed_rank(scaled).p_value == pytest.approx(enumerated_p(scaled))
 

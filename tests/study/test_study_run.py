@@ -133,6 +133,23 @@ def test_a_task_without_the_split_is_refused_first(spec: dict[str, Any], tmp_pat
     assert not (tmp_path / "s").exists()
 
 
+def test_what_files_refuse_is_refused_before_anything_runs(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    faults_of = {
+        "no student can be loaded": {"students": {"tiny": "1x32", "none": str(tmp_path / "none")}},
+        "no teacher can be loaded": {"methods": ["kd"], "teacher": str(tmp_path / "none")},
+        "found notes.txt": {},
+    }
+    for words, changes in faults_of.items():
+        out = tmp_path / ("s" if changes else "mine")
+        with pytest.raises(SpecError, match=words):
+            logitcache.run_study({**spec, **changes}, out=out, reporter=SILENT)
+        assert not (out / "study.json").exists()
+
+
 def faults(monkeypatch: pytest.MonkeyPatch, **errors: Exception) -> list[str]:
     """Trials of a method raise an error; the others end at once. Returns those that were begun."""
     begun: list[str] = []

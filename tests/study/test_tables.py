@@ -166,9 +166,8 @@ def test_one_seed_may_differ_by_no_more_than_its_rows(tmp_path: Path) -> None:
 
 
 def test_seeds_that_agree_are_doubted_where_other_rows_could_undo_it(tmp_path: Path) -> None:
-    for seed in range(
-        6
-    ):  # the same two sets of answers in every seed, that differ by little on many rows
+    # the same two sets of answers in every seed, that differ by little on many rows
+    for seed in range(6):
         one, other = answers(gold(), 0.60, 1), answers(gold(), 0.60, 2)
         write_result(tmp_path / f"base-{seed}", "base", seed, splits={"test": (gold(), one)})
         write_result(tmp_path / f"kd-{seed}", "kd", seed, splits={"test": (gold(), other)})

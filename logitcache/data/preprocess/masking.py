@@ -49,9 +49,10 @@ class Vocabulary:
         continues = np.zeros(size, np.bool_)
         pieces = any(token.startswith(_CONTINUES) for token in vocabulary)
         for token, number in vocabulary.items():
-            continues[number] = (
-                token.startswith(_CONTINUES) if pieces else not token.startswith(_BEGINS)
-            )
+            if pieces:
+                continues[number] = token.startswith(_CONTINUES)
+            else:
+                continues[number] = not token.startswith(_BEGINS)
         return cls(
             int(tokenizer.mask_token_id),
             np.flatnonzero(is_ordinary),

@@ -87,9 +87,10 @@ def opened(table: Table, names: Columns) -> Opened:
             where=table.path,
         )
     words = _lists(table, names.text)
-    labels = (
-        [None] * len(table) if names.label not in table.columns else _lists(table, str(names.label))
-    )
+    if names.label not in table.columns:
+        labels = [None] * len(table)
+    else:
+        labels = _lists(table, str(names.label))
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
         _check(own, tags, table.place(row))
     lengths = np.fromiter(map(len, words), np.int64, len(words))

@@ -180,10 +180,8 @@ def unpacking(path: Path) -> Iterator[None]:
     ) as error:
         raise _broken(path, error) from None
     except OSError as error:
-        if error.errno not in (
-            None,
-            errno.EINVAL,
-        ):  # a disk's fault; EINVAL: an archive that names no place in itself
+        # a disk's fault; EINVAL: an archive that names no place in itself
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise _broken(path, error) from None
 

@@ -44,15 +44,16 @@ class HubName:
 
     def how(self) -> str:
         """How to fetch it, and name it then, where the hub cannot be reached from here."""
-        folders = (
-            f"{self.config}/*" if self.preset and self.config else None
-        )  # known of presets alone
+        # known of presets alone
+        if self.preset and self.config:
+            folders = f"{self.config}/*"
+        else:
+            folders = None
         option = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
-        among = (
-            f" (or what in it holds the files of {self.config})"
-            if self.config and not self.preset
-            else ""
-        )
+        if self.config and not self.preset:
+            among = f" (or what in it holds the files of {self.config})"
+        else:
+            among = ""
         return download(self.repo, "dataset", self.revision, folders, option + among)
 
 
@@ -214,9 +215,8 @@ def _unreadable(name: HubName, error: BaseException) -> SpecError:
 
 
 def _line(error: BaseException) -> str:
-    while (
-        error.__cause__ is not None
-    ):  # the library says that something failed, its cause says what
+    # the library says that something failed, its cause says what
+    while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}".strip().split("\n")[0].rstrip(".")
 
@@ -227,9 +227,8 @@ def table(data: Any, where: str) -> Table:
     """
     import datasets
 
-    inner = {
-        name: getattr(kind, "feature", kind) for name, kind in data.features.items()
-    }  # of a list, its items
+    # of a list, its items
+    inner = {name: getattr(kind, "feature", kind) for name, kind in data.features.items()}
     kinds = {name: kind for name, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
     return arrow_table(
         where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()}

@@ -21,11 +21,12 @@ from typing import TextIO
 import numpy as np
 
 from logitcache.data.sources import quoting
-from logitcache.data.sources.columns import NO_HEADER, looks_like_row
+from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
+from logitcache.data.sources.field_errors import DELIMITERS, check_names, wrong_width
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.quoting import RecordedLines
-from logitcache.data.sources.tables import Peculiar, Remark, Table, check_once
+from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError, short
 
@@ -33,8 +34,8 @@ _BLOCK = 1 << 20  # characters
 _LONE_RETURN = re.compile(r"\r(?![\r\n])")
 _DECLARED = re.compile(r'"?sep=(.)"?')  # the first line, for Excel
 _QUOTED_BEHIND_SPACE = re.compile(r' +".*"', re.DOTALL)
+_UNESCAPED = r"read_csv(FILE, escapechar='\\').to_csv(OUT, index=False)"
 _LONGEST = 2**31 - 1  # characters of a field
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NumberedRows = Iterator[tuple[int, list[str]]]
 
 
@@ -102,7 +103,7 @@ def read_csv(content: Content) -> Table:
     table = _read(content, delimiter, kind)
     if delimiter == ",":
         return table
-    name = _DELIMITERS[delimiter]
+    name = DELIMITERS[delimiter]
     consequence = (
         f"They are read so, as {name} split every line alike. Another delimiter: --delimiter"
     )
@@ -170,10 +171,13 @@ def _quoted_rows(
             line += len(row)
             row.clear()
     except csv.Error as error:
+        advice = "Close the quotes and double those inside, or save the rows as jsonl."
+        if any('\\"' in part for part in row):
+            advice = f"Double the quotes behind backslashes, with pandas: {_UNESCAPED}."
         raise SpecError(
             expected="RFC 4180 csv",
             found=error,
-            advice="Close the quotes and double those inside, or save the rows as jsonl.",
+            advice=advice,
             where=f"{path} line {line}",
         ) from None
 
@@ -239,8 +243,10 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
         _check_is_row(content, line, header)
         numbered = chain([(line, header)], numbered)
         header = list(content.asked.header)
-    names = [name.strip() for name in header]
-    _check_names(names, f"{path} line {line}")
+    names = [name.strip() or (f"column {i}" if i > 1 else "") for i, name in enumerate(header, 1)]
+    unnamed = [i for i, name in enumerate(header) if i and not name.strip()]
+    in_unnamed = _Tally()
+    check_names(names, f"{path} line {line}")
     rows: list[list[str]] = []
     numbers: list[int] = []
 
@@ -252,7 +258,15 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
 
     for number, fields in numbered:
         if len(fields) != len(header):
-            raise _wrong_width(f"{path} line {number}", names, fields, delimiter)
+            error = wrong_width(f"{path} line {number}", names, fields, delimiter)
+            if header is not top and len(fields) == len(top):
+                error.advice = f"Name all {len(top)} columns with --header."
+                if any(name.strip().casefold() in TEXT_COLUMNS for name in top):
+                    error.advice = (
+                        "It has a header of its own: give all files the same header line and leave --header "
+                        "out, or move this one elsewhere."
+                    )
+            raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:
             raise SpecError(
                 "expected a row, found the header again, as in files put one behind the other. Remove the line.",
@@ -260,6 +274,8 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
             )
         if not any(fields):
             empty.add(number)
+        if unnamed and any(fields[i].strip() for i in unnamed):
+            in_unnamed.add(number)
         rows.append(fields)
         numbers.append(number)
         if len(rows) == BLOCK_ROWS:
@@ -267,14 +283,22 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     keep()
     numbers_of_rows = lines.finish()
     by_name = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
+    read = columns.finish()
+    if not in_unnamed.count:
+        read = {name: column for i, (name, column) in enumerate(read.items()) if i not in unnamed}
+    listed = ", ".join(names[i] for i in unnamed)
     remarks = chain(
         by_name.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
         empty.remark(
             Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"
         ),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
+        in_unnamed.remark(
+            Peculiar.UNNAMED,
+            f"It is no part of the text: it is read as {listed}. Put quotes around a text that was cut at a delimiter",
+        ),
     )
-    return Table(path, columns.finish(), numbers_of_rows, typed=False, remarks=tuple(remarks))
+    return Table(path, read, numbers_of_rows, typed=False, remarks=tuple(remarks))
 
 
 def _check_is_row(content: Content, line: int, fields: list[str]) -> None:
@@ -289,52 +313,6 @@ def _check_is_row(content: Content, line: int, fields: list[str]) -> None:
             advice="Leave --header out.",
             where=f"{content.path} line {line}",
         )
-
-
-def _check_names(names: list[str], where: str) -> None:
-    try:
-        check_once(names, where)
-    except SpecError as error:
-        error.advice += f" {NO_HEADER}" if looks_like_row(names) else ""
-        raise
-
-
-def _wrong_width(where: str, header: list[str], fields: list[str], delimiter: str) -> SpecError:
-    return SpecError(
-        expected=f"{len(header)} fields as in the header ({short(', '.join(header))})",
-        found=len(fields),
-        advice=_advice(header, fields, delimiter),
-        where=where,
-    )
-
-
-def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
-    """What may be done about a row of another number of fields than the header."""
-    lines = delimiter.join(header), delimiter.join(fields)
-    candidate = next(
-        (
-            candidate
-            for candidate in _DELIMITERS
-            if candidate != delimiter and all(candidate in line for line in lines)
-        ),
-        None,
-    )
-    if candidate is not None:
-        return f"Give --delimiter {option_value(candidate)} if that separates the fields, or mend the line."
-    if looks_like_row(header):
-        return f"Mend the line. {NO_HEADER}"
-    if len(header) == 1:
-        return "Remove what stands above the header, or mend the line."
-    if len(fields) == len(header) + 1 and not fields[-1]:
-        return "Remove the delimiter at the end of the lines."
-    if len(fields) == len(header) + 1:
-        return "Mend the line; or, if all lines begin with a row's name, put a name for it into the header."
-    return "Mend the line."
-
-
-def option_value(delimiter: str) -> str:
-    """A delimiter as ``--delimiter`` takes it."""
-    return "tab" if delimiter == "\t" else f"'{delimiter}'"
 
 
 def _declared(content: Content) -> str | None:
@@ -352,7 +330,7 @@ def _delimiter(content: Content) -> str:
         return ","
     candidates = [
         candidate
-        for candidate in _DELIMITERS
+        for candidate in DELIMITERS
         if candidate != "," and _width(content, candidate, header_only=True) > 1
     ]
     fitting = [candidate for candidate in candidates if _width(content, candidate) > 1]

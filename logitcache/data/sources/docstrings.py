@@ -54,15 +54,13 @@ PACKAGES: tuple[str, ...] = (
     "transformers",
 )
 SPLITS: tuple[str, ...] = ("train", "dev", "test")
-ROWS_PER_PACKAGE = (
-    4000  # the three largest have twice to three times as many: a class must not win by its prior
-)
+# the three largest have twice to three times as many: a class must not win by its prior
+ROWS_PER_PACKAGE = 4000
 
 _BUILDER = 1  # raise it when the same sources would give other rows
 _NOTE = "docstring summaries of installed packages; the label is the package a summary comes from"
-_DISTRIBUTIONS = {
-    "sklearn": "scikit-learn"
-}  # where the name to install differs from the name to import
+# where the name to install differs from the name to import
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 
@@ -242,9 +240,8 @@ def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -
         try:
             folder.rename(destination)
         except OSError:
-            if not _is_complete(
-                destination
-            ):  # if it is, another process was faster: its bytes are ours
+            # if it is, another process was faster: its bytes are ours
+            if not _is_complete(destination):
                 raise
 
 

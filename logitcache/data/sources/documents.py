@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.data.names import listed
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.endings import ending
+from logitcache.data.sources.endings import SPLIT_WORDS, ending
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.data.spool import BLOCK_ROWS, Spool
@@ -191,10 +192,13 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
     """
     lists = {key: value for key, value in document.items() if _is_rows(value)}
     if len(lists) > 1:
+        advice = "Save each list as a file of its own (train.json, test.json, ...)."
+        if not any(key.lower() in SPLIT_WORDS for key in lists):
+            advice = "Save the rows alone, as jsonl; if the keys are their classes, with the key as label of each."
         raise SpecError(
             expected="one list of rows",
-            found=f"lists under {', '.join(map(repr, lists))}",
-            advice="Save each list as a file of its own (train.json, test.json, ...).",
+            found=f"lists under {listed(list(map(repr, lists)))}",
+            advice=advice,
             where=content.path,
         )
     if lists:

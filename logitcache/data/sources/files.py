@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from logitcache.data.names import listed
+from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import EXPORT, PACKINGS
 from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, stem
 from logitcache.data.sources.reading import READERS
@@ -34,6 +36,20 @@ _DESCRIPTIONS = (
     "label2id",
 )
 _SHEETS = (".xlsx", ".xls", ".ods")
+_BY_PANDAS = {
+    **dict.fromkeys((".pkl", ".pickle"), "read_pickle(FILE)"),
+    **dict.fromkeys(
+        (".db", ".sqlite", ".sqlite3"), "read_sql('select * from TABLE', sqlite3.connect(FILE))"
+    ),
+    **dict.fromkeys((".npz", ".npy"), "DataFrame(dict(numpy.load(FILE)))"),
+    ".xml": "read_xml(FILE)",
+    ".html": "read_html(FILE)[0]",
+    ".orc": "read_orc(FILE)",
+    ".dta": "read_stata(FILE)",
+    ".sav": "read_spss(FILE)",
+    **dict.fromkeys((".h5", ".hdf5"), "read_hdf(FILE)"),
+    **dict.fromkeys((".yaml", ".yml"), "DataFrame(yaml.safe_load(open(FILE)))"),
+}
 _NOT_READ = (
     *_SHEETS,
     ".zip",
@@ -46,6 +62,7 @@ _NOT_READ = (
     ".orc",
     ".avro",
     ".npy",
+    ".npz",
 )
 Files = dict[str | None, list[Path]]
 
@@ -102,10 +119,30 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
         return cast("Files", folders)
     if len(parts) == 1:
         return {None: parts[0]}
+    if not parts:
+        texts = _folders_of_texts(path, words)
+        if texts:
+            return texts
     split = _split_of_folder(path, words)
     if parts and (split is not None or all(_NUMBERED.fullmatch(stem(files[0])) for files in parts)):
         return {split: _parts(path)}
     return _by_split(path, parts, words)
+
+
+def _folders_of_texts(path: Path, words: Mapping[str, str]) -> Files:
+    """The folders of splits, or this one, that hold a folder of texts for each class."""
+    if class_folders(path):
+        return {split_of(path, words): [path]}
+    by_split: Files = {}
+    for below in _folders(path):
+        split = split_of(below, words)
+        if split is None or not class_folders(below):
+            continue
+        if split in by_split:
+            names = f"{by_split[split][0].name} and {below.name}"
+            raise SpecError(f"two folders for the split {split!r}: {names}. Keep one.", where=path)
+        by_split[split] = [below]
+    return by_split
 
 
 def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
@@ -128,6 +165,8 @@ def _unreadable(path: Path) -> SpecError:
     advice = "Give it the ending of what it is, or convert it."
     if suffix in _SHEETS:
         advice = f"{EXPORT}."
+    elif suffix in _BY_PANDAS:
+        advice = f"Convert it, with pandas: {_BY_PANDAS[suffix]}.to_parquet(OUT)."
     elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
         advice = "Unpack it, and give the file or the folder."
     expected = f"a file ending in {', '.join(READERS)}, packed or not"
@@ -229,6 +268,8 @@ def inner(folder: Path) -> Path:
     """
     if not folder.is_dir() or data_files(folder) or split_folders(folder):
         return folder
+    if _folders_of_texts(folder, SPLIT_WORDS):
+        return folder
     below = [path for path in _folders(folder) if data_files(path) or split_folders(path)]
     return below[0] if len(below) == 1 else folder
 
@@ -302,10 +343,20 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice = f"Name a folder below: {', '.join(below)}"
     else:
         advice = "Give a folder that holds such files"
+        visible = sorted(
+            path.name
+            for path in folder.iterdir()
+            if path.is_file() and path.name[0] not in "._" and path.suffix != ".md"
+        )
+        if visible:
+            content = listed(visible)
+            advice = (
+                "Give each the ending of what it is (train.csv), or a folder that holds such files"
+            )
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         if texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"
-            advice = "Write the texts and their classes as jsonl or csv, a row for each"
+            advice = "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); or write jsonl"
     return SpecError(
         expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
         found=content,

@@ -25,6 +25,7 @@ from logitcache.data.sources.files import (
     unread,
     whole_files,
 )
+from logitcache.data.sources.hints import similar
 from logitcache.data.sources.presets import Preset
 from logitcache.data.sources.reading import READERS, read_tables
 from logitcache.data.sources.tables import Table
@@ -93,13 +94,30 @@ def find(
         return _preset_in(preset, Path(folder), reporter)
     name = datasets.parse(data)
     if name is None or ending(path) in READERS:
-        raise SpecError(
-            "no such file or folder. Give --data a jsonl, json, csv, tsv or parquet file, a folder of them or one that "
-            f"`datasets` saved, or a name: {_names()}, or one of the hub's, org/name[:config][@revision]; "
-            "PRESET=FOLDER is a preset whose files are in a folder.",
-            where=data,
-        )
+        raise _missing(path)
     return _hub(name, words, reporter)
+
+
+def _missing(path: Path) -> SpecError:
+    """The error over a path where nothing is, with what lies beside it and is called alike."""
+    close = _alike(path)
+    advice = f"Did you mean {close}?" if close else ""
+    if not close:
+        advice = "Give --data a jsonl, json, csv, tsv or parquet file, or a folder of them"
+        is_path = len(path.parts) > 1 or ending(path) in READERS
+        names = f"; or a name: {_names()}, org/name of the hub, or PRESET=FOLDER"
+        advice += "." if is_path else f"{names}."
+    return SpecError("no such file or folder", advice=advice, where=path)
+
+
+def _alike(path: Path) -> str:
+    """A file or folder beside a missing one whose name is like its; empty where there is none."""
+    folder = path.parent
+    if not folder.is_dir():
+        return ""
+    names = [p.name for p in folder.iterdir() if p.is_dir() or ending(p) in READERS]
+    close = similar(path.name, [name for name in names if not name.startswith(".")])
+    return str(folder / close) if close else ""
 
 
 def lying_here(name: str) -> list[Path]:
@@ -309,10 +327,10 @@ def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Origin:
     try:
         commit = datasets.commit_of(name)
     except SpecError as error:
-        nothing = f"no such file or folder, and no name among {_names()}; as a data set of the hub"
-        raise SpecError(
-            f"{nothing}: {error.problem}", advice=error.advice, where=str(name)
-        ) from error
+        nothing = "no such file or folder, and no preset; as a data set of the hub"
+        close = _alike(Path(str(name)))
+        advice = f"Did you mean {close}?" if close else error.advice
+        raise SpecError(f"{nothing}: {error.problem}", advice=advice, where=str(name)) from error
     tables = datasets.fetch(name, commit)
     by_split = _by_split(tables, words, where, reporter)
     if not {"train", UNLABELLED_SPLIT} & set(by_split):

@@ -110,9 +110,11 @@ def _table(value: Any, where: str) -> Table:
 def _column(name: str, values: Any, where: str) -> list[Any]:
     """The values as Python has them, by their place; what pandas calls missing is None."""
     if hasattr(values, "notna"):  # a Series, whose index is not looked at
-        types = (
-            values.convert_dtypes() if values.hasnans else values
-        )  # integers with a gap became floats
+        # integers with a gap became floats
+        if values.hasnans:
+            types = values.convert_dtypes()
+        else:
+            types = values
         values = list(types.astype(object))
     if isinstance(values, pa.Array | pa.ChunkedArray):
         values = values.to_pylist()

@@ -19,10 +19,8 @@ _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 def read_parquet(content: Content) -> Table:
     """Read a parquet file. Raises SpecError where it is none, or two columns have one name."""
     try:
-        with (
-            _opened(content) as source,
-            pq.ParquetFile(source) as file,
-        ):  # read_table makes columns of folders' names
+        # read_table makes columns of folders' names
+        with _opened(content) as source, pq.ParquetFile(source) as file:
             table = file.read()
     except (pa.ArrowException, OSError) as error:
         problem = f"expected a parquet file, found: {first_line(error)}"

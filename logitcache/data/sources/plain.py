@@ -9,11 +9,14 @@ from typing import TextIO
 
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.delimited import read_csv
+from logitcache.data.sources.field_errors import option_value
 from logitcache.data.sources.growing import Growing
+from logitcache.data.sources.hints import header_advice
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _PREFIX = "__label__"
+_DELIMITERS = "\t;|@"  # that texts seldom hold
 
 
 def read_txt(content: Content) -> Table:
@@ -48,8 +51,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
             raise SpecError(
                 expected=f"lines that begin with {_PREFIX}, as fastText has them",
                 found=repr(words[:40]),
-                advice="Give --delimiter (tab, ';', ...) if the lines are fields (and --header if no line names them), "
-                "or save the rows as csv or jsonl.",
+                advice=_advice(words),
                 where=where,
             )
         if _PREFIX in text:
@@ -60,3 +62,14 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
                 where=where,
             )
         yield number, label.removeprefix(_PREFIX), text.lstrip()
+
+
+def _advice(line: str) -> str:
+    """What may be done where a line is no labelled text: it may be fields, or running text."""
+    delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
+    if delimiter is None:
+        fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
+    else:
+        header = header_advice([[field] for field in line.split(delimiter)])
+        fields = f"Give --delimiter {option_value(delimiter)} if it separates fields. {header.rstrip('.')}"
+    return f"{fields}; to learn running text, give --task causal-lm or masked-lm."

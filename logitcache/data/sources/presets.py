@@ -36,15 +36,12 @@ class Preset:
     splits: Mapping[str, str] = field(
         default_factory=lambda: {"train": "train", "dev": "validation", "test": "test"}
     )  # {ours: theirs}
-    files: Mapping[str, str] | None = (
-        None  # {theirs: pattern of its files}, where the repository does not say
-    )
-    entities: tuple[str, str, str] | None = (
-        None  # columns of tokens, head, tail, from which ``text`` is made
-    )
-    per_class: tuple[int, int, int] | None = (
-        None  # rows of train, dev and test of each class, drawn from train
-    )
+    # {theirs: pattern of its files}, where the repository does not say
+    files: Mapping[str, str] | None = None
+    # columns of tokens, head, tail, from which ``text`` is made
+    entities: tuple[str, str, str] | None = None
+    # rows of train, dev and test of each class, drawn from train
+    per_class: tuple[int, int, int] | None = None
 
 
 def _glue(
@@ -218,9 +215,8 @@ def mark(tokens: Sequence[str], head: Sequence[int], tail: Sequence[int]) -> str
     if min(spans)[0] < 0:
         raise IndexError(f"place {min(spans)[0]}")
     words = list(tokens)
-    for first, last, name in sorted(
-        spans, key=lambda span: (-span[0], span[1])
-    ):  # the outer last: its marks outside
+    # the outer last: its marks outside
+    for first, last, name in sorted(spans, key=lambda span: (-span[0], span[1])):
         words[first] = f"[{name}] {words[first]}"
         words[last] = f"{words[last]} [/{name}]"
     return " ".join(words)

@@ -68,9 +68,8 @@ class Evidence:
     bare: int | None = None
     doubled: int | None = None
     escaped: int | None = None
-    several_rows: int | None = (
-        None  # a quoted field over lines, each with as many tabs as the header
-    )
+    # a quoted field over lines, each with as many tabs as the header
+    several_rows: int | None = None
 
     def add(self, line: int, row: str) -> None:
         """Look at the fields of a row that begins on this line; the row comes without its line end."""

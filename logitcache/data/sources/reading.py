@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from logitcache.data.sources import quoting
+from logitcache.data.sources.class_folders import read_class_folders
 from logitcache.data.sources.conll import read_conll
 from logitcache.data.sources.content import EXPORT, Content, Reading, undecodable, unpacking
 from logitcache.data.sources.delimited import read_csv, read_tsv
@@ -50,12 +51,14 @@ T = TypeVar("T")
 
 
 def read_tables(paths: Sequence[Path], options: Reading = _PLAIN) -> Table:
-    """Read the parts of one split, one behind the other. Quotes in a tsv mean what all parts
-    together say.
+    """Read the parts of one split, one behind the other; or the folder of a split, which holds one
+    for each class. Quotes in a tsv mean what all parts together say.
 
     Raises SpecError naming the line that cannot be read, or the part that names its classes
     otherwise.
     """
+    if paths[0].is_dir():
+        return read_class_folders(paths[0], options)
     if len(paths) == 1:
         return read_table(paths[0], options)
     are_tsv = all(ending(path) == ".tsv" for path in paths)

@@ -70,9 +70,8 @@ def docstrings_of(path: Path) -> list[str]:
     version.
     """
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # other people's invalid escapes are not our user's concern
+        # other people's invalid escapes are not our user's concern
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
         return []

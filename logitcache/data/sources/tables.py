@@ -31,6 +31,8 @@ class Peculiar(Enum):
     ALSO_UTF8 = "lines that are UTF-8 as well"
     NAMED = "rows whose columns --header names"
     NESTED = "rows under one key of a document"
+    BARE = "rows in folders for texts without a class"
+    UNNAMED = "rows with a field in a column without a name"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Table:
 
     path: Path | str
     columns: dict[str, Column]  # each [N]; None where a row lacks the key
-    lines: Sequence[int] | Int64  # [N]
+    lines: Sequence[int] | Sequence[str] | Int64  # [N]; names of files where each row has its own
     typed: bool  # False where every field is text (csv, tsv)
     unit: str = "line"
     classes: Mapping[str, tuple[str, ...]] = field(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from logitcache.data.sources.hints import header_advice, looks_like_row
 from logitcache.data.sources.tables import Table
 from logitcache.data.spool import arrow_texts, concatenated, strings
 from logitcache.errors import SpecError
@@ -25,6 +26,8 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
     if column not in table.columns:
         names = ", ".join(table.columns)
         advice = "Rename it, or name the column with --text (and --text-pair)."
+        if not table.typed and looks_like_row(list(table.columns)):
+            advice = header_advice([[name] for name in table.columns])
         raise SpecError(f"no column {column!r}, found {names}. {advice}", where=table.path)
     values = table.columns[column]
     if isinstance(values, list):

@@ -40,26 +40,21 @@ class Classification:
     preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
     needs: ClassVar[str] = "a column of texts"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
-    option: ClassVar[str] = (
-        ""  # what a command line has to say where the data does not tell the task
-    )
+    # what a command line has to say where the data does not tell the task
+    option: ClassVar[str] = ""
     head: ClassVar[str] = "classification"  # what a trained checkpoint has besides its body
-    per_token: ClassVar[bool] = (
-        False  # whether a model answers for each token: [B, T, K], not [B, K]
-    )
+    # whether a model answers for each token: [B, T, K], not [B, K]
+    per_token: ClassVar[bool] = False
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
     evidence_names: ClassVar[tuple[str, ...]] = ()  # columns of evidence; none: they are the logits
-    ends_rows: ClassVar[bool] = (
-        True  # whether a model may look for the end of a row by its padding token
-    )
+    # whether a model may look for the end of a row by its padding token
+    ends_rows: ClassVar[bool] = True
     train_sample: ClassVar[int] = 2000  # train rows that are scored after a training
-    self_contained: ClassVar[bool] = (
-        False  # whether a cache holds its rows, and every method reads them from there
-    )
+    # whether a cache holds its rows, and every method reads them from there
+    self_contained: ClassVar[bool] = False
 
-    views_are_draws: ClassVar[bool] = (
-        False  # whether the views of a row are one answer, of which is drawn anew
-    )
+    # whether the views of a row are one answer, of which is drawn anew
+    views_are_draws: ClassVar[bool] = False
 
     @property
     def metrics(self) -> tuple[str, ...]:

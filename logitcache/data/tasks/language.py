@@ -32,13 +32,8 @@ BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
 MESSAGES = "messages"
-EVIDENCE = (
-    "nll",
-    "hit",
-    "confidence",
-    "agrees",
-    "kl",
-)  # of a position; the last two are -1 without a teacher
+# of a position; the last two are -1 without a teacher
+EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
 
 
 @dataclass(frozen=True)
@@ -161,12 +156,14 @@ class LanguageModel(Classification):
 
         log_p = logits.float().log_softmax(1)
         top = log_p.max(1)
-        nll = -log_p.gather(1, label.clamp(min=0)[:, None])[:, 0]
+        column = label.clamp(min=0)[:, None]
+        nll = -log_p.gather(1, column)[:, 0]
+        is_right = (top.indices == label).float()
         agrees = kl = torch.full_like(nll, -1.0)
         if teacher is not None:
             likeliest, kl = teacher
             agrees = (likeliest == top.indices).float()
-        return torch.stack([nll, (top.indices == label).float(), top.values.exp(), agrees, kl], 1)
+        return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
 
 
 def form_of(tables: Sequence[Table], names: Columns) -> str:
@@ -238,9 +235,11 @@ class TokenScores(Scores):
         self.n += len(values)
         self.nll += float(values[:, 0].sum())
         self.hits += int(values[:, 1].sum())
-        bin_of_position = np.clip((values[:, 2] * BINS).astype(np.int64), 0, BINS - 1)
-        for column, weights in enumerate((np.ones(len(values)), values[:, 2], values[:, 1])):
-            self.bins[:, column] += np.bincount(bin_of_position, weights, BINS)
+        confidence = values[:, 2]
+        bin_of_position = np.clip((confidence * BINS).astype(np.int64), 0, BINS - 1)
+        self.bins[:, 0] += np.bincount(bin_of_position, minlength=BINS)
+        self.bins[:, 1] += np.bincount(bin_of_position, confidence, BINS)
+        self.bins[:, 2] += np.bincount(bin_of_position, values[:, 1], BINS)
         answered = values[:, 3] >= 0
         self.with_teacher += int(answered.sum())
         self.agreeing += float(values[answered, 3].sum())
@@ -255,14 +254,13 @@ class TokenScores(Scores):
         if not self.n:
             return {}
         nll = self.nll / self.n
-        perplexity = (
-            {} if np.isnan(nll) else {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
-        )
-        scores = {
-            **perplexity,
-            "token_accuracy": self.hits / self.n,
-            "ece": float(np.abs(self.bins[:, 1] - self.bins[:, 2]).sum() / self.n),
-        }
+        scores: dict[str, float] = {}
+        if not np.isnan(nll):
+            scores["nll"] = nll
+            scores["perplexity"] = float(np.exp(min(nll, 700.0)))
+        scores["token_accuracy"] = self.hits / self.n
+        gaps = np.abs(self.bins[:, 1] - self.bins[:, 2])
+        scores["ece"] = float(gaps.sum() / self.n)
         if self.with_teacher:
             scores["agreement"] = self.agreeing / self.with_teacher
             scores["kl"] = self.kl / self.with_teacher

@@ -39,9 +39,8 @@ class MaskedLM(LanguageModel):
             )
         vocabulary = masking.Vocabulary.of(tokenizer)
         special = packing.Special.of(tokenizer)
-        around = not (
-            settings.keep_documents and settings.pack
-        )  # special tokens of a row, not of a document
+        # special tokens of a row, not of a document
+        around = not (settings.keep_documents and settings.pack)
         length = settings.seq_len - around * (len(special.before) + len(special.after))
         if length < 1:
             raise SpecError(

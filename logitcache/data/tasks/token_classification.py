@@ -88,11 +88,10 @@ class EntityScores(Scores):
     def add(self, block: Block) -> None:
         super().add(block)
         is_labelled = block.label >= 0
-        guesses = (
-            np.where(is_labelled, block.answers.payload.likeliest(), -1)
-            if len(is_labelled)
-            else block.label
-        )
+        if len(is_labelled):
+            guesses = np.where(is_labelled, block.answers.payload.likeliest(), -1)
+        else:
+            guesses = block.label
         gold = self._entities(block.label, block.answers.indptr)
         answered = self._entities(guesses, block.answers.indptr)
         self.gold += len(gold)

@@ -45,11 +45,10 @@ def mixed_target(labels: Tensor, p: Tensor | None, weights: Weights, width: int)
     """``label onehot + uniform / K + teacher p``: f32[P, K] (Kobyzev et al. 2023, eqs. 1-6 at
     temperature 1). Where a label is -1, its weight must be 0.
     """
-    q = (
-        labels.new_zeros((len(labels), width), dtype=torch.float32)
-        if p is None
-        else weights.teacher * p
-    )
+    if p is None:
+        q = labels.new_zeros((len(labels), width), dtype=torch.float32)
+    else:
+        q = weights.teacher * p
     if not isinstance(weights.uniform, float) or weights.uniform:
         q = q + weights.uniform / width
     at_label = torch.as_tensor(weights.label, dtype=torch.float32, device=q.device).expand(

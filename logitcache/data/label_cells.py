@@ -1,0 +1,151 @@
+"""What one cell of a label column holds, where it is more than a name or a number: a list, choices
+of Label Studio, or a number for each class.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from logitcache.data.names import is_number
+from logitcache.errors import SpecError, short
+
+SEPARATORS = (",", ";", "|")  # between several labels of a row
+TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
+_NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
+
+
+def several_labels(
+    elements: Sequence[Any], column: str | None, value: Any, where: str
+) -> SpecError:
+    """The error over a cell that holds several labels, or those of parts of a text."""
+    advice = (
+        "Keep one label a row, or train one class at a time: save it as a column of 0 and 1, and "
+        "name that with --label."
+    )
+    found = f"{short(repr(value))}: several labels a row (multi-label), which are not trained"
+    if any(map(_is_span, elements)):
+        found = f"{short(repr(value))}: labels of parts of a text"
+        advice = (
+            "Keep one label a row; or save each row's words and their labels, as columns words and "
+            "tags of lists, for token-classification."
+        )
+    return SpecError(
+        expected=f"one label a row in column {column!r}", found=found, advice=advice, where=where
+    )
+
+
+def _is_span(element: Any) -> bool:
+    """Whether it says where in a text a label stands: [0, 4, "PER"], or an object with a start."""
+    if isinstance(element, dict):
+        return any(str(key).startswith("start") for key in element)
+    return isinstance(element, list | tuple) and len(element) > 2
+
+
+def is_of_votes(cells: Iterable[Any]) -> bool:
+    """Whether these are lists of names of which some name a class twice: they are votes, not
+    several labels.
+    """
+    is_repeated = False
+    for cell in cells:
+        if not isinstance(cell, list | tuple):
+            continue
+        if not all(isinstance(name, str) and not is_number(name) for name in cell):
+            return False
+        is_repeated = is_repeated or len(set(cell)) < len(cell)
+    return is_repeated
+
+
+def shares(votes: Sequence[Any]) -> dict[Any, float]:
+    """The share of the votes that each class has."""
+    return {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
+
+
+def unwrapped(value: Any) -> Any:
+    """What a cell writes as a JSON object, as a csv of nested values has it: Label Studio's
+    choices as a list, any other as a mapping. Another value as it is.
+    """
+    if isinstance(value, str) and value.lstrip().startswith('{"'):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
+        return value["choices"]
+    return value
+
+
+def probabilities(
+    cell: Mapping[Any, Any], column: str | None, value: Any, where: str
+) -> dict[Any, float]:
+    """The probability of each class in a cell, all 0 where there is no label. Raises SpecError for
+    other objects, and where numbers do not sum to 1.
+    """
+    try:
+        numbers = {name: float(number or 0) for name, number in cell.items()}
+    except (TypeError, ValueError):
+        paths = [f"{column}.{key}" for key in cell] or [str(column)]
+        raise SpecError(
+            expected=f"one label a row in column {column!r}",
+            found=f"an object, {short(repr(value))}",
+            advice=f"Name a value in it, for example {_option(paths[0])}",
+            where=where,
+        ) from None
+    total = sum(numbers.values())
+    if any(number < 0 for number in numbers.values()) or (
+        abs(total - 1) > TOLERANCE and any(numbers.values())
+    ):
+        names = [name for name, number in numbers.items() if number]
+        if all(number in (0, 1) for number in numbers.values()):
+            error = several_labels(names, column, value, where)
+            error.advice = f"Train one class at a time: {_option(f'{column}.{names[0]}')}"
+            raise error
+        raise SpecError(
+            expected=f"one class, or probabilities that sum to 1, in column {column!r}",
+            found=f"{short(repr(value))}, which sums to {total:.4g}",
+            advice=f"Name another column with --label; as votes or logits of a teacher: dump --teacher column:{column}",
+            where=where,
+        )
+    return numbers
+
+
+def likeliest(numbers: Mapping[Any, float]) -> list[Any]:
+    """The class with the largest number, in a list; none where two share it or all are 0."""
+    largest = max(numbers.values(), default=0)
+    names = [name for name, number in numbers.items() if number == largest]
+    return names if largest > 0 and len(names) == 1 else []
+
+
+def joined_names(names: Collection[str]) -> dict[str, list[str]]:
+    """The names that are several others with a separator between them ("2,3" of "2" and "3")."""
+    joined = {}
+    for name in names:
+        for separator in SEPARATORS:
+            parts = [part.strip() for part in name.split(separator)]
+            if len(parts) > 1 and set(parts) <= set(names):
+                joined[name] = parts
+    return joined
+
+
+def _option(path: str) -> str:
+    return f"--label {shlex.quote(path)}"
+
+
+def list_in(text: str) -> list[Any] | None:
+    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes
+    none.
+    """
+    stripped = text.strip()
+    if not (stripped.startswith("[") and stripped.endswith("]")):
+        return None
+    if _NUMBERS_LIST.fullmatch(stripped):
+        return stripped[1:-1].replace(",", " ").split()
+    try:
+        value = ast.literal_eval(stripped)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None

@@ -1,0 +1,149 @@
+"""Answers of several annotators to questions about each row: Label Studio and Argilla.
+
+A row has the label that all of its annotators gave, and none where they differ; where some row has
+several annotators, their answers become a column of votes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from logitcache.data.sources.exported import LABEL, Export
+from logitcache.data.sources.nested import holds, listed_values
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError, short
+
+VOTES = "votes"
+_RESPONSES = ".responses"
+_STATUS = ".responses.status"
+_SUBMITTED = ("submitted", None)  # what Argilla calls an answer that somebody has given
+_SPANS = ("labels", "hypertextlabels", "paragraphlabels")  # of Label Studio: parts of texts
+
+
+class _Questions:
+    """The answers to each question: of each row, those of its annotators."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.by_question: dict[str, list[list[Any]]] = {}
+
+    def add(self, question: str, row: int, answer: Any) -> None:
+        """Add an annotator's answer; a list of one is its element, and None is no answer."""
+        rows = self.by_question.setdefault(question, [[] for _ in range(len(self.table))])
+        if isinstance(answer, list) and len(answer) == 1:
+            answer = answer[0]
+        if answer is not None:
+            rows[row].append(answer)
+
+    def export(self, tool: str, sources: tuple[str, ...], texts: str | None) -> Export:
+        """The columns: a label for each question (called so where it is the only one), votes, and
+        the fields of the column ``texts``.
+        """
+        columns: dict[str, list[Any]] = {}
+        is_only = len(self.by_question) == 1
+        questions = ", ".join(map(short, self.by_question)) or "none"
+        remarks = [f"read as an export of {tool}; its questions are columns: {questions}"]
+        if is_only:
+            remarks = [f"read as an export of {tool}; the label is its answer to {questions}"]
+        for question, rows in self.by_question.items():
+            columns[LABEL if is_only else question] = [_agreed(answers) for answers in rows]
+            if any(len(answers) > 1 for answers in rows):
+                votes = VOTES if is_only else f"{question}.{VOTES}"
+                columns[votes] = rows
+                remarks += self._differences(question, rows, votes)
+        if texts is not None:
+            columns |= _fields(self.table, texts, columns)
+        return Export("; ".join(remarks), columns, sources)
+
+    def _differences(self, question: str, rows: list[list[Any]], votes: str) -> list[str]:
+        """A remark on the rows whose annotators differ, where there are some."""
+        differing = [i for i, answers in enumerate(rows) if answers and _agreed(answers) is None]
+        if not differing:
+            return []
+        first = self.table.place(differing[0])
+        return [
+            f"{question}: {len(differing):,} rows whose annotators differ have no label (first: {first}); "
+            f"their votes as a teacher: --teacher column:{votes}"
+        ]
+
+
+def _agreed(answers: list[Any]) -> Any:
+    """What all annotators of a row have answered; None where they differ, or nobody has."""
+    if answers and all(answer == answers[0] for answer in answers):
+        return answers[0]
+    return None
+
+
+def _fields(table: Table, column: str, taken: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The fields of a column of objects as columns; a name that is taken is given as a path."""
+    rows = listed_values(table, column)
+    names = dict.fromkeys(name for fields in rows if fields for name in fields)
+    columns = {}
+    for name in names:
+        free = f"{column}.{name}" if name in taken else name
+        columns[free] = [None if fields is None else fields.get(name) for fields in rows]
+    return columns
+
+
+def label_studio(table: Table) -> Export | None:
+    """An export of Label Studio as JSON. Raises SpecError for labels of parts of texts."""
+    name = "annotations" if "annotations" in table.columns else "completions"  # before version 1.0
+    if not holds(table, name, list) or not holds(table, "data", Mapping):
+        return None
+    questions = _Questions(table)
+    is_export = False
+    for row, several in enumerate(listed_values(table, name)):
+        for annotation in several or []:
+            is_export = is_export or "result" in annotation
+            if annotation.get("was_cancelled"):
+                continue
+            for result in annotation.get("result") or []:
+                value = result.get("value") or {}
+                _check_no_span(value, table, row)
+                answer = value.get("choices") or value.get("rating")
+                if answer is not None:
+                    questions.add(str(result.get("from_name", LABEL)), row, answer)
+    return questions.export("Label Studio", ("data", name), "data") if is_export else None
+
+
+def _check_no_span(value: Mapping[str, Any], table: Table, row: int) -> None:
+    if any(value.get(kind) for kind in _SPANS):
+        raise SpecError(
+            expected="classes of whole texts (Choices of Label Studio)",
+            found="labels of parts of a text",
+            advice="Export the project as CONLL2003, and name the file .conll.",
+            where=table.place(row),
+        )
+
+
+def argilla(table: Table) -> Export | None:
+    """Argilla's records as JSON."""
+    if not holds(table, "fields", Mapping) or not holds(table, "responses", Mapping):
+        return None
+    questions = _Questions(table)
+    for row, responses in enumerate(listed_values(table, "responses")):
+        for question, several in (responses or {}).items():
+            questions.add(question, row, None)
+            for response in several or []:
+                if response.get("status") in _SUBMITTED:
+                    questions.add(question, row, response.get("value"))
+    return questions.export("Argilla", ("fields", "responses"), "fields")
+
+
+def argilla_table(table: Table) -> Export | None:
+    """Argilla's records as a table: ``label.responses`` beside ``label.responses.status``."""
+    questions = _Questions(table)
+    sources: list[str] = []
+    for column in table.columns:
+        if not column.endswith(_STATUS) or column.removesuffix(".status") not in table.columns:
+            continue
+        question = column.removesuffix(_STATUS)
+        responses = listed_values(table, f"{question}{_RESPONSES}")
+        for row, statuses in enumerate(listed_values(table, column)):
+            questions.add(question, row, None)
+            for value, status in zip(responses[row] or [], statuses or [], strict=True):
+                if status in _SUBMITTED:
+                    questions.add(question, row, value)
+        sources += [name for name in table.columns if name.startswith(f"{question}{_RESPONSES}")]
+    return questions.export("Argilla", tuple(sources), None) if sources else None

@@ -1,0 +1,71 @@
+"""A folder for each class, with a file for each text: as the IMDb reviews and the 20 newsgroups
+come.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from logitcache.data.sources.content import Content, Reading, undecodable
+from logitcache.data.sources.tables import Peculiar, Remark, Table
+from logitcache.errors import SpecError
+
+UNLABELLED = ("unsup", "unsupervised", "unlabelled", "unlabeled")
+_TEXTS = (".txt", ".text", ".md", "")
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders of classes in a folder, in order; none unless there are two that hold nothing but
+    text files.
+    """
+    below = sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
+    )
+    folders = [path for path in below if _holds_texts(path)]
+    labelled = [path for path in folders if path.name.lower() not in UNLABELLED]
+    return folders if len(labelled) > 1 and len(folders) == len(below) else []
+
+
+def _holds_texts(folder: Path) -> bool:
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return bool(visible) and all(map(_is_text, visible))
+
+
+def _is_text(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return path.is_file() and (suffix in _TEXTS or suffix[1:].isdecimal())
+
+
+def read_class_folders(folder: Path, asked: Reading) -> Table:
+    """The texts of all classes, each without the line end behind it, labelled with the names of
+    their folders; those of a folder ``unsup`` have no label. Raises SpecError naming the file that
+    cannot be decoded.
+    """
+    texts: list[str] = []
+    labels: list[str | None] = []
+    files: list[str] = []
+    for below in class_folders(folder):
+        label = None if below.name.lower() in UNLABELLED else below.name
+        for path in sorted(path for path in below.iterdir() if not path.name.startswith(".")):
+            texts.append(_text(path, asked))
+            labels.append(label)
+            files.append(f"{below.name}/{path.name}")
+    table = Table(folder, {"text": texts, "label": labels}, files, typed=True, unit="file")
+    if None not in labels:
+        return table
+    first = files[labels.index(None)]
+    return table.with_remarks(
+        (Remark(Peculiar.BARE, "They have no label", labels.count(None), first),)
+    )
+
+
+def _text(path: Path, asked: Reading) -> str:
+    content = Content.of(path, asked)
+    try:
+        with content.text() as file:
+            text = file.read()
+    except UnicodeError:
+        raise undecodable(content) from None
+    if "\0" in text:
+        raise SpecError(expected="text", found="a NUL byte", advice="Remove the file.", where=path)
+    return text.rstrip("\n")

@@ -1,0 +1,184 @@
+"""What a user is told of the columns that were taken: others that might have been meant, and texts
+that pandas would not read as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from logitcache.config.data import Columns
+from logitcache.data.label_cells import is_of_votes
+from logitcache.data.label_values import MISSING_TEXTS
+from logitcache.data.names import LISTED, listed
+from logitcache.data.sources.columns import (
+    LABEL_COLUMNS,
+    PAIR_COLUMNS,
+    TEXT_COLUMNS,
+    called,
+    names_of,
+    not_read,
+)
+from logitcache.data.sources.endings import SPLIT_WORDS
+from logitcache.data.sources.hints import (
+    bits,
+    likely_labels,
+    likely_texts,
+    looks_like_row,
+    option,
+    samples,
+    shared_out,
+)
+from logitcache.data.sources.tables import Column, Peculiar, Table
+from logitcache.data.spool import arrow_texts
+from logitcache.errors import short
+
+SPLIT_COLUMNS = ("split", "set", "partition", "subset")
+
+
+def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> list[str]:
+    """What a user has to know of the columns that were chosen, one line each: others that might have
+    been meant, and texts that pandas would not read as such.
+    """
+    notes = [
+        _other_texts(tables, named_columns, chosen),
+        _other_labels(tables, named_columns, chosen),
+    ]
+    notes.append(_split_column(tables, chosen))
+    for table in tables:
+        if not table.typed:
+            columns = [
+                name
+                for name in (chosen.text, chosen.text_pair)
+                if name is not None and name in table.columns
+            ]
+            for name in columns:
+                notes += [_missing_words(table, name), _empty_texts(table, name)]
+    return [note for note in notes if note is not None]
+
+
+def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    if named_columns.text is not None or named_columns.text_pair is not None:
+        return None
+    have = names_of(tables)
+    usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
+    columns = [called(name, have) for name in usual]
+    sentences = likely_texts(samples(tables))
+    columns += [name for name in sentences if name in have and not looks_like_row([name])]
+    read = (None, chosen.text, chosen.text_pair, chosen.label)
+    others = [name for name in dict.fromkeys(columns) if name is not None and name not in read]
+    if not others:
+        return None
+    named = listed(list(map(short, others)))
+    if chosen.text_pair is not None:
+        pair = f"{chosen.text} and {chosen.text_pair}"
+        return f"columns: {pair} are read, {named} not. Others: --text (and --text-pair)"
+    text = str(chosen.text)
+    alone = option("--text", others[0])
+    both = f"{option('--text', text)} {option('--text-pair', others[0])}"
+    return f"columns: {text} is read, {named} not. Another: {alone}; both: {both}"
+
+
+def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    if named_columns.label is not None:
+        return None
+    if chosen.label is not None:
+        have = names_of(tables)
+        columns = [called(name, have) for name in LABEL_COLUMNS]
+        columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
+        others = [name for name in columns if name is not None and name != chosen.label]
+        if not others:
+            return None
+        another = option("--label", others[0])
+        return f"labels: the column {chosen.label} is read, {', '.join(others)} not. Another: {another}"
+    unread = not_read(tables, chosen)
+    if not unread:
+        return None
+    return (
+        f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
+        f"not read: {listed(list(map(short, unread)), LISTED)}. {label_advice(tables, chosen)}"
+    )
+
+
+def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
+    """How the column of the labels is named, with the likeliest one."""
+    unread = not_read(tables, chosen)
+    values = {name: v for name, v in samples(tables).items() if name in unread}
+    shares = shared_out(values)
+    if shares:
+        classes = ",".join(shares)
+        return (
+            f"If {listed(list(map(short, shares)))} are numbers for each class, name them all: "
+            f"{option('--label', classes)} (probabilities as a teacher: dump --teacher column:{classes})"
+        )
+    plausible = likely_labels(values)
+    flags = [name for name in bits(values) if name in plausible]
+    if len(flags) > 1 and plausible[0] in flags:
+        names = listed(list(map(short, flags)))
+        return (
+            f"The columns of 0 and 1 ({names}) are several labels a row (multi-label), which are not "
+            f"trained: take one class at a time, for example {option('--label', flags[0])}"
+        )
+    lists = [name for name in values if is_of_votes(values[name])]
+    if lists and not plausible:
+        majority = option("--label", lists[0])
+        return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{lists[0]}"
+    if not plausible:
+        return "Name the column of the labels with --label"
+    return f"Name the column of the labels, for example {option('--label', plausible[0])}"
+
+
+def _split_column(tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of a column that says which split each row belongs to, which is not read."""
+    read = (chosen.text, chosen.text_pair, chosen.label)
+    for table in tables:
+        for name in SPLIT_COLUMNS:
+            column = called(name, list(table.columns))
+            if column is None or column in read:
+                continue
+            values = set(_plain(table.columns[column]))
+            if len(values) > 1 and all(str(value).lower() in SPLIT_WORDS for value in values):
+                listed = ", ".join(sorted(map(str, values)))
+                return (
+                    f"{table.path}: the column {column} names splits ({listed}) and is not read, so rows of all of "
+                    "them count as one table. To keep them apart, save each split as a file of its own"
+                )
+    return None
+
+
+def _plain(column: Column) -> list[Any]:
+    return column if isinstance(column, list) else column.unique().to_pylist()
+
+
+def _missing_words(table: Table, column: str) -> str | None:
+    """A note of the fields of a text file that stay texts though pandas reads them as missing."""
+    values = _strings(table, column)
+    matches = pc.is_in(values, value_set=arrow_texts(sorted(MISSING_TEXTS)).cast(values.type))
+    count = pc.sum(matches).as_py() or 0
+    if not count:
+        return None
+    row = matches.to_pylist().index(True)
+    return (
+        f"{table.path}: column {column!r}: texts such as {values[row].as_py()!r}, which pandas reads as missing, stay "
+        f"texts: {count:,} (first: {table.place(row)})"
+    )
+
+
+def _empty_texts(table: Table, column: str) -> str | None:
+    """A note of empty texts, where there are more than rows without anything in them, which are
+    said already.
+    """
+    empty = pc.match_substring_regex(_strings(table, column), r"\A\z")
+    count = pc.sum(empty).as_py() or 0
+    if count <= sum(remark.count for remark in table.remarks if remark.kind is Peculiar.EMPTY):
+        return None
+    first = table.place(empty.to_pylist().index(True))
+    return f"{table.path}: column {column!r}: empty texts: {count:,} (first: {first})"
+
+
+def _strings(table: Table, column: str) -> pa.Array | pa.ChunkedArray:
+    values = table.columns[column]
+    return pa.array(values, pa.large_string()) if isinstance(values, list) else values

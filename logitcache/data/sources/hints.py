@@ -1,0 +1,166 @@
+"""Which columns may hold the texts and the labels, for advice to people; nothing is decided by it.
+
+Looked at are the first rows of a column, and values below objects by their paths.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from logitcache.data.label_cells import TOLERANCE
+from logitcache.data.names import is_number
+from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
+from logitcache.data.sources.tables import Table
+
+# Columns that number the rows: an index that pandas wrote, and the like.
+NUMBERING = re.compile(
+    r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE
+)
+SENTENCE = 3  # words of a text on average: fewer are rather names
+_LABEL_WORDS = (
+    "label",
+    "class",
+    "categ",
+    "target",
+    "intent",
+    "sentiment",
+    "rating",
+    "stars",
+    "score",
+    "topic",
+    "annotation",
+    "emotion",
+    "completion",
+)
+_BITS = ({"0", "1"}, {"0.0", "1.0"}, {"False", "True"}, {"false", "true"})
+Samples: TypeAlias = Mapping[str, Sequence[Any]]  # of each column or path: values of its first rows
+
+
+def samples(tables: Sequence[Table]) -> dict[str, list[Any]]:
+    """The values of the first rows by column, and by path where a column holds objects; of the
+    first table that has the column.
+    """
+    values: dict[str, list[Any]] = {}
+    for table in tables:
+        names = paths(table)
+        first = {name: first_values(column, LOOKED_AT) for name, column in table.columns.items()}
+        head = with_paths(replace(table, columns=first), names)
+        for name in names:
+            if name in head.columns:
+                values.setdefault(name, listed_values(head, name))
+    return values
+
+
+def likely_texts(columns: Samples) -> list[str]:
+    """The columns of sentences, the longest first."""
+    sizes = {name: _mean_size(values) for name, values in columns.items()}
+    texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
+    return sorted(texts, key=lambda name: -sizes[name][1])
+
+
+def _mean_size(values: Sequence[Any]) -> tuple[float, float]:
+    """Words and characters of a column's values on average; 0 where some are no texts."""
+    values = [value for value in values if value not in (None, "")]
+    if not values or not all(isinstance(value, str) for value in values):
+        return 0, 0
+    if all(is_number(value.strip()) for value in values):
+        return 0, 0
+    characters = sum(map(len, values)) / len(values)
+    return sum(len(value.split()) for value in values) / len(values), characters
+
+
+def likely_labels(columns: Samples) -> list[str]:
+    """The columns whose values repeat as classes do, the likeliest by its name first."""
+    names = [
+        name
+        for name, values in columns.items()
+        if _repeats(values) and not NUMBERING.fullmatch(name)
+    ]
+    return sorted(names, key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
+
+
+def _repeats(values: Sequence[Any]) -> bool:
+    values = [value for value in values if value not in (None, "")]
+    if values and all(isinstance(value, Mapping) for value in values):
+        return True  # numbers for classes by name: other objects have paths
+    if any(isinstance(value, Mapping | list) for value in values):
+        return False
+    if any(map(_is_fraction, values)):
+        return False
+    return 2 <= len(set(values)) <= max(2, len(values) // 2)
+
+
+def _is_fraction(value: Any) -> bool:
+    """Whether it is a number that is not whole, as scores are."""
+    number = _float(value) if isinstance(value, str) and is_number(value.strip()) else value
+    return isinstance(number, float) and not number.is_integer()
+
+
+def bits(columns: Samples) -> list[str]:
+    """The columns of nothing but 0 and 1."""
+    return [
+        name
+        for name, values in columns.items()
+        if values and any(set(map(str, values)) <= pair for pair in _BITS)
+    ]
+
+
+def shared_out(columns: Samples) -> list[str]:
+    """Two columns or more of numbers from 0 to 1 that sum to 1 in every row: one for each class."""
+    names = [name for name, values in columns.items() if all(map(_is_share, values)) and values]
+    lengths = {len(columns[name]) for name in names}
+    if len(names) < 2 or len(lengths) > 1:
+        return []
+    rows = zip(*(columns[name] for name in names), strict=True)
+    if all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
+        return names
+    return []
+
+
+def _is_share(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() != "" and is_number(value.strip()) and _is_share(_float(value))
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # a decimal comma
+        return -1
+
+
+def header_advice(columns: Sequence[Sequence[str]]) -> str:
+    """What to do where the first line of a file is a row, with a name for each of its columns."""
+    numbered = {str(number): values for number, values in enumerate(columns)}
+    longest = max(numbered, key=lambda number: _mean_size(numbered[number])[1], default="0")
+    text = next(iter(likely_texts(numbered)), longest)
+    rest = {number: values for number, values in numbered.items() if number != text}
+    label = next(iter([*likely_labels(rest), *rest]), None)
+    names = {text: "text", label: "label"}
+    header = ",".join(names.get(number, f"c{int(number) + 1}") for number in numbered)
+    return f"If the first line is a row, name the columns with --header, for example --header {header}."
+
+
+def looks_like_row(names: Sequence[str]) -> bool:
+    """Whether names are rather the fields of a row: a number, or a sentence."""
+    return any(is_number(name.strip()) or len(name.split()) > 4 for name in names)
+
+
+def option(name: str, column: str) -> str:
+    """An option that names a column, as a shell takes it."""
+    shown = " ".join(column.split())
+    is_word = re.fullmatch(r"[\w.,-]+", shown) is not None
+    return f"{name} {shown if is_word else shlex.quote(shown)}"
+
+
+def similar(name: str, names: Sequence[str]) -> str:
+    """The name most like another one; empty where none is."""
+    by_form = {other.casefold(): other for other in names}
+    close = difflib.get_close_matches(name.casefold(), by_form, n=1, cutoff=0.6)
+    return by_form[close[0]] if close else ""

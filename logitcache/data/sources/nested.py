@@ -1,0 +1,113 @@
+"""Values below other values: columns of objects, and of lists of them, read by a path such as
+``data.text``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from logitcache.data.sources.tables import Column, Table
+
+LOOKED_AT = 1000  # rows that say what a column holds
+SAMPLED = 20  # rows whose paths are named
+DEEPEST = 8
+PLAIN = (str, int, float, bool)
+
+
+def listed_values(table: Table, name: str) -> list[Any]:
+    """A column as Python's values."""
+    column = table.columns[name]
+    return first_values(column, len(column))
+
+
+def first_values(column: Column, count: int) -> list[Any]:
+    """The first values of a column; none of a column that is refused for bytes that are no text."""
+    values = column[:count]
+    if isinstance(values, list):
+        return values
+    try:
+        return list(values.to_pylist())
+    except UnicodeDecodeError:
+        return []
+
+
+def holds(table: Table, name: str, kind: type) -> bool:
+    """Whether there is a column that holds values of this kind, objects or lists, and nothing else
+    but gaps.
+    """
+    column = table.columns.get(name)
+    if column is None:
+        return False
+    values = [value for value in first_values(column, LOOKED_AT) if value is not None]
+    return bool(values) and all(isinstance(value, kind) for value in values)
+
+
+def with_paths(table: Table, names: Sequence[str]) -> Table:
+    """The table with a column for each of these names that is a path to values of its rows."""
+    columns = {}
+    for name in names:
+        keys = [] if name in table.columns else _keys(table, name)
+        if keys:
+            values = [_below(value, keys[1:]) for value in listed_values(table, keys[0])]
+            if any(value is not None for value in values):
+                columns[name] = values
+    return replace(table, columns={**table.columns, **columns}) if columns else table
+
+
+def _keys(table: Table, name: str) -> list[str]:
+    """The column and the keys below it that a path names; a column's own name may have points."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        column = ".".join(parts[:count])
+        if holds(table, column, Mapping | list):  # type: ignore[arg-type]  # a union will do
+            return [column, *parts[count:]]
+    return []
+
+
+def _below(value: Any, keys: Sequence[str]) -> Any:
+    """What stands under some keys: of a list, that of its one element, or a list of them."""
+    if isinstance(value, list):
+        found = [_below(element, keys) for element in value]
+        found = [element for element in found if element is not None]
+        if len(found) > 1:
+            return found
+        return found[0] if found else None
+    if not keys:
+        return value
+    return _below(value.get(keys[0]), keys[1:]) if isinstance(value, Mapping) else None
+
+
+def paths(table: Table) -> list[str]:
+    """The names of columns, and the paths to plain values where a column holds objects."""
+    names: dict[str, None] = {}
+    for name, column in table.columns.items():
+        below = [
+            path
+            for value in first_values(column, SAMPLED)
+            for path in _leaves(value, name, DEEPEST)
+        ]
+        names.update(dict.fromkeys(below or [name]))
+    return list(names)
+
+
+def _leaves(value: Any, path: str, depth: int) -> Iterator[str]:
+    if isinstance(value, PLAIN) or _is_numbers(value):
+        yield path
+    elif isinstance(value, Mapping) and depth:
+        for key, below in value.items():
+            yield from _leaves(below, f"{path}.{key}", depth - 1)
+    elif isinstance(value, list) and depth:
+        for element in islice(value, SAMPLED):
+            yield from _leaves(element, path, depth - 1)
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether an object holds several numbers and nothing else, as those of classes."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 1
+        and all(isinstance(number, int | float | None) for number in value.values())
+    )

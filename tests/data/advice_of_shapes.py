@@ -1,0 +1,172 @@
+"""Cases of advice about the shapes that tools and people write rows in."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+
+import pandas
+
+from tests.data.advice_cases import CONLL, GOOD, JSONL, ROWS, Case, csv, labels, parquet
+
+ESCAPED = 'text,label\n"a \\"b\\", c",x\nd,y\n'
+CHATS = "".join(
+    json.dumps({"messages": [{"role": r, "content": f"{r} {i}"} for r in ("user", "assistant")]})
+    + "\n"
+    for i in range(2)
+)
+NESTED = "".join(
+    json.dumps({"doc": {"body": f"some words {i}"}, "mood": {"name": i}}) + "\n" for i in "ab"
+)
+SPANS = json.dumps(
+    [{"data": {"text": "a b"}, "annotations": [{"result": [{"value": {"labels": ["X"]}}]}]}]
+)
+JSONL_OF_WORDS = '{"words": ["a"], "tags": ["X"]}\n'
+SHAPES = [
+    csv(
+        "Name all 3 columns with --header.",
+        "0,a,1\n1,b,2\n",
+        "0,a,1\n1,b,2\n",
+        options={"header": ("label", "text")},
+        more={"header": ("label", "text", "id")},
+    ),
+    csv(
+        "for example --text tweet --label mood.",
+        "id,tweet,mood\n1,a b c,x\n2,b c d,y\n",
+        "id,tweet,mood\n1,a b c,x\n2,b c d,y\n",
+        more={"text": "tweet", "label": "mood"},
+    ),
+    csv(
+        "Did you mean --text tweet_text?",
+        "tweet_text,label\na,x\nb,y\n",
+        "tweet_text,label\na,x\nb,y\n",
+        options={"text": "TweetText"},
+        more={"text": "tweet_text"},
+    ),
+    csv(
+        r"read_csv(FILE, escapechar='\\').to_csv(OUT, index=False)",
+        ESCAPED,
+        pandas.read_csv(io.StringIO(ESCAPED), escapechar="\\").to_csv(index=False),
+    ),
+    Case(
+        "Give --delimiter '@' if it separates fields. If the first line is a row, name the columns with --header, "
+        "for example --header text,label",
+        {"train.txt": "a warm film@x\na cold film@y\n"},
+        more={"delimiter": "@", "header": ("text", "label")},
+    ),
+    Case(
+        "give all files the same header line and leave --header out",
+        {"train.tsv": "x\t0\ta\ny\t1\tb\n", "test.tsv": "index\tsentence\n0\tc\n"},
+        {"train.tsv": "c1\tlabel\tsentence\nx\t0\ta\ny\t1\tb\n"},
+        options={"header": ("c1", "label", "sentence")},
+        more={"header": None},
+    ),
+    Case(
+        "If the first line is a row, name the columns with --header",
+        {"train.csv": "0,a\n1,b\n", "test.csv": "label,text\n0,a\n"},
+        {"test.csv": None},
+        more={"header": ("label", "text")},
+    ),
+    Case(
+        "Give each the ending of what it is (train.csv)",
+        {"x.pos": "a\n", "x.neg": "b\n"},
+        {"train.csv": GOOD},
+    ),
+    Case("--task causal-lm", {"r.jsonl": CHATS}, more={"task": "causal-lm"}),
+    Case("save a text and a label for each", {"r.jsonl": CHATS}, {"r.jsonl": JSONL}),
+    Case(
+        "for example --text doc.body --label mood.name.",
+        {"r.jsonl": NESTED},
+        more={"text": "doc.body", "label": "mood.name"},
+    ),
+    Case(
+        "Export the project as CONLL2003, and name the file .conll.",
+        {"r.json": SPANS},
+        {"r.json": None, "r.conll": CONLL},
+    ),
+    Case(
+        "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt)",
+        {"train/1_pos.txt": "a", "train/2_neg.txt": "b"},
+        {
+            "train/1_pos.txt": None,
+            "train/2_neg.txt": None,
+            "train/pos/1.txt": "a",
+            "train/neg/2.txt": "b",
+        },
+    ),
+    Case(
+        "Remove the file.",
+        {"a/1.txt": "a", "b/1.txt": "some text\0", "b/2.txt": "b"},
+        {"b/1.txt": None},
+    ),
+    Case(
+        "Keep one.",
+        {f"{split}/{kind}/1.txt": kind for split in ("train", "training") for kind in "ab"},
+        {"training/a/1.txt": None, "training/b/1.txt": None},
+    ),
+    Case(
+        "Convert it, with pandas: read_pickle(FILE).to_parquet(OUT).",
+        {"r.pkl": pickle.dumps(pandas.DataFrame(ROWS))},
+        {"r.parquet": parquet()},
+        name="r.pkl",
+        then_name="r.parquet",
+    ),
+    Case(
+        "if the keys are their classes, with the key as label of each.",
+        {"r.json": json.dumps({"x": [{"text": "a"}], "y": [{"text": "b"}]})},
+        {"r.json": None, "r.jsonl": JSONL},
+    ),
+    Case(
+        "give --task causal-lm", {"train.txt": "a warm film\n"}, more={"task": "causal-lm"}, rows=1
+    ),
+    Case("Did you mean", {"reviews.csv": GOOD}, name="review.csv", then_name="reviews.csv"),
+    labels("Keep one label a row", ["2", "2,3", "3"], ["2", "2", "3"]),
+    labels("save it as a column of 0 and 1", [["a", "b"], ["a"]], [1, 0]),
+    labels(
+        "Train one class at a time: --label label.a",
+        [{"a": 1, "b": 1}, {"a": 0, "b": 1}],
+        more={"label": "label.a"},
+    ),
+    labels(
+        "Name a value in it, for example --label label.n", [{"n": "x"}], more={"label": "label.n"}
+    ),
+    labels(
+        "Name another column with --label",
+        [{"a": 3, "b": 1}, {"a": 0, "b": 1}],
+        more={"label": "label.a"},
+    ),
+    Case(
+        "save each row's words and their labels, as columns words and tags of lists",
+        {"r.jsonl": '{"text": "a b", "label": [[0, 1, "X"]]}'},
+        {"r.jsonl": '{"words": ["a", "b"], "tags": ["X", "O"]}'},
+        rows=1,
+    ),
+    *(
+        Case(
+            "Correct the row or leave it out.",
+            {"r.jsonl": JSONL_OF_WORDS + row},
+            {"r.jsonl": JSONL_OF_WORDS},
+            rows=1,
+        )
+        for row in (
+            '{"words": "a", "tags": ["X"]}',
+            '{"words": ["a\\n"], "tags": ["X"]}',
+            '{"words": ["a"], "tags": []}',
+        )
+    ),
+    Case(
+        "Give it the same name.",
+        {"train.jsonl": JSONL_OF_WORDS, "dev.jsonl": JSONL},
+        {"dev.jsonl": JSONL_OF_WORDS},
+        options={"task": "token-classification"},
+        rows=1,
+    ),
+    Case(
+        "Name them with --text and --label.",
+        {"r.jsonl": '{"w": ["a"], "t": ["X"]}'},
+        options={"task": "token-classification"},
+        more={"text": "w", "label": "t"},
+        rows=1,
+    ),
+]
