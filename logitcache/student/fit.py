@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def fit(
     stage: Meter,
     class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
-    unscored: Mapping[str, Examples] | None = None,
+    unscored: Mapping[str, Examples] = MappingProxyType({}),
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
@@ -130,8 +131,9 @@ def fit(
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
     if trainer.model.executions:
-        executions = ", ".join(sorted(trainer.model.executions))
-        stage.reporter.note(f"loss of the vocabulary: {executions}")
+        stage.reporter.note(
+            f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}"
+        )
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
@@ -159,7 +161,7 @@ def fit(
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
         history=_history(trainer.state.log_history),
-        unscored={split: predict(trainer, rows, task) for split, rows in (unscored or {}).items()},
+        unscored={split: predict(trainer, rows, task) for split, rows in unscored.items()},
     )
 
 
