@@ -99,7 +99,6 @@ def fit(
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
     rows alone. ``references`` are the teachers that answers to a split are compared with, where the
     task's scores do that. ``unscored`` are rows by split that are answered only.
-
     On several ranks, each has the figures and the first saves.
     """
     train_rows = prepared["train"]
@@ -130,10 +129,9 @@ def fit(
     last = checkpoints.last(folder)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
-    if trainer.model.executions:
-        stage.reporter.note(
-            f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}"
-        )
+    executions = ", ".join(sorted(trainer.model.executions))
+    if executions:
+        stage.reporter.note(f"loss of the vocabulary: {executions}")
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
@@ -155,7 +153,7 @@ def fit(
         predictions=predictions,
         fidelity=fidelity,
         steps=step,
-        rows_seen=_rows_seen(prepared["train"], settings.batch_size, step),
+        rows_seen=_rows_seen(train_rows, settings.batch_size, step),
         seconds_per_step=per_step,
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
