@@ -18,6 +18,7 @@ from logitcache.cache.rows import stored_source
 from logitcache.data.order import of_view
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
+from logitcache.teacher.panel import ask_all
 from logitcache.teacher.work import repeats
 
 VIEWS = 3
@@ -77,18 +78,16 @@ def test_an_epoch_learns_from_its_view(world: dict[str, Any]) -> None:
 def test_the_teacher_is_asked_once_whatever_the_views(
     world: dict[str, Any], lm: Callable[..., Path], texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from logitcache.teacher import model
-
     asked: list[int] = []
-    own = model.TeacherModel.answers
 
-    def counted(self: Any, rows: Any, index: Any, *more: Any) -> Any:
-        asked.append(len(np.unique(rows.row_hash[index])) - len(index))
-        return own(self, rows, index, *more)
+    def counted(panel: Any, rows: Any, *more: Any) -> Any:
+        asked.append(len(rows) - len(np.unique(rows.row_hash)))
+        return ask_all(panel, rows, *more)
 
-    monkeypatch.setattr(model.TeacherModel, "answers", counted)
+    monkeypatch.setattr("logitcache.teacher.plan.ask_all", counted)
     out = world["folder"] / "again"
     dump(str(lm("llama")), str(texts), views=VIEWS, workspace=out, **world["named"])
+    assert asked
     assert not any(asked)
     copied = dump(
         str(lm("llama")), str(texts), views=VIEWS, workspace=world["folder"] / "copied",
@@ -105,7 +104,8 @@ def test_a_shard_of_views_is_repaired_to_the_same_bytes(
     shard = copy / "shards" / "00001.arrow"
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
-    again = repair(copy, str(lm("llama")), str(texts), device="cpu", reporter=SILENT)
+    how: dict[str, Any] = {"device": "cpu", "reporter": SILENT, "workspace": tmp_path}
+    again = repair(copy, str(lm("llama")), str(texts), **how)
     assert again.repaired == [1]
     assert shard.read_bytes() == whole
 
