@@ -66,6 +66,8 @@ class TopK(SparseCodec):
         p = self.probabilities(vectors)
         prob, ids = p.topk(self.k, dim=1)
         tail = (1 - prob.sum(1, dtype=prob.double().dtype)).clamp(min=0).float()
+        if self.k == self.width:  # no word is left, whatever the roundings add up to
+            tail.zero_()
         uniform = draw.uniform(VALUES, self.k)
         stored = to_byte(prob, SMALLEST, uniform) if self.bits == "8" else to_half(prob, uniform)
         return {

@@ -316,7 +316,10 @@ def test_padding_is_no_part_of_the_loss_and_labels_are_the_next_tokens(
     assert TASKS["causal-lm"].self_contained
 
 
-@pytest.mark.parametrize("codec", ["sampled:n=8", "topk:k=4", "float16"])
+@pytest.mark.parametrize(
+    "codec",
+    ["sampled:n=8", *(pytest.param(c, marks=pytest.mark.slow) for c in ("topk:k=4", "float16"))],
+)
 def test_columns_of_a_head_behind_the_tokens_are_never_drawn_nor_counted(
     codec: str, lm: Lm, texts: Path, tmp_path: Path
 ) -> None:

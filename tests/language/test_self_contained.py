@@ -90,7 +90,7 @@ def test_a_tokenizer_goes_with_a_cache_that_is_converted(moved: Path, tmp_path: 
     assert write_tokenizer(other, tmp_path / "tokenizer")
 
 
-@pytest.mark.parametrize("codec", ["varopt:mean=4", "replay"])
+@pytest.mark.parametrize("codec", ["varopt:mean=4", pytest.param("replay", marks=pytest.mark.slow)])
 def test_parts_put_together_and_a_dump_that_goes_on_are_the_same_bytes(
     codec: str, lm: Callable[..., Path], texts: Path, tmp_path: Path
 ) -> None:
