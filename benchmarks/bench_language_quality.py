@@ -60,6 +60,7 @@ class Study:
     teacher_epochs: int = 4
     teacher_views: int = 1  # masks that it learns each row under
     alpha: float = 0.9  # of kd
+    note: str = ""  # on the committed figures
 
     def options(self, variant: str, seed: int) -> dict[str, Any]:
         """Those of ``logitcache.train``."""
@@ -71,6 +72,7 @@ class Study:
 
 SMALL = Study(
     name="small",
+    note="Their teacher is its own checkpoint after three of the four epochs.",
     title="Causal, from nothing, V = 4,096",
     task="causal-lm",
     student="2x64",
