@@ -183,6 +183,7 @@ def stepped(world: World, rounds: int, steps: int) -> dict[str, Any]:
         model=student,
         args=world.arguments(**smoothing),
         train_dataset=dicts(rows, causal=world.task == "causal-lm"),
+        data_collator=transformers.DataCollatorForTokenClassification(tokenizer),
         callbacks=[clock],
     )
     cases["stock"] = Case("stock", stock, clock)

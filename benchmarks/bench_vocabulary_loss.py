@@ -2,14 +2,14 @@
 labels in our executions, beside PyTorch's cross_entropy(label_smoothing=) and linear_cross_entropy.
 
     python benchmarks/bench_vocabulary_loss.py [--d 128 ...] [--positions 512 ...]
-        [--dtype float32 ...] [--device cpu] [--rounds 7] [--kind loss|gold|chunks]
+        [--dtype float32 ...] [--device cpu] [--rounds 7] [--kind loss|gold|chunks|parts]
 
 Times are measured in turn; a ratio is the median of the rounds' ratios, with its interval. Ratios of
-the processors' time (set OMP_WAIT_POLICY=passive) suffer less from what else a machine does. Memory
-is the peak of the resident set (on a GPU of what is allocated) above what is there before, without
-the gradients. ``--kind gold`` is PyTorch's linear_cross_entropy, ``chunks`` the sizes of a chunk.
-What is measured replaces the same cases in results/vocabulary-KIND-DEVICE.json, so a part of it can
-be made again.
+the processors' time, best of one thread (OMP_NUM_THREADS=1), suffer less from what else a machine
+does. Memory is the peak of the resident set (on a GPU of what is allocated) above what is there
+before, without the gradients. ``--kind gold`` is PyTorch's linear_cross_entropy, ``chunks`` the
+sizes of a chunk, ``parts`` its single products and passes. What is measured replaces the same cases in
+results/vocabulary-KIND-DEVICE[-one-thread].json, so a part of it can be made again.
 """
 
 from __future__ import annotations
@@ -156,6 +156,35 @@ def measured(setting: Setting, rounds: int) -> dict[str, Any]:
     }
 
 
+def parts(setting: Setting, rounds: int) -> dict[str, Any]:
+    """Milliseconds of what the fused loss is made of, all positions in one chunk."""
+    hidden, weight = setting.hidden.detach(), setting.weight.detach()
+    teacher = setting.targets["kd"].payload
+    assert isinstance(teacher, Sparse)
+    logits = hidden @ weight.T
+    memory, sums = torch.empty_like(logits), torch.zeros_like(weight)
+    half_hidden, half_weight, half = (
+        values.bfloat16() for values in (hidden, weight, logits.softmax(1))
+    )
+    cases: dict[str, turns.Case] = {
+        "logits": lambda: torch.mm(hidden, weight.T, out=memory),
+        "softmax": lambda: torch.softmax(logits, 1, out=memory),
+        "maximum": lambda: logits.amax(1),
+        "log-sum-exp": lambda: logits.logsumexp(1),
+        "gather": lambda: logits.gather(1, teacher.ids),
+        "scatter": lambda: memory.scatter_add_(1, teacher.ids, teacher.prob),
+        "gradient of the input": lambda: logits @ weight,
+        "gradient of the weight": lambda: sums.addmm_(logits.T, hidden),
+        "logits, bfloat16": lambda: half_hidden @ half_weight.T,
+        "gradient of the input, bfloat16": lambda: half @ half_weight,
+        "gradient of the weight, bfloat16": lambda: half.T @ half_hidden,
+    }
+    for case in cases.values():
+        case()
+    times, _ = taken(cases, rounds, setting.device)
+    return {"milliseconds": {name: 1e3 * turns.spread(t)["median"] for name, t in times.items()}}
+
+
 def fastest(blocks: turns.Blocks) -> float:
     return min(min(block) for block in blocks)
 
@@ -220,10 +249,12 @@ def main() -> None:
     parser.add_argument("--positions", type=int, nargs="+", default=[512, 4096])
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)
-    kinds = {"loss": measured, "gold": gold, "chunks": swept}
+    kinds = {"loss": measured, "gold": gold, "chunks": swept, "parts": parts}
     parser.add_argument("--kind", choices=kinds, default="loss")
     options = parser.parse_args()
     name = f"vocabulary-{options.kind}-{options.device}"
+    if torch.get_num_threads() == 1:
+        name += "-one-thread"
     command = "python benchmarks/bench_vocabulary_loss.py"
     command += f" --kind {options.kind} --device {options.device}"
     path = RESULTS / f"{name}.json"

@@ -141,8 +141,8 @@ def difference(
 def table(figures: Mapping[str, Any]) -> str:
     """Markdown: a line for each variant."""
     lines = [
-        "| students of | bytes | dev loss | minus full answers | ECE | agreement | KL to the teacher |",
-        "|---|---|---|---|---|---|---|",
+        "| students of | bytes | n | dev loss | minus full answers | ECE | agreement | KL to the teacher |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, one in figures["variants"].items():
         size = f"{one['bytes']:.1f}" if "bytes" in one else "–"
@@ -150,7 +150,7 @@ def table(figures: Mapping[str, Any]) -> str:
         minus = (
             "–" if gap is None else f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
         )
-        cells = [size, pair(one["nll"], 3), minus, pair(one["ece"], 4)]
+        cells = [size, str(len(one["seeds"])), pair(one["nll"], 3), minus, pair(one["ece"], 4)]
         cells += [pair(one["agreement"], 3), pair(one["kl"], 3)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

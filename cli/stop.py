@@ -71,11 +71,9 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         swallowed.append(args)
         start_timer(RESEND, resend, args.exc_value.number)
 
-    resend: Callable[[int], None]
+    resend: Callable[[int], None] = signal.raise_signal
     if platforms.POSIX:
         resend = partial(signal.pthread_kill, threading.get_ident())
-    else:
-        resend = signal.raise_signal
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
     original_handlers = {

@@ -13,6 +13,7 @@ from .lazy import Group
 from .options import Command, as_json, options, typed
 from .progress import lines, show
 from .study_report import command as report
+from .study_submit import command as submit
 
 
 @click.group(cls=Group)
@@ -62,3 +63,4 @@ def run(spec: str, as_json: bool, **values: Any) -> None:
 
 
 command.add_command(report)
+command.add_command(submit)

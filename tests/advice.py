@@ -69,14 +69,15 @@ def arrives(attempts: Attempts, advice: str) -> None:
 def not_followed(
     rooms: Iterable[str], advice: Iterable[str], reasons: Mapping[str, str]
 ) -> list[str]:
-    """Advice in the files of these rooms that is neither among ``advice``, nor in a function of
+    """Advice in these rooms (or files of them) that is neither among ``advice``, nor in a function of
     ``reasons`` (``FILE:FUNCTION``) or a part of it.
     """
     known = [*advice, *reasons]
     constants = _constants()
     left = []
     for room in rooms:
-        for path in sorted((PACKAGE / room).rglob("*.py")):
+        files = [PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).rglob("*.py")
+        for path in sorted(files):
             name = path.relative_to(PACKAGE).as_posix()
             for function, call in _calls(ast.parse(path.read_text(encoding="utf-8"))):
                 pieces = _pieces(call, constants)

@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
@@ -103,18 +102,21 @@ def package_of(path: Path) -> list[str]:
     return [top, *path.relative_to(PACKAGES[top]).parent.parts]
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def imports(path: Path) -> list[tuple[int, str]]:
     """(line, absolute dotted name) of every import in a file, in function bodies and under
     TYPE_CHECKING too.
     """
+    found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             package = package_of(path)
             base = package[: len(package) - node.level + 1] if node.level else []
             name = ".".join([*base, *filter(None, [node.module])])
-            yield from ((node.lineno, f"{name}.{alias.name}") for alias in node.names)
+            found += [(node.lineno, f"{name}.{alias.name}") for alias in node.names]
+    return found
 
 
 def imported_room(name: str) -> str | None:

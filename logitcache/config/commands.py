@@ -25,6 +25,7 @@ from logitcache.config.report import (
     InspectConfig,
     ReportConfig,
     StudyReportConfig,
+    StudySubmitConfig,
     VerifyConfig,
 )
 from logitcache.config.study import StudyConfig
@@ -115,6 +116,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     ),
     "study run": (Takes(StudyConfig),),
     "study report": (Takes(StudyReportConfig),),
+    "study submit": (Takes(StudySubmitConfig),),
     "report": (Takes(ReportConfig),),
     "demo": (Takes(DemoConfig),),
 }

@@ -68,6 +68,18 @@ class StudyReportConfig:
 
 
 @dataclass(frozen=True)
+class StudySubmitConfig:
+    """Whose answers ``study submit`` writes, and where."""
+
+    method: str = option("kd", "Method whose students answer.")
+    student: str | None = option(None, "Student. Default: the only one.")
+    seed: int | None = option(None, "Seed. Default: of each task the best one on dev.", minimum=0)
+    out: Path | None = option(
+        None, "The zip. Default: FOLDER/submission-METHOD.zip.", group="Output"
+    )
+
+
+@dataclass(frozen=True)
 class InspectConfig:
     """What ``inspect`` shows besides the cache."""
 

@@ -9,6 +9,7 @@ from logitcache.errors import SpecError
 
 SHAPE = re.compile(r"(\d+)x(\d+)")
 HEAD_WIDTH = 64
+FROM = "from:"  # before a checkpoint whose layers are cut
 
 
 def is_shape(model: str) -> bool:
@@ -53,4 +54,22 @@ def check_revision(checkpoint: str, revision: str | None) -> None:
         expected = f"a hub name beside --revision {revision}"
         raise SpecError(
             expected=expected, found=kind, advice="Leave --revision out.", where=checkpoint
+        )
+
+
+def check_layers(student: str, layers: tuple[int, ...] | None) -> None:
+    """Raises SpecError for layers of what has none yet, and a student to be cut without layers."""
+    if layers is None and student.startswith(FROM):
+        raise SpecError(
+            expected="--layers beside it, such as 0,2,4",
+            found="none",
+            advice=f"Give them, or leave {FROM} out.",
+            where=student,
+        )
+    if layers is not None and is_shape(student.removeprefix(FROM)):
+        raise SpecError(
+            expected="a checkpoint beside --layers",
+            found="a shape, which has no weights to cut",
+            advice="Leave --layers out.",
+            where=student,
         )

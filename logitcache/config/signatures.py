@@ -157,6 +157,7 @@ class TrainOptions(TypedDict, total=False):
     select: Literal["best", "last"] | None
     metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece"] | None
     class_weight: str | Mapping[str, float] | None
+    predict: bool
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool

@@ -22,7 +22,8 @@ from logitcache.config.methods import METHODS, method_name
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.own import is_own
 from logitcache.config.sequences import Sequences
-from logitcache.config.shapes import check_revision, check_weights, is_shape
+from logitcache.config.shapes import FROM as FROM
+from logitcache.config.shapes import check_layers, check_revision, check_weights
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
@@ -33,7 +34,6 @@ TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
 LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
 STUDENT = "Student"
-FROM = "from:"  # before a checkpoint whose layers are cut
 METHOD = "Method"
 TRAINING = "Training"
 
@@ -227,6 +227,13 @@ class TrainConfig:
         group=TRAINING,
         cost=Cost.NONE,
     )
+    predict: bool = option(
+        False,
+        "Keep the student's answers to rows of dev and test without a label too, as `logitcache study submit` needs.",
+        group="Output",
+        cost=Cost.NONE,
+        recorded=False,
+    )
     report_to: str = option(
         "none",
         "Logger of the Trainer, such as tensorboard.",
@@ -339,24 +346,6 @@ class TrainConfig:
             raise SpecError(
                 f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds})."
             )
-
-
-def check_layers(student: str, layers: tuple[int, ...] | None) -> None:
-    """Raises SpecError for layers of what has none yet, and a student to be cut without layers."""
-    if layers is None and student.startswith(FROM):
-        raise SpecError(
-            expected="--layers beside it, such as 0,2,4",
-            found="none",
-            advice=f"Give them, or leave {FROM} out.",
-            where=student,
-        )
-    if layers is not None and is_shape(student.removeprefix(FROM)):
-        raise SpecError(
-            expected="a checkpoint beside --layers",
-            found="a shape, which has no weights to cut",
-            advice="Leave --layers out.",
-            where=student,
-        )
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:

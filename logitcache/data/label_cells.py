@@ -19,17 +19,37 @@ TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
 _NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
 
 
+def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, bool]:
+    """The one label in a cell, None where it has none; and whether it is certain, or the likeliest
+    of several. Raises SpecError, without a place, for several labels.
+    """
+    numbers = None
+    if isinstance(cell, Mapping):
+        numbers = _probabilities(cell, column)
+    elif are_votes and isinstance(cell, list | tuple):
+        numbers = {name: cell.count(name) / len(cell) for name in dict.fromkeys(cell)}
+    if numbers is not None:
+        largest = max(numbers.values(), default=0)
+        names = [name for name, number in numbers.items() if number == largest > 0]
+        return names[0] if len(names) == 1 else None, largest in (0, 1)
+    if not isinstance(cell, list | tuple):
+        return cell, True
+    if len(cell) > 1 or any(isinstance(element, list | tuple | dict) for element in cell):
+        raise several_labels(cell, column)
+    return cell[0] if cell else None, True
+
+
 def several_labels(
-    elements: Sequence[Any], column: str | None, value: Any, where: str
+    elements: Sequence[Any], column: str | None, where: str | None = None
 ) -> SpecError:
     """The error over a cell that holds several labels, or those of parts of a text."""
     advice = (
         "Keep one label a row, or train one class at a time: save it as a column of 0 and 1, and "
         "name that with --label."
     )
-    found = f"{short(repr(value))}: several labels a row (multi-label), which are not trained"
+    found = f"{short(repr(elements))}: several labels a row (multi-label), which are not trained"
     if any(map(_is_span, elements)):
-        found = f"{short(repr(value))}: labels of parts of a text"
+        found = f"{short(repr(elements))}: labels of parts of a text"
         advice = (
             "Keep one label a row; or save each row's words and their labels, as columns words and "
             "tags of lists, for token-classification."
@@ -60,15 +80,12 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
     return is_repeated
 
 
-def shares(votes: Sequence[Any]) -> dict[Any, float]:
-    """The share of the votes that each class has."""
-    return {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
-
-
 def unwrapped(value: Any) -> Any:
     """What a cell writes as a JSON object, as a csv of nested values has it: Label Studio's
-    choices as a list, any other as a mapping. Another value as it is.
+    choices as a list, any other as a mapping. Another value as it is, an array as a list.
     """
+    if hasattr(value, "tolist"):  # of numpy and torch
+        return value.tolist()
     if isinstance(value, str) and value.lstrip().startswith('{"'):
         try:
             value = json.loads(value)
@@ -79,45 +96,33 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-def probabilities(
-    cell: Mapping[Any, Any], column: str | None, value: Any, where: str
-) -> dict[Any, float]:
+def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, float]:
     """The probability of each class in a cell, all 0 where there is no label. Raises SpecError for
     other objects, and where numbers do not sum to 1.
     """
     try:
         numbers = {name: float(number or 0) for name, number in cell.items()}
     except (TypeError, ValueError):
-        paths = [f"{column}.{key}" for key in cell] or [str(column)]
+        path = f"{column}.{next(iter(cell))}"
         raise SpecError(
             expected=f"one label a row in column {column!r}",
-            found=f"an object, {short(repr(value))}",
-            advice=f"Name a value in it, for example {_option(paths[0])}",
-            where=where,
+            found=f"an object, {short(repr(cell))}",
+            advice=f"Name a value in it, for example {_option(path)}",
         ) from None
     total = sum(numbers.values())
-    if any(number < 0 for number in numbers.values()) or (
-        abs(total - 1) > TOLERANCE and any(numbers.values())
-    ):
-        names = [name for name, number in numbers.items() if number]
-        if all(number in (0, 1) for number in numbers.values()):
-            error = several_labels(names, column, value, where)
-            error.advice = f"Train one class at a time: {_option(f'{column}.{names[0]}')}"
-            raise error
-        raise SpecError(
-            expected=f"one class, or probabilities that sum to 1, in column {column!r}",
-            found=f"{short(repr(value))}, which sums to {total:.4g}",
-            advice=f"Name another column with --label; as votes or logits of a teacher: dump --teacher column:{column}",
-            where=where,
-        )
-    return numbers
-
-
-def likeliest(numbers: Mapping[Any, float]) -> list[Any]:
-    """The class with the largest number, in a list; none where two share it or all are 0."""
-    largest = max(numbers.values(), default=0)
-    names = [name for name, number in numbers.items() if number == largest]
-    return names if largest > 0 and len(names) == 1 else []
+    is_negative = min(numbers.values(), default=0) < 0
+    if not is_negative and (total == 0 or abs(total - 1) <= TOLERANCE):
+        return numbers
+    names = [name for name, number in numbers.items() if number]
+    if all(number in (0, 1) for number in numbers.values()):
+        error = several_labels(names, column)
+        error.advice = f"Train one class at a time: {_option(f'{column}.{names[0]}')}"
+        raise error
+    raise SpecError(
+        expected=f"one class, or probabilities that sum to 1, in column {column!r}",
+        found=f"{short(repr(cell))}, which sums to {total:.4g}",
+        advice=f"Name another column with --label; as votes or logits of a teacher: dump --teacher column:{column}",
+    )
 
 
 def joined_names(names: Collection[str]) -> dict[str, list[str]]:

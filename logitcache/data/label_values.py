@@ -5,22 +5,14 @@ rows are mapped in one step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from logitcache.data.label_cells import (
-    is_of_votes,
-    likeliest,
-    list_in,
-    probabilities,
-    several_labels,
-    shares,
-    unwrapped,
-)
+from logitcache.data.label_cells import is_of_votes, list_in, single_label, unwrapped
 from logitcache.data.names import LISTED, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
@@ -166,47 +158,39 @@ def cleaned(
 
 
 def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Values:
-    """Lists of one element are that element, an empty list is no label, and numbers for classes by
-    name are the likeliest class.
+    """Lists of one element are that element, an empty list is no label, and of votes and of numbers
+    by class the likeliest is. Raises SpecError for a row of several labels.
     """
-    texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
-    as_lists = [list_in(text) for text in texts]
-    written = (
-        not values.table.typed
-        and bool(as_lists)
-        and all(elements is not None for elements in as_lists)
-    )
-    cells: list[Any] = [
-        list_in(value) if written and isinstance(value, str) else unwrapped(value)
-        for value in values.distinct
-    ]
-    cells = [
-        cell.tolist() if hasattr(cell, "tolist") else cell for cell in cells
-    ]  # of numpy, torch
+    cells = _cells(values)
     are_votes = is_of_votes(cells)
     distinct = []
-    soft: list[int] = []  # positions of numbers that are more than one class
-    for position, value in enumerate(values.distinct):
-        elements = cells[position]
-        place = values.where(position) if isinstance(elements, Mapping | list | tuple) else ""
-        numbers = shares(elements) if are_votes and isinstance(elements, list) else {}
-        if isinstance(elements, Mapping):
-            numbers = probabilities(elements, column, value, place)
-        if numbers or isinstance(elements, Mapping):
-            soft += [position] if 0 < max(numbers.values(), default=0) < 1 else []
-            elements = likeliest(numbers)
-        if not isinstance(elements, list | tuple):
-            distinct.append(value)
-        elif len(elements) > 1 or any(isinstance(e, list | tuple | dict) for e in elements):
-            raise several_labels(elements, column, value, place)
-        else:
-            distinct.append(elements[0] if elements else None)
-    if soft:
+    uncertain = None  # the position of the first label that is the likeliest of several
+    for position, cell in enumerate(cells):
+        try:
+            label, is_certain = single_label(cell, column, are_votes)
+        except SpecError as error:
+            raise error.at(values.where(position)) from None
+        if not is_certain and uncertain is None:
+            uncertain = position
+        distinct.append(label)
+    if uncertain is not None:
         reporter.note(
-            f"column {column!r}: probabilities or votes: the label of a row is its likeliest class (first: "
-            f"{values.where(soft[0])}). To distil them: dump --teacher column:{column}"
+            f"column {column!r}: probabilities or votes: the label of a row is its likeliest class "
+            f"(first: {values.where(uncertain)}). To distil them: dump --teacher column:{column}"
         )
     return replace(values, distinct=distinct)
+
+
+def _cells(values: Values) -> list[Any]:
+    """The distinct values, with lists in place of texts that write them (where all of a text file's
+    do), and objects in place of JSON.
+    """
+    texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
+    if texts and not values.table.typed:
+        lists = {text: list_in(text) for text in texts}
+        if None not in lists.values():
+            return [lists.get(value, value) for value in values.distinct]
+    return [unwrapped(value) for value in values.distinct]
 
 
 def _trimmed(

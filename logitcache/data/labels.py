@@ -159,7 +159,7 @@ def _of_one_kind(columns: Columns, class_names: ClassNames | None, column: str |
         fractions and all(map(is_number, texts))
     ):
         for value, parts in joined_names(texts).items():
-            raise several_labels(parts, column, value, first_place(columns, value))
+            raise several_labels(parts, column, first_place(columns, value))
         raise _score(fractions[0], present, columns, column)
     read: dict[tuple[type, Any], Any] = {
         (float, v): int(v) for v in present if isinstance(v, float)

@@ -21,6 +21,7 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from logitcache import hub
 from logitcache.errors import SpecError, short
 from logitcache.models.failure import AGAIN, Failure, own_words, read_object
+from logitcache.models.folders import adapter, files_like, nested, no_config
 from logitcache.models.gguf import is_gguf
 
 PICKLE = re.compile(r"pytorch_model.*\.bin")
@@ -87,66 +88,6 @@ def _broken_link(failure: Failure) -> SpecError | None:
     )
 
 
-def _adapter(failure: Failure) -> SpecError | None:
-    """An adapter without the model that it adapts."""
-    is_whole = bool(failure.weights) and "config.json" in failure.names
-    if "adapter_config.json" not in failure.names or is_whole:
-        return None
-    return an_adapter()
-
-
-def an_adapter(remark: str = "") -> SpecError:
-    """The error over an adapter in place of a model, without its place."""
-    return SpecError(
-        remark,
-        expected="a whole model",
-        found="an adapter (adapter_config.json)",
-        advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
-        ".merge_and_unload().save_pretrained(FOLDER), and save its tokenizer there; then give that folder.",
-    )
-
-
-def _nested(failure: Failure) -> SpecError | None:
-    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence
-    transformer's.
-    """
-    if "config.json" in failure.names:
-        return None
-    folders = {
-        file.parent
-        for pattern in ("*/config.json", "snapshots/*/config.json")
-        for file in _glob(failure, pattern)
-    }
-    if not folders:
-        return None
-    newest = max(
-        folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)]
-    )
-    return SpecError(
-        expected="config.json",
-        found=f"one in {newest.name} alone",
-        advice=f"Give that folder: {newest}",
-    )
-
-
-def _number(folder: Path) -> int:
-    """The number at the end of a folder's name, such as checkpoint-500; 0 where there is none."""
-    digits = re.search(r"\d+$", folder.name)
-    return int(digits[0]) if digits else 0
-
-
-def _glob(failure: Failure, pattern: str) -> list[Path]:
-    return sorted(failure.folder.glob(pattern))
-
-
-def _no_config(failure: Failure) -> SpecError | None:
-    """A folder of something else."""
-    if "config.json" in failure.names:
-        return None
-    contents = f"none among {', '.join(failure.names[:3])}" if failure.names else "an empty folder"
-    return SpecError(expected="config.json", found=contents)
-
-
 def _pickle(failure: Failure) -> SpecError | None:
     """Weights that are pickled alone."""
     pickles = sorted(name for name in failure.names if PICKLE.fullmatch(name))
@@ -166,7 +107,7 @@ def _another_form(failure: Failure) -> SpecError | None:
     """A model, but not as transformers saves it."""
     if failure.weights:
         return None
-    names = [*failure.names, *(file.name for file in _glob(failure, "onnx/*.onnx"))]
+    names = [*failure.names, *(file.name for file in files_like(failure, "onnx/*.onnx"))]
     for pattern, content, advice in FORMS:
         for name in names:
             if fnmatch(name, pattern):
@@ -319,13 +260,13 @@ def _tokenizer_files(failure: Failure) -> SpecError | None:
     return None
 
 
-BY_NAME: Checks = (_adapter, _pickle, _another_form)  # of a checkpoint on the hub
+BY_NAME: Checks = (adapter, _pickle, _another_form)  # of a checkpoint on the hub
 OF_CONFIG: Checks = (
     _a_file,
     _pointer,
     _broken_link,
-    _nested,
-    _no_config,
+    nested,
+    no_config,
     _labels,
     _another_kind,
     _refused_config,

@@ -5,7 +5,7 @@ tokenizer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,7 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
         if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")
     ]
     if body:
+        _refuse_wrapped(body[0], info["unexpected_keys"], path)
         raise SpecError(
             expected="a whole checkpoint",
             found=f"one that lacks {len(body)} weights of its body (first {body[0]}), or has them in another shape",
@@ -52,6 +53,20 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
             where=path,
         )
     return fresh
+
+
+def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
+    """Raises SpecError where a weight is stored as that of a model inside another one, as
+    DataParallel and torch.compile have it.
+    """
+    wrapper = next((key.removesuffix(name) for key in stored if key.endswith(f".{name}")), None)
+    if wrapper is not None:
+        raise SpecError(
+            expected=f"weights called {name}, ...",
+            found=f"{wrapper}{name}: those of a model inside another one",
+            advice=f"Save the inner one: model.{wrapper.rstrip('.')}.save_pretrained(FOLDER).",
+            where=path,
+        )
 
 
 def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:

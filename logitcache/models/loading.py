@@ -14,8 +14,9 @@ from typing import Any
 from logitcache import hub
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.call import out_of_memory
-from logitcache.models.causes import BY_NAME, OF_MODEL, Checks, an_adapter, refuse_integers
+from logitcache.models.causes import BY_NAME, OF_MODEL, Checks, refuse_integers
 from logitcache.models.failure import Failure, own_words, read_object
+from logitcache.models.folders import an_adapter
 from logitcache.models.problem import check_counts
 from logitcache.models.quiet import quiet
 

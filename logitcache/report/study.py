@@ -70,10 +70,11 @@ def _row(cell: Cell, label: str) -> Row | None:
 
 
 def _spread(mean: float, std: float | None, metric: str) -> str:
-    scale = scale_of(metric)
-    decimals = scale.digits + (scale.factor == 100)
-    text = f"{mean * scale.factor:z.{decimals}f}"
-    return text if std is None else f"{text} ± {std * scale.factor:.{decimals}f}"
+    """As the paper prints it: points with two decimals."""
+    factor = scale_of(metric).factor
+    decimals = 3 if metric == "nll" else 2
+    text = f"{mean * factor:z.{decimals}f}"
+    return text if std is None else f"{text} ± {std * factor:.{decimals}f}"
 
 
 def _main_block(studied: Studied, student: str, paper_table: str | None) -> Block:
@@ -217,7 +218,7 @@ def _curves_block(studied: Studied, cell: Cell) -> Block | None:
     scale = scale_of(metric)
     lines = []
     for row in cell.comparison.rows:
-        runs = [trial.result for trial in cell.trials if trial.method == row.method]
+        runs = cell.results_of(row)
         curves = [_curve(result, metric) for result in runs]
         epochs = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
         if len(epochs) > 1:
@@ -249,7 +250,7 @@ def _cost_block(studied: Studied) -> Block | None:
         if counted is not None:
             passes.append(f"{_where(studied, cell)}: {counted}.")
         for row in cell.comparison.rows:
-            runs = [trial.result for trial in cell.trials if trial.method == row.method]
+            runs = cell.results_of(row)
             spent = [result.train_seconds for result in runs if result.train_seconds is not None]
             caches = {name: rows for result in runs for name, rows in result.caches.items()}
             values = (
@@ -276,11 +277,7 @@ def _calibration_block(studied: Studied) -> Block | None:
     for cell in studied.cells:
         split = cell.comparison.split
         for row in cell.comparison.rows:
-            scored = [
-                trial.result.predictions[split]
-                for trial in cell.trials
-                if trial.method == row.method
-            ]
+            scored = [result.predictions[split] for result in cell.results_of(row)]
             errors = [calibration_error(predictions) for predictions in scored]
             known = [error for error in errors if error is not None]
             losses = [_mean_loss(predictions) for predictions in scored]

@@ -97,12 +97,16 @@ def _cache(cache: Cache) -> dict[str, Any]:
 
 
 def write_predictions(
-    path: Path, predictions: dict[str, Block], evidence: tuple[str, ...] = ()
+    path: Path,
+    predictions: dict[str, Block],
+    unscored: dict[str, Block],
+    evidence: tuple[str, ...] = (),
 ) -> None:
-    """One row per evaluated position: split, row_id, position, label, and logits[K] or these
+    """One row per position that was evaluated, or answered only: split, row_id, position, label, and logits[K] or these
     columns of evidence.
     """
-    tables = [_table(split, p, evidence) for split, p in predictions.items()]
+    blocks = [*predictions.items(), *unscored.items()]
+    tables = [_table(split, p, evidence) for split, p in blocks]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
     write_atomic(path, memoryview(sink.getvalue()))

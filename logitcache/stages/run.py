@@ -17,7 +17,7 @@ import torch
 from logitcache.cache.joined import Joined
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.names import listed
-from logitcache.data.source import UNLABELLED_SPLIT
+from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.errors import SpecError
 from logitcache.models.load import longest_input
 from logitcache.models.probe import find_padding, padding_remark
@@ -72,6 +72,10 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     prepared = _prepare(job, tokenizer, max_length, reporter)
     prepared = {split: replace(rows, padding=padding) for split, rows in prepared.items()}
     prepared["train"] = replace(prepared["train"], views=job.source.views)
+    unscored = {
+        split: replace(tokenised(tokenizer, job.reads or {}, rows, max_length), padding=padding)
+        for split, rows in _unlabelled(job).items()
+    }
     with first_alone():
         if is_first():
             claim(job)
@@ -90,6 +94,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
                 stage,
                 job.class_weight,
                 job.stored,
+                unscored,
             )
     except SpecError as error:
         can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(
@@ -100,7 +105,10 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
         raise error.at(config.student) from error.__cause__
     if is_first():
         write_predictions(
-            job.out / "predictions.parquet", fitted.predictions, job.task.evidence_names
+            job.out / "predictions.parquet",
+            fitted.predictions,
+            fitted.unscored,
+            job.task.evidence_names,
         )
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
         _remove_checkpoints(job.out)
@@ -167,6 +175,22 @@ def _remove_checkpoints(out: Path) -> None:
     if logs.is_dir():
         logs.replace(out / "runs")
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
+
+
+def _unlabelled(job: Job) -> dict[str, Rows]:
+    """The rows of held-out splits without a label, if they are to be answered."""
+    if not job.config.predict:
+        return {}
+    if job.task.per_token:
+        raise SpecError(
+            "--predict: expected a task with one label a row, found another. Leave it out."
+        )
+    splits = {}
+    for name, rows in job.source.splits.items():
+        without_label = (rows.label < 0).nonzero()[0]
+        if name not in ("train", UNLABELLED_SPLIT) and len(without_label):
+            splits[name] = rows.select(without_label)
+    return splits
 
 
 def _prepare(

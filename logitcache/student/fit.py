@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class Fitted:
     train_seconds: float
     peak_memory_bytes: int
     epoch: float  # of the weights kept
+    unscored: dict[str, Block] = field(default_factory=dict)  # answers to rows without a label
     history: tuple[dict[str, float], ...] = ()  # "epoch", and the scores on dev after it
 
 
@@ -91,11 +92,12 @@ def fit(
     stage: Meter,
     class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
+    unscored: Mapping[str, Examples] | None = None,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
     rows alone. ``references`` are the teachers that answers to a split are compared with, where the
-    task's scores do that.
+    task's scores do that. ``unscored`` are rows by split that are answered only.
 
     On several ranks, each has the figures and the first saves.
     """
@@ -157,6 +159,7 @@ def fit(
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
         history=_history(trainer.state.log_history),
+        unscored={split: predict(trainer, rows, task) for split, rows in (unscored or {}).items()},
     )
 
 

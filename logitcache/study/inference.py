@@ -14,6 +14,7 @@ from logitcache.study.stats import SIGNIFICANCE, Components, Estimate, smallest_
 
 POWER = 0.8
 MOST_SEEDS = 1000
+_CERTAIN = 1e3  # standard errors
 _RANKS = 3 / np.pi  # efficiency of signed ranks beside t, of normal data (Hodges & Lehmann, 1956)
 
 
@@ -89,4 +90,6 @@ def _errors(components: Components, seeds: Int64) -> Float:
 
 def _quotient(value: float, errors: Float) -> Float:
     """In standard errors; without any error, more than enough of them."""
-    return np.divide(value, errors, out=np.full_like(errors, 1e3 * bool(value)), where=errors > 0)
+    quotient = np.full_like(errors, _CERTAIN if value else 0.0)
+    np.divide(value, errors, out=quotient, where=errors > 0)
+    return quotient

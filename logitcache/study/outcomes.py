@@ -54,6 +54,10 @@ class Cell:
         ]
         return bases[0] if len(bases) == 1 else None
 
+    def results_of(self, row: Row) -> list[Result]:
+        """The results behind a row, of each seed one."""
+        return [trial.result for trial in self.trials if trial.result.folder in row.folders]
+
     def lead_kept(self, row: Row) -> float | None:
         """The share of the teacher's lead over the baseline that a method has; None where the
         teacher has none.

@@ -78,6 +78,30 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     }
 
 
+def read_answers(path: Path, split: str) -> tuple[Int64, Int64] | None:
+    """The row_id and the likeliest class of each row of a split without a label, in the order of
+    rows; None where there are none. Raises FormatError.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["split", "row_id", "label", "logits"])
+    except (pa.ArrowException, OSError) as error:
+        found = str(error).splitlines()[0]
+        raise FormatError(
+            expected="split, row_id, label and logits", found=found, where=path
+        ) from None
+    rows = table.filter(pc.and_(pc.equal(table["split"], split), pc.less(table["label"], 0)))
+    if not rows.num_rows:
+        return None
+    row_id = rows["row_id"].to_numpy()
+    order = np.argsort(row_id, kind="stable")
+    logits = np.array(rows["logits"].to_pylist(), np.float32)
+    return row_id[order], logits.argmax(axis=1)[order]
+
+
 def _has_column(path: Path, name: str) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq

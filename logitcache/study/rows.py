@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class Row:
     time_ratio_to_ls: float | None  # median over shared seeds of the ratio of seconds per step
     train_rows: int  # with a label
     unlabelled_rows: int  # that a teacher alone answered for
+    folders: tuple[Path, ...] = ()  # of its results, by seed
 
     def to_json(self) -> dict[str, Any]:
         """This row in the command line's ``--json``."""
@@ -253,6 +255,7 @@ def build_row(
         time_ratio_to_ls=None if ls is None else _time_ratio(group, ls),
         train_rows=group.settings["train_rows"],
         unlabelled_rows=group.settings["unlabelled_rows"],
+        folders=tuple(result.folder for result in group.results.values()),
     )
 
 

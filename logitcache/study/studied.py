@@ -76,15 +76,7 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
     if not done:
         advice = "Run `logitcache study run`."
         raise SpecError(expected="a finished trial", found="none", advice=advice, where=folder)
-    trials = [
-        Trial(
-            entry.planned.task,
-            entry.planned.student,
-            entry.planned.method,
-            read_result(entry.folder),
-        )
-        for entry in done
-    ]
+    trials = [_trial(entry) for entry in done]
     teachers = {}
     for teacher in study.teachers:
         teachers.setdefault(teacher.task, []).append((teacher.name, teacher.metrics))
@@ -102,6 +94,19 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
         unsaid=study.unsaid,
         notes=(*_unfinished(study), *made.notes),
     )
+
+
+def trials_of(folder: Path) -> list[Trial]:
+    """The finished trials in a folder of a study, or of result folders."""
+    if not folders.is_study(folder):
+        return _plain(folder)[0]
+    return [_trial(entry) for entry in folders.read(folder).with_state(State.DONE)]
+
+
+def _trial(entry: folders.Entry) -> Trial:
+    planned = entry.planned
+    result = read_result(entry.folder)
+    return Trial(planned.task, planned.student, planned.method, result)
 
 
 def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:

@@ -35,11 +35,13 @@ from logitcache.targets.codec import Codec, of_positions
 from logitcache.targets.table import parse
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.teacher.calibration import drawn_rows, unigram_of
-from logitcache.teacher.shards import PART_VALUES, Assembly, Layout
+from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import Summary
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+TOGETHER = 1 << 24  # logits that are computed at once: the head is read once for all of them
 
 
 def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -> Made:
@@ -104,7 +106,7 @@ def _logits(cache: Cache, columns: Mapping[str, Array]) -> Iterator[Tensor]:
     from logitcache.models.projection import full_logits
 
     positions = len(next(iter(columns.values())))
-    together = max(1, PART_VALUES // cache.codec.width)
+    together = max(1, TOGETHER // cache.codec.width)
     for start in range(0, positions, together):
         part = {name: array[start : start + together] for name, array in columns.items()}
         yield full_logits(cache.codec.unpack(part, cache.assets).map(torch.from_numpy))
@@ -122,9 +124,15 @@ def _write(
     layout = _layout(arrays, cache.level, plan.shard(index)[0])
     summary = Summary.of_table(len(cache), TASKS[plan.task](codec.width, None))
     shard = Assembly(layout, codec, summary, assets)
-    for rows, positions in shard.parts(np.arange(len(layout.row_id))):
-        columns = {name: array[positions] for name, array in stored.items()}
-        shard.add(rows, torch.cat(list(_logits(cache, columns))))
+    starts = layout.indptr
+    first = 0
+    while first < len(layout.row_id):
+        last = int(np.searchsorted(starts, starts[first] + TOGETHER // codec.width, "right")) - 1
+        last = max(first + 1, last)
+        part = slice(int(starts[first]), int(starts[last]))
+        columns = {name: array[part] for name, array in stored.items()}
+        shard.add(np.arange(first, last), torch.cat(list(_logits(cache, columns))))
+        first = last
     arrays |= {**shard.columns, **shard.entries()}
     conditions = {**receipt.conditions, "recoded": cache.fingerprint}
     writer.write(index, arrays, shard.sketches(), conditions)

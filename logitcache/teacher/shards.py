@@ -105,13 +105,13 @@ class Assembly:
         """
         if isinstance(vectors, np.ndarray):
             if isinstance(self.codec, DenseCodec):  # without torch
-                for part, at in self.parts(rows):
+                for part, at in self._parts(rows):
                     self._store_arrays(self.codec, part, vectors[at])
                 return
             import torch
 
             vectors = torch.from_numpy(vectors)
-        reduced = [self._reduce(part, vectors[at]) for part, at in self.parts(rows)]
+        reduced = [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
         before = self._pending
         self._pending = reduced
         self._store(before)
@@ -124,7 +124,7 @@ class Assembly:
         """
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
-        for part, at in self.parts(rows):
+        for part, at in self._parts(rows):
             selected: dict[str, Array] = {}
             for column in of_positions(self.codec):
                 selected[column.name] = columns[column.name][at]
@@ -141,7 +141,7 @@ class Assembly:
         self._pending = []
         self._store(before)
 
-    def parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
+    def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
         """Some of these rows after the other, and where their positions are among those of all: few
         enough that what is computed of them at once is small.
         """

@@ -52,6 +52,7 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     ([*TRAIN, "bare.jsonl"], 2, "expected labelled training rows"),
     ([*TRAIN, "single.jsonl"], 2, "at least two classes"),
     ([*TRAIN, "good.jsonl", "--student", "./nowhere"], 2, "no student can be loaded"),
+    ([*TRAIN, "good.jsonl", "--student", "runs"], 2, "Give that folder: runs/checkpoint-9"),
     ([*TRAIN, "good.jsonl", "--tokenizer", "./nowhere"], 2, "no tokenizer can be loaded"),
     ([*KD, "good.jsonl", "--cache", "cache"], 4, "the cache answers 3 classes"),
     ([*KD, "good.jsonl", "--cache", "nowhere"], 3, "expected a cache"),
@@ -84,6 +85,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
     write_rows(folder / "single.jsonl", [{**row, "label": "pos"} for row in GOOD])
     write_rows(folder / "bare.jsonl", [{"text": row["text"]} for row in GOOD])
     (folder / "teacher").symlink_to(checkpoint())
+    (folder / "runs").mkdir()
+    (folder / "runs" / "checkpoint-9").symlink_to(checkpoint())
     several = folder / "several"
     several.mkdir()
     for file in checkpoint().iterdir():

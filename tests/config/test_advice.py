@@ -11,7 +11,7 @@ from logitcache.config.bench import OverheadConfig, PlanConfig
 from logitcache.config.check import CheckConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import parse_map, parse_names
-from logitcache.config.report import InspectConfig
+from logitcache.config.report import ConvertConfig, InspectConfig
 from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
 from logitcache_cli.options import typed
@@ -110,6 +110,19 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"tokens": 64, "shape_only": True, "unlabelled": "more.csv"},
         {"unlabelled": None},
     ),
+    ("and `dump` says how many tokens", PlanConfig, {"task": "causal-lm"}, {"task": None}),
+    ("Give --to or --codec.", ConvertConfig, {}, {"to": "zarr"}),
+    (
+        "Convert with --codec first, and its result to parquet.",
+        ConvertConfig,
+        {"to": "parquet", "codec": "float16"},
+        {"codec": None},
+    ),
+    ("Use --loss-execution auto.", TrainConfig, {"method": "kd", "loss_execution": "torch"},
+     {"loss_execution": "auto"}),
+    ("Give them, or leave from: out.", TrainConfig, {"student": "from:x"}, {"layers": "0,2"}),
+    ("or leave from: out.", TrainConfig, {"student": "from:x"}, {"student": "x"}),
+    ("Leave --layers out.", TrainConfig, {"student": "2x128", "layers": "0"}, {"layers": None}),
     ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip
@@ -126,6 +139,10 @@ BASE: dict[type, Mapping[str, Any]] = {
 }
 # What no option can reach is no user's.
 REASONS = {
+    "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
+    "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
+    "config/train.py:check_method": "a method of a user's own: tests/student/test_term.py",
+    "config/train.py:check_layers": "tested above: its advice holds a name",
     "config/train.py:_check_teaching": "without_fold is no option",
     "config/bench.py:check": "an empty list of widths is no command",
 }

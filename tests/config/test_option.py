@@ -133,6 +133,8 @@ def test_a_command_takes_what_is_declared_and_nothing_else(command: str) -> None
     )
     if command == "study run":
         arguments.add("spec")
+    if command in ("study report", "study submit"):
+        arguments.add("folder")
     if command == "check":
         arguments.add("data")
     assert shown - arguments <= declared <= shown | arguments

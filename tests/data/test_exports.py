@@ -15,7 +15,7 @@ from logitcache.config.data import Columns
 from logitcache.data.soft_labels import read_columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
-from logitcache.reporter import Notes
+from logitcache.reporter import SILENT, Notes
 from tests.data.advice_cases import changed
 
 Rows = Sequence[tuple[str, str | None]]
@@ -236,6 +236,14 @@ def test_votes_are_labels_by_majority(tmp_path: Path) -> None:
     source, notes = read(tmp_path, "r.jsonl", rows, label="votes")
     assert [name for _, name in labelled(source)] == ["pos", "neg", None, None]
     assert any("its likeliest class (first: " in note for note in notes)
+
+
+def test_arrays_of_one_label_are_that_label(tmp_path: Path) -> None:
+    rows = [{"text": f"t{i}", "label": np.array(names)} for i, names in enumerate((["a"], ["b"]))]
+    assert load(rows, Columns(), tmp_path, SILENT).label_names == ("a", "b")
+    rows[1]["label"] = np.array(["a", "b"])
+    with pytest.raises(SpecError, match=r"row 1: .*several labels a row"):
+        load(rows, Columns(), tmp_path, SILENT)
 
 
 def test_a_column_of_probabilities_for_each_class_is_named_with_the_others(tmp_path: Path) -> None:

@@ -82,9 +82,23 @@ def whole_names(folder: Path) -> object:
     return saying(CONFIG, id2label=names, label2id={"neg": 0, "pos": 1})(folder)
 
 
+def wrapped(folder: Path) -> None:
+    """Weights of a model inside another one, which was saved whole."""
+    weights = load_file(folder / WEIGHTS)
+    named = {f"module.{name}": value for name, value in weights.items()}
+    save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def unwrapped(folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS)
+    named = {name.removeprefix("module."): value for name, value in weights.items()}
+    save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
+
+
 CIRCLES: dict[str, tuple[Change, str, Change]] = {
     "half of the shards": (in_two_files, "Copy or download them into the folder", bring_the_second),
     "links": (apart, "Copy the folder with what its links lead to", copied_with_its_links),
+    "a model inside another one": (wrapped, "model.module.save_pretrained(FOLDER)", unwrapped),
     "a pointer": (pointer, "or download the file", pulled),
     "names in a list": (
         saying(CONFIG, id2label=["neg", "pos"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from logitcache.stages.rows import load
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from tests.runs import Seen, watch
+from tests.stages.worlds import World
 
 
 @pytest.fixture
@@ -53,3 +55,17 @@ def dumped(checkpoint: Callable[..., Path]) -> Callable[..., Cache]:
         return Cache.open(folder)
 
     return dump
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path,
+    singles_data: Path,
+    checkpoint: Callable[..., Path],
+    finished: dict[str, Path],
+    config: TrainConfig,
+    write: Callable[[Path, list[Any]], Path],
+) -> World:
+    return World(
+        tmp_path, singles_data, checkpoint(), finished["cache"], finished["base"], config, write
+    )

@@ -5,80 +5,31 @@ a run is resolved as far as it would be before its first step.
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from logitcache import ranks
 from logitcache.api import dump, load
-from logitcache.config.train import TrainConfig
 from logitcache.data.folds import check_folds
-from logitcache.forecast.forecast import device_of
 from logitcache.identity import check_rows
 from logitcache.reporter import SILENT
 from logitcache.stages.folder import check_foreign, is_done
 from logitcache.stages.in_memory import place_of
-from logitcache.stages.preflight import checkpoint, training_rows
+from logitcache.stages.preflight import checkpoint
 from logitcache.stages.train import prepared, train
-from logitcache.teacher.asked import checked_shard_rows
 from logitcache.teacher.repair import diagnose
 from tests.advice import Attempts, Cases, arrives, not_followed
 from tests.conftest import singles
+from tests.stages.test_advice_of_machines import CASES as MACHINES
+from tests.stages.worlds import World
 
 CASES = Cases()
 follow = CASES.follow
 UNHEARD = [{"text": f"unheard of {i}", "label": "pos"} for i in range(9)]
-
-
-@dataclass(frozen=True)
-class World:
-    """What a user has."""
-
-    folder: Path
-    data: Path
-    teacher: Path
-    cache: Path
-    base: Path
-    config: TrainConfig
-    write: Callable[[Path, list[Any]], Path]
-
-    def rows(self, rows: list[Any], name: str = "mine") -> str:
-        return str(self.write(self.folder / name / "train.jsonl", rows).parent)
-
-    def runs(self, **how: Any) -> Callable[[], object]:
-        """A run as far as its first step."""
-        config = replace(self.config, **how)
-
-        def run() -> object:
-            source = training_rows(config, None, SILENT)
-            return prepared(config, source, SILENT)
-
-        return run
-
-    def copied(self, name: str) -> Path:
-        """The finished cache in the workspace, under another name."""
-        return shutil.copytree(self.cache, self.config.workspace.caches / name)
-
-
-@pytest.fixture
-def world(
-    tmp_path: Path,
-    singles_data: Path,
-    checkpoint: Callable[..., Path],
-    finished: dict[str, Path],
-    config: TrainConfig,
-    write: Callable[[Path, list[Any]], Path],
-) -> World:
-    return World(
-        tmp_path, singles_data, checkpoint(), finished["cache"], finished["base"], config, write
-    )
 
 
 # Which cache teaches.
@@ -213,63 +164,6 @@ def a_class_in_one_fold(world: World) -> Attempts:
     yield folded(9)
 
 
-# Options that a machine decides.
-
-
-@follow("Give --precision bf16 or fp32.")
-def half_precision_without_a_gpu(world: World) -> Attempts:
-    yield world.runs(precision="fp16")
-    yield world.runs(precision="bf16")
-
-
-@follow("Choose one of these.")
-def a_tracker_that_is_not_installed(world: World) -> Attempts:
-    yield world.runs(report_to="wandb")
-    yield world.runs(report_to="none")
-
-
-@follow("Give --shard-rows ")
-def too_many_shards(world: World) -> Attempts:
-    most = 10_000_000
-    yield lambda: checked_shard_rows(1, most, (), 1, 1)
-    yield lambda: checked_shard_rows(1000, most, (), 1, 1)
-
-
-@follow("Name one of these with --device")
-def a_device_that_nobody_knows(world: World) -> Attempts:
-    yield lambda: device_of("Z9")
-    yield lambda: device_of("H100")
-
-
-@follow("Start with torchrun, or unset ")
-def half_a_launcher(world: World) -> Attempts:
-    before = dict(os.environ)
-    os.environ.update(WORLD_SIZE="2", SLURM_NTASKS="2")
-    refusal: list[str] = []
-
-    def counted() -> None:
-        try:
-            ranks.ranks()
-        except ValueError as error:
-            refusal.append(str(error))
-            raise
-
-    yield counted
-    for name in re.findall(r"[A-Z_]+", refusal[0].partition("unset ")[2]):
-        os.environ.pop(name, None)
-    yield ranks.ranks
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@follow("Unset it")
-def an_accelerate_config(world: World) -> Attempts:
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
-    yield ranks.check_launcher
-    del os.environ["ACCELERATE_MIXED_PRECISION"]
-    yield ranks.check_launcher
-
-
 # Models that are named or given.
 
 
@@ -358,6 +252,9 @@ OF_TOKENS = (
     "stages/stored.py:stored_tokenizer",
     "stages/stored.py:check_vocabulary",
     "student/losses/gradient.py:check_temperature",
+    "student/losses/vocabulary.py:check_torch",
+    "teacher/plan.py:_check_draws",
+    "teacher/recode.py:recode",
     "teacher/calibration.py:unigram_of",
     "teacher/replaying.py:replaying",
     "teacher/panel.py:reading_head",
@@ -376,6 +273,8 @@ ELSEWHERE = {
     **dict.fromkeys(ASKED_AGAIN, "tests/teacher/test_repair.py, test_live.py"),
     "stages/relabelled.py:_check_answers": "tests/cli/test_label_advice.py",
     "Name them with --data.": "tests/stages/test_again.py",
+    "Give them to logitcache.load.": "tests/test_api.py",
+    "Run the same command again: it takes another folder.": "tests/student/test_folder.py",
     "Try --dtype float32, mend the teacher,": "tests/teacher/test_work.py",
     "Mend the teacher and dump again.": "a teacher whose every answer is NaN",
     "stages/train.py:_without_skipped": "a teacher whose every answer is NaN",
@@ -388,6 +287,8 @@ ELSEWHERE = {
     "bench/overhead.py:_load": "tests/bench/test_overhead.py",
     "bench/workload.py:_shapes": "tests/bench/test_workload.py",
     "cost/flops.py:_number": "a model whose configuration names no sizes",
+    "Name the column that holds the labels with --label": "a table that has one, which is empty",
+    "student/term.py:loss": "tests/student/test_term.py",
     "student/trainer.py:share": "tests/student/test_ranks.py",
     "Give data of more, or name all classes": "one class is refused before",
     "Run the bench again with this version.": "tests/study/test_advice.py",
@@ -404,4 +305,4 @@ def test_advice_about_runs_is_followed(
 
 def test_no_advice_about_runs_is_left_out() -> None:
     rooms = ["stages", "teacher", "student", "bench", "forecast", "cost"]
-    assert not_followed(rooms, CASES.advice, ELSEWHERE) == []
+    assert not_followed(rooms, [*CASES.advice, *MACHINES.advice], ELSEWHERE) == []

@@ -21,6 +21,8 @@ from logitcache.stages.train import train
 from logitcache.student import fit as module
 from logitcache.student.callbacks import StepClock
 from logitcache.student.fit import peak_memory
+from logitcache.study.predictions import read_answers
+from logitcache.study.results import read_result
 
 SCRIPT = (0.2, 0.9, 0.3)  # dev accuracy after each epoch
 
@@ -106,6 +108,25 @@ def test_without_a_dev_split_the_last_weights_are_kept(
         3,
         {"train", "test"},
     )
+
+
+def test_rows_without_a_label_are_answered_and_not_scored(
+    config: TrainConfig, singles_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text((singles_data / "train.jsonl").read_text())
+    texts = ["never seen", "nor this one", "a third"]
+    lines = [json.dumps({"text": text}) for text in texts]
+    (folder / "test.jsonl").write_text("\n".join(lines))
+    out = train(replace(config, data=str(folder), predict=True, epochs=0.2))
+    table = pq.read_table(out / "predictions.parquet").to_pandas()
+    answered = table[table["split"] == "test"]
+    assert (answered["row_id"].tolist(), answered["label"].tolist()) == ([0, 1, 2], [-1, -1, -1])
+    assert "test" not in json.loads((out / "result.json").read_text())["metrics"]
+    assert "test" not in read_result(out).splits
+    row_id, _ = read_answers(out / "predictions.parquet", "test") or ([], [])
+    assert list(row_id) == [0, 1, 2]
 
 
 def test_part_of_an_epoch_is_counted_as_such(config: TrainConfig) -> None:

@@ -30,11 +30,12 @@ class _Questions:
 
     def add(self, question: str, row: int, answer: Any) -> None:
         """Add an annotator's answer; a list of one is its element, and None is no answer."""
-        rows = self.by_question.setdefault(question, [[] for _ in range(len(self.table))])
+        if question not in self.by_question:
+            self.by_question[question] = [[] for _ in range(len(self.table))]
         if isinstance(answer, list) and len(answer) == 1:
             answer = answer[0]
         if answer is not None:
-            rows[row].append(answer)
+            self.by_question[question][row].append(answer)
 
     def export(self, tool: str, sources: tuple[str, ...], texts: str | None) -> Export:
         """The columns: a label for each question (called so where it is the only one), votes, and

@@ -44,11 +44,9 @@ class HubName:
 
     def how(self) -> str:
         """How to fetch it, and name it then, where the hub cannot be reached from here."""
-        # known of presets alone
-        if self.preset and self.config:
+        folders = None
+        if self.preset and self.config:  # known of presets alone
             folders = f"{self.config}/*"
-        else:
-            folders = None
         option = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
         if self.config and not self.preset:
             among = f" (or what in it holds the files of {self.config})"

@@ -63,9 +63,16 @@ def likely_texts(columns: Samples) -> list[str]:
     return sorted(texts, key=lambda name: -sizes[name][1])
 
 
+def _present(values: Sequence[Any]) -> list[Any]:
+    """The values that are neither missing nor an empty text."""
+    return [
+        value for value in values if not (value is None or (isinstance(value, str) and not value))
+    ]
+
+
 def _mean_size(values: Sequence[Any]) -> tuple[float, float]:
     """Words and characters of a column's values on average; 0 where some are no texts."""
-    values = [value for value in values if value not in (None, "")]
+    values = _present(values)
     if not values or not all(isinstance(value, str) for value in values):
         return 0, 0
     if all(is_number(value.strip()) for value in values):
@@ -85,10 +92,10 @@ def likely_labels(columns: Samples) -> list[str]:
 
 
 def _repeats(values: Sequence[Any]) -> bool:
-    values = [value for value in values if value not in (None, "")]
+    values = _present(values)
     if values and all(isinstance(value, Mapping) for value in values):
         return True  # numbers for classes by name: other objects have paths
-    if any(isinstance(value, Mapping | list) for value in values):
+    if not all(isinstance(value, str | int | float) for value in values):
         return False
     if any(map(_is_fraction, values)):
         return False

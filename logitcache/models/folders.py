@@ -1,0 +1,74 @@
+"""Folders that hold no model, told by the names of their files. No torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from logitcache.errors import SpecError
+from logitcache.models.failure import Failure
+
+
+def adapter(failure: Failure) -> SpecError | None:
+    """An adapter without the model that it adapts."""
+    is_whole = bool(failure.weights) and "config.json" in failure.names
+    if "adapter_config.json" not in failure.names or is_whole:
+        return None
+    return an_adapter()
+
+
+def an_adapter(remark: str = "") -> SpecError:
+    """The error over an adapter in place of a model, without its place."""
+    return SpecError(
+        remark,
+        expected="a whole model",
+        found="an adapter (adapter_config.json)",
+        advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
+        ".merge_and_unload().save_pretrained(FOLDER), and save its tokenizer there; then give that folder.",
+    )
+
+
+def nested(failure: Failure) -> SpecError | None:
+    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence
+    transformer's.
+    """
+    if "config.json" in failure.names:
+        return None
+    folders = {
+        file.parent
+        for pattern in ("*/config.json", "snapshots/*/config.json")
+        for file in files_like(failure, pattern)
+    }
+    if not folders:
+        return None
+    newest = max(
+        folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)]
+    )
+    return SpecError(
+        expected="config.json",
+        found=f"one in {newest.name} alone",
+        advice=f"Give that folder: {newest}",
+    )
+
+
+def files_like(failure: Failure, pattern: str) -> list[Path]:
+    """Files of the folder whose paths are like this pattern, sorted."""
+    return sorted(failure.folder.glob(pattern))
+
+
+def no_config(failure: Failure) -> SpecError | None:
+    """A folder of something else."""
+    if "config.json" in failure.names:
+        return None
+    contents = f"none among {', '.join(failure.names[:3])}" if failure.names else "an empty folder"
+    return SpecError(expected="config.json", found=contents)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises SpecError for a folder whose files are no model's, whatever library looks at it."""
+    names = sorted(path.name for path in folder.iterdir())
+    failure = Failure(str(folder), names, FileNotFoundError())
+    for check in (adapter, nested, no_config):
+        cause = check(failure)
+        if cause is not None:
+            raise cause.at(folder)
