@@ -58,6 +58,7 @@ class Study:
     teacher: str = ""  # shape of one that is trained here
     teacher_data: str = "text"  # folder: all documents that are not dev, or the students' own
     teacher_epochs: int = 4
+    teacher_views: int = 1  # masks that it learns each row under
     alpha: float = 0.9  # of kd
 
     def options(self, variant: str, seed: int) -> dict[str, Any]:
@@ -117,6 +118,7 @@ MASKED = Study(
     teacher="2x128",
     teacher_data="masked/data",
     teacher_epochs=6,
+    teacher_views=6,
     variants={"base": ("base", None), "dense": ("kd", "float16")},
     exact="dense",
     train_documents=(6, 0),
@@ -190,7 +192,8 @@ def teacher_of(study: Study, work: Path, named: Path | None) -> str:
         logitcache.train(
             task=study.task, method="base", data=work / study.teacher_data, student=student, init="random",
             vocabulary=VOCABULARY, out=folder, workspace=work / "space",
-            epochs=study.teacher_epochs, **TEACHER,
+            epochs=study.teacher_epochs,
+            views=study.teacher_views, **TEACHER,
         )  # fmt: skip
     return str(folder)
 

@@ -85,7 +85,7 @@ class Logitcache(LazyGroup):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            _misused(ctx, error)
+            raise _misuse(ctx, error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -100,7 +100,7 @@ class Logitcache(LazyGroup):
         except LogitCacheError as error:
             _fail(ctx, error)
         except click.UsageError as error:
-            _misused(ctx, error)
+            raise _misuse(ctx, error) from None
         except ModuleNotFoundError as error:
             missing = not_installed(error)
             if missing is None:
@@ -156,18 +156,24 @@ def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
     ctx.exit(error.exit_code)
 
 
-def _misused(ctx: click.Context, error: click.UsageError) -> NoReturn:
-    """End with the error of click over a command line in one line, and the command that helps. Help
-    that stands for a missing command is shown as click does.
+class Misuse(click.UsageError):
+    """An error over a command line, shown in one line."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"UsageError: {self.message}", file, err=True)
+
+
+def _misuse(ctx: click.Context, error: click.UsageError) -> click.UsageError:
+    """The error of click in one line, with the command that helps. Help that stands for a missing
+    command is left as it is.
     """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        raise error
+        return error
     message = sentence(visible(" ".join(error.format_message().split())))
     path = (error.ctx or ctx).command_path
     if error.ctx is None and ctx.invoked_subcommand:
         path = f"{path} {ctx.invoked_subcommand}"
-    click.echo(f"UsageError: {message} See `{path} --help`.", err=True)
-    ctx.exit(SpecError.exit_code)
+    return Misuse(f"{message} See `{path} --help`.", error.ctx or ctx)
 
 
 def _out_of_space(error: OSError) -> OutOfSpace:

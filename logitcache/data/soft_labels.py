@@ -26,8 +26,9 @@ import pyarrow.compute as pc
 from logitcache.config.answers import AnswerSource
 from logitcache.data.answer_cells import _of_mapping, _of_sequence, _written
 from logitcache.data.label_cells import TOLERANCE
-from logitcache.data.names import listed
-from logitcache.data.sources.nested import with_paths
+from logitcache.data.names import LISTED, listed
+from logitcache.data.sources.hints import similar
+from logitcache.data.sources.nested import paths, with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Float32
@@ -161,7 +162,10 @@ def read_array(file: str) -> SoftLabels:
     except (OSError, ValueError, EOFError) as error:
         message = str(error).splitlines()[0]
         raise SpecError(
-            expected="an array that numpy.save wrote", found=message, where=file
+            expected="an array that numpy.save wrote",
+            found=message,
+            advice="Write it with numpy.save.",
+            where=file,
         ) from None
     if loaded.ndim != 2 or loaded.dtype.kind not in "fiu" or loaded.shape[1] < 2:
         raise SpecError(
@@ -182,10 +186,12 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
     table = with_paths(table, names)
     missing = [name for name in names if name not in table.columns]
     if missing or not names:
+        wrong = (missing or columns)[0]
+        close = similar(wrong, paths(table))
         raise SpecError(
-            expected=f"the column {(missing or columns)[0]!r} for --teacher",
-            found=", ".join(table.columns),
-            advice="Name one of these.",
+            expected=f"the column {wrong!r} for --teacher",
+            found=listed(list(map(short, paths(table))), LISTED),
+            advice=f"Did you mean --teacher column:{close}?" if close else "Name one of these.",
             where=table.path,
         )
     if len(names) == 1:

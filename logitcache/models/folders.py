@@ -64,11 +64,14 @@ def no_config(failure: Failure) -> SpecError | None:
     return SpecError(expected="config.json", found=contents)
 
 
-def check_folder(folder: Path) -> None:
-    """Raises SpecError for a folder whose files are no model's, whatever library looks at it."""
+def fault_of(folder: Path) -> SpecError | None:
+    """Why the files of a folder are no model's, whatever library looks at it: an error without its
+    place; None where they may be one's.
+    """
     names = sorted(path.name for path in folder.iterdir())
     failure = Failure(str(folder), names, FileNotFoundError())
     for check in (adapter, nested, no_config):
         cause = check(failure)
         if cause is not None:
-            raise cause.at(folder)
+            return cause
+    return None

@@ -52,10 +52,3 @@ def full_logits(payload: Payload[Tensor]) -> Tensor:
         return head_logits(as_computed(payload.hidden).to(head.weight.dtype), head)
     assert isinstance(payload, Dense)
     return payload.logits
-
-
-def through_head(gradient: Tensor, logits: Tensor, head: Head[Tensor]) -> Tensor:
-    """The gradient of ``W h + b`` f[P, V], of that of the logits that a head gives; in place."""
-    if head.cap is not None:
-        gradient.mul_(1 - (logits / head.cap) ** 2)
-    return gradient if head.scale == 1.0 else gradient.mul_(head.scale)

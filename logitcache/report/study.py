@@ -263,12 +263,9 @@ def _cost_block(studied: Studied) -> Block | None:
             for column, value in zip(lines.values(), values, strict=True):
                 column.append(value)
     caption = " ".join(passes) or "No method had a teacher."
-    return Block(
-        "What training cost",
-        f"{caption} step / LS: time of a training step over that of LS.",
-        None,
-        table(lines),
-    )
+    if any(ratio != NONE for ratio in lines["step / LS"]):
+        caption += " step / LS: time of a training step over that of LS."
+    return Block("What training cost", caption, None, table(lines))
 
 
 def _calibration_block(studied: Studied) -> Block | None:

@@ -27,7 +27,7 @@ from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError
 from logitcache.models.described import Described, described
-from logitcache.models.folders import check_folder
+from logitcache.models.folders import fault_of
 from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Reporter
@@ -148,8 +148,10 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
     if is_gguf(name):
         check_gguf(name)
         return None
-    if what != "tokenizer" and Path(name).is_dir():
-        check_folder(Path(name))
+    fault = fault_of(Path(name)) if what != "tokenizer" and Path(name).is_dir() else None
+    if fault is not None:
+        problem = f"no {what} can be loaded: {fault.problem}"
+        raise SpecError(problem, advice=fault.advice or ADVICE[what], where=name)
     found = described(name)
     if found is not None or Path(name).exists():
         return found

@@ -17,7 +17,7 @@ import torch
 from logitcache.cache.joined import Joined
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.names import listed
-from logitcache.data.source import UNLABELLED_SPLIT, Rows
+from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
 from logitcache.models.load import longest_input
 from logitcache.models.probe import find_padding, padding_remark
@@ -72,10 +72,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     prepared = _prepare(job, tokenizer, max_length, reporter)
     prepared = {split: replace(rows, padding=padding) for split, rows in prepared.items()}
     prepared["train"] = replace(prepared["train"], views=job.source.views)
-    unscored = {
-        split: replace(tokenised(tokenizer, job.reads or {}, rows, max_length), padding=padding)
-        for split, rows in _unlabelled(job).items()
-    }
+    unscored = _unscored(job, tokenizer, max_length, padding)
     with first_alone():
         if is_first():
             claim(job)
@@ -177,7 +174,9 @@ def _remove_checkpoints(out: Path) -> None:
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
-def _unlabelled(job: Job) -> dict[str, Rows]:
+def _unscored(
+    job: Job, tokenizer: object, max_length: int, padding: Padding
+) -> dict[str, Examples]:
     """The rows of held-out splits without a label, if they are to be answered."""
     if not job.config.predict:
         return {}
@@ -189,7 +188,9 @@ def _unlabelled(job: Job) -> dict[str, Rows]:
     for name, rows in job.source.splits.items():
         without_label = (rows.label < 0).nonzero()[0]
         if name not in ("train", UNLABELLED_SPLIT) and len(without_label):
-            splits[name] = rows.select(without_label)
+            rows = rows.select(without_label)
+            examples = tokenised(tokenizer, job.reads or {}, rows, max_length)
+            splits[name] = replace(examples, padding=padding)
     return splits
 
 

@@ -13,7 +13,7 @@ from logitcache.models.heads import has_head, head_of
 from logitcache.models.projection import head_logits
 from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Batch, Padding
-from logitcache.student.losses.vocabulary import choose, head_loss
+from logitcache.student.losses.vocabulary import PLAIN, choose, head_loss
 from logitcache.student.methods import Objective
 from logitcache.student.term import OwnObjective
 
@@ -57,6 +57,9 @@ class Distiller(nn.Module):
         logits = self._at_positions(self.student, batch)[:, : self.width]
         if not self.training:
             return torch.zeros((), device=logits.device), logits
+        if self.per_token and self.student.get_output_embeddings() is not None:
+            # a head that is spread over processes, or one with more behind it than a linear map
+            self.executions.add(f"{PLAIN}, of the model's own logits")
         loss = self.objective.loss(
             logits, batch.label, batch.teacher, some_unlabelled=self.some_unlabelled
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -92,13 +93,12 @@ def fit(
     stage: Meter,
     class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
-    unscored: Mapping[str, Examples] | None = None,
+    unscored: Mapping[str, Examples] = MappingProxyType({}),
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
     rows alone. ``references`` are the teachers that answers to a split are compared with, where the
     task's scores do that. ``unscored`` are rows by split that are answered only.
-
     On several ranks, each has the figures and the first saves.
     """
     train_rows = prepared["train"]
@@ -129,8 +129,8 @@ def fit(
     last = checkpoints.last(folder)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
-    if trainer.model.executions:
-        executions = ", ".join(sorted(trainer.model.executions))
+    executions = ", ".join(sorted(trainer.model.executions))
+    if executions:
         stage.reporter.note(f"loss of the vocabulary: {executions}")
     if is_first():
         save(student, tokenizer, out)
@@ -153,13 +153,13 @@ def fit(
         predictions=predictions,
         fidelity=fidelity,
         steps=step,
-        rows_seen=_rows_seen(prepared["train"], settings.batch_size, step),
+        rows_seen=_rows_seen(train_rows, settings.batch_size, step),
         seconds_per_step=per_step,
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
         history=_history(trainer.state.log_history),
-        unscored={split: predict(trainer, rows, task) for split, rows in (unscored or {}).items()},
+        unscored={split: predict(trainer, rows, task) for split, rows in unscored.items()},
     )
 
 

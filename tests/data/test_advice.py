@@ -83,10 +83,10 @@ ELSEWHERE_FILES = {
     "rows.py": "data/test_source.py",
     "source.py": "data/test_memory.py",
     "tasks/classification.py": "data/test_task.py",
-    "tasks/language.py": "data/test_prepare.py",
-    "tasks/masked_lm.py": "data/test_prepare.py",
-    **dict.fromkeys(("preprocess/tokens.py", "preprocess/packing.py"), "data/test_prepare.py"),
-    **dict.fromkeys(("preprocess/chat.py", "preprocess/masking.py"), "data/test_prepare.py"),
+    **dict.fromkeys(("tasks/language.py", "tasks/masked_lm.py"), "language/test_bad_input.py"),
+    "preprocess/chat.py": "language/test_chat.py",
+    **dict.fromkeys(("preprocess/packing.py", "preprocess/masking.py"), "language/test_packing.py"),
+    "preprocess/tokens.py": "data/test_prepare.py",
 }
 ROOT = Path(logitcache.data.__path__[0])
 ROOMS = [
@@ -99,6 +99,13 @@ ROOMS = [
 ELSEWHERE = {"_preset", "_preset_in", "_hub", "_by_split", "single", "find"}
 # Errors over a tokenizer, and over the task of a bench (tests/data/test_words.py, tests/bench).
 ELSEWHERE |= {"prepare", "_encoded", "refuse_others"}
+
+
+def test_what_is_followed_elsewhere_is_there() -> None:
+    tests = Path(__file__).parents[1]
+    for room, test in ELSEWHERE_FILES.items():
+        assert (ROOT / room).is_file(), room
+        assert (tests / test).is_file(), test
 
 
 def sites() -> Iterator[tuple[str, int]]:

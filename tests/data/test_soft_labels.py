@@ -5,7 +5,9 @@ refused.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.config.answers import AnswerSource, answer_source
-from logitcache.data.soft_labels import ZERO, Kind, SoftLabels, read_columns
+from logitcache.data.soft_labels import ZERO, Kind, SoftLabels, read_array, read_columns
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -215,3 +217,36 @@ def test_a_model_is_no_answer_source(model: str) -> None:
 def test_half_a_spelling_is_refused(spelled: str) -> None:
     with pytest.raises(SpecError, match="--teacher: expected"):
         answer_source(spelled)
+
+
+def test_advice_about_columns_is_followed() -> None:
+    answers = table(probs=PROBABILITIES, text=["a", "b", "c"])
+    with pytest.raises(SpecError, match=r"Did you mean --teacher column:probs\?"):
+        read_columns(answers, ["Prob"])
+    with pytest.raises(SpecError, match=r"found probs, text. Name one of these."):
+        read_columns(answers, ["y"])
+    np.testing.assert_array_equal(read_columns(answers, ["probs"]).values, PROBABILITIES)
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ({"a": [[0.5, 0.5]], "b": [[0.5, 0.5]]}, "Save one."),
+        (
+            {"a": [0.5, 0.5]},
+            "Save one row for each row of the data, and one column for each class.",
+        ),
+        (b"text", "Write it with numpy.save."),
+    ],
+)
+def test_advice_about_arrays_is_followed(tmp_path: Path, content: Any, advice: str) -> None:
+    file = tmp_path / "answers.npz"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.savez(file, **content)
+    with pytest.raises(SpecError, match=advice):
+        read_array(str(file))
+    np.save(tmp_path / "saved.npy", PROBABILITIES)
+    shutil.move(tmp_path / "saved.npy", file)
+    np.testing.assert_array_equal(read_array(str(file)).values, PROBABILITIES)

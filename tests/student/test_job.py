@@ -79,6 +79,10 @@ def test_what_is_asked_names_every_setting_and_no_place(
         ({"method": "nonsense"}, "base, ls, tf-reg, self-kd, kd"),
         ({"report_to": "paper"}, "--report-to"),
         ({"cache": "c"}, "--cache: base has no teacher"),
+        (
+            {"method": "ls", "loss_execution": "torch"},
+            "--loss-execution torch: expected --method base.*found --method ls. Use",
+        ),
         ({"method": "kd", "teachers": "mean"}, "--teachers: expected mean, and several caches"),
         (
             {"method": "kd", "teachers": "mean", "cache": "c"},

@@ -15,7 +15,7 @@ from logitcache.payloads import Dense, Head, Payload, Replay, Sparse, Tail
 from logitcache.student.losses import Weights
 from logitcache.student.losses import vocabulary as executions
 from logitcache.student.losses.gradient import Target, divergence
-from logitcache.student.losses.vocabulary import FUSED, PLAIN, TORCH, head_loss, logits_loss
+from logitcache.student.losses.vocabulary import FUSED, PLAIN, TORCH, choose, head_loss, logits_loss
 
 P, V, D, M = 7, 23, 5, 4
 needs_torch_loss = pytest.mark.skipif(
@@ -254,6 +254,22 @@ def test_autocast_changes_roundings_alone(dtype: torch.dtype, execution: str) ->
     (rounded,) = torch.autograd.grad(loss(autocast=True) * 1024, matrix)  # a scaler's factor
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded / 1024, exact, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("positions", "d", "words", "dtype", "expected"),
+    [
+        (512, 768, 50_257, torch.float32, FUSED),
+        (128, 768, 50_257, torch.float32, PLAIN),  # a gradient of [V, d] costs more than it spares
+        (512, 768, 50_257, torch.bfloat16, PLAIN),  # its weight's gradient is a product of halves
+        (4096, 768, 50_257, torch.bfloat16, FUSED),  # the logits are too many
+    ],
+)
+def test_the_execution_that_is_chosen(
+    positions: int, d: int, words: int, dtype: torch.dtype, expected: str
+) -> None:
+    hidden = torch.zeros(1, 1, dtype=dtype).expand(positions, d)
+    assert choose(hidden, Head(torch.zeros(1, 1).expand(words, d))) == expected
 
 
 def test_halves_of_a_batch_add_up() -> None:
