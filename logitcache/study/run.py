@@ -20,6 +20,16 @@ from logitcache.study.folder import State, StudyFolder
 from logitcache.study.plan import DEFAULT, Plan, load_spec, plan
 from logitcache.study.spec import overridden
 
+OF_TEACHING = (
+    "cache",
+    "alpha",
+    "a",
+    "temperature",
+    "tau_squared",
+    "label_map",
+    "teachers",
+    "folds",
+)
 FINISHED = (State.DONE, State.DIVERGED)
 
 
@@ -78,7 +88,7 @@ class Sources:
         """The rows of a trial, divided into splits."""
         key = (config.data, config.columns, config.unlabelled, config.data_seed)
         if key not in self.loaded:
-            rows = training_rows(_without_cache(config), None, self.reporter)
+            rows = training_rows(_untaught(config), None, self.reporter)
             assert rows is not None  # no cache is named, which they could lie in
             self.loaded[key] = rows
         return self.loaded[key]
@@ -96,7 +106,7 @@ class Sources:
                 source = self.of(config)
                 student = (config.student, config.revision, config.tokenizer, config.metric)
                 if (id(source), student) not in checked:
-                    check_training(_without_cache(config), source)
+                    check_training(_untaught(config), source)
                 if teacher is not None and teacher.id not in checked:
                     check_dump(teacher.config, source, "train", Path(teacher.config.out or ""))
             except LogitCacheError as error:
@@ -127,6 +137,7 @@ class Sources:
             )
 
 
-def _without_cache(config: TrainConfig) -> TrainConfig:
-    """The configuration of a trial before its teacher has answered."""
-    return replace(config, cache=None)
+def _untaught(config: TrainConfig) -> TrainConfig:
+    """The base run of the same settings: what can be checked before a teacher has answered."""
+    unset: dict[str, Any] = dict.fromkeys(OF_TEACHING)
+    return replace(config, **unset, method="base")
