@@ -119,9 +119,9 @@ class StudyFolder:
     trials: tuple[Entry, ...]
     teachers: tuple[TeacherEntry, ...]
 
-    def with_state(self, state: State) -> tuple[Entry, ...]:
+    def with_state(self, state: State | str) -> tuple[Entry, ...]:
         """The trials in this state, in the order of the plan."""
-        return tuple(entry for entry in self.trials if entry.state is state)
+        return tuple(entry for entry in self.trials if entry.state == state)
 
 
 def is_study(folder: Path) -> bool:

@@ -323,6 +323,7 @@ ELSEWHERE = {
     # caches of tokens, which models of language make
     "cache/cache.py:tokens": "tests/language/test_bad_input.py",
     "cache/diff.py:_check_vocabulary": "tests/language/test_bad_input.py",
+    "cache/diff.py:_check_alike": "tests/language/test_codecs_diff.py",
     # what a test does not do
     "Make room and run the same command again.": "a full disk: tests/store/test_writer.py",
     "See to the disk": "a disk that fails: tests/store/test_files.py",

@@ -144,6 +144,7 @@ REASONS = {
     "config/train.py:check_method": "a method of a user's own: tests/student/test_term.py",
     "config/train.py:check_layers": "tested above: its advice holds a name",
     "config/train.py:_check_teaching": "without_fold is no option",
+    "config/bench.py:check_task": "another command: tests/language/test_codecs.py",
     "config/bench.py:check": "an empty list of widths is no command",
 }
 

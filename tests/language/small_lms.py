@@ -13,7 +13,7 @@ CHAT = (
 CHAT_SPECIAL = ("<|start|>", "<|body|>", "<|end|>")
 ROLES = ("system", "user", "assistant")
 LIMIT = 64
-CAUSAL = ("gpt2", "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3")
+CAUSAL = ("gpt2", "llama", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3")
 MASKED = ("bert", "roberta", "modernbert")
 CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
 TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
@@ -72,7 +72,7 @@ def make_config(
     }
     if kind == "gpt2":
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": limit}
-    elif kind in CAUSAL:
+    elif kind not in MASKED:
         shape |= {"num_key_value_heads": 1, "head_dim": 16}
     elif kind == "modernbert":
         shape |= {"local_attention": local, "global_attn_every_n_layers": 2}

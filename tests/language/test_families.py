@@ -136,7 +136,9 @@ FAST_WAYS = (
 )
 WAYS = [
     way if way in FAST_WAYS else pytest.param(*way, marks=SLOW)
-    for way in product((*CAUSAL, *MASKED), ("right", "left"), ("alone", "packed", "documents"))
+    for way in product(
+        (*CAUSAL, "qwen2", *MASKED), ("right", "left"), ("alone", "packed", "documents")
+    )
 ]
 
 
@@ -146,14 +148,19 @@ def test_the_first_loss_from_every_exact_cache_is_the_live_teachers(
 ) -> None:
     """Rows alone, packed, and packed with their documents kept apart; and a step lowers the loss."""
     limit = 520 if kind in LONG else 66
+    # transformers makes a tokenizer of Qwen2's own of whatever lies beside its configuration
+    named = str(lm("llama", side=side, limit=limit)) if kind == "qwen2" else None
     teacher = load_teacher(
-        str(lm(kind, side=side, limit=limit)), device="cpu", kind=TASKS[task_of(kind)]
+        str(lm(kind, side=side, limit=limit)),
+        device="cpu",
+        kind=TASKS[task_of(kind)],
+        tokenizer=named,
     )
     how = Sequences(seq_len=min(limit, 512), pack=way != "alone", keep_documents=way == "documents")
     source = made(teacher, long_texts, DumpSettings(sequences=how), tmp_path)
     rows, task = source.split("train"), TASKS[source.task](source.num_labels, None)
     examples = prepare(teacher.tokenizer, rows, limit)
-    torch.manual_seed(7)
+    torch.manual_seed(70)  # not the teacher's, or the student would be the teacher
     model = getattr(transformers, task.auto_model).from_config(teacher.model.config).eval()
     padding = find_padding(
         model, teacher.tokenizer, teacher.padding, rows, limit, torch.float32, per_token=True

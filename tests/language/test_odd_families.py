@@ -89,7 +89,13 @@ ODD: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
+FAST = ("recurrent_gemma", "mamba2", "hyperclovax")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in FAST else pytest.param(kind, marks=pytest.mark.slow) for kind in ODD],
+)
 def test_a_model_that_computes_otherwise_is_kept_as_it_is(
     kind: str, texts: Path, tmp_path: Path
 ) -> None:
