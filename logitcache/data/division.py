@@ -55,15 +55,17 @@ def divide(
 
     The steps: a text counts for the rarest of its labels. The texts of a class are put in the order
     of a counter hash of their own hash, and each split takes them from the front until it has its
-    share of the class's rows, so it has at most one text's rows too many. Cost: one sort of the
+    share of the rows with the class's label, so it has at most one text's rows too many. Cost: one sort of the
     labelled rows. ``row_hash`` i64[N]; ``label`` i64[N], -1 where there is none.
     """
     labelled = np.flatnonzero(label >= 0)
     hashes, text = np.unique(row_hash[labelled], return_inverse=True)
     size = np.bincount(text, minlength=len(hashes))  # rows of each text
-    stratum = _rarest(label[labelled], text, len(hashes))  # class of each text
-    rows = np.bincount(stratum, size).astype(np.int64)  # of each class
-    share = np.where(rows < FEWEST, 0, (rows + SHARE // 2) // SHARE)
+    rank = _rarity(label[labelled])  # class of each row
+    stratum = _rarest(rank, text, len(hashes))  # class of each text
+    labels_of_class = np.bincount(rank)
+    rows = np.bincount(stratum, size, len(labels_of_class)).astype(np.int64)  # of its texts
+    share = np.where(labels_of_class < FEWEST, 0, (labels_of_class + SHARE // 2) // SHARE)
     is_big = size > BIG * share[stratum]
     order = np.lexsort((counter_hash(0, "held out", hashes), is_big, stratum))  # of the texts
     stratum_in_order = stratum[order]
@@ -100,13 +102,18 @@ def stand_in(row_hash: Int64, held_out: Int64) -> npt.NDArray[np.bool_]:
     return np.asarray(is_among[text])
 
 
-def _rarest(label: Int64, text: Int64, texts: int) -> Int64:
-    """The rarest class among each text's labels, numbered by rarity: i64[texts]. ``text`` i64[N]
-    numbers the texts.
-    """
+def _rarity(label: Int64) -> Int64:
+    """The class of each label, numbered by rarity: i64[N]."""
     _, classes, counts = np.unique(label, return_inverse=True, return_counts=True)
     rarity = np.empty(len(counts), np.int64)
     rarity[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    rarest = np.full(texts, len(counts))
-    np.minimum.at(rarest, text, rarity[classes])
+    return np.asarray(rarity[classes])
+
+
+def _rarest(rank: Int64, text: Int64, texts: int) -> Int64:
+    """The rarest class among each text's labels: i64[texts]. ``rank`` i64[N] numbers classes by
+    rarity; ``text`` i64[N] numbers the texts.
+    """
+    rarest = np.full(texts, np.iinfo(np.int64).max)
+    np.minimum.at(rarest, text, rank)
     return rarest
