@@ -323,3 +323,12 @@ def test_two_columns_are_averaged_in_every_part(tmp_path: Path) -> None:
     assert [len(part.caches) for part in teacher.parts] == [2, 2]
     with pytest.raises(SpecError, match="the unlabelled rows lack the teacher of"):
         join(caches[:3], {"train": 0, "unlabelled": ROWS}, "mean")
+
+
+def test_a_map_that_reverses_the_answers_is_remarked_on(asked: Callable[..., DumpConfig]) -> None:
+    reverse = {"neg": "pos", "pos": "neg"}
+    report = dump(asked("column:probs", "reversed", label_map=reverse))
+    assert any("matched by --label-map" in remark for remark in report.remarks)
+    assert any("look permuted" in remark for remark in report.remarks)
+    report = dump(asked("column:probs", "straight", label_map={"neg": "neg", "pos": "pos"}))
+    assert not any("--label-map" in remark for remark in report.remarks)
