@@ -97,7 +97,7 @@ SMALL = Study(
 )
 SMOLLM2 = Study(
     name="smollm2",
-    title="SmolLM2-135M as the teacher, V = 49,152",
+    title="Teacher SmolLM2-135M, V = 49,152",
     task="causal-lm",
     student="2x64",
     variants={

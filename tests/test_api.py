@@ -279,7 +279,7 @@ def bad_values(declared: Declared) -> list[Any]:
     rule = declared.option
     if rule.choices:
         return ["nonsense", 3]
-    if declared.kind not in (int, float):
+    if declared.kind not in (int, float) or declared.several:
         return []
     low = rule.minimum if rule.above is None else rule.above
     below = [] if low is None else [int(low) - 1]

@@ -92,15 +92,19 @@ def say_remark(source: Source, reporter: Reporter) -> None:
 
 def check_training(config: TrainConfig, source: Source) -> None:
     """Raises what a training would raise, as far as files tell it."""
-    is_self_contained = TASKS[source.task].self_contained
-    if not is_self_contained:
+    check_student(config, source)
+    if not TASKS[source.task].self_contained:
+        check_teaching(config, source)
+
+
+def check_student(config: TrainConfig, source: Source) -> None:
+    """Raises what a training would raise of its rows and its student, as far as files tell it."""
+    if not TASKS[source.task].self_contained:
         check_labels(source)
     checkpoint("student", config.student.removeprefix(FROM), config.revision)
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
     check_metric(config.metric or own_metric(source), task_of(source, ()))
-    if not is_self_contained:
-        check_teaching(config, source)
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:

@@ -5,16 +5,17 @@ left to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
+from logitcache.data.selection import held_out
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.reporter import SILENT, Once, Reporter
-from logitcache.stages.preflight import check_dump, check_training, training_rows
+from logitcache.stages.preflight import check_dump, check_student, say_remark
+from logitcache.stages.rows import load
 from logitcache.study import folder
 from logitcache.study.folder import State, StudyFolder
 from logitcache.study.plan import DEFAULT, Plan, load_spec, plan
@@ -78,8 +79,8 @@ class Sources:
         """The rows of a trial, divided into splits."""
         key = (config.data, config.columns, config.unlabelled, config.data_seed)
         if key not in self.loaded:
-            rows = training_rows(_without_cache(config), None, self.reporter)
-            assert rows is not None  # no cache is named, which they could lie in
+            rows = held_out(load(config, self.reporter), self.reporter)
+            say_remark(rows, self.reporter)
             self.loaded[key] = rows
         return self.loaded[key]
 
@@ -96,7 +97,7 @@ class Sources:
                 source = self.of(config)
                 student = (config.student, config.revision, config.tokenizer, config.metric)
                 if (id(source), student) not in checked:
-                    check_training(_without_cache(config), source)
+                    check_student(config, source)
                 if teacher is not None and teacher.id not in checked:
                     check_dump(teacher.config, source, "train", Path(teacher.config.out or ""))
             except LogitCacheError as error:
@@ -125,8 +126,3 @@ class Sources:
                 advice="Choose another --out.",
                 where=self.study.folder,
             )
-
-
-def _without_cache(config: TrainConfig) -> TrainConfig:
-    """The configuration of a trial before its teacher has answered."""
-    return replace(config, cache=None)

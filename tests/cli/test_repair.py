@@ -101,6 +101,8 @@ def test_some_rows_are_put_to_the_teacher_again(desk: Desk, named: list[str]) ->
             "kl_mean",
             "kl_max",
             "worst_row",
+            "moved",
+            "moved_control",
         ),
         "conditions",
     }
@@ -132,7 +134,7 @@ def test_two_caches_are_told_apart(desk: Desk, named: list[str]) -> None:
             "skipped_b",
         ),
         *("positions_a", "positions_b"),
-        *("kl_ab", "kl_ba"),
+        *("kl_ab", "kl_ba", "variation", "other_words"),
         *("largest_difference", "disagreement", "worst", "fields", "conditions"),
     }
     assert set(told["kl_ab"]) == {"mean", "p50", "p95", "p99", "max"}

@@ -55,6 +55,7 @@ KEYS = {
         "select",
         "selected_epoch",
         "fidelity",
+        "history",
         "versions",
     ),
 }

@@ -200,17 +200,16 @@ class Spy:
     """A collator that keeps the row_ids it was asked for."""
 
     def __init__(self, collator: Collator) -> None:
-        self.collator, self.rows, self.teachers, self.seen = (
-            collator,
-            collator.rows,
-            collator.teachers,
-            [],
-        )
+        self.collator = collator
+        self.rows = collator.rows
+        self.teachers = collator.teachers
         self.task = collator.task
+        self.labelled_only = collator.labelled_only
+        self.seen: list[Any] = []
 
     def __call__(self, places: Any) -> Any:
         batch = self.collator(places)
-        self.seen.append(batch.row_id)  # type: ignore[attr-defined]
+        self.seen.append(batch.row_id)
         return batch
 
 
