@@ -55,7 +55,7 @@ def divide(
 
     The steps: a text counts for the rarest of its labels. The texts of a class are put in the order
     of a counter hash of their own hash, and each split takes them from the front until it has its
-    share of the rows with the class's label, so it has at most one text's rows too many. Cost: one sort of the
+    share of the class's rows, so it has at most one text's rows too many. Cost: one sort of the
     labelled rows. ``row_hash`` i64[N]; ``label`` i64[N], -1 where there is none.
     """
     labelled = np.flatnonzero(label >= 0)
@@ -63,9 +63,12 @@ def divide(
     size = np.bincount(text, minlength=len(hashes))  # rows of each text
     rank = _rarity(label[labelled])  # class of each row
     stratum = _rarest(rank, text, len(hashes))  # class of each text
-    labels_of_class = np.bincount(rank)
-    rows = np.bincount(stratum, size, len(labels_of_class)).astype(np.int64)  # of its texts
-    share = np.where(labels_of_class < FEWEST, 0, (labels_of_class + SHARE // 2) // SHARE)
+    classes_of_labels = int(rank.max(initial=-1)) + 1
+    rows = np.bincount(stratum, size, classes_of_labels).astype(np.int64)  # of each class
+    # a text of many labels that stays in train counts for each of them
+    stays = size > BIG * _share(np.bincount(rank))[stratum]
+    counted = np.where(stays[text], rank, stratum[text])
+    share = _share(np.bincount(counted, minlength=len(rows)))
     is_big = size > BIG * share[stratum]
     order = np.lexsort((counter_hash(0, "held out", hashes), is_big, stratum))  # of the texts
     stratum_in_order = stratum[order]
@@ -100,6 +103,11 @@ def stand_in(row_hash: Int64, held_out: Int64) -> npt.NDArray[np.bool_]:
         nearest = np.minimum(np.searchsorted(hashes, block), len(hashes) - 1)
         is_among[nearest[hashes[nearest] == block]] = True
     return np.asarray(is_among[text])
+
+
+def _share(rows: Int64) -> Int64:
+    """The rows of each class that a split holds out, of so many."""
+    return np.where(rows < FEWEST, 0, (rows + SHARE // 2) // SHARE)
 
 
 def _rarity(label: Int64) -> Int64:
