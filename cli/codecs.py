@@ -15,6 +15,10 @@ from logitcache.targets.table import parse
 from .options import Command, as_json, options, typed
 from .progress import show
 
+BESIDE = (
+    "bytes: of the codec at one position; a cache also has rows, tokens, labels and file headers "
+    "(`dump` counts both)"
+)
 OWN = ("codec", "positions", "bytes_per_token", "plot")
 COLUMNS = ("bytes", "entries", "variance", "bias", "kl", "gradient_error", "batch_gradient_error")
 
@@ -57,6 +61,7 @@ def render(document: dict[str, Any]) -> str:
     for case in document["cases"]:
         cells = [f"{case[name]:>{max(9, len(name))}.4g}" for name in COLUMNS]
         lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
+    lines.append(BESIDE)
     if document["best"] is not None:
         lines.append(
             f"least error of a batch's gradient within the budget: --codec {document['best']}"

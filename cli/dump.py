@@ -142,6 +142,9 @@ def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     size = f"{document['bytes'] / max(1, rows):.0f} a row"
     if document["positions"] > rows:
         size += f", {document['bytes'] / document['positions']:.1f} a token"
+        if document["codec_bytes"]:
+            share = document["codec_bytes"] / document["positions"]
+            size += f": {share:.1f} of the codec, the rest of rows, tokens, labels and file headers"
     yield "size", f"{document['bytes']:,} bytes ({size})"
     if document["cut_rows"]:
         share = document["cut_rows"] / rows

@@ -14,7 +14,7 @@ from logitcache.report.drawing import COLOURS, MUTED, OTHER, Look, jitter, lying
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import LOWER_IS_BETTER
 from logitcache.study.tables import Comparison
-from logitcache.study.verdict import p_text, scale_of, spoken
+from logitcache.study.verdict import p_equals, scale_of, spoken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ def _draw_difference(
         axes.text(
             _DIFFERENCE + 0.02,
             height,
-            f"p = {p_text(p_value)}",
+            p_equals(p_value),
             transform=right,
             va="center",
             weight=weight,

@@ -13,9 +13,11 @@ from logitcache.config.bench import PlanConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.option import build, options_of
 from logitcache.config.workspace import Workspace
+from logitcache.data.sources import presets
 from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT, Reporter
 from logitcache.study.plan import Plan, Teacher, Trial
+from logitcache.study.run import Sources
 
 HOUR = 3600
 _TAKEN = frozenset(declared.name for declared in options_of(PlanConfig))
@@ -77,8 +79,10 @@ class DryRun:
 def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
     """Forecast a study as `logitcache plan` does, one task and student at a time: some seconds of
     the real work for each. What cannot be forecast, such as models that are not on this machine,
-    has no hours and says why.
+    has no hours and says why. Raises SpecError for rows that cannot be read, except those of a
+    preset, which another machine may have.
     """
+    _check_rows(study)
     by_cost: dict[str, list[Trial]] = {}
     for trial in study.trials:
         values = _cost_values(trial, study.teachers.get(trial.planned.teacher or ""))
@@ -92,6 +96,18 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
         ]
     known = tuple(teachers[name] for name in study.teachers if name in teachers)
     return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), known)
+
+
+def _check_rows(study: Plan) -> None:
+    rows = Sources(study, SILENT)
+    for trial in study.trials:
+        data = trial.config.data
+        if isinstance(data, str) and presets.find(data) is not None:
+            continue
+        try:
+            rows.of(trial.config)
+        except LogitCacheError as error:
+            raise error.at(f"task {trial.planned.task}") from error.__cause__
 
 
 def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:

@@ -78,7 +78,11 @@ def seeds_to_decide(estimate: Estimate, margin: float | None, tasks: int) -> int
     errors = _errors(by_ranks, seeds)
     reachable = np.array([smallest_p(int(n)) <= level for n in seeds])
     decides = reachable & (power_of_t(_quotient(effect, errors), freedom, level) >= POWER)
-    if margin is not None and effect < margin:
+    if (
+        margin is not None
+        and effect < margin
+        and estimate.p_of_rows(margin - effect) <= level  # else more rows are needed
+    ):
         distance = _quotient(margin - effect, _errors(estimate.components, seeds))
         decides |= _power_of_margin(distance, freedom, level) >= POWER
     return int(seeds[decides.argmax()]) if decides.any() else None

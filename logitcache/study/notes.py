@@ -19,6 +19,21 @@ def notes_on_evidence(evidence: Evidence) -> Iterator[str]:
         )
 
 
+def notes_on_constant(groups: Sequence[Group], split: str) -> Iterator[str]:
+    """The students that give one class to all rows: a difference between two of them says nothing."""
+    constant = {}
+    for group in groups:
+        answers = [result.predictions[split] for result in group.results.values()]
+        count = sum(predictions.are_constant for predictions in answers)
+        if count:
+            constant[group.label] = f"{group.label} {count} of {len(answers)}"
+    if constant:
+        yield (
+            f"students that give one class to all {split} rows, as if they had learnt nothing: "
+            f"{', '.join(constant.values())}"
+        )
+
+
 def notes_on(
     groups: Sequence[Group],
     matched: Sequence[Group | None],

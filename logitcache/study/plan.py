@@ -18,9 +18,10 @@ from logitcache.config.methods import METHODS
 from logitcache.config.option import build, nearest
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
-from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
+from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short, visible
+from logitcache.store.files import remove_folder
 from logitcache.study import builtin, folder
-from logitcache.study.folder import Planned
+from logitcache.study.folder import Entry, Planned, State
 from logitcache.study.spec import SHARED, Spec, parse
 
 DEFAULT = Path("logitcache-studies")
@@ -66,8 +67,9 @@ class Plan:
         return replace(self, trials=tuple(t for t in self.trials if t.planned.id in names))
 
     def write(self) -> None:
-        """Write ``study.json``, which keeps the trials that an earlier call has planned. Raises
-        FingerprintMismatch where one of them has other options now.
+        """Write ``study.json``, which keeps the trials that an earlier call has planned. One that
+        failed, or whose teacher did, takes its options of now. Raises FingerprintMismatch where
+        another one has other options now.
         """
         trials: dict[str, Planned] = {}
         teachers: dict[str, Mapping[str, Any]] = {}
@@ -75,15 +77,24 @@ class Plan:
         if folder.is_study(self.folder):
             before = folder.read(self.folder)
             spec = _joined(before.spec, spec)
-            joined = {trial.planned.id: trial.planned for trial in plan(spec, self.folder).trials}
+            joined = plan(spec, self.folder)
+            now = {trial.planned.id: trial.planned for trial in joined.trials}
+            failed = {entry.id for entry in before.teachers if entry.end.state is State.FAILED}
             for entry in before.trials:
-                _check_same(entry.planned, joined[entry.planned.id], self.folder)
-                trials[entry.planned.id] = entry.planned
+                planned = now[entry.planned.id]
+                if not _may_change(entry, failed):
+                    _check_same(entry.planned, planned, self.folder)
+                elif planned != entry.planned and entry.folder.is_dir():
+                    remove_folder(entry.folder)  # checkpoints made with the former options
+                trials[entry.planned.id] = planned
             for teacher in before.teachers:
                 kept = {"id": teacher.id, "task": teacher.task, "name": teacher.name}
                 teachers[teacher.id] = {**kept, "options": dict(teacher.options)}
+            teachers |= {teacher.id: teacher.to_dict() for teacher in joined.teachers.values()}
         trials |= {trial.planned.id: trial.planned for trial in self.trials}
         teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
+        used = {trial.teacher for trial in trials.values()}
+        teachers = {name: teacher for name, teacher in teachers.items() if name in used}
         folder.write_plan(
             self.folder,
             spec.name,
@@ -92,6 +103,15 @@ class Plan:
             trials.values(),
             teachers.values(),
         )
+
+
+def _may_change(entry: Entry, failed_teachers: Collection[str]) -> bool:
+    """Whether nothing of a trial exists that was made with its options: it failed, or was not run
+    for its teacher had failed.
+    """
+    if entry.state is State.FAILED:
+        return True
+    return entry.state is State.PENDING and entry.planned.teacher in failed_teachers
 
 
 def _check_same(before: Planned, now: Planned, where: Path) -> None:
@@ -151,6 +171,11 @@ def _yaml(path: Path) -> Any:
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        found = f"{visible(error.problem or str(error.context))}{line}"
+        raise SpecError(expected="YAML", found=found, advice="Correct it.", where=path) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
         raise SpecError(

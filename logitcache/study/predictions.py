@@ -27,6 +27,13 @@ class Predictions:
     nll: Float32 | None = None  # [R] where there are no logits
     are_positions: bool = False  # of rows that have several
 
+    @property
+    def are_constant(self) -> bool:
+        """Whether all rows got one class although their labels are of several."""
+        if not self.logits.size or len(np.unique(self.label)) < 2:
+            return False
+        return len(np.unique(self.logits.argmax(axis=1))) == 1
+
 
 def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Predictions]:
     """The answers by split. ``label_names`` gives the number of classes. Raises FormatError."""

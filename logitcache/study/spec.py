@@ -24,6 +24,7 @@ from logitcache.config.own import named
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.errors import LogitCacheError, SpecError, short
+from logitcache.study.task_data import with_data
 
 TRAIN = {declared.name: declared for declared in options_of(TrainConfig)}
 DUMP = {declared.name: declared for declared in options_of(DumpConfig)}
@@ -158,9 +159,10 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
     name = str(document.get("name") or "study")
     if not NAME.fullmatch(name):
         raise _wrong("a name of letters, digits and . _ + -", name, f"{where}: name")
-    spec = Spec(
+    baseline = document.get("baseline")
+    return Spec(
         name,
-        _seeds(document["seeds"], where),
+        _seeds_listed(document["seeds"], where),
         axes["tasks"],
         axes["students"],
         axes["methods"],
@@ -170,10 +172,9 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
         str(document.get("about", "")),
         tuple(map(str, document.get("unsaid") or ())),
         document.get("split"),
-        str(document.get("baseline", "base")),
+        str(baseline) if is_resolved else _baseline(baseline, axes["methods"], where),
         _margin(document.get("margin"), where),
     )
-    return spec
 
 
 def _wrong(expected: str, found: Any, where: str) -> SpecError:
@@ -191,6 +192,34 @@ def _check_keys(document: Mapping[Any, Any], known: Iterable[str], where: str) -
             advice=nearest(str(unknown), known),
             where=where,
         )
+
+
+def _seeds_listed(value: Any, where: str) -> tuple[int, ...]:
+    """The seeds of a study. A number alone is refused, as it may be meant as their count."""
+    if isinstance(value, int):
+        listed = list(range(1, min(max(value, 1), 5) + 1))
+        raise SpecError(
+            expected="a list of seeds",
+            found=repr(value),
+            advice=f"Write [{value}] for this seed, or a list such as {listed}.",
+            where=f"{where}: seeds",
+        )
+    return _seeds(value, where)
+
+
+def _baseline(value: Any, methods: Mapping[str, Options], where: str) -> str:
+    """The baseline of the report. Raises SpecError for a method that the study does not run."""
+    if value is None:
+        return "base"
+    kinds = {str(entry["method"]) for entry in methods.values()}
+    if value not in {*methods, *kinds}:
+        raise SpecError(
+            expected="one of the methods",
+            found=repr(value),
+            advice=f"Name one of {', '.join(methods)}, or add {value} to methods.",
+            where=f"{where}: baseline",
+        )
+    return str(value)
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
@@ -349,39 +378,7 @@ def overridden(spec: Spec, config: StudyConfig) -> Spec:
         }
         spec = replace(spec, students=students)
     if config.data is not None:
-        spec = replace(spec, tasks=_with_data(spec.tasks, config.data))
+        spec = replace(spec, tasks=with_data(spec.tasks, config.data))
     if not values and not teacher:
         return spec
     return replace(spec, overrides=(*spec.overrides, Override(values, teacher)))
-
-
-def _with_data(tasks: Mapping[str, Options], data: str) -> dict[str, Options]:
-    """The tasks with other data: of several, the folder of each in a folder. Raises SpecError."""
-    if len(tasks) == 1:
-        return {name: {**given, "data": data} for name, given in tasks.items()}
-    folders = {}
-    if Path(data).is_dir():
-        folders = {_plain(path.name): path for path in Path(data).iterdir() if path.is_dir()}
-    missing = next((name for name in tasks if _plain(name) not in folders), None)
-    if missing is not None:
-        raise SpecError(
-            expected=f"a folder with a folder for each task ({', '.join(tasks)})",
-            found=f"none for {missing}",
-            advice="Add it, or choose tasks with --tasks.",
-            where=data,
-        )
-    return {
-        name: {**given, "data": _in_folder(given["data"], folders[_plain(name)])}
-        for name, given in tasks.items()
-    }
-
-
-def _in_folder(data: str, folder: Path) -> str:
-    """A folder's files, with the facts of the preset that the spec names."""
-    from logitcache.data.sources import presets
-
-    return str(folder) if presets.find(data) is None else f"{data}={folder}"
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("-", "").replace("_", "")

@@ -80,12 +80,12 @@ class Components:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference, with what other seeds would change, and other rows where ``has_rows``."""
+    """A mean difference, with what other seeds would change, and other rows where it has ``rows``."""
 
     mean: float
     components: Components
     seeds: int
-    has_rows: bool
+    rows: int  # that were drawn anew; 0 where the seeds alone were
     interval: Interval  # of `multi_bootstrap`, or of Student's t over the seeds
 
     @property
@@ -98,14 +98,35 @@ class Estimate:
         interval = replace(self.interval, low=-self.interval.high, high=-self.interval.low)
         return replace(self, mean=-self.mean, interval=interval)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether it covers other rows."""
+        return self.rows > 0
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the difference is the same for every seed and every row: there is no variance."""
+        return self.error == 0
+
     def p_of_at_most(self, limit: float) -> float:
-        """The one-sided p of the hypothesis that the true mean is ``limit`` or less."""
+        """The one-sided p of the hypothesis that the true mean is ``limit`` or less, never below
+        that of the rows (`p_of_rows`).
+        """
         distance = self.mean - limit
-        if self.error == 0:
-            return float(distance <= 0)
         if distance <= 0:
-            return 1.0 - self._tail(-distance)
-        return self._tail(distance)
+            return 1.0 if self.is_constant else 1.0 - self._tail(-distance)
+        tail = 0.0 if self.is_constant else self._tail(distance)
+        return max(tail, self.p_of_rows(distance))
+
+    def p_of_rows(self, distance: float) -> float:
+        """The chance that no row shows a difference of which a mean is so far away, in fractions: a
+        share of rows of that size or more would have to differ otherwise, and none of R rows does
+        (Hanley & Lippman-Hand, 1983: a share of 3 / R has a chance of 5 %). Without rows no chance
+        is known, and constant differences show nothing.
+        """
+        if not self.rows:
+            return 1.0 if self.is_constant else 0.0
+        return float((1 - min(distance, 1.0)) ** self.rows)
 
     def _tail(self, distance: float) -> float:
         """The level whose reach is this distance, 0.5 or less."""
@@ -302,7 +323,7 @@ def multi_bootstrap(
         scale = half_width / (spread * _normal_width())
     low, high = _ends(mean + scale * (means - means.mean()))
     interval = Interval(low, high, len(means), resampled.seed)
-    return Estimate(mean, found, len(pairs), True, interval)
+    return Estimate(mean, found, len(pairs), of_rows.shape[1], interval)
 
 
 def of_seeds(differences: Sequence[float]) -> Estimate:
@@ -314,7 +335,7 @@ def of_seeds(differences: Sequence[float]) -> Estimate:
     mean = float(values.mean())
     half_width = found.reach((1 - COVERAGE) / 2, len(values))
     low, high = np.round([mean - half_width, mean + half_width], _DECIMALS)
-    return Estimate(mean, found, len(values), False, Interval(float(low), float(high), 0, 0))
+    return Estimate(mean, found, len(values), 0, Interval(float(low), float(high), 0, 0))
 
 
 def _normal_width() -> float:

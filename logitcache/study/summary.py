@@ -66,6 +66,7 @@ def check_complete(study: StudyFolder) -> None:
         raise IncompleteStudy(
             f"{len(failed)} of {len(study.trials)} trials failed, the first is {failed[0].planned.id}: "
             f"{error.get('message')}",
-            advice="Mend what it names and run the same command again: it tries these alone.",
+            advice="Mend what it names (an option of it in the spec, such as `on_nonfinite: skip` below teacher) and "
+            "run the same command again: it tries these alone.",
             where=study.folder,
         )

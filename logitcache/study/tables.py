@@ -19,7 +19,7 @@ from logitcache.config.methods import is_taught
 from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study.evidence import Evidence, evidence_of
-from logitcache.study.notes import notes_on, notes_on_evidence
+from logitcache.study.notes import notes_on, notes_on_constant, notes_on_evidence
 from logitcache.study.results import (
     Result,
     check_same_rows,
@@ -189,6 +189,7 @@ def compare_results(
         verdict=verdict(rows, baseline, evidence, margin),
         notes=(
             *notes_on_evidence(evidence),
+            *notes_on_constant(groups, split),
             *notes_on(groups, matched, bases, rows, baseline, resamples),
         ),
         metric=metric,

@@ -10,8 +10,15 @@ from logitcache.study.evidence import Evidence
 from logitcache.study.findings import Compared, Finding, Judgement, judge
 from logitcache.study.inference import MOST_SEEDS
 from logitcache.study.rows import Difference, Row
-from logitcache.study.stats import LOWER_IS_BETTER, SIGNIFICANCE, Interval, seeds_needed
+from logitcache.study.stats import (
+    LOWER_IS_BETTER,
+    SIGNIFICANCE,
+    Estimate,
+    Interval,
+    seeds_needed,
+)
 
+SMALLEST_SHOWN = 0.001
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 
@@ -42,8 +49,18 @@ def scale_of(metric: str) -> Scale:
     return _NATS if metric == "nll" else _POINTS
 
 
+def p_equals(p: float) -> str:
+    """A p value in a sentence: ``p = 0.03``, or ``p < 0.001``."""
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def p_text(p: float) -> str:
-    """A p value with two digits, and more where two digits would move it to 0.05 or across it."""
+    """A p value with two digits, and more where two digits would move it to 0.05 or across it;
+    ``< 0.001`` where it is.
+    """
+    if p < SMALLEST_SHOWN:
+        return f"< {SMALLEST_SHOWN}"
     if p >= SIGNIFICANCE + 0.005:
         return f"{p:.2f}"
     texts = [f"{p:.{digits}g}" for digits in range(2, 10)]
@@ -112,7 +129,7 @@ def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: 
     wins = sum(gain > 0 for gain in gains)
     losses = sum(gain < 0 for gain in gains)
     figures = (
-        f"{scale.signed(difference.mean)} {scale.unit}, p = {p_text(p)}{_unreachable(difference)}"
+        f"{scale.signed(difference.mean)} {scale.unit}, {p_equals(p)}{_unreachable(difference)}"
     )
     claim = f"{name} {_claim(_gain(row), judgement.finding)} {baseline}"
     reservation = f"{_reservation(difference, scale, evidence)}{_within(judgement, scale)}"
@@ -140,11 +157,11 @@ def _within(judgement: Judgement, scale: Scale) -> str:
     if margin is None:
         return ""
     if judgement.finding is Finding.SMALL and judgement.p_equivalence is not None:
-        p = p_text(judgement.p_equivalence)
-        return f": no effect larger than {scale.plain(margin)} {scale.unit} (p = {p})"
+        p = p_equals(judgement.p_equivalence)
+        return f": no effect larger than {scale.plain(margin)} {scale.unit} ({p})"
     if judgement.finding is Finding.NOT_WORSE and judgement.p_non_inferiority is not None:
-        p = p_text(judgement.p_non_inferiority)
-        return f": not worse by {scale.plain(margin)} {scale.unit} (p = {p})"
+        p = p_equals(judgement.p_non_inferiority)
+        return f": not worse by {scale.plain(margin)} {scale.unit} ({p})"
     return ""
 
 
@@ -192,17 +209,31 @@ def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str
     if estimate is None or judgement.p_value is None:
         more = f"undecided, run {seeds_needed() - n} more seeds"
         return f"{more}: {name} - {baseline} = {figures}, and one seed has no p value"
-    p = p_text(judgement.p_value)
+    p = p_equals(judgement.p_value)
     corrected = f" (Holm, {judgement.tasks} tasks)" if judgement.tasks > 1 else ""
-    figures = f"{figures} {scale.interval(estimate.interval)} over {n} seeds, p = {p}{corrected}"
+    figures = f"{figures} {scale.interval(estimate.interval)} over {n} seeds, {p}{corrected}"
     if judgement.finding is Finding.UNDECIDED:
-        return f"undecided, {_more_seeds(judgement, n)}: {name} - {baseline} = {figures}"
+        more = _more_rows(estimate, scale) or _more_seeds(judgement, n)
+        return f"undecided, {more}: {name} - {baseline} = {figures}"
     if judgement.finding is Finding.HELPS:
         return f"{name} helps: {figures}"
     if judgement.finding is Finding.HURTS:
         return f"{name} is worse than {baseline}: {figures}"
     verb = "has" if judgement.finding is Finding.SMALL else "is"
     return f"{name} {verb} {_within(judgement, scale).removeprefix(': ')}: {figures}"
+
+
+def _more_rows(estimate: Estimate, scale: Scale) -> str:
+    """What to do where no seed and no row shows a difference; empty where one does. The bound is
+    the share that no row of R shows with a chance of 5 %.
+    """
+    if not estimate.is_constant or estimate.mean != 0:
+        return ""
+    if not estimate.has_rows or scale is _NATS:
+        return "score more rows, as all differences are 0"
+    rows = "1 row bounds" if estimate.rows == 1 else f"{estimate.rows:,} rows bound"
+    bound = scale.plain(1 - SIGNIFICANCE ** (1 / estimate.rows))
+    return f"score more rows, as equal answers to {rows} a difference by {bound} {scale.unit} only"
 
 
 def _more_seeds(judgement: Judgement, seeds: int) -> str:

@@ -50,6 +50,7 @@ class DumpReport:
     folds: int | None  # teachers, where each row was answered by one that was not trained on it
     teacher_rows: int = 0  # rows that saw the teacher in this call
     reused_rows: int = 0  # rows copied from an older cache in this call
+    codec_bytes: int = 0  # of `bytes`, those of the codec's columns, as `codecs` counts them
     skipped_rows: int = 0  # rows of the cache without an answer
     # rows longer than max_length, of those that a teacher was asked for this cache
     cut_rows: int = 0
@@ -124,11 +125,23 @@ def report(
         dev_rows=dev_rows,
         entropy=entropy,
         num_labels=width,
+        codec_bytes=_codec_bytes(cache),
         folds=folds,
         skipped_rows=len(cache) - tally.answered,
         cut_rows=cut,
         first_cut=first_cut,
         remarks=[*remarks, *([unanswered] if left else [])],
+    )
+
+
+def _codec_bytes(cache: Cache) -> int:
+    """Bytes of the columns of the codec over all shards, without what stands beside them."""
+    stored = {column.name for column in cache.codec.columns()}
+    columns = [column for column in cache.manifest.plan.columns if column.name in stored]
+    return sum(
+        receipt.records[column.level] * np.dtype(column.dtype).itemsize * max(1, column.width)
+        for receipt in cache.manifest.receipts
+        for column in columns
     )
 
 

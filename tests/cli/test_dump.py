@@ -36,7 +36,7 @@ KEYS = {
         "folds",
         "unlabelled",
     ),
-    *("complete", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
+    *("complete", "codec_bytes", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
 }
 
 

@@ -31,9 +31,10 @@ def write_trial(folder: Path, trial: Planned, right: int, **changes: Any) -> Non
         "versions": {"logitcache": "0.1"},
         "history": [{"epoch": e, "accuracy": 0.5 + 0.1 * e, "nll": 1.0} for e in (1.0, 2.0)],
         "train_seconds": 60.0,
+        "splits": right_on(right),
     }
     out = folder / "trials" / trial.id
-    write_result(out, method, trial.seed, splits=right_on(right), **{**values, **changes})
+    write_result(out, method, trial.seed, **{**values, **changes})
     record_end(folder, trial, End(State.DONE, seconds=61.0))
 
 

@@ -119,7 +119,7 @@ def estimate(mean: float, deviation: float, seeds: int, of_rows: float = 0.0) ->
     """Of seeds with this deviation, and the interval of Student's t."""
     found = Components(deviation**2, of_rows)
     half = found.reach(0.025, seeds)
-    return Estimate(mean, found, seeds, True, Interval(mean - half, mean + half, 1000, 0))
+    return Estimate(mean, found, seeds, 1_000_000, Interval(mean - half, mean + half, 1000, 0))
 
 
 @pytest.mark.parametrize("of_rows", [0.0, 1e-6, 1.0])

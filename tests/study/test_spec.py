@@ -40,6 +40,8 @@ def of(**changes: Any) -> dict[str, Any]:
         (of(seeds=[1, 2, 1]), "seeds: expected each seed once (1 is given twice)"),
         (of(seeds=["a"]), "seeds: expected whole numbers"),
         (of(seeds=[]), "at least one of seeds"),
+        (of(seeds=3), "seeds: expected a list of seeds, found 3. Write [3] for this seed, or a list such as [1, 2, 3]"),
+        (of(baseline="ls"), "baseline: expected one of the methods, found 'ls'. Name one of base, kd, or add ls to"),
         (of(methods={"kd": {"alpha": 2}}), "sst5/2x128/kd-seed1: alpha: expected a number from 0 to 1"),
         (of(methods={"base": {"alpha": 0.5}}), "base has no soft term"),
         (of(methods=["kdd"]), "one of base, ls"),
@@ -130,7 +132,9 @@ def test_data_of_several_tasks_are_folders(tmp_path: Path) -> None:
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("tasks: [a\nseeds: 1")
-    with pytest.raises(SpecError, match="expected YAML"):
+    with pytest.raises(
+        SpecError, match=r"expected YAML, found .* in line 2, column 6\. Correct it"
+    ):
         load_spec(path)
     with pytest.raises(SpecError, match="a YAML file, the folder of a study, or a built-in spec"):
         load_spec(tmp_path / "nothing.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,3 +156,25 @@ def test_the_papers_scores_are_the_means_of_its_columns() -> None:
     assert paper.figure("table1", "dev", "kd", "glue/sst-2") == "92.73 ± 0.3?"
     assert paper.table_of("kobyzev-table9") == "table9"
     assert paper.table_of("mine") is None
+
+
+def test_students_that_agree_on_few_rows_show_no_equivalence(tmp_path: Path) -> None:
+    """All give one class to all five rows: nothing varies, and nothing is shown."""
+    folder = tmp_path / "study"
+    study = write_study(folder, seeds=4, margin=0.005)
+    shutil.rmtree(study / "trials" / "rte")
+    labels = np.array([0, 1, 0, 1, 0])
+    constant = {"test": (labels, np.tile(np.float32([2, 1, 0, 0]), (5, 1)))}
+    for method in ("base", "kd", "soft"):
+        for seed in range(4):
+            write_trial(study, Planned("rte", "2x128", method, seed, {}, None), 0, splits=constant)
+    cell = read_studied(study, QUICK).cells[0]
+    assert cell.judgements["kd"].finding is Finding.UNDECIDED
+    assert cell.judgements["kd"].seeds_to_decide is None
+    sentence = cell.sentences()["kd"]
+    bound = "equal answers to 5 rows bound a difference by 45.1 points only"
+    assert sentence.startswith(f"undecided, score more rows, as {bound}: KD - base = +0.0 points")
+    assert any(
+        "one class to all test rows" in note and "kd 4 of 4" in note
+        for note in cell.comparison.notes
+    )

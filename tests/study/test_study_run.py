@@ -266,3 +266,30 @@ def test_workers_share_the_trials(spec: dict[str, Any], tmp_path: Path) -> None:
     study = logitcache.run_study(spec, out=tmp_path / "s", workers=2, reporter=SILENT)
     assert len(study.with_state(State.DONE)) == 6
     assert study.teachers[0].figures["teacher_rows"] == 60
+
+
+def test_the_options_of_a_teacher_that_failed_may_change(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    """The advice is followed: the option that its failure names, and the same command again."""
+    out = tmp_path / "s"
+    broken = {"teacher": spec["teacher"], "codec": "topk:k=1000"}
+    cut: dict[str, Any] = {"out": out, "seeds": [0], "reporter": SILENT}
+    cut["methods"] = ["base", "kd"]
+    logitcache.run_study({**spec, "teacher": broken}, **cut)
+    assert [entry.state for entry in folders.read(out).trials] == [State.DONE, State.FAILED]
+    study = logitcache.run_study({**spec, "teacher": {**broken, "codec": "topk:k=2"}}, **cut)
+    assert [entry.state for entry in study.trials] == [State.DONE] * 2
+    (teacher,) = study.teachers
+    assert (teacher.options["codec"], study.trials[1].planned.teacher) == ("topk:k=2", teacher.id)
+    with pytest.raises(FingerprintMismatch, match=r"planned with teacher .* Choose another --out"):
+        logitcache.run_study({**spec, "teacher": broken}, **cut)
+
+
+def test_a_dry_run_refuses_rows_that_a_run_would_refuse(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(json.dumps({**spec, "tasks": {"none": str(tmp_path / "none.json")}}))
+    done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
+    assert (done.exit_code, "no such file or folder" in done.stderr) == (2, True)

@@ -303,6 +303,7 @@ def test_rows_that_were_cut_are_counted_and_the_first_is_named(
     assert (again.cut_rows, again.first_cut, again.teacher_rows) == (len(cut), cut[0], 0)
     whole = dump_split(teacher, train_only, "train", tmp_path / "d", SETTINGS)
     assert (whole.cut_rows, whole.first_cut) == (0, None)
+    assert whole.codec_bytes == 4 * whole.positions * whole.num_labels < whole.bytes
 
 
 def test_a_dev_split_held_out_of_the_same_table_is_not_asked_about_again(
