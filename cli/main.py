@@ -17,6 +17,7 @@ import logitcache
 from logitcache import platforms
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError, sentence, visible
 from logitcache.extras import not_installed
+from logitcache.hub import check_environment
 
 from .lazy import LazyGroup
 from .stop import Stopped, stoppable
@@ -92,6 +93,7 @@ class Logitcache(LazyGroup):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors=SPELL)
         try:
+            check_environment()
             with stoppable(ctx):
                 result = super().invoke(ctx)
                 if sys.stdout is not None:  # it is where a shell has closed it (>&-)

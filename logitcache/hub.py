@@ -5,6 +5,7 @@ line.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,22 @@ from logitcache.errors import LogitCacheError, SpecError
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 NOUNS = {"model": "model", "dataset": "data set"}
 POINTER = b"version https://git-lfs.github.com/spec/"
+SECONDS = ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT")  # read when its library is imported
 LOG_IN = "log in (`hf auth login`, or a token in HF_TOKEN)"
+
+
+def check_environment() -> None:
+    """Raises SpecError for a variable with which the hub's library cannot be imported."""
+    for name in SECONDS:
+        value = os.environ.get(name, "0")
+        try:
+            int(value)
+        except ValueError:
+            raise SpecError(
+                expected=f"a whole number of seconds in {name}",
+                found=repr(value),
+                advice="Correct it in the environment, or unset it.",
+            ) from None
 
 
 def on_hub(path: str) -> bool:

@@ -7,9 +7,12 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from click.testing import CliRunner
 
 from logitcache import hub
 from logitcache.errors import SpecError
+from logitcache.hub import check_environment
+from logitcache_cli.main import cli
 
 KINDS = [
     ImportError("Using SOCKS proxy, but the 'socksio' package is not installed."),
@@ -39,3 +42,13 @@ def test_a_variable_that_is_wrong_is_one_line(
 def test_a_full_disk_is_none_of_these(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="full"):
         asked(monkeypatch, OSError(errno.ENOSPC, "full"))
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"])
+def test_a_time_that_is_no_number_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_environment()
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(SpecError, match=f"seconds in {name}, found 'abc'"):
+        check_environment()
+    result = CliRunner().invoke(cli, ["codecs"])
+    assert (result.exit_code, name in result.stderr) == (2, True)

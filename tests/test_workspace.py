@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def rows_of(*texts: str) -> Rows:
     return Rows(pa.array(texts, pa.large_string()), None, n, n, row_hashes(texts))
 
 
+NOTHING: Mapping[str, str] = {}
 MINE, OTHERS = rows_of("a", "b", "c"), rows_of("a", "b", "d")
 
 
@@ -98,12 +100,17 @@ def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
 
 
 def holding(
-    workspace: Workspace, name: str, rows: Rows, split: str = "train", teacher: str = "ab12"
+    workspace: Workspace,
+    name: str,
+    rows: Rows,
+    split: str = "train",
+    teacher: str = "ab12",
+    more: Mapping[str, str] = NOTHING,
 ) -> Path:
     """A cache with the hashes of these rows."""
     of = make_plan(len(rows))
     data = {**of.data, "digest": rows.digest(), "split": split}
-    of = replace(of, data=data, teacher={**of.teacher, "weights": teacher})
+    of = replace(of, data=data, teacher={**of.teacher, "weights": teacher, **more})
     folder = workspace.folder / "caches" / name
     with CacheWriter(folder, of) as writer:
         for index in writer.missing:
@@ -161,6 +168,20 @@ def test_several_to_choose_from(workspace: Workspace) -> None:
 def test_only_caches_of_other_rows(workspace: Workspace) -> None:
     folder = cache_of(workspace, "others", OTHERS).folder
     assert f"only caches of other rows: {folder}" in refused(workspace)
+
+
+@pytest.mark.parametrize(("answers", "texts"), [({"answers": "votes"}, "abd"), ({}, "ade")])
+def test_reuse_is_advised_where_it_helps(
+    workspace: Workspace, answers: dict[str, str], texts: str
+) -> None:
+    """Not of a teacher that is a column, nor of a cache with a text or two."""
+    holding(workspace, "others", rows_of("a", "b", "d"))
+    assert "--reuse" in refused(workspace)
+    shutil.rmtree(workspace.caches)
+    holding(workspace, "others", rows_of(*texts), more=answers)
+    message = refused(workspace)
+    assert "--reuse" not in message
+    assert "Make one: logitcache dump" in message
 
 
 def test_broken_and_unfinished_caches_are_no_candidates(workspace: Workspace) -> None:

@@ -61,9 +61,14 @@ def divide(
     labelled = np.flatnonzero(label >= 0)
     hashes, text = np.unique(row_hash[labelled], return_inverse=True)
     size = np.bincount(text, minlength=len(hashes))  # rows of each text
-    stratum = _rarest(label[labelled], text, len(hashes))  # class of each text
-    rows = np.bincount(stratum, size).astype(np.int64)  # of each class
-    share = np.where(rows < FEWEST, 0, (rows + SHARE // 2) // SHARE)
+    rank = _rarity(label[labelled])  # class of each row
+    stratum = _rarest(rank, text, len(hashes))  # class of each text
+    classes_of_labels = int(rank.max(initial=-1)) + 1
+    rows = np.bincount(stratum, size, classes_of_labels).astype(np.int64)  # of each class
+    # a text of many labels that stays in train counts for each of them
+    stays = size > BIG * _share(np.bincount(rank))[stratum]
+    counted = np.where(stays[text], rank, stratum[text])
+    share = _share(np.bincount(counted, minlength=len(rows)))
     is_big = size > BIG * share[stratum]
     order = np.lexsort((counter_hash(0, "held out", hashes), is_big, stratum))  # of the texts
     stratum_in_order = stratum[order]
@@ -100,13 +105,23 @@ def stand_in(row_hash: Int64, held_out: Int64) -> npt.NDArray[np.bool_]:
     return np.asarray(is_among[text])
 
 
-def _rarest(label: Int64, text: Int64, texts: int) -> Int64:
-    """The rarest class among each text's labels, numbered by rarity: i64[texts]. ``text`` i64[N]
-    numbers the texts.
-    """
+def _share(rows: Int64) -> Int64:
+    """The rows of each class that a split holds out, of so many."""
+    return np.where(rows < FEWEST, 0, (rows + SHARE // 2) // SHARE)
+
+
+def _rarity(label: Int64) -> Int64:
+    """The class of each label, numbered by rarity: i64[N]."""
     _, classes, counts = np.unique(label, return_inverse=True, return_counts=True)
     rarity = np.empty(len(counts), np.int64)
     rarity[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    rarest = np.full(texts, len(counts))
-    np.minimum.at(rarest, text, rarity[classes])
+    return np.asarray(rarity[classes])
+
+
+def _rarest(rank: Int64, text: Int64, texts: int) -> Int64:
+    """The rarest class among each text's labels: i64[texts]. ``rank`` i64[N] numbers classes by
+    rarity; ``text`` i64[N] numbers the texts.
+    """
+    rarest = np.full(texts, np.iinfo(np.int64).max)
+    np.minimum.at(rarest, text, rank)
     return rarest

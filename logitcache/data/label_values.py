@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data.label_cells import is_of_votes, list_in, single_label, unwrapped
-from logitcache.data.names import LISTED, integer, labels_option
+from logitcache.data.names import LISTED, folded, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
 from logitcache.errors import SpecError
@@ -29,7 +29,9 @@ MISSING_TEXTS = frozenset(
         *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     }
 )
-# Exports of databases have \N, and SNLI - where its annotators did not agree.
+NO_GOLD = "-"  # of SNLI and MNLI where the annotators did not agree
+GOLD_COLUMNS = ("gold_label",)
+# Exports of databases have \N
 _LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N", "-", "?")}
 _HASHABLE = (str, int, float, bool, type(None))
 
@@ -219,8 +221,9 @@ def _trimmed(
 def _without_missing(
     values: Values, names: Collection[str], texts: set[str], column: str | None, reporter: Reporter
 ) -> Values:
-    """None for an empty text, NaN, and (in a file of texts) what pandas takes for a missing value.
-    ``texts``: all that stand in the column, in any split.
+    """None for an empty text, NaN, (in a file of texts) what pandas takes for a missing value, and
+    what looks like one and is not among ``names`` that are given. ``texts``: all that stand in the
+    column, in any split.
     """
     distinct = list(values.distinct)
     for position, value in enumerate(values.distinct):
@@ -230,21 +233,35 @@ def _without_missing(
             distinct[position] = None
             _say(values, position, column, "NaN", "is no label", reporter)
         elif isinstance(value, str) and value not in names and value.casefold() in _LOOKS_MISSING:
-            if values.table.typed or value not in MISSING_TEXTS:
-                meaning = "is taken for a class. Leave the field empty where it means no label"
+            if names and folded(value) not in map(folded, names):
+                distinct[position] = None
+                meaning = "is none of the named classes, and is taken for a missing label"
+            elif value == NO_GOLD and (column or "").casefold() in GOLD_COLUMNS:
+                distinct[position] = None
+                kept = _option_of(texts)
+                meaning = (
+                    f"means in this column that there is no label. To keep it as a class: {kept}"
+                )
+            elif values.table.typed or value not in MISSING_TEXTS:
+                classes = [text for text in texts if text.casefold() not in _LOOKS_MISSING]
+                meaning = "is taken for a class. Where it means no label, leave the field empty"
+                if len(classes) > 1:
+                    meaning += f" or name the classes: {_option_of(classes)}"
             else:
                 distinct[position] = None
-                classes = sorted((texts - MISSING_TEXTS) | {value})
-                advice = (
-                    labels_option(classes)
-                    if len(classes) <= LISTED
-                    else "name all classes with --labels"
-                )
+                kept = _option_of((texts - MISSING_TEXTS) | {value})
                 meaning = (
-                    f"is taken for a missing label, as pandas does. To keep it as a class: {advice}"
+                    f"is taken for a missing label, as pandas does. To keep it as a class: {kept}"
                 )
             _say(values, position, column, repr(value), meaning, reporter)
     return replace(values, distinct=distinct)
+
+
+def _option_of(classes: Collection[str]) -> str:
+    """``--labels`` with these classes; a sentence where they are many."""
+    if len(classes) > LISTED:
+        return "name all classes with --labels"
+    return labels_option(sorted(classes))
 
 
 def _say(

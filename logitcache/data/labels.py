@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
@@ -34,6 +35,7 @@ from logitcache.records import Int64
 from logitcache.reporter import Reporter
 
 UNLABELLED = -1
+MOST_ABSENT = 8  # class numbers without a row that a note lists
 MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
 
 Tables = dict[str | None, Table]
@@ -68,10 +70,29 @@ def labels(
         if count > MAX_CLASSES:
             problem = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
             raise SpecError(f"column {column!r}: {problem}", where=first_place(columns, count - 1))
+        _note_gaps(present, count, column, reporter)
         return _numbered(columns, {value: value for value in present}), None, count
     own = _own_names(columns, present, column, reporter)
     number = {name: index for index, name in enumerate(own)}
     return _numbered(columns, {value: number[_text(value)] for value in present}), own, len(own)
+
+
+def _note_gaps(present: list[int], count: int, column: str | None, reporter: Reporter) -> None:
+    """A note of the class numbers below the largest that no row has: they stay classes, as those of
+    a part of the data or of a teacher's columns.
+    """
+    if len(present) == count:
+        return
+    numbers = set(present)
+    absent = islice((str(number) for number in range(count) if number not in numbers), MOST_ABSENT)
+    ellipsis = ", …" if count - len(present) > MOST_ABSENT else ""
+    advice = "name them all with --labels"
+    if len(present) <= LISTED:
+        advice = labels_option(list(map(str, sorted(present))))
+    reporter.note(
+        f"column {column!r}: numbers from 0 are class numbers, so there are {count:,} classes, of which no row has "
+        f"{', '.join(absent)}{ellipsis}. If the numbers that occur are all classes: {advice}"
+    )
 
 
 def _text(value: Any) -> str:

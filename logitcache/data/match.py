@@ -12,9 +12,12 @@ A match is made by names, in this order, and refused where none of these fits on
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 import numpy as np
 
@@ -33,6 +36,8 @@ from logitcache.data.names import (
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.records import Int64
+
+_WITHOUT_MARKS = re.compile(r"[\W_]+")
 
 
 class Kind(Enum):
@@ -253,7 +258,12 @@ def _other_count(
     names = "" if task.label_names is None else f" ({listed(task.label_names)})"
     message = f"the {who} answers {len(own)} classes ({listed(own)}), the data has {task.num_labels}{names}."
     lacking = _lacking(own, task)
-    if lacking is not None and len(own) <= LISTED:
+    forms = {_WITHOUT_MARKS.sub("", folded(name)) for name in own}
+    if len(forms) == task.num_labels < len(own):
+        advice = (
+            "Some of these differ in spelling alone: write each class in one way in the answers."
+        )
+    elif lacking is not None and len(own) <= LISTED:
         advice = f"Where the data has no rows of some of these classes, name them all: {lacking}"
     elif "-1" in (task.label_names or ()) and len(own) == task.num_labels - 1:
         advice = "Where -1 means no label, leave the field empty."
@@ -300,8 +310,8 @@ def map_advice(pairs: Mapping[str, str]) -> str:
 
 def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
     """A column for every class of the data, to be looked at by whoever knows both: by name as far
-    as names go; the others by the numbers in them ("4" and "4 stars") where both sides have the
-    same, else in order.
+    as names go, also where one begins with the other ("neg" and "negative"); the others by the
+    numbers in them ("4" and "4 stars") where both sides have the same, else in order.
     """
     columns: dict[int, int] = {}
     own_forms = folds(own)
@@ -309,12 +319,31 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
         if class_number(name) is None and form in own_forms:
             columns[data.index(name)] = own.index(own_forms[form])
     classes, free = _unmatched(columns, len(data))
+    columns.update(_by_beginning(own, data, classes, free))
+    classes, free = _unmatched(columns, len(data))
     numbers = [_number_in(name) for name in own]
     if _numbers(data) is not None and None not in numbers:
         classes.sort(key=lambda index: class_number(data[index]) or 0)
         free.sort(key=lambda column: numbers[column] or 0)
     columns.update(zip(classes, free, strict=True))
     return pairs_of(own, data, [columns[i] for i in range(len(data))])
+
+
+def _by_beginning(
+    own: tuple[str, ...], data: tuple[str, ...], classes: Sequence[int], free: Sequence[int]
+) -> dict[int, int]:
+    """The columns of classes of which one name begins with the other and with no other class's."""
+    likely: dict[int, list[int]] = {index: [] for index in classes}
+    for index, column in product(classes, free):
+        short, long = sorted((folded(data[index]), folded(own[column])), key=len)
+        if long.startswith(short) and not short.isdecimal():
+            likely[index].append(column)
+    uses = Counter(column for columns in likely.values() for column in columns)
+    return {
+        index: columns[0]
+        for index, columns in likely.items()
+        if len(columns) == 1 and uses[columns[0]] == 1
+    }
 
 
 def pairs_of(

@@ -54,7 +54,15 @@ def check_unlabelled(source: Source, named: str | None) -> None:
 
 
 def check_labelled(source: Source) -> None:
-    """Raises SpecError where no training row has a label."""
+    """Raises SpecError where there are no training rows, or none of them has a label."""
+    if "train" not in source.splits:
+        raise SpecError(
+            expected="training rows",
+            found=f"{' and '.join(source.splits)} alone, as names of files or splits tell",
+            advice="Give a folder with a train file too, or a copy of the file whose name has no word for a split: "
+            "some of its rows are held out then.",
+            where=source.name,
+        )
     if (source.split("train").label >= 0).any():
         return
     unread = listed(list(map(short, source.unread)), LISTED)

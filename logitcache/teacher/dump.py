@@ -170,12 +170,11 @@ def fill(
         done = Work(writer, dump_plan, summary, reuse, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it
-            unnamed = dump_plan.match.kind is Kind.NUMBERED
             with reporter.phase("report"):
                 cache = Cache.open(folder)
                 summary.add_shards(cache, set(range(dump_plan.plan.shard_count)) - set(done.shards))
                 dump_report = report(
-                    cache, summary, dump_plan, source, split, unnamed, may_ask=reuse is None
+                    cache, summary, dump_plan, source, split, may_ask=reuse is None
                 )
         else:
             dump_report = unfinished(writer)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from logitcache.cache.cache import Cache
+from logitcache.data.match import Kind
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Scores
 from logitcache.notebook import html_table
@@ -27,6 +28,8 @@ ONE_HOT = 0.05  # share of the largest entropy under which answers are as good a
 # Matthews correlation with the gold labels under which columns may stand in another order
 NEAR_CHANCE = 0.1
 PERMUTED = 0.2  # accuracy that another order of the columns would add, from which that is said
+# what does not tell by names which column answers for a class
+MATCHED = {Kind.NUMBERED: "number", Kind.MAPPED: "--label-map"}
 CONSTANT = 0.99  # share of rows with one answer from which a teacher that is not right about it is remarked on
 CONSTANT_GOLD = 0.95  # share of gold labels of that class, from which the answer is no wonder
 # range of every class's probability over all rows, below which answers hardly differ
@@ -86,14 +89,11 @@ def report(
     plan: Asked,
     source: Source,
     split: str,
-    unnamed: bool,
     may_ask: bool,
 ) -> DumpReport:
     """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from
     the cache where dev is held out of the same table; else (where ``may_ask``) the teacher on at most
     2,000 of its rows, evenly spread.
-
-    ``unnamed``: the teacher's columns were matched by number.
     """
     width = cache.codec.width
     scores = tally.scores.result()
@@ -110,7 +110,7 @@ def report(
     if cache.holds_rows:
         remarks = []
     else:
-        remarks = _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
+        remarks = _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, plan.match.kind)
     cut, first_cut = cut_rows(cache.manifest.receipts)
     unanswered = (
         f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
@@ -152,15 +152,15 @@ def _on_classes(
     dev_scores: dict[str, float],
     dev_rows: int,
     entropy: float | None,
-    unnamed: bool,
+    kind: Kind,
 ) -> list[str]:
     """What is to be said of answers that are classes."""
     plan = cache.manifest.plan
     share = (entropy or 0.0) / float(np.log(cache.codec.width))
     memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, str(plan.data["split"]))
     # of one class, chance is always right
-    if unnamed and len(np.unique(tally.scores.labels)) > 1:
-        order = _near_chance(tally.scores, scores)
+    if kind in MATCHED and len(np.unique(tally.scores.labels)) > 1:
+        order = _near_chance(tally.scores, scores, MATCHED[kind])
     else:
         order = []
     return [
@@ -250,8 +250,8 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     return scores, int(scored.sum()), int(unanswered.sum())
 
 
-def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
-    """A teacher whose columns were matched by number, and which is hardly ever right or would be
+def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> list[str]:
+    """A teacher whose columns were matched by number or by a map, and which is hardly ever right or would be
     far more often with its classes in another order, may have them in another order.
     """
     best = _best_order(tally)
@@ -267,7 +267,7 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
     else:
         return []
     advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
-    return [f"the labels were matched by number, and the teacher {message}: {so}. {advice}"]
+    return [f"the labels were matched by {matched_by}, and the teacher {message}: {so}. {advice}"]
 
 
 def _best_order(tally: Scores) -> float:

@@ -134,3 +134,12 @@ def test_a_table_in_memory_is_checked_in_python() -> None:
     assert report.findings[0].fault is Fault.CONTRADICTION
     assert repr(report).startswith("Report(memory: 3 train; 1 serious findings")
     assert notes == list(report.notes)
+
+
+def test_a_file_whose_name_says_dev_has_no_training_rows(tmp_path: Path) -> None:
+    rows = [{"text": f"film {number}", "label": "ab"[number % 2]} for number in range(40)]
+    result = check(write_rows(tmp_path / "reviews_dev.jsonl", rows))
+    assert result.exit_code == 2
+    assert "expected training rows, found dev alone" in result.stderr
+    assert "a copy of the file whose name has no word for a split" in result.stderr
+    assert check(write_rows(tmp_path / "reviews.jsonl", rows)).exit_code == 0

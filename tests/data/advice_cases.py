@@ -238,6 +238,15 @@ FORMS = [
         {"train.txt": "__label__x __label__y a\n"},
         {"train.txt": "__label__x a\n__label__y b\n"},
     ),
+    Case(
+        "If each line is a word and its tag, name the files .conll.",
+        {"r.txt": "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n"},
+        {
+            "r.txt": None,
+            "r.conll": "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n",
+        },
+        then_name="r.conll",
+    ),
     Case("Put the words first", {"r.conll": "1 a x\n2 b y\n"}, {"r.conll": CONLL}),
     Case("Correct or remove the line.", {"r.conll": "a x\nb\n\nc x"}, {"r.conll": CONLL}),
     Case(

@@ -237,3 +237,11 @@ def test_what_was_held_out_shares_no_text_with_train(
 ) -> None:
     if table:
         assert loaded(in_memory(table), tmp_path_factory.getbasetemp()).shared() == {}
+
+
+def test_one_text_with_every_label_does_not_raise_a_share() -> None:
+    table: Table = [(number, number % 3) for number in range(120)]
+    table += [(1000, number % 3) for number in range(60)]
+    held = divide(*columns(table), NAMES)
+    for places in held.values():
+        assert Counter(table[place][1] for place in places) == {0: 6, 1: 6, 2: 6}

@@ -250,8 +250,8 @@ def test_a_column_of_probabilities_for_each_class_is_named_with_the_others(tmp_p
     rows = "text,p_neg,p_pos,stars\na,0.25,0.75,1\nb,0.5,0.5,2\nc,1.0,0.0,1\n"
     _, notes = read(tmp_path, "r.csv", rows)
     assert (
-        "name them all: --label p_neg,p_pos (probabilities as a teacher: dump --teacher column:p_neg,p_pos)"
-        in notes[0]
+        "name them all: --label p_neg,p_pos (probabilities as a teacher: the same --label, and dump "
+        "--teacher column:p_neg,p_pos)" in notes[0]
     )
     source, _ = read(tmp_path, "r.csv", rows, label="p_neg,p_pos")
     assert [name for _, name in labelled(source)] == ["pos", None, "neg"]

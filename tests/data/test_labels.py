@@ -314,3 +314,32 @@ def test_rows_of_a_large_column_are_mapped_at_once() -> None:
     assert time.process_time() - started < 0.5
     assert names == ("neg", "pos")
     np.testing.assert_array_equal(numbers["train"][:5], [0, 1, -1, 0, 0])
+
+
+def test_class_numbers_without_a_row_are_said_with_what_removes_them(read: Load) -> None:
+    source, notes = notes_of(read, {"train.jsonl": labelled(0, 4, 4)})
+    assert source.num_labels == 5
+    assert "there are 5 classes, of which no row has 1, 2, 3. If" in notes[0]
+    few, notes = notes_of(read, {}, **followed(notes[0]))
+    assert (few.label_names, few.split("train").label.tolist()) == (("0", "4"), [0, 1, 1])
+    assert notes == []
+    _, notes = notes_of(read, {"train.jsonl": labelled(0, 2), "test.jsonl": labelled(1)})
+    assert notes == []  # another split has the rows
+
+
+def test_a_dash_for_no_label_can_be_said_without_an_edit(read: Load) -> None:
+    source, notes = notes_of(read, {"train.csv": written("yes", "-", "no")})
+    assert source.num_labels == 3
+    source, notes = notes_of(read, {}, **followed(notes[0]))
+    assert (source.label_names, source.split("train").label.tolist()) == (("no", "yes"), [1, -1, 0])
+    assert "'-' (1 rows, the first" in notes[0]
+
+
+def test_a_dash_in_the_column_of_nli_sets_is_no_label(read: Load) -> None:
+    notes: list[str] = []
+    rows = written("yes", "-", "no").replace("label", "gold_label")
+    source = read({"train.csv": rows}, label="gold_label", notes=notes)
+    assert source.split("train").label.tolist() == [1, -1, 0]
+    assert "'-' (1 rows, the first" in notes[-1]
+    kept = read({}, label="gold_label", **followed(notes[-1]))
+    assert kept.split("train").label.tolist() == [2, 0, 1]

@@ -229,3 +229,17 @@ def test_an_option_that_is_printed_is_read_as_it_was_meant(pairs: dict[str, str]
 def test_what_is_no_map_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="--label-map: expected"):
         parse_map(text)
+
+
+def test_spellings_of_a_class_are_not_named_as_classes() -> None:
+    message = refused(("neg", "Neg", "neg.", "pos", "Pos"), ("neg", "pos"))
+    assert message.endswith("write each class in one way in the answers.")
+    matched(("neg", "pos"), ("neg", "pos"))
+    assert "--labels a,b,c" in refused(("a", "b", "c"), ("a", "b"))
+
+
+def test_a_suggested_map_pairs_names_that_begin_alike() -> None:
+    message = refused(("positive", "negative"), ("neg", "pos"))
+    assert message.endswith("--label-map neg=negative,pos=positive")
+    message = refused(("good", "bad"), ("neg", "pos"))
+    assert message.endswith("--label-map neg=good,pos=bad")  # nothing tells

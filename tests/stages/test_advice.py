@@ -287,6 +287,7 @@ ELSEWHERE = {
     "bench/overhead.py:_load": "tests/bench/test_overhead.py",
     "bench/workload.py:_shapes": "tests/bench/test_workload.py",
     "cost/flops.py:_number": "a model whose configuration names no sizes",
+    "Give a folder with a train file too": "tests/cli/test_check.py",
     "Name the column that holds the labels with --label": "a table that has one, which is empty",
     "student/term.py:loss": "tests/student/test_term.py",
     "student/trainer.py:share": "tests/student/test_ranks.py",

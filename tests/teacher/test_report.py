@@ -214,11 +214,11 @@ def test_classes_in_another_order_are_told_from_wrong_answers() -> None:
     assert scores["mcc"] > 0.6
     assert (
         "right on 66.7%, but would be on 100.0%"
-        in _near_chance(tallied(swapped, gold, 30), scores)[0]
+        in _near_chance(tallied(swapped, gold, 30), scores, "number")[0]
     )
     for wrong in (0.3, 0.8, 1.0):  # as many errors, of no order
         answers = np.where(draw.random(3000) < wrong, draw.integers(0, 30, 3000), gold)
-        said = _near_chance(tallied(answers, gold, 30), score(one_hot(answers, 30), gold))
+        said = _near_chance(tallied(answers, gold, 30), score(one_hot(answers, 30), gold), "number")
         assert [("hardly more than chance" in line, "permuted" in line) for line in said] == [
             (True, False)
         ] * (wrong == 1)

@@ -112,7 +112,8 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         classes = ",".join(shares)
         return (
             f"If {listed(list(map(short, shares)))} are numbers for each class, name them all: "
-            f"{option('--label', classes)} (probabilities as a teacher: dump --teacher column:{classes})"
+            f"{option('--label', classes)} (probabilities as a teacher: the same --label, and dump "
+            f"{option('--teacher', f'column:{classes}')})"
         )
     plausible = likely_labels(values)
     flags = [name for name in bits(values) if name in plausible]

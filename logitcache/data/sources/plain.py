@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -16,6 +17,7 @@ from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _PREFIX = "__label__"
+_WORD_AND_TAG = re.compile(r"-DOCSTART-.*|\S+(\s+\S+)*\s+([BI]-\S+|O)")
 _DELIMITERS = "\t;|@"  # that texts seldom hold
 
 
@@ -65,7 +67,11 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
 
 
 def _advice(line: str) -> str:
-    """What may be done where a line is no labelled text: it may be fields, or running text."""
+    """What may be done where a line is no labelled text: it may be a word and its tag, fields, or
+    running text.
+    """
+    if _WORD_AND_TAG.fullmatch(line):
+        return "If each line is a word and its tag, name the files .conll."
     delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
     if delimiter is None:
         fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
