@@ -64,11 +64,12 @@ class Sparse(Generic[A]):
     temperature: float = 1.0
     tail: Tail = Tail.NONE
     unigram: A | None = None  # f32[V], with Tail.UNIGRAM
+    is_drawn: bool = False  # the entries are random, and right on average alone
 
     def map(self, f: Callable[[A], C]) -> Sparse[C]:
         unigram = None if self.unigram is None else f(self.unigram)
         arrays = (f(self.ids), f(self.prob), f(self.rest), f(self.entropy))
-        return Sparse(*arrays, self.temperature, self.tail, unigram)
+        return Sparse(*arrays, self.temperature, self.tail, unigram, self.is_drawn)
 
     def select(self, index: Any) -> Sparse[A]:
         """Only these positions."""

@@ -334,7 +334,7 @@ def check_same_plan(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]
     if not differing:
         return
     field, before, now = differing[0]
-    advice = "Choose another place, or replace the cache that is there (`dump --overwrite`)."
+    advice = "Choose another place, or replace the cache that is there: `dump --overwrite`, or remove it first."
     if field == "data.labels":
         advice = "Labels were corrected: in another place, with --reuse of this one, no row sees the teacher."
     elif all(name in NAMES for name, _, _ in differing):

@@ -180,6 +180,8 @@ def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence
     mean = f"{scale.signed(difference.mean)} {scale.unit}"
     if interval is None:
         return f"{start}: {pair} = {mean} on {evidence.these}."
+    if scale.plain(difference.mean) == scale.plain(0):
+        return f"{start}; over {evidence.scored} {pair} = {mean}: no difference in these digits."
     comparison = "no more than" if _holds_zero(interval) else "more than"
     return (
         f"{start}; over {evidence.scored} {pair} = {mean} {scale.interval(interval)}: {comparison} the choice of "

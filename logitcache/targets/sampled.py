@@ -91,4 +91,4 @@ class Sampled(SparseCodec):
         share = columns["drawn"].astype(np.float32) / np.float32(self.n)
         prob = filled(share, entries)
         rest = np.zeros_like(entropy)
-        return Sparse(ids, prob, rest, entropy, self.temperature)
+        return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)

@@ -223,7 +223,7 @@ class VarOpt(SparseCodec):
         has_value = slot[with_value] < certain[:, None]
         prob[:, with_value] = np.where(has_value, value, prob[:, with_value])
         rest = np.zeros_like(entropy)
-        return Sparse(ids, prob, rest, entropy, self.temperature)
+        return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)
 
 
 def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:

@@ -157,6 +157,11 @@ def test_one_seed_speaks_over_test_rows(runs: Callable[..., Comparison]) -> None
     assert made.verdict.endswith("]: more than the choice of test rows explains.")
 
 
+def test_one_seed_with_equal_scores_differs_by_nothing(runs: Callable[..., Comparison]) -> None:
+    end = "over test rows KD - base = +0.0 points: no difference in these digits."
+    assert runs({"base": [120], "kd": [120]}).verdict.endswith(end)
+
+
 def test_one_seed_may_differ_by_no_more_than_its_rows(tmp_path: Path) -> None:
     write_result(tmp_path / "base", "base", accuracy=0.6)
     write_result(tmp_path / "kd", "kd", accuracy=0.61)

@@ -217,12 +217,15 @@ class TokenScores(Scores):
         self.bins = np.zeros((BINS, 3))  # positions, their confidence and hits, by confidence
 
     def add(self, block: Block) -> None:
-        """Rows with a teacher's logits and their labels."""
+        """Rows with a teacher's logits and their labels. Entries that were drawn count nowhere: the
+        likeliest word and its probability do not follow from them.
+        """
         import torch
 
         payload = block.answers.payload
         if isinstance(payload, Sparse):
-            self.add_evidence(_of_listed(payload, block.label))
+            if not payload.is_drawn:
+                self.add_evidence(_of_listed(payload, block.label))
             return
         logits = torch.from_numpy(np.ascontiguousarray(block.answers.logits))
         self.add_evidence(
