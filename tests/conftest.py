@@ -25,7 +25,7 @@ import pytest
 from hypothesis import settings
 
 # No deadline: a machine that is busy is no failure.
-settings.register_profile("short", deadline=None, max_examples=30)
+settings.register_profile("short", deadline=None, max_examples=20)
 settings.register_profile("whole", deadline=None)
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("system", ["windows", "macos", "small"])
+@pytest.mark.parametrize(
+    "system", ["windows", "macos", pytest.param("small", marks=pytest.mark.slow)]
+)
 def test_caches_are_read_and_written_without_what_a_system_lacks(
     system: str, tmp_path: Path
 ) -> None:
