@@ -57,8 +57,9 @@ class Cells:
     def add(self, trial: Planned, result: Mapping[str, Any]) -> Cell:
         """The cell of a trial, with the score of its result."""
         scores = result["metrics"]
-        # rows that are too few have neither test nor dev
-        split = next(name for name in (self.split, "test", "dev", "train") if name in scores)
+        split = self.split
+        if split is None or split not in scores:  # rows that are too few have neither test nor dev
+            split = next(name for name in ("test", "dev", "train") if name in scores)
         metric = result["metric"]
         key = (trial.task, trial.student, trial.method)
         before = self.cells.get(key)

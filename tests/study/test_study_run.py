@@ -374,8 +374,11 @@ def test_a_dry_run_says_what_cannot_be_forecast(
     done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run", "--json"])
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
-    (group,) = document["groups"]
-    assert group["trials"] == {"base": 2, "self-kd": 2, "kd": 2}
-    assert (document["hours"], "no student" in group["reason"]) == (None, True)
+    untaught, taught = document["groups"]
+    assert untaught["trials"] == {"base": 2, "self-kd": 2}
+    assert taught["trials"] == {"kd": 2}
+    assert document["hours"] is None
     plain = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
-    assert f"not forecast: {group['reason']}" in plain.stdout
+    for group in (untaught, taught):
+        assert "no student" in group["reason"]
+        assert f"not forecast: {group['reason']}" in plain.stdout
