@@ -19,7 +19,6 @@ from logitcache.study import stats
 from logitcache.study.tables import Comparison, compare
 from tests.fake_results import answers, gold, right_on, write_result
 
-
 KEYS = {"rows", "verdict", "split", "baseline", "teacher_passes", "notes"}
 ROW_KEYS = {"method", "label", "metric", "mean", "std", "n", "difference", "p_value", "p_min"}
 ROW_KEYS |= {
