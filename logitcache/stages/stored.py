@@ -85,7 +85,7 @@ def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
     """Raises SpecError for the first option that is given with another value than the one that a
     cache's rows were made with.
     """
-    made_with = asdict(replace(Recipe(None), **recorded))
+    made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
         expected = made_with[declared.name]
