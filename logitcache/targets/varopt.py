@@ -71,12 +71,12 @@ class VarOpt(SparseCodec):
             raise SpecError(
                 expected=f"at most {limit} (words, and the cap)",
                 found=self.mean,
-                where="varopt: mean",
+                where="--codec varopt: mean",
             )
         if (self.c is None) != (self.values is None):
             raise SpecError("varopt: expected c and values, or neither, found one of them.")
         if self.c is not None and not 1 <= self.c < math.inf:
-            raise SpecError(expected="a number from 1", found=self.c, where="varopt: c")
+            raise SpecError(expected="a number from 1", found=self.c, where="--codec varopt: c")
 
     @property
     def is_capped(self) -> bool:

@@ -172,6 +172,15 @@ def test_a_run_that_cannot_be(
         run(world, texts, **{**how, "student": folder})
 
 
+def test_a_cache_of_another_task_is_refused(world: dict[str, Any], tmp_path: Path) -> None:
+    """Though it would need no data at all."""
+    message = "expected a cache of masked-lm, as --task says, found one of causal-lm. Give --task causal-lm"
+    with pytest.raises(FingerprintMismatch, match=message):
+        train(
+            "kd", None, task="masked-lm", cache=world["cache"], student="1x32", workspace=tmp_path
+        )
+
+
 def test_rows_under_several_masks_are_all_taken_or_none(
     lm: Lm, texts: Path, tmp_path: Path
 ) -> None:

@@ -257,7 +257,7 @@ def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> N
     raise SpecError(
         expected=f"a temperature that the cache's targets were made for ({named})",
         found=f"{temperature:g}",
-        advice=f"{use} with temperature={temperature:g} in --codec: stored draws cannot be tempered.",
+        advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
         where="--temperature",
     )
 
