@@ -250,7 +250,7 @@ def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
         announced = cache.codec.bytes_per_position()
         bytes_of[codec] = {
             "announced": announced,
-            "on_disk": position_bytes(report.cache, report.positions),
+            "on_disk": report.codec_bytes / report.positions,
         }
 
     cases: dict[str, turns.Case] = {codec: partial(whole, codec) for codec in CODECS}
@@ -266,12 +266,6 @@ def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
         "seconds": {name: turns.spread(blocks) for name, blocks in times.items()},
         "bytes_per_position": bytes_of,
     }
-
-
-def position_bytes(cache: Path, positions: int) -> float:
-    """Bytes on disk of what hangs below the rows, for each position."""
-    files = [path for path in (Path(cache) / "shards").glob("*logits*") if path.is_file()]
-    return sum(path.stat().st_size for path in files) / positions
 
 
 def memory(world: World, shard_rows: tuple[int, ...]) -> dict[str, int]:

@@ -39,5 +39,6 @@ def command(cache: Path | str, out: Path, as_json: bool, **values: Any) -> None:
 
 def render(written: dict[str, Any]) -> str:
     """What was written, in two lines."""
-    size = f"{written['rows']:,} rows in {written['shards']} shards, {written['bytes']:,} bytes"
-    return f"{written['out']}: {size}, {written['written']} of them new\nfingerprint  {written['fingerprint']}"
+    shards = f"{written['shards']} shards ({written['written']} new)"
+    size = f"{written['rows']:,} rows in {shards}, {written['bytes']:,} bytes"
+    return f"{written['out']}: {size}\nfingerprint  {written['fingerprint']}"

@@ -24,6 +24,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import pytest
 from hypothesis import settings
 
+from tests.words import BAD, GOOD, PLAIN
+
 # No deadline: a machine that is busy is no failure.
 settings.register_profile("short", deadline=None, max_examples=20)
 settings.register_profile("whole", deadline=None)
@@ -42,25 +44,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-GOOD = ("bright", "warm", "lovely", "brilliant", "charming", "gentle", "honest", "joyful")
-BAD = ("dull", "cold", "tedious", "clumsy", "hollow", "bitter", "noisy", "shallow")
-PLAIN = (
-    "the",
-    "film",
-    "story",
-    "was",
-    "and",
-    "a",
-    "scene",
-    "with",
-    "its",
-    "music",
-    "actor",
-    "in",
-    "very",
-    "of",
-    "it",
-)
 SINGLES, PAIRS = ("neg", "pos"), ("contradiction", "entailment", "neutral")
 MAX_LENGTH = 48  # what the tiny models can read, in tokens
 

@@ -142,12 +142,20 @@ def make_ragged(folder: Path, of: Plan, seed: int = 0) -> Reader:
     return Reader.open(folder)
 
 
-def make(folder: Path, of: Plan, seed: int = 0) -> Cache:
-    """A complete cache."""
+def complete(folder: Path, of: Plan, seed: int = 0) -> list[int]:
+    """What a dump of ``answers`` does, also when it is run again: the shards it had to make."""
+    whole = answers(of, seed)
     with CacheWriter(folder, of) as writer:
-        for index in writer.missing:
-            write_shard(writer, index, answers(of, seed))
-        writer.seal()
+        missing = writer.missing
+        for index in missing:
+            write_shard(writer, index, whole)
+        assert writer.seal()
+    return missing
+
+
+def make(folder: Path, of: Plan, seed: int = 0) -> Cache:
+    """A complete cache of ``answers``."""
+    complete(folder, of, seed)
     return Cache.open(folder)
 
 

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+_SHARE = re.compile(r"0?[.,]\d+|\d+(?:[.,]\d+)?\s*%")
 
-def _written(text: str) -> Any:
+
+def is_share(text: str) -> bool:
+    """Whether a text is a number between 0 and 1 or a percentage, and so no class name."""
+    return _SHARE.fullmatch(text) is not None
+
+
+def value_in(text: str) -> Any:
     """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None
     if it is empty.
     """
@@ -34,7 +42,8 @@ def _written(text: str) -> Any:
         return text
 
 
-def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
+def numbers_of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
+    """The numbers by class of a mapping. Raises ValueError or TypeError where it holds something else."""
     # as `datasets` turns a list of mappings round
     for names, numbers in (("labels", "scores"), ("label", "score")):
         if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
@@ -44,7 +53,10 @@ def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
     return _once((name, number) for name, number in value.items() if number is not None)
 
 
-def _of_sequence(value: Any) -> dict[str, float] | list[float]:
+def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
+    """The numbers of a list, by class where it names them; names alone are counted as votes. Raises
+    ValueError or TypeError where it holds something else.
+    """
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]

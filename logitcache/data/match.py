@@ -256,7 +256,8 @@ def _other_count(
     own: tuple[str, ...], task: Classification, occurring: tuple[str, ...], where: str, who: str
 ) -> FingerprintMismatch:
     names = "" if task.label_names is None else f" ({listed(task.label_names)})"
-    message = f"the {who} answers {len(own)} classes ({listed(own)}), the data has {task.num_labels}{names}."
+    classes = "1 class" if len(own) == 1 else f"{len(own)} classes"
+    message = f"the {who} answers {classes} ({listed(own)}), the data has {task.num_labels}{names}."
     lacking = _lacking(own, task)
     forms = {_WITHOUT_MARKS.sub("", folded(name)) for name in own}
     if len(forms) == task.num_labels < len(own):

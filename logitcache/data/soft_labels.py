@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache.config.answers import AnswerSource
-from logitcache.data.answer_cells import _of_mapping, _of_sequence, _written
+from logitcache.data.answer_cells import is_share, numbers_of_mapping, numbers_of_sequence, value_in
 from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.hints import similar
@@ -258,10 +258,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
+    advice = "Mend the row, or name another column."
+    if "%" in str(value):
+        advice = "Write percentages as numbers, such as 0.92 for 92%."
     return SpecError(
         expected=f"{expected} in column {column!r}",
         found=short(repr(value)),
-        advice="Mend the row, or name another column.",
+        advice=advice,
         where=table.place(row),
     )
 
@@ -332,20 +335,33 @@ def _holds_text(cell: Iterable[Any]) -> bool:
 
 def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | list[float] | None:
     """One cell: numbers by class, numbers in order, or None where there is nothing."""
-    value = _written(cell) if isinstance(cell, str) else cell
+    value = value_in(cell) if isinstance(cell, str) else cell
     value = value.tolist() if isinstance(value, np.ndarray) else value
     if value is None or (isinstance(value, float) and value != value):
         return None
-    if isinstance(value, str):
+    if isinstance(value, str) and not is_share(value):
         return {value: 1.0}
+    if isinstance(value, str | int | float):
+        raise _one_number(table, name, row, cell)
     try:
-        answer = _of_mapping(value) if isinstance(value, Mapping) else _of_sequence(value)
+        answer = (
+            numbers_of_mapping(value) if isinstance(value, Mapping) else numbers_of_sequence(value)
+        )
     except (TypeError, ValueError):
         expected = "a list of numbers, numbers by class, {label, score} or names of classes"
-        if isinstance(value, int | float):
-            expected = "a number for each class (one column for each: column:A,B or column:PREFIX*)"
         raise _no_answer(table, name, row, cell, expected) from None
     return answer or None
+
+
+def _one_number(table: Table, column: str, row: int, value: Any) -> SpecError:
+    """The error over one number where a number for each class is expected."""
+    return SpecError(
+        expected=f"a number for each class in column {column!r}",
+        found=short(repr(value)),
+        advice="Save the scores of all classes (of a pipeline: top_k=None), in a list or in one column for each class: "
+        "--teacher column:A,B or column:PREFIX*",
+        where=table.place(row),
+    )
 
 
 def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:

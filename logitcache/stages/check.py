@@ -211,12 +211,12 @@ def _described(name: str, who: str, reporter: Reporter) -> Described | None:
     """A model's files, where they tell something: a shape has none. Raises SpecError for what is
     neither here nor, as far as it can be asked, on the hub.
     """
-    found = checkpoint(who, name, None)
-    if found is None and not is_shape(name):
+    model = checkpoint(who, name, None)
+    if model is None and not is_shape(name):
         reporter.note(f"{name}: not looked at, for no files of it are on this machine")
-    elif found is not None and found.tokenizer is None:
+    elif model is not None and model.tokenizer is None:
         reporter.note(f"{name}: its tokens are not counted, for it has no tokenizer.json")
-    return found
+    return model
 
 
 def _tokens(

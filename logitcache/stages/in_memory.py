@@ -53,17 +53,17 @@ def _has(value: Any, *names: str) -> bool:
 
 def saved_model(model: Any, tokenizer: Any, models: Path, name: str) -> Path:
     """The folder that a model is saved in, named by ``name`` and its content."""
-    place = models / f"{name}-{_digest(model, tokenizer)[:12]}"
-    if place.exists():
-        return place
+    folder = models / f"{name}-{_digest(model, tokenizer)[:12]}"
+    if folder.exists():
+        return folder
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as beside:
         made = Path(beside) / "model"
         model.save_pretrained(made)
         tokenizer.save_pretrained(made)
         with suppress(OSError):  # somebody else has saved the same one
-            made.rename(place)
-    return place
+            made.rename(folder)
+    return folder
 
 
 def _digest(model: Any, tokenizer: Any) -> str:

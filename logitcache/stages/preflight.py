@@ -48,9 +48,8 @@ ADVICE = {
 
 def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> None:
     """Raises what the dump of a split into a folder would raise, as far as files tell it."""
-    if (
-        config.teacher.answers is not None
-    ):  # they are read in moments, and no model is loaded for them
+    # Answers that exist already are read in moments, and no model is loaded for them.
+    if config.teacher.answers is not None:
         return
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
     if TASKS[source.task].self_contained:  # its rows are made by the teacher's tokenizer
@@ -63,9 +62,8 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         check_labels(source)
     elif teacher is not None:
         teacher_match(teacher, source, config.label_map)
-    if (
-        not config.overwrite and config.reuse is None
-    ):  # what is reused says more of the folder's own cache
+    # With --reuse, what is reused says more of the folder's own cache.
+    if not config.overwrite and config.reuse is None:
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
 
 
@@ -156,9 +154,9 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
     if fault is not None:
         problem = f"no {what} can be loaded: {fault.problem}"
         raise SpecError(problem, advice=fault.advice or ADVICE[what], where=name)
-    found = described(name)
-    if found is not None or Path(name).exists():
-        return found
+    model = described(name)
+    if model is not None or Path(name).exists():
+        return model
     if not hub.on_hub(name):
         raise no_checkpoint(what, name)
     try:
@@ -212,9 +210,8 @@ def check_begun(
     table = source.table(split)
     data = {"source": source.name, "split": split, "rows": len(table), "digest": table.digest()}
     preparation = {"batch_tokens": settings.batch_tokens, "on_nonfinite": settings.on_nonfinite}
-    if (
-        begun["preparation"].get("max_length", 0) > settings.max_length
-    ):  # it may be less, if the teacher takes no more
+    # The recorded length may be smaller, if the teacher takes no more.
+    if begun["preparation"].get("max_length", 0) > settings.max_length:
         preparation["max_length"] = settings.max_length
     now = {
         **begun,

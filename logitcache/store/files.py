@@ -240,9 +240,8 @@ def make_folder(path: Path) -> None:
     with disk(path):
         try:
             system.make_folder(path)
-        except (
-            FileExistsError
-        ):  # another process made it meanwhile, and may remove it again at any time
+        except FileExistsError:
+            # Another process made it meanwhile, and may remove it again at any time.
             with suppress(FileNotFoundError):
                 if not stat.S_ISDIR(path.lstat().st_mode) and not path.is_dir():
                     raise NotADirectoryError(

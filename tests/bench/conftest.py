@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from logitcache.reporter import SILENT
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -45,3 +47,31 @@ def real(
         device="cpu",
         workspace=Workspace(tmp_path_factory.mktemp("cost")),
     )
+
+
+@pytest.fixture(scope="module")
+def dump_config(
+    checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """The tiny BERT over 60 rows, twice each case, in two shards."""
+    from logitcache.bench.dump import DumpBenchConfig
+    from logitcache.config.workspace import Workspace
+
+    return DumpBenchConfig(
+        teacher=str(checkpoint()),
+        data=str(singles_data),
+        max_length=24,
+        batch_tokens=256,
+        shard_rows=40,
+        device="cpu",
+        rounds=2,
+        workspace=Workspace(tmp_path_factory.mktemp("bench") / "work"),
+    )
+
+
+@pytest.fixture(scope="module")
+def dump_document(dump_config: Any) -> dict[str, Any]:
+    """What the bench of a dump writes."""
+    from logitcache.bench.dump import bench
+
+    return bench(dump_config, ["logitcache", "bench", "dump"], SILENT)

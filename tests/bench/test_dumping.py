@@ -27,7 +27,6 @@ from logitcache.bench.dump_cases import (
     Material,
     load,
 )
-from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.report.terminal import bench_text
 from logitcache.reporter import SILENT, Notes
@@ -37,32 +36,10 @@ COMMAND = ["logitcache", "bench", "dump"]
 
 @pytest.fixture(scope="module", autouse=True)
 def _known_peak() -> Iterator[None]:
-    """The machine's best is told at once: it takes half a second to find out."""
+    """The machine's best is dump_document at once: it takes half a second to find out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dumping, "matrix_peak", lambda device, dtype: 1e11)
         yield
-
-
-@pytest.fixture(scope="module")
-def asked(
-    checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> DumpBenchConfig:
-    """The tiny BERT over 60 rows, twice each case, in two shards."""
-    return DumpBenchConfig(
-        teacher=str(checkpoint()),
-        data=str(singles_data),
-        max_length=24,
-        batch_tokens=256,
-        shard_rows=40,
-        device="cpu",
-        rounds=2,
-        workspace=Workspace(tmp_path_factory.mktemp("bench") / "work"),
-    )
-
-
-@pytest.fixture(scope="module")
-def told(asked: DumpBenchConfig) -> dict[str, Any]:
-    return bench(asked, COMMAND, SILENT)
 
 
 @pytest.fixture
@@ -85,37 +62,37 @@ def shapes() -> Iterator[Callable[[Material], list[tuple[int, int]]]]:
 
 
 def test_a_document_holds_every_case_and_can_be_read_back(
-    told: dict[str, Any], tmp_path: Path
+    dump_document: dict[str, Any], tmp_path: Path
 ) -> None:
-    document.write(tmp_path / "dump.json", told)
-    assert document.read(tmp_path / "dump.json") == told
-    assert told["complete"]
-    assert [case["name"] for case in told["cases"]] == list(CASES)
-    for case in told["cases"]:
+    document.write(tmp_path / "dump.json", dump_document)
+    assert document.read(tmp_path / "dump.json") == dump_document
+    assert dump_document["complete"]
+    assert [case["name"] for case in dump_document["cases"]] == list(CASES)
+    for case in dump_document["cases"]:
         assert case["error"] is None
         assert case["rows_per_second"] == pytest.approx(60 / case["seconds"]["median"])
         assert case["ratio_to_dump"]["rounds"] == 2
-    assert told["cases"][0]["ratio_to_dump"]["median"] == 1
-    assert set(told["peak"]["share"]) == set(CASES)
-    assert told["memory"] == []
+    assert dump_document["cases"][0]["ratio_to_dump"]["median"] == 1
+    assert set(dump_document["peak"]["share"]) == set(CASES)
+    assert dump_document["memory"] == []
 
 
-def test_the_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
+def test_the_table_says_how_sure_its_intervals_are(dump_document: dict[str, Any]) -> None:
     assert (
         "\nIntervals hold the true median with 50 % confidence at least (2 rounds)."
-        in bench_text(told)
+        in bench_text(dump_document)
     )
     cases = [
         {**case, "ratio_to_dump": {**case["ratio_to_dump"], "confidence": 0.0, "rounds": 1}}
-        for case in told["cases"]
+        for case in dump_document["cases"]
     ]
-    once = {**told, "cases": cases, "dump_to_bare_forward": None}
+    once = {**dump_document, "cases": cases, "dump_to_bare_forward": None}
     assert "\nIntervals hold nothing: one round was measured." in bench_text(once)
     assert "Intervals" not in bench_text({**once, "cases": cases[:1]})  # the dump beside itself
 
 
-def test_padding_is_told_as_it_was(told: dict[str, Any]) -> None:
-    setting = told["setting"]
+def test_padding_is_told_as_it_was(dump_document: dict[str, Any]) -> None:
+    setting = dump_document["setting"]
     padded, real = setting["padded_tokens"], round(setting["tokens"] * setting["rows"])
     assert (
         real
@@ -126,25 +103,27 @@ def test_padding_is_told_as_it_was(told: dict[str, Any]) -> None:
         <= padded[MAXIMUM]
         == 60 * 24
     )
-    flops = told["peak"]["flops"]
+    flops = dump_document["peak"]["flops"]
     assert flops[BARE] < flops[FILE_ORDER] < flops[MAXIMUM]
 
 
-def test_flops_on_paper_are_nearly_those_that_torch_counts(told: dict[str, Any]) -> None:
-    first = told["peak"]["first_batch"]
+def test_flops_on_paper_are_nearly_those_that_torch_counts(dump_document: dict[str, Any]) -> None:
+    first = dump_document["peak"]["first_batch"]
     assert first["analytic"] == pytest.approx(first["counted"], rel=0.1)
 
 
-def test_larger_budgets_are_tried_until_one_batch_holds_all(told: dict[str, Any]) -> None:
-    budgets = [each["batch_tokens"] for each in told["batches"]]
+def test_larger_budgets_are_tried_until_one_batch_holds_all(dump_document: dict[str, Any]) -> None:
+    budgets = [each["batch_tokens"] for each in dump_document["batches"]]
     assert budgets == [512, 1024, 2048]  # 60 rows of at most 22 tokens
-    assert all(each["rows_per_second"] > 0 for each in told["batches"])
+    assert all(each["rows_per_second"] > 0 for each in dump_document["batches"])
 
 
 def test_each_case_puts_the_batches_it_names_to_the_teacher(
-    asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
+    dump_config: DumpBenchConfig,
+    shapes: Callable[[Material], list[tuple[int, int]]],
+    tmp_path: Path,
 ) -> None:
-    material = load(asked, tmp_path, SILENT)
+    material = load(dump_config, tmp_path, SILENT)
     seen, sizes = shapes(material), material.sizes()
     for name, case in dumping.cases(material, tmp_path / "cache").items():
         seen.clear()
@@ -157,9 +136,11 @@ def test_each_case_puts_the_batches_it_names_to_the_teacher(
 
 
 def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
-    asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
+    dump_config: DumpBenchConfig,
+    shapes: Callable[[Material], list[tuple[int, int]]],
+    tmp_path: Path,
 ) -> None:
-    material = load(replace(asked, rows=50), tmp_path, SILENT)
+    material = load(replace(dump_config, rows=50), tmp_path, SILENT)
     seen = shapes(material)
     dumping.cases(material, tmp_path / "cache")[DUMP]()
     expected = list(material.sizes()[DUMP])
@@ -168,19 +149,19 @@ def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
 
 
 def test_pairs_are_measured_too(
-    asked: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path
+    dump_config: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path
 ) -> None:
     names = ("contradiction", "entailment", "neutral")
-    told = bench(
-        replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)),
+    dump_document = bench(
+        replace(dump_config, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)),
         COMMAND,
         SILENT,
     )
-    assert [case["error"] for case in told["cases"]] == [None] * len(CASES)
+    assert [case["error"] for case in dump_document["cases"]] == [None] * len(CASES)
 
 
-def test_the_parts_of_a_dump_add_up_to_it(asked: DumpBenchConfig, tmp_path: Path) -> None:
-    material = load(asked, tmp_path, SILENT)
+def test_the_parts_of_a_dump_add_up_to_it(dump_config: DumpBenchConfig, tmp_path: Path) -> None:
+    material = load(dump_config, tmp_path, SILENT)
     parts, behind = dump_phases.where(
         partial(dumping.whole_dump, material, tmp_path / "cache"), material.fence
     )
@@ -219,82 +200,91 @@ def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_what_was_measured_before_an_interrupt_is_kept(
-    asked: DumpBenchConfig, error: type[BaseException]
+    dump_config: DumpBenchConfig, error: type[BaseException]
 ) -> None:
     def interrupt(message: str) -> None:
         if message == "round 2 of 3":
             raise error
 
-    told = bench(replace(asked, rounds=3), COMMAND, Notes(interrupt))
-    assert not told["complete"]
-    assert [case["ratio_to_dump"]["rounds"] for case in told["cases"]] == [2] * len(CASES)
-    assert told["where"] is None
-    assert "Interrupted" in bench_text(told)
-    json.dumps(told, allow_nan=False)
+    dump_document = bench(replace(dump_config, rounds=3), COMMAND, Notes(interrupt))
+    assert not dump_document["complete"]
+    assert [case["ratio_to_dump"]["rounds"] for case in dump_document["cases"]] == [2] * len(CASES)
+    assert dump_document["where"] is None
+    assert "Interrupted" in bench_text(dump_document)
+    json.dumps(dump_document, allow_nan=False)
 
 
 def test_an_interrupt_before_anything_was_measured(
-    asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch
+    dump_config: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dumping, "matrix_peak", interrupt)
-    told = bench(asked, COMMAND, SILENT)
-    assert (told["complete"], told["cases"], told["peak"]) == (False, [], None)
-    assert "Interrupted" in bench_text(told)
+    dump_document = bench(dump_config, COMMAND, SILENT)
+    assert (dump_document["complete"], dump_document["cases"], dump_document["peak"]) == (
+        False,
+        [],
+        None,
+    )
+    assert "Interrupted" in bench_text(dump_document)
 
 
 def test_a_case_without_memory_leaves_the_others(
-    asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch
+    dump_config: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = torch.nn.Module.__call__
 
     def little(self: Any, *given: Any, **named: Any) -> Any:
-        if named.get("input_ids") is not None and named["input_ids"].shape[1] == asked.max_length:
+        if (
+            named.get("input_ids") is not None
+            and named["input_ids"].shape[1] == dump_config.max_length
+        ):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(self, *given, **named)
 
     monkeypatch.setattr(torch.nn.Module, "__call__", little)
-    told = bench(asked, COMMAND, SILENT)
-    assert told["complete"]
-    failed = {case["name"]: case["error"] for case in told["cases"] if case["error"]}
+    dump_document = bench(dump_config, COMMAND, SILENT)
+    assert dump_document["complete"]
+    failed = {case["name"]: case["error"] for case in dump_document["cases"] if case["error"]}
     assert list(failed) == [MAXIMUM]
     assert "out of memory on the case 'padded to maximum'" in failed[MAXIMUM]
-    assert MAXIMUM not in told["peak"]["share"]
-    assert "out of memory" in bench_text(told)
+    assert MAXIMUM not in dump_document["peak"]["share"]
+    assert "out of memory" in bench_text(dump_document)
 
 
 def test_a_checkpoint_without_a_head_gets_a_random_one(
-    asked: DumpBenchConfig, headless: Path, tmp_path: Path
+    dump_config: DumpBenchConfig, headless: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    material = load(replace(asked, teacher=str(headless)), tmp_path, Notes(said.append))
+    material = load(replace(dump_config, teacher=str(headless)), tmp_path, Notes(said.append))
     assert material.random_head
     assert any("random one" in line for line in said)
-    assert not load(asked, tmp_path, SILENT).random_head
+    assert not load(dump_config, tmp_path, SILENT).random_head
 
 
 def test_a_folder_s_configuration_is_a_shape(
-    asked: DumpBenchConfig, checkpoint: Callable[..., Path], tmp_path: Path
+    dump_config: DumpBenchConfig, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    material = load(replace(asked, shape_only=True, dtype="bfloat16"), tmp_path, SILENT)
+    material = load(replace(dump_config, shape_only=True, dtype="bfloat16"), tmp_path, SILENT)
     assert material.random_head
     assert material.teacher.model.dtype == torch.bfloat16
-    other = load(asked, tmp_path, SILENT)
+    other = load(dump_config, tmp_path, SILENT)
     assert material.shape == other.shape
     assert (material.lengths == other.lengths).all()  # by its own tokenizer
     assert material.teacher.weights_digest() != other.teacher.weights_digest()
 
 
-def test_made_up_rows_are_all_of_one_length(asked: DumpBenchConfig, tmp_path: Path) -> None:
-    shape = replace(asked, teacher="1x32", data="nowhere", tokens=20, rows=50, shape_only=True)
+def test_made_up_rows_are_all_of_one_length(dump_config: DumpBenchConfig, tmp_path: Path) -> None:
+    shape = replace(
+        dump_config, teacher="1x32", data="nowhere", tokens=20, rows=50, shape_only=True
+    )
     material = load(shape, tmp_path, SILENT)
     assert (material.lengths == 20).all()
     assert material.source.num_labels == CLASSES
     assert np.bincount(material.rows.label).min() > 0
-    told = bench(shape, COMMAND, SILENT)
-    assert set(told["setting"]["padded_tokens"].values()) == {50 * 20}
+    dump_document = bench(shape, COMMAND, SILENT)
+    assert set(dump_document["setting"]["padded_tokens"].values()) == {50 * 20}
 
 
 @pytest.mark.parametrize(
@@ -312,20 +302,20 @@ def test_made_up_rows_are_all_of_one_length(asked: DumpBenchConfig, tmp_path: Pa
     ],
 )
 def test_what_cannot_be_measured_is_refused_on_one_line(
-    asked: DumpBenchConfig, change: dict[str, Any], flag: str
+    dump_config: DumpBenchConfig, change: dict[str, Any], flag: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        bench(replace(asked, **change), COMMAND, SILENT)
+        bench(replace(dump_config, **change), COMMAND, SILENT)
     assert flag in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_teacher_of_other_labels_is_refused(
-    asked: DumpBenchConfig, checkpoint: Callable[..., Path]
+    dump_config: DumpBenchConfig, checkpoint: Callable[..., Path]
 ) -> None:
     with pytest.raises(FingerprintMismatch):
         bench(
-            replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))),
+            replace(dump_config, teacher=str(checkpoint("bert", ("one", "two", "three")))),
             COMMAND,
             SILENT,
         )

@@ -38,13 +38,7 @@ from tests.fake_caches import (
 )
 from tests.store import s3
 
-PLANS = {"dense": plan(50, 20), "float32": plan(50, 20, dtype="float32"), "ragged": ragged(50, 20)}
 STORES = [("arrow", "zarr"), ("zarr", "arrow")]
-
-
-@pytest.fixture(params=PLANS)
-def of(request: pytest.FixtureRequest) -> Plan:
-    return PLANS[request.param]
 
 
 def read(folder: Path) -> dict[str, bytes]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import runpy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,80 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, Part
+from logitcache.cache.joined import Joined
 from logitcache.cache.joining import join
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Answers
-from logitcache.store.manifest import Plan
-from logitcache.store.writer import CacheWriter
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
-SETS = {"train": 10, "unlabelled": 7}
-STARTS = {"train": 0, "unlabelled": 10}
-
-
-def hashes(split: str, rows: int) -> np.ndarray:
-    """Distinct for every row of every split."""
-    return np.arange(rows) * 1000 + sum(map(ord, split))
-
-
-def make(
-    folder: Path,
-    split: str = "train",
-    seed: int = 0,
-    rows: int | None = None,
-    row_hash: np.ndarray | None = None,
-    **changes: Any,
-) -> Cache:
-    """A cache of one split in shards of four: each ``seed`` is another teacher of the same rows."""
-    rows = SETS.get(split, 10) if rows is None else rows
-    plan = make_plan(rows, 4, dtype="float32")
-    plan = replace(plan, data={**plan.data, "split": split, "seed": seed}, **changes)
-    whole = {
-        **fakes["answers"](plan, seed),
-        "row_hash": hashes(split, rows) if row_hash is None else row_hash,
-    }
-    writer = CacheWriter(folder / f"{split}-{seed}-{rows}", plan)
-    for index in writer.missing:
-        fakes["write_shard"](writer, index, whole)
-    writer.seal()
-    return Cache.open(writer.folder)
-
-
-def take(joined: Joined | Part, ids: Any) -> Answers:
-    """The answers for these rows of a training set."""
-    row_id = np.asarray(ids, np.int64)
-    known = np.concatenate([hashes("train", 10), hashes("unlabelled", 7)])
-    return joined.take(row_id, known[row_id], np.zeros_like(row_id))
+from tests.cache.split_caches import STARTS, hashes, make, take
+from tests.fake_caches import plan as make_plan
 
 
 @pytest.fixture(scope="module")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Cache]]:
-    """Three teachers of each split."""
-    folder = tmp_path_factory.mktemp("caches")
-    return {split: [make(folder, split, seed) for seed in range(3)] for split in SETS}
+def both(split_caches: dict[str, list[Cache]]) -> Joined:
+    return join([split_caches["train"][0], split_caches["unlabelled"][0]], STARTS)
 
 
 @pytest.fixture(scope="module")
-def both(caches: dict[str, list[Cache]]) -> Joined:
-    return join([caches["train"][0], caches["unlabelled"][0]], STARTS)
-
-
-@pytest.fixture(scope="module")
-def averaged(caches: dict[str, list[Cache]]) -> Joined:
+def averaged(split_caches: dict[str, list[Cache]]) -> Joined:
     """Two teachers of the train rows, one of the unlabelled ones."""
-    return join([*caches["train"][:2], caches["unlabelled"][0]], STARTS, "mean")
+    return join([*split_caches["train"][:2], split_caches["unlabelled"][0]], STARTS, "mean")
 
 
 IDS = st.lists(st.integers(0, 16), max_size=40)
 
 
-def test_caches_answer_for_the_part_their_split_names(caches: dict[str, list[Cache]]) -> None:
+def test_caches_answer_for_the_part_their_split_names(split_caches: dict[str, list[Cache]]) -> None:
     """Whatever order they are named in: unlabelled rows stand behind those of train."""
-    train, bare = caches["train"][0], caches["unlabelled"][0]
+    train, bare = split_caches["train"][0], split_caches["unlabelled"][0]
     for named in ([train, bare], [bare, train]):
         joined = join(named, STARTS)
         assert [(part.name, part.start, part.caches) for part in joined.parts] == [
@@ -101,7 +50,7 @@ def test_caches_answer_for_the_part_their_split_names(caches: dict[str, list[Cac
 
 
 def test_a_cache_answers_for_the_part_whose_texts_it_has(
-    tmp_path: Path, caches: dict[str, list[Cache]]
+    tmp_path: Path, split_caches: dict[str, list[Cache]]
 ) -> None:
     """One that was made of all rows for both parts; two that were both made of a train split each
     for its own. Where names and texts agree, names have the word.
@@ -118,17 +67,17 @@ def test_a_cache_answers_for_the_part_whose_texts_it_has(
     expected = whole.take(order.argsort()).logits
     for teacher in (joined, joined.located(numbers, known)):
         np.testing.assert_array_equal(take(teacher, numbers).logits, expected)
-    train = caches["train"][0]
+    train = split_caches["train"][0]
     for named in ([train, bare], [bare, train]):
         assert [part.caches for part in join(named, STARTS, rows=rows).parts] == [(train,), (bare,)]
     with pytest.raises(SpecError, match="expected a cache of the unlabelled rows, found none"):
         join([train], STARTS, rows=rows)
-    twice = join([caches["unlabelled"][0], whole], STARTS, rows=rows)
-    assert [part.caches for part in twice.parts] == [(whole,), (caches["unlabelled"][0],)]
+    twice = join([split_caches["unlabelled"][0], whole], STARTS, rows=rows)
+    assert [part.caches for part in twice.parts] == [(whole,), (split_caches["unlabelled"][0],)]
 
 
-def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:
-    cache = caches["train"][0]
+def test_one_cache_joined_is_that_cache(split_caches: dict[str, list[Cache]]) -> None:
+    cache = split_caches["train"][0]
     joined = join([cache], {"train": 0})
     assert (joined.fingerprint, str(joined), len(joined)) == (
         cache.fingerprint,
@@ -219,18 +168,18 @@ def test_the_cache_and_its_row_that_is_another_are_named(
     ],
 )
 def test_caches_and_parts_that_do_not_fit_are_refused(
-    caches: dict[str, list[Cache]],
+    split_caches: dict[str, list[Cache]],
     named: list[str],
     starts: dict[str, int],
     teachers: str | None,
     said: str,
 ) -> None:
-    chosen = [caches[split][i] for i, split in enumerate(named)]
+    chosen = [split_caches[split][i] for i, split in enumerate(named)]
     with pytest.raises(SpecError, match=said):
         join(chosen, starts, teachers)
 
 
-def test_other_labels_are_refused(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+def test_other_labels_are_refused(split_caches: dict[str, list[Cache]], tmp_path: Path) -> None:
     teacher = make_plan().teacher
     other = make(
         tmp_path, "unlabelled", teacher={**teacher, "label_names": ["class 0", "class 1", "other"]}
@@ -238,17 +187,17 @@ def test_other_labels_are_refused(caches: dict[str, list[Cache]], tmp_path: Path
     with pytest.raises(
         FingerprintMismatch, match=r"expected the labels of .*class 0, .*found class 0, class 1, o"
     ):
-        join([caches["train"][0], other], STARTS)
+        join([split_caches["train"][0], other], STARTS)
 
 
 @pytest.mark.parametrize(
     "names", [("class 2", "class 0", "class 1"), ("CLASS_2", "Class 0", "class  1 ")]
 )
 def test_columns_follow_names(
-    caches: dict[str, list[Cache]], tmp_path: Path, names: tuple[str, ...]
+    split_caches: dict[str, list[Cache]], tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     """Of the caches among each other, and into the data's order."""
-    train = caches["train"][0]
+    train = split_caches["train"][0]
     other = make(
         tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)}
     )
@@ -264,7 +213,7 @@ def test_columns_follow_names(
 
 
 def test_caches_without_names_are_not_joined_by_number(
-    caches: dict[str, list[Cache]], tmp_path: Path
+    split_caches: dict[str, list[Cache]], tmp_path: Path
 ) -> None:
     other = make(
         tmp_path,
@@ -272,14 +221,14 @@ def test_caches_without_names_are_not_joined_by_number(
         teacher={**make_plan().teacher, "label_names": ["LABEL_0", "LABEL_1", "LABEL_2"]},
     )
     with pytest.raises(FingerprintMismatch, match="with the same --labels"):
-        join([caches["train"][0], other], STARTS)
+        join([split_caches["train"][0], other], STARTS)
 
 
 def test_averaged_caches_must_have_the_same_texts(
-    caches: dict[str, list[Cache]], tmp_path: Path
+    split_caches: dict[str, list[Cache]], tmp_path: Path
 ) -> None:
     """Of other texts, or of fewer."""
-    train = caches["train"][0]
+    train = split_caches["train"][0]
     for other, ids, row in (
         (make(tmp_path, "dev", 1), [2, 7], 2),
         (make(tmp_path, "train", 1, rows=6), [2, 7], 7),
@@ -290,10 +239,10 @@ def test_averaged_caches_must_have_the_same_texts(
 
 
 def test_the_order_in_which_teachers_are_named_changes_nothing(
-    caches: dict[str, list[Cache]],
+    split_caches: dict[str, list[Cache]],
 ) -> None:
     first, *others = (
-        join([caches["train"][i] for i in order], {"train": 0}, "mean")
+        join([split_caches["train"][i] for i in order], {"train": 0}, "mean")
         for order in ((0, 1, 2), (2, 0, 1), (1, 0, 2))
     )
     for other in others:
@@ -303,9 +252,9 @@ def test_the_order_in_which_teachers_are_named_changes_nothing(
 
 
 def test_the_fingerprint_tells_teachers_and_parts_apart(
-    caches: dict[str, list[Cache]], both: Joined, averaged: Joined
+    split_caches: dict[str, list[Cache]], both: Joined, averaged: Joined
 ) -> None:
-    train, bare = caches["train"], caches["unlabelled"]
+    train, bare = split_caches["train"], split_caches["unlabelled"]
     made = [
         join(train[:1], {"train": 0}),
         both,

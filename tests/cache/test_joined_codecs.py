@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,13 @@ from logitcache.cache.layout import columns_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.store.columns import ROW
-from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DenseCodec
 from logitcache.targets.topk import TopK
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
-STARTS = {"train": 0, "unlabelled": 10}
+from tests.cache.split_caches import STARTS
+from tests.fake_caches import CONDITIONS, SKETCHES
+from tests.fake_caches import plan as make_plan
 
 
 def stored(folder: Path, codec: Codec, split: str = "train", **changes: Any) -> Cache:
@@ -40,7 +36,7 @@ def stored(folder: Path, codec: Codec, split: str = "train", **changes: Any) -> 
             column.name: np.zeros(column.shape(rows[column.level]), column.dtype)
             for column in plan.columns
         }
-        writer.write(0, arrays, fakes["SKETCHES"], fakes["CONDITIONS"])
+        writer.write(0, arrays, SKETCHES, CONDITIONS)
         writer.seal()
     return Cache.open(writer.folder)
 

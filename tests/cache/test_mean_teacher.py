@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,61 +13,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, Part, mean_teacher
+from logitcache.cache.joined import mean_teacher
 from logitcache.cache.joining import join
 from logitcache.errors import SpecError
 from logitcache.identity import check_rows
-from logitcache.records import Answers
-from logitcache.store.manifest import Plan
-from logitcache.store.writer import CacheWriter
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
-SETS = {"train": 10, "unlabelled": 7}
-STARTS = {"train": 0, "unlabelled": 10}
-
-
-def hashes(split: str, rows: int) -> np.ndarray:
-    """Distinct for every row of every split."""
-    return np.arange(rows) * 1000 + sum(map(ord, split))
-
-
-def make(
-    folder: Path,
-    split: str = "train",
-    seed: int = 0,
-    rows: int | None = None,
-    row_hash: np.ndarray | None = None,
-    **changes: Any,
-) -> Cache:
-    """A cache of one split in shards of four: each ``seed`` is another teacher of the same rows."""
-    rows = SETS.get(split, 10) if rows is None else rows
-    plan = make_plan(rows, 4, dtype="float32")
-    plan = replace(plan, data={**plan.data, "split": split, "seed": seed}, **changes)
-    whole = {
-        **fakes["answers"](plan, seed),
-        "row_hash": hashes(split, rows) if row_hash is None else row_hash,
-    }
-    writer = CacheWriter(folder / f"{split}-{seed}-{rows}", plan)
-    for index in writer.missing:
-        fakes["write_shard"](writer, index, whole)
-    writer.seal()
-    return Cache.open(writer.folder)
-
-
-def take(joined: Joined | Part, ids: Any) -> Answers:
-    """The answers for these rows of a training set."""
-    row_id = np.asarray(ids, np.int64)
-    known = np.concatenate([hashes("train", 10), hashes("unlabelled", 7)])
-    return joined.take(row_id, known[row_id], np.zeros_like(row_id))
-
-
-@pytest.fixture(scope="module")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Cache]]:
-    """Three teachers of each split."""
-    folder = tmp_path_factory.mktemp("caches")
-    return {split: [make(folder, split, seed) for seed in range(3)] for split in SETS}
-
+from tests.cache.split_caches import SETS, STARTS, hashes, make, take
+from tests.fake_caches import plan as make_plan
 
 FINITE = st.floats(-60, 0, width=32)
 LOGITS = st.integers(2, 6).flatmap(
@@ -132,12 +79,12 @@ def test_an_empty_batch_is_an_empty_mean() -> None:
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
 def test_a_student_meets_the_mean_of_the_caches(
-    caches: dict[str, list[Cache]], ids: list[int]
+    split_caches: dict[str, list[Cache]], ids: list[int]
 ) -> None:
-    joined = join(caches["train"][:2], {"train": 0}, "mean")
+    joined = join(split_caches["train"][:2], {"train": 0}, "mean")
     rows = np.array(ids)
     answers = take(joined, rows)
-    alone = [cache.take(rows) for cache in caches["train"][:2]]
+    alone = [cache.take(rows) for cache in split_caches["train"][:2]]
     np.testing.assert_allclose(
         softmax(answers.logits, axis=1),
         np.mean([softmax(one.logits, axis=1) for one in alone], axis=0),
@@ -146,8 +93,8 @@ def test_a_student_meets_the_mean_of_the_caches(
     check_rows(rows, hashes("train", 10)[rows], answers.row_hash, "joined")
 
 
-def test_one_cache_twice_is_refused(caches: dict[str, list[Cache]]) -> None:
-    twice = [caches["train"][0]] * 2
+def test_one_cache_twice_is_refused(split_caches: dict[str, list[Cache]]) -> None:
+    twice = [split_caches["train"][0]] * 2
     with pytest.raises(SpecError, match="found this one twice"):
         join(twice, {"train": 0}, "mean")
 

@@ -33,13 +33,6 @@ from tests.fake_caches import (
     tree,
 )
 
-PLANS = {"dense": plan(50, 20), "float32": plan(50, 20, dtype="float32"), "ragged": ragged(50, 20)}
-
-
-@pytest.fixture(params=PLANS)
-def of(request: pytest.FixtureRequest) -> Plan:
-    return PLANS[request.param]
-
 
 def flip(path: Path) -> None:
     data = path.read_bytes()

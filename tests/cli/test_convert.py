@@ -34,7 +34,7 @@ def test_it_says_what_it_made(tmp_path: Path) -> None:
         cli, ["convert", str(tmp_path / "a"), str(tmp_path / "z"), "--to", "zarr"]
     )
     made = Cache.open(tmp_path / "z")
-    assert f"50 rows in 3 shards, {made.manifest.bytes:,} bytes, 3 of them new" in found.stdout
+    assert f"50 rows in 3 shards (3 new), {made.manifest.bytes:,} bytes" in found.stdout
     assert made.fingerprint in found.stdout
 
 

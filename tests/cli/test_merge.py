@@ -29,7 +29,7 @@ def test_parts_become_the_cache(tmp_path: Path) -> None:
     assert set(document) == KEYS
     assert (document["rows"], document["shards"], document["written"]) == (50, 3, 3)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
-    assert "0 of them new" in run(tmp_path, "p0", "p1").stdout
+    assert "(0 new)" in run(tmp_path, "p0", "p1").stdout
 
 
 def test_missing_rows_end_with_6_another_plan_with_4(tmp_path: Path) -> None:

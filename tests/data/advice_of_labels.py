@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import os
 
-from tests.data.advice_cases import GOOD, JSONL, TABS, Case, csv, labels, not_utf8, parquet, zipped
+from tests.data.advice_cases import (
+    CONLL,
+    GOOD,
+    JSONL,
+    TABS,
+    Case,
+    csv,
+    labels,
+    not_utf8,
+    parquet,
+    zipped,
+)
 
 NAMES = '{"1": "one", "2": "two"}'
 PLACES = [
@@ -21,6 +32,18 @@ PLACES = [
         {"r.csv": GOOD},
         name="r.xlsx",
         then_name="r.csv",
+    ),
+    Case(
+        "name it eng.train.conll.",
+        {"eng.train": CONLL},
+        {"eng.train": None, "eng.train.conll": CONLL},
+        name="eng.train",
+        then_name="eng.train.conll",
+    ),
+    Case(
+        "name them train.conll, dev.conll and test.conll.",
+        {"eng.train": CONLL, "eng.testa": CONLL},
+        {"eng.train": None, "eng.testa": None, "train.conll": CONLL, "dev.conll": CONLL},
     ),
     Case(
         "Unpack it, and give the file or the folder.",

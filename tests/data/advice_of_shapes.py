@@ -19,11 +19,30 @@ CHATS = "".join(
 NESTED = "".join(
     json.dumps({"doc": {"body": f"some words {i}"}, "mood": {"name": i}}) + "\n" for i in "ab"
 )
+BATCH_OUTPUT = "".join(
+    json.dumps(
+        {
+            "custom_id": f"row-{i}",
+            "response": {
+                "status_code": 200,
+                "body": {"choices": [{"message": {"content": label}}]},
+            },
+            "error": None,
+        }
+    )
+    + "\n"
+    for i, label in enumerate(("pos", "neg"))
+)
 SPANS = json.dumps(
     [{"data": {"text": "a b"}, "annotations": [{"result": [{"value": {"labels": ["X"]}}]}]}]
 )
 JSONL_OF_WORDS = '{"words": ["a"], "tags": ["X"]}\n'
 SHAPES = [
+    Case(
+        "Look up the text of each custom_id in the batch's input, and save a text and a label",
+        {"r.jsonl": BATCH_OUTPUT},
+        {"r.jsonl": JSONL},
+    ),
     csv(
         "Name all 3 columns with --header.",
         "0,a,1\n1,b,2\n",

@@ -322,3 +322,15 @@ def test_the_other_text_column_is_named(tmp_path: Path) -> None:
 def test_a_column_whose_name_has_a_line_end_is_found(tmp_path: Path) -> None:
     source, _ = read(tmp_path, "r.csv", 'text,"the\nlabel"\na,x\nb,y\n', label="the label")
     assert source.label_names == ("x", "y")
+
+
+def test_labelling_functions_are_votes_and_no_labels(tmp_path: Path) -> None:
+    """As Snorkel writes them: a column for each function, with -1 where it abstains."""
+    table = "text,lf_keyword,lf_length\na b c,1,-1\nb c d,0,0\nc d e,-1,0\nd e f,1,1\n"
+    _, notes = read(tmp_path, "r.csv", table)
+    assert "lf_keyword, lf_length are votes of labelling functions" in notes[0]
+    assert "--label lf_" not in notes[0]
+    votes = [["pos"], ["neg", "neg"], ["neg"], ["pos", "pos"]]
+    rows = jsonl([{"text": f"t{i}", "votes": several} for i, several in enumerate(votes)])
+    source, _ = read(tmp_path, "r.jsonl", rows, label="votes")
+    assert source.label_names == ("neg", "pos")

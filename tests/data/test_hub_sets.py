@@ -6,39 +6,9 @@ from typing import Any
 
 import pytest
 
-from logitcache.config.data import Columns
-from logitcache.data.source import Source, load
 from logitcache.data.sources.datasets import HubName, parse
-from logitcache.errors import SpecError
-from logitcache.reporter import Notes
+from tests.data.sources_by_name import few, read, refused, write
 from tests.fake_hub import FakeHub, closed_port, run_python
-
-Row = dict[str, Any]
-
-
-def few(start: str = "row", n: int = 3) -> list[Row]:
-    return [{"text": f"{start} {i}", "label": i % 2} for i in range(n)]
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def read(path: Path | str, notes: list[str] | None = None, **columns: Any) -> Source:
-    return load(
-        str(path),
-        Columns(**columns),
-        Path("unused"),
-        Notes(([] if notes is None else notes).append),
-    )
-
-
-def refused(path: Path | str, **columns: Any) -> str:
-    with pytest.raises(SpecError) as caught:
-        read(path, **columns)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.config.data import Columns
 from logitcache.data.selection import held_out
-from logitcache.data.source import Source, load
 from logitcache.data.sources.datasets import is_saved
-from logitcache.errors import SpecError
-from logitcache.reporter import SILENT, Notes
+from logitcache.reporter import SILENT
+from tests.data.sources_by_name import Row, few, read, refused, write
 
 NAMES = ("bad", "fair", "good")
 ROWS = st.lists(
     st.tuples(st.text(st.characters(codec="utf-8"), max_size=6), st.none() | st.integers(0, 2)),
     min_size=1,
 )
-Row = dict[str, Any]
 
 
 def features(*names: str) -> datasets.Features:
@@ -33,31 +29,6 @@ def features(*names: str) -> datasets.Features:
 def made(rows: list[Row], *names: str) -> datasets.Dataset:
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return datasets.Dataset.from_dict(columns, features(*names) if names else None)
-
-
-def few(start: str = "row", n: int = 3) -> list[Row]:
-    return [{"text": f"{start} {i}", "label": i % 2} for i in range(n)]
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def read(path: Path | str, notes: list[str] | None = None, **columns: Any) -> Source:
-    return load(
-        str(path),
-        Columns(**columns),
-        Path("unused"),
-        Notes(([] if notes is None else notes).append),
-    )
-
-
-def refused(path: Path | str, **columns: Any) -> str:
-    with pytest.raises(SpecError) as caught:
-        read(path, **columns)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @settings(max_examples=30)

@@ -177,6 +177,9 @@ def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
         ),
         ([0.5, 0.25], "row 0: expected a number for each class"),
         ([3, 4], r"row 0: expected .*column:A,B or column:PREFIX\*"),
+        (["0.93", "0.5"], r"row 0: .* in column 'probs', found '0.93'. .*top_k=None"),
+        (["92%", "8%"], "row 0: expected a number for each class .*found '92%'"),
+        ([{"a": "92%", "b": "8%"}], "row 0: .*Write percentages as numbers, such as 0.92 for 92%"),
         ([[2, 1, 2], [0, 0, 1]], "may as well be the class numbers that annotators chose"),
         (["{{1:2}}", "[0.5]"], "row 1: expected classes by name"),
         ([None, None], "expected answers in column 'probs', found none in any row"),
@@ -217,6 +220,12 @@ def test_a_model_is_no_answer_source(model: str) -> None:
 def test_half_a_spelling_is_refused(spelled: str) -> None:
     with pytest.raises(SpecError, match="--teacher: expected"):
         answer_source(spelled)
+
+
+def test_percentages_are_written_as_numbers() -> None:
+    with pytest.raises(SpecError, match=r"row 0: .*92%.*, such as 0\.92 for 92%"):
+        read_columns(table(a=["92%"], b=["8%"]), ["a", "b"])
+    assert read_columns(table(a=["0.92"], b=["0.08"]), ["a", "b"]).values.tolist() == [[0.92, 0.08]]
 
 
 def test_advice_about_columns_is_followed() -> None:

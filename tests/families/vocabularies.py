@@ -7,53 +7,11 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 
+from tests.words import BAD, GOOD, PLAIN
+
 Merge = tuple[str, str]
 
-WORDS = (
-    *(
-        "the",
-        "film",
-        "story",
-        "was",
-        "and",
-        "a",
-        "scene",
-        "with",
-        "its",
-        "music",
-        "actor",
-        "in",
-        "very",
-        "of",
-        "it",
-    ),
-    *(
-        "bright",
-        "warm",
-        "lovely",
-        "brilliant",
-        "charming",
-        "gentle",
-        "honest",
-        "joyful",
-        "quick",
-        "clever",
-        "fresh",
-    ),
-    *(
-        "dull",
-        "cold",
-        "tedious",
-        "clumsy",
-        "hollow",
-        "bitter",
-        "noisy",
-        "shallow",
-        "slow",
-        "stale",
-        "wooden",
-    ),
-)
+WORDS = (*PLAIN, *GOOD, "quick", "clever", "fresh", *BAD, "slow", "stale", "wooden")
 UNLISTED = ("zigzag", "vexing", "quartz")  # in no vocabulary: cut into letters
 LETTERS = string.ascii_lowercase
 BLANK = "▁"  # how sentencepiece writes a blank

@@ -3,16 +3,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import runpy
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from logitcache.cache.cache import Cache
 from logitcache.errors import (
     DiskError,
     FingerprintMismatch,
@@ -22,29 +18,12 @@ from logitcache.errors import (
 )
 from logitcache.identity import digest_bytes
 from logitcache.store.json_files import write_json
-from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
-make: Callable[..., Cache] = fakes["make"]
-answers: Callable[..., dict[str, np.ndarray]] = fakes["answers"]
-write_shard: Callable[..., None] = fakes["write_shard"]
-tree: Callable[[Path], dict[str, bytes]] = fakes["tree"]
+from tests.fake_caches import answers, complete, make, tree, write_shard
+from tests.fake_caches import plan as make_plan
 
 PLAN = make_plan(rows=10, shard_rows=4)
 SHARDS = [f"shards/0000{i}.{kind}" for i in range(3) for kind in ("arrow", "json")]
-
-
-def go_on(folder: Path, plan: Plan = PLAN) -> list[int]:
-    """What the same dump does when it is run again: the shards it had to make."""
-    whole = answers(plan)
-    with CacheWriter(folder, plan) as writer:
-        missing = writer.missing
-        for index in missing:
-            write_shard(writer, index, whole)
-        assert writer.seal()
-    return missing
 
 
 def test_the_same_writes_give_the_same_bytes(tmp_path: Path) -> None:
@@ -209,7 +188,7 @@ def test_a_shard_is_made_again(tmp_path: Path) -> None:
         "shards/00001.arrow",
         "shards/00001.json",
     ]
-    assert go_on(tmp_path) == [1]
+    assert complete(tmp_path, PLAN) == [1]
     assert tree(tmp_path) == whole
 
 
@@ -232,7 +211,7 @@ def test_a_folder_is_locked_while_it_is_written(tmp_path: Path) -> None:
                 CacheWriter(tmp_path, PLAN, **how)
         assert tree(tmp_path) == before
         write_shard(writer, 0, answers(PLAN))
-    assert go_on(tmp_path) == [1, 2]
+    assert complete(tmp_path, PLAN) == [1, 2]
 
 
 def test_a_full_disk_leaves_a_dump_that_goes_on(
@@ -252,7 +231,7 @@ def test_a_full_disk_leaves_a_dump_that_goes_on(
             with pytest.raises(OutOfSpace):
                 write_shard(writer, 1, whole)
     assert sorted(tree(folder)) == ["plan.json", "shards/00000.arrow", "shards/00000.json"]
-    assert go_on(folder) == [1, 2]
+    assert complete(folder, PLAN) == [1, 2]
     assert tree(folder) == tree(tmp_path / "whole")
 
 

@@ -1,11 +1,9 @@
 """A dump that broke off goes on; a folder that is not its own is left alone."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from logitcache.cache.cache import Cache
@@ -14,28 +12,11 @@ from logitcache.errors import (
     IncompleteCache,
     SpecError,
 )
-from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
-make: Callable[..., Cache] = fakes["make"]
-answers: Callable[..., dict[str, np.ndarray]] = fakes["answers"]
-write_shard: Callable[..., None] = fakes["write_shard"]
-tree: Callable[[Path], dict[str, bytes]] = fakes["tree"]
+from tests.fake_caches import complete, make, tree
+from tests.fake_caches import plan as make_plan
 
 PLAN = make_plan(rows=10, shard_rows=4)
-
-
-def go_on(folder: Path, plan: Plan = PLAN) -> list[int]:
-    """What the same dump does when it is run again: the shards it had to make."""
-    whole = answers(plan)
-    with CacheWriter(folder, plan) as writer:
-        missing = writer.missing
-        for index in missing:
-            write_shard(writer, index, whole)
-        assert writer.seal()
-    return missing
 
 
 LOST = {
@@ -57,9 +38,9 @@ def test_a_broken_off_dump_goes_on_where_it_stopped(tmp_path: Path, lost: str) -
     whole, (files, shards) = tree(tmp_path), LOST[lost]
     for file in files:
         (tmp_path / file).unlink()
-    assert go_on(tmp_path) == shards
+    assert complete(tmp_path, PLAN) == shards
     assert tree(tmp_path) == whole
-    assert go_on(tmp_path) == []
+    assert complete(tmp_path, PLAN) == []
     assert tree(tmp_path) == whole
 
 
@@ -82,7 +63,7 @@ def test_a_shard_without_a_receipt_of_this_plan_does_not_exist(
     whole = tree(tmp_path)
     (tmp_path / "manifest.json").unlink()
     damage(tmp_path / "shards" / "00001.arrow")
-    assert go_on(tmp_path) == [1]
+    assert complete(tmp_path, PLAN) == [1]
     assert tree(tmp_path) == whole
 
 
@@ -118,7 +99,7 @@ def test_what_a_kill_left_is_no_hindrance(tmp_path: Path, left: list[str]) -> No
     for name in left:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(tree(tmp_path / "whole").get(name, b"half"))
-    go_on(folder)
+    complete(folder, PLAN)
     assert tree(folder) == tree(tmp_path / "whole")
 
 

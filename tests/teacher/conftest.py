@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from logitcache.cache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers
 
 Checkpoint = Callable[..., Path]
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,16 @@ def train_only(source: Source) -> Source:
 @pytest.fixture(scope="module")
 def teacher(checkpoint: Checkpoint) -> TeacherModel:
     return load_teacher(str(checkpoint()), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def old(
+    teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory
+) -> Cache:
+    """The cache of the 60 train rows, of which the first text stands there three times."""
+    folder = tmp_path_factory.mktemp("old") / "c"
+    dump_split(teacher, train_only, "train", folder, SETTINGS)
+    return Cache.open(folder)
 
 
 @pytest.fixture(scope="session")

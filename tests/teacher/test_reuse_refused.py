@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,33 +11,18 @@ import pytest
 import torch
 
 from logitcache.cache.cache import Cache
-from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch
-from logitcache.store.manifest import Plan
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers
 from logitcache.teacher.reuse import Known
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
-make: Callable[..., Cache] = fakes["make"]
+from tests.fake_caches import make
+from tests.fake_caches import plan as make_plan
+from tests.teacher.conftest import SETTINGS
 
 Checkpoint = Callable[..., Path]
 RowsThrough = Callable[[TeacherModel], list[int]]
-# 60 rows: 25, 25, 10
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
-
-
-@pytest.fixture(scope="module")
-def old(
-    teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory
-) -> Cache:
-    """The cache of the 60 train rows, of which the first text stands there three times."""
-    folder = tmp_path_factory.mktemp("old") / "c"
-    dump_split(teacher, train_only, "train", folder, SETTINGS)
-    return Cache.open(folder)
 
 
 @pytest.fixture

@@ -115,6 +115,11 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
     advice += "."
     if any(holds(table, "messages", list) for table in tables):
         advice = "To learn chats: --task causal-lm. To classify, save a text and a label for each."
+    if any(map(_is_batch_output, tables)):
+        advice = (
+            "This is the output of a batch, which has answers and no texts. Look up the text of each custom_id "
+            "in the batch's input, and save a text and a label for each row."
+        )
     if not any(table.typed for table in tables):
         header = header_advice([[name, *map(str, values[name])] for name in values])
         if looks_like_row(have):
@@ -125,6 +130,11 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
             advice += f" {header}"
     found = listed(list(map(short, values)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
+
+
+def _is_batch_output(table: Table) -> bool:
+    """Whether it is what OpenAI's batches of requests return: an answer for each custom_id."""
+    return "custom_id" in table.columns and holds(table, "response", Mapping)
 
 
 def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:

@@ -80,10 +80,8 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
     where = f"{content.path} line {number}"
     try:
         row = _DECODER.decode(line)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # besides bad JSON: a number of too many digits, too deep a nest
+    except (ValueError, RecursionError) as error:
+        # Besides bad JSON: a number of too many digits, too deep a nest.
         kind = (
             f"{error.msg} at column {error.colno}"
             if isinstance(error, json.JSONDecodeError)

@@ -36,6 +36,7 @@ _DESCRIPTIONS = (
     "label2id",
 )
 _SHEETS = (".xlsx", ".xls", ".ods")
+_OF_WORDS = (".train", ".testa", ".testb", ".bio", ".iob")  # how CoNLL files are often called
 _BY_PANDAS = {
     **dict.fromkeys((".pkl", ".pickle"), "read_pickle(FILE)"),
     **dict.fromkeys(
@@ -52,6 +53,7 @@ _BY_PANDAS = {
 }
 _NOT_READ = (
     *_SHEETS,
+    *_OF_WORDS,
     ".zip",
     ".tar",
     ".pkl",
@@ -165,6 +167,8 @@ def _unreadable(path: Path) -> SpecError:
     advice = "Give it the ending of what it is, or convert it."
     if suffix in _SHEETS:
         advice = f"{EXPORT}."
+    elif suffix in _OF_WORDS:
+        advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
     elif suffix in _BY_PANDAS:
         advice = f"Convert it, with pandas: {_BY_PANDAS[suffix]}.to_parquet(OUT)."
     elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
@@ -336,6 +340,8 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice = "Rename them, or give one file; parts of one table belong into a folder train"
     elif unreadable and all(Path(name).suffix.lower() in _SHEETS for name in unreadable):
         advice = EXPORT
+    elif unreadable and all(Path(name).suffix.lower() in _OF_WORDS for name in unreadable):
+        advice = "If they are CoNLL files, name them train.conll, dev.conll and test.conll"
     elif unreadable:
         endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in unreadable}))
         advice = f"Unpack or convert what ends in {endings}"

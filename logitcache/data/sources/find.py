@@ -156,9 +156,8 @@ def single(origin: Origin) -> Table:
 def _memory(data: Any, reporter: Reporter) -> Origin:
     tables, where = memory.tables(data), memory.WHERE
     by_split = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
-    if (
-        None not in tables and "train" not in by_split and len(by_split) < len(tables)
-    ):  # it may be among the others
+    # The training rows may be in a table whose name tells no split.
+    if None not in tables and "train" not in by_split and len(by_split) < len(tables):
         listed = ", ".join(map(str, tables))
         raise SpecError(
             expected="a split train",

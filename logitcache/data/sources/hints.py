@@ -21,6 +21,8 @@ from logitcache.data.sources.tables import Table
 NUMBERING = re.compile(
     r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE
 )
+# What Snorkel calls the columns of its labelling functions: votes, of which -1 abstains.
+_LABELLING_FUNCTION = re.compile(r"lf[_-].+", re.IGNORECASE)
 SENTENCE = 3  # words of a text on average: fewer are rather names
 _LABEL_WORDS = (
     "label",
@@ -86,7 +88,9 @@ def likely_labels(columns: Samples) -> list[str]:
     names = [
         name
         for name, values in columns.items()
-        if _repeats(values) and not NUMBERING.fullmatch(name)
+        if _repeats(values)
+        and not NUMBERING.fullmatch(name)
+        and not _LABELLING_FUNCTION.fullmatch(name)
     ]
     return sorted(names, key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
 
@@ -106,6 +110,11 @@ def _is_fraction(value: Any) -> bool:
     """Whether it is a number that is not whole, as scores are."""
     number = _float(value) if isinstance(value, str) and is_number(value.strip()) else value
     return isinstance(number, float) and not number.is_integer()
+
+
+def labelling_functions(columns: Samples) -> list[str]:
+    """The columns of Snorkel's labelling functions, each of which votes for a class or abstains."""
+    return [name for name in columns if _LABELLING_FUNCTION.fullmatch(name)]
 
 
 def bits(columns: Samples) -> list[str]:

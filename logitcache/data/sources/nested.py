@@ -70,11 +70,11 @@ def _keys(table: Table, name: str) -> list[str]:
 def _below(value: Any, keys: Sequence[str]) -> Any:
     """What stands under some keys: of a list, that of its one element, or a list of them."""
     if isinstance(value, list):
-        found = [_below(element, keys) for element in value]
-        found = [element for element in found if element is not None]
-        if len(found) > 1:
-            return found
-        return found[0] if found else None
+        values = [_below(element, keys) for element in value]
+        values = [element for element in values if element is not None]
+        if len(values) > 1:
+            return values
+        return values[0] if values else None
     if not keys:
         return value
     return _below(value.get(keys[0]), keys[1:]) if isinstance(value, Mapping) else None

@@ -49,10 +49,10 @@ def _labels(table: Table, answers: list[Any]) -> Export:
         elif answer == IGNORE:
             label = None
         labels.append(label)
-    said = _said(labels)
+    note = _note(labels)
     if opposite is not None:
-        said += f", {Counter(answers)[REJECT]:,} rejected ones are of the class {opposite!r}"
-    return Export(said, {LABEL: labels})
+        note += f", {Counter(answers)[REJECT]:,} rejected ones are of the class {opposite!r}"
+    return Export(note, {LABEL: labels})
 
 
 def _chosen(table: Table, answers: list[Any]) -> Export:
@@ -68,7 +68,7 @@ def _chosen(table: Table, answers: list[Any]) -> Export:
             is_number = not isinstance(option, str)
             names.append(texts.get(option) or option if is_number else option)
         labels.append(names if names and answers[row] == ACCEPT else None)
-    return Export(_said(labels), {LABEL: labels})
+    return Export(_note(labels), {LABEL: labels})
 
 
 def _tags(table: Table, answers: list[Any]) -> Export:
@@ -79,7 +79,7 @@ def _tags(table: Table, answers: list[Any]) -> Export:
     for row, tokens in enumerate(listed_values(table, "tokens")):
         words.append([token["text"] for token in tokens or []])
         tags.append(_tags_of(spans[row] or [], len(words[-1])) if answers[row] == ACCEPT else None)
-    return Export(_said(tags), {"words": words, "tags": tags}, ("tokens", "spans"))
+    return Export(_note(tags), {"words": words, "tags": tags}, ("tokens", "spans"))
 
 
 def _tags_of(spans: list[dict[str, Any]], count: int) -> list[str]:
@@ -92,7 +92,7 @@ def _tags_of(spans: list[dict[str, Any]], count: int) -> list[str]:
     return tags
 
 
-def _said(labels: list[Any]) -> str:
+def _note(labels: list[Any]) -> str:
     bare = sum(label is None for label in labels)
     return (
         f"read as answers of Prodigy: {bare:,} of {len(labels):,} rows, not accepted, have no label"

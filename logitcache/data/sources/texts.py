@@ -32,9 +32,8 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
     values = table.columns[column]
     if isinstance(values, list):
         return _from_list(table, column, values)
-    if pa.types.is_dictionary(
-        values.type
-    ):  # its null may be a word that rows point to, which is not counted
+    # A dictionary's null may be a word that rows point to, which null_count does not count.
+    if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     kind = values.type
     if values.null_count or not any(is_text(kind) for is_text in _TEXTS):
