@@ -66,14 +66,15 @@ class Summary:
     @classmethod
     def of(cls, source: Source, split: str, rows: int, task: Classification) -> Summary:
         """Of the table that a split is selected from."""
-        summary = cls.of_table(rows, task)
+        is_dev = np.zeros(rows, np.bool_)
+        is_held_out = np.zeros(rows, np.bool_)
         if split == "train":
             for name, part in source.splits.items():
                 if source.shares_table(name):
-                    summary.is_held_out[part.row_id] = True
+                    is_held_out[part.row_id] = True
             if source.shares_table("dev"):
-                summary.is_dev[source.splits["dev"].row_id] = True
-        return summary
+                is_dev[source.splits["dev"].row_id] = True
+        return cls(task, is_dev, is_held_out)
 
     def empty(self) -> Summary:
         """Nothing added, of the same table."""

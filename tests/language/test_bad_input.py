@@ -177,7 +177,11 @@ def test_a_cache_of_another_task_is_refused(world: dict[str, Any], tmp_path: Pat
     message = "expected a cache of masked-lm, as --task says, found one of causal-lm. Give --task causal-lm"
     with pytest.raises(FingerprintMismatch, match=message):
         train(
-            "kd", None, task="masked-lm", cache=world["cache"], student="1x32", workspace=tmp_path
+            method="kd",
+            task="masked-lm",
+            cache=world["cache"],
+            student="1x32",
+            workspace=tmp_path,
         )
 
 
