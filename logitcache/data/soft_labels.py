@@ -252,12 +252,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
+    found = short(repr(value))
     advice = "Mend the row, or name another column."
-    if isinstance(value, str) and value.rstrip().endswith("%"):
+    if "%" in found:
         advice = "Write percentages as numbers, such as 0.92 for 92%."
     return SpecError(
         expected=f"{expected} in column {column!r}",
-        found=short(repr(value)),
+        found=found,
         advice=advice,
         where=table.place(row),
     )
