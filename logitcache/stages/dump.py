@@ -168,7 +168,17 @@ def _dump(
     reporter: Reporter,
 ) -> DumpReport:
     folder = folder_of(config, source, split)
-    return result_of(Dump(asked, source, folder, older, config.overwrite, config.part), reporter)
+    is_language = TASKS[source.task].self_contained  # a budget may be charged with it
+    stage = Dump(
+        asked,
+        source,
+        folder,
+        older,
+        config.overwrite,
+        config.part,
+        workspace=config.workspace if is_language else None,
+    )
+    return result_of(stage, reporter)
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
