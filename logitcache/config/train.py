@@ -49,8 +49,10 @@ def student() -> Any:
 
 
 def layer_numbers(value: Any) -> tuple[int, ...]:
-    """Numbers of layers, from a sequence of them or separated by commas. Raises ValueError."""
-    parts = value.split(",") if isinstance(value, str) else value
+    """Numbers of layers, from a sequence of them or separated by commas; or one, as YAML reads it.
+    Raises ValueError.
+    """
+    parts = str(value).split(",") if isinstance(value, str | int) else value
     try:
         numbers = tuple(int(part) for part in parts)
     except (TypeError, ValueError):

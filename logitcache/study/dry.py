@@ -119,7 +119,7 @@ def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
         if name in _TAKEN - _OF_TEACHER and name != "method"
     }
     if teacher is None:
-        return {**values, "teacher": given["student"]}  # nobody asks it
+        return values
     return {**values, **{n: value for n, value in teacher.options.items() if n in _TAKEN}}
 
 
@@ -143,6 +143,8 @@ def _group(
         from logitcache.stages.cut import with_layers
 
         values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
+    if teacher is None:
+        values["teacher"] = values["student"]  # nobody asks it
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
         sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)

@@ -12,12 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 import logitcache
+from logitcache.config.bench import PlanConfig
+from logitcache.config.study import StudyConfig
 from logitcache.errors import FingerprintMismatch, Locked, OutOfSpace, SpecError
-from logitcache.reporter import SILENT, Meter, Notes
+from logitcache.reporter import SILENT, Meter, Notes, Reporter
 from logitcache.student.fit import Diverged
 from logitcache.study import folder as folders
 from logitcache.study import work
+from logitcache.study.dry import dry_run
 from logitcache.study.folder import State, StudyFolder
+from logitcache.study.run import planned
 from logitcache_cli.main import cli
 from tests.conftest import singles, write_rows
 from tests.runs import NoSteps, Steps, result
@@ -293,3 +297,24 @@ def test_a_dry_run_refuses_rows_that_a_run_would_refuse(
     path.write_text(json.dumps({**spec, "tasks": {"none": str(tmp_path / "none.json")}}))
     done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
     assert (done.exit_code, "no such file or folder" in done.stderr) == (2, True)
+
+
+def test_a_dry_run_forecasts_a_cut_student_without_a_teacher(
+    spec: dict[str, Any],
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forecast: list[PlanConfig] = []
+
+    def plan(config: PlanConfig, reporter: Reporter) -> None:
+        forecast.append(config)
+        raise SpecError("enough")
+
+    monkeypatch.setattr("logitcache.forecast.forecast.plan", plan)
+    cut = {"student": f"from:{checkpoint()}", "layers": "0"}
+    changes = {"students": {"cut": cut}, "methods": ["base"]}
+    dry_run(planned({**spec, **changes}, StudyConfig(out=tmp_path / "s")))
+    (config,) = forecast
+    assert config.work.teacher == config.work.student  # nobody asks it
+    assert not config.work.student.startswith("from:")
