@@ -30,9 +30,7 @@ def is_own(name: str) -> bool:
 
 
 def named(term: Any) -> str:
-    """The name of a term that somebody has in memory, under which :func:`term_of` gives it back.
-    Raises SpecError for what is none.
-    """
+    """The name of a term in memory, for :func:`term_of`. Raises SpecError for what is none."""
     kind = type(term)
     if isinstance(term, type) or not callable(term):
         raise SpecError(
@@ -48,9 +46,7 @@ def named(term: Any) -> str:
 
 
 def term_of(name: str) -> Any:
-    """The term of a name: of a class, an object that it makes without arguments. Raises SpecError
-    where it cannot be imported or made.
-    """
+    """The term of a name; a class is made without arguments. Raises SpecError."""
     if name in _IN_MEMORY:
         return _IN_MEMORY[name]
     match = NAMED.fullmatch(name)

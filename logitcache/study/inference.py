@@ -1,6 +1,4 @@
-"""What follows from a difference: corrections for several tests, equivalence within a margin, and the
-seeds that a decision needs.
-"""
+"""What follows from differences: corrections, equivalence, seeds to decide."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import numpy as np
 
 from logitcache.records import Int64
 from logitcache.study.metrics import Float
-from logitcache.study.stats import SIGNIFICANCE, Components, Estimate, smallest_p
+from logitcache.study.stats import COVERAGE, SIGNIFICANCE, Components, Estimate, smallest_p
 
 POWER = 0.8
 MOST_SEEDS = 1000
@@ -19,9 +17,7 @@ _RANKS = 3 / np.pi  # efficiency of signed ranks beside t, of normal data (Hodge
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for being tested together: all that are 0.05 or less have a chance of 5 %
-    of one false finding among them (Holm, 1979).
-    """
+    """p values corrected for a family of tests (Holm, 1979)."""
     order = np.argsort(p_values, kind="stable")
     left = len(order) - np.arange(len(order))
     stepped = np.maximum.accumulate(np.asarray(p_values, np.float64)[order] * left)
@@ -31,23 +27,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def non_inferiority(estimate: Estimate, margin: float, *, lower_is_better: bool = False) -> float:
-    """The p of the hypothesis that a method is worse than its baseline by the margin or more: a
-    small one shows that it is not (Wellek, 2010, section 2.3).
-    """
+    """The p of "worse by the margin or more" (Wellek, 2010, section 2.3)."""
     return (-estimate if lower_is_better else estimate).p_of_at_most(-margin)
 
 
 def equivalence(estimate: Estimate, margin: float) -> float:
-    """The p of the hypothesis that a difference is as large as the margin, to either side: the
-    larger of two one-sided tests (TOST; Schuirmann, 1987).
-    """
+    """The larger p of two one-sided tests at the margin (TOST; Schuirmann, 1987)."""
     return max(estimate.p_of_at_most(-margin), (-estimate).p_of_at_most(-margin))
 
 
 def power_of_t(effect: float | Float, freedom: float | Float, level: float) -> Float:
-    """The chance that a two-sided t test rejects at ``level`` where the true mean is ``effect``
-    standard errors from 0 (Cohen, 1988; the noncentral t distribution).
-    """
+    """Power of a two-sided t test at ``effect`` standard errors (Cohen, 1988)."""
     from scipy.stats import nct, t
 
     critical = t.ppf(1 - level / 2, freedom)
@@ -64,7 +54,19 @@ def _power_of_margin(distance: Float, freedom: Float, level: float) -> Float:
     return np.asarray(nct.sf(critical, freedom, distance), np.float64)
 
 
-def seeds_to_decide(estimate: Estimate, margin: float | None, tasks: int) -> int | None:
+def has_too_few_rows(metric: str, estimate: Estimate) -> bool:
+    """Whether other rows could undo a difference, however many seeds agree on it: its p of rows
+    (`Estimate.p_of_rows`) is above that of an interval's end. Losses have no bound, so of theirs
+    this is known of constant ones alone.
+    """
+    if metric == "nll" and not estimate.is_constant:
+        return False
+    return estimate.p_of_other_rows > (1 - COVERAGE) / 2
+
+
+def seeds_to_decide(
+    metric: str, estimate: Estimate, margin: float | None, tasks: int
+) -> int | None:
     """How many seeds decide with a chance of 80 %, if the observed effect and variance are the true
     ones: that there is a difference, or (with a margin) that it is smaller than that. The level is
     that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
@@ -77,11 +79,13 @@ def seeds_to_decide(estimate: Estimate, margin: float | None, tasks: int) -> int
     by_ranks = Components(estimate.components.of_seeds / _RANKS, estimate.components.of_rows)
     errors = _errors(by_ranks, seeds)
     reachable = np.array([smallest_p(int(n)) <= level for n in seeds])
+    reachable &= not has_too_few_rows(metric, estimate)
     decides = reachable & (power_of_t(_quotient(effect, errors), freedom, level) >= POWER)
     if (
         margin is not None
         and effect < margin
-        and estimate.p_of_rows(margin - effect) <= level  # else more rows are needed
+        # else more rows are needed
+        and max(estimate.p_of_rows(-margin), (-estimate).p_of_rows(-margin)) <= level
     ):
         distance = _quotient(margin - effect, _errors(estimate.components, seeds))
         decides |= _power_of_margin(distance, freedom, level) >= POWER
@@ -93,7 +97,7 @@ def _errors(components: Components, seeds: Int64) -> Float:
 
 
 def _quotient(value: float, errors: Float) -> Float:
-    """In standard errors; without any error, more than enough of them."""
+    """In standard errors; without any error, or hardly any, more than enough of them."""
     quotient = np.full_like(errors, _CERTAIN if value else 0.0)
     np.divide(value, errors, out=quotient, where=errors > 0)
-    return quotient
+    return np.minimum(quotient, _CERTAIN)
