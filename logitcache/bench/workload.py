@@ -73,9 +73,7 @@ class Workload:
 
 
 def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
-    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch
-    for a teacher of other labels than the data's.
-    """
+    """Student, teacher and rows. Raises SpecError, FingerprintMismatch."""
     config.check()
     device = str(check_device(config.device))
     with quiet():
@@ -219,9 +217,7 @@ def _sample(split: Rows, config: WorkloadConfig) -> Rows:
 
 
 def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
-    """The sample's lengths in tokens, by the student's tokenizer, or by a vocabulary learnt from
-    the split where that is not on this machine.
-    """
+    """The sample's lengths in tokens of the student's tokenizer, or of a learnt vocabulary."""
     tokenizer = None
     if not is_shape(config.student):
         with suppress(SpecError):

@@ -6,6 +6,7 @@ is its name, its parameters and the text of its class; of a student, see ``model
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -76,9 +77,7 @@ def check_importable(names: Iterable[str]) -> None:
 
 
 def named(term: Any) -> str:
-    """The name of a term that somebody has in memory, under which :func:`term_of` gives it back.
-    Raises SpecError for what is none.
-    """
+    """The name of a term in memory, for :func:`term_of`. Raises SpecError for what is none."""
     kind = type(term)
     if isinstance(term, type) or not callable(term):
         raise SpecError(
@@ -166,7 +165,8 @@ def student_digest(student: str) -> str | None:
     if not is_own(student):
         return None
     value = load(student)
-    value = getattr(value, "func", value)  # of a partial
+    if isinstance(value, functools.partial):
+        value = value.func
     return source_digest(
         value if inspect.isclass(value) or inspect.isroutine(value) else type(value)
     )
