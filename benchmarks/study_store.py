@@ -2,8 +2,10 @@
 
     python benchmarks/study_store.py logitcache-studies/sst5 docs/studies/sst5 [SECONDS ...]
 
-Left out are weights, tokenizers and caches. SECONDS are the wall times of the `study run` commands
-that made it; with them ``cost.json`` says what the study took beyond its trials and teachers.
+Left out are weights, tokenizers and caches, and of predictions all but those of the split that the
+study compares on, with logits rounded to halves, which must not change an answer. SECONDS are the
+wall times of the `study run` commands that made it; with them ``cost.json`` says what the study
+took beyond its trials and teachers.
 """
 
 from __future__ import annotations
@@ -14,13 +16,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from click.testing import CliRunner
 
 from logitcache.study import folder as folders
 from logitcache.study.folder import State, StudyFolder
 from logitcache_cli.main import cli
 
-OF_A_RESULT = ("run.json", "result.json", "predictions.parquet")
+PREDICTIONS = "predictions.parquet"
 
 
 def main(source: Path, out: Path, walls: list[float]) -> None:
@@ -38,15 +44,43 @@ def main(source: Path, out: Path, walls: list[float]) -> None:
 
 def copy(source: Path, out: Path) -> None:
     """Copy the plan, how trials and teachers ended, and the results of those that are done."""
-    ends = [source / "study.json", *source.glob("teachers/*.json")]
-    for entry in folders.read(source).trials:
-        if entry.state is State.DONE:
-            end = entry.folder.with_name(entry.folder.name + ".json")
-            ends += [end, *(entry.folder / name for name in OF_A_RESULT)]
-    for path in ends:
+    study = folders.read(source)
+    done = [entry.folder for entry in study.trials if entry.state is State.DONE]
+    paths = [source / "study.json", *source.glob("teachers/*.json")]
+    for folder in done:
+        end = folder.with_name(folder.name + ".json")
+        paths += [end, folder / "run.json", folder / "result.json"]
+    for path in paths:
         place = out / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
+    for folder in done:
+        copy_predictions(folder, out / folder.relative_to(source), study.spec["split"] or "test")
+
+
+def copy_predictions(source: Path, out: Path, split: str) -> None:
+    table = pq.read_table(source / PREDICTIONS)
+    table = table.filter(pc.equal(table["split"], split))
+    logits = np.stack(table["logits"].to_numpy())
+    rounded = logits.astype(np.float16).astype(np.float32)
+    if (logits.argmax(1) != rounded.argmax(1)).any():
+        raise SystemExit(f"{source}: halves change an answer")
+    kind = table.schema.field("logits").type
+    column = pa.FixedSizeListArray.from_arrays(rounded.ravel(), kind.list_size).cast(kind)
+    place = table.schema.get_field_index("logits")
+    table = table.set_column(place, table.schema.field(place), column)
+    pq.write_table(
+        table,
+        out / PREDICTIONS,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=["split", "label"],
+        column_encoding={
+            "row_id": "DELTA_BINARY_PACKED",
+            "position": "DELTA_BINARY_PACKED",
+            "logits.list.element": "BYTE_STREAM_SPLIT",
+        },
+    )
 
 
 def cost(study: StudyFolder, walls: list[float]) -> dict[str, Any]:
