@@ -175,10 +175,8 @@ class ReadBench:
         finally:
             if times and all(times.values()):
                 batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
-                self.cases += [
-                    case(name, rows[name], blocks, batches[OURS])
-                    for name, blocks in batches.items()
-                ]
+                for name, blocks in batches.items():
+                    self.cases.append(case(name, rows[name], blocks, batches[OURS]))
 
 
 def _case(

@@ -32,11 +32,8 @@ def nested(failure: Failure) -> SpecError | None:
     """A folder above the checkpoint: a Trainer's, the hub's, a sentence transformer's."""
     if "config.json" in failure.names:
         return None
-    folders = {
-        file.parent
-        for pattern in ("*/config.json", "snapshots/*/config.json")
-        for file in files_like(failure, pattern)
-    }
+    files = [*files_like(failure, "*/config.json"), *files_like(failure, "snapshots/*/config.json")]
+    folders = {file.parent for file in files}
     if not folders:
         return None
     newest = max(

@@ -246,13 +246,10 @@ class Dots:
 
     def _label_factor(self) -> float:
         """The ratio of two labels of the axis: what leaves room between them."""
-        values = [
-            value
-            for _, lines in self.panels
-            for line in lines
-            for value in line.seconds.values()
-            if value > 0
-        ]
+        values: list[float] = []
+        for _, lines in self.panels:
+            for line in lines:
+                values += [value for value in line.seconds.values() if value > 0]
         if values and max(values) > _DECADES * min(values):
             return 100.0
         return 10.0

@@ -106,11 +106,10 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
     config = with_selection(
         with_init(replace(config, metric=config.metric or own_metric(source))), source
     )
-    values = {
-        field.name: getattr(config, field.name)
-        for field in fields(config)
-        if field.name not in NOT_SETTINGS
-    }
+    values = {}
+    for field in fields(config):
+        if field.name not in NOT_SETTINGS:
+            values[field.name] = getattr(config, field.name)
     return {
         **values,
         **goal.record(),

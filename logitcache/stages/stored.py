@@ -142,10 +142,8 @@ def _with_siblings(named: Sequence[Cache]) -> Caches:
         for cache in _caches_in(named[0].folder.parent):
             if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
                 caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
-    return {
-        split: caches[split]
-        for split in sorted(caches, key=lambda split: (split != "train", split))
-    }
+    order = sorted(caches, key=lambda split: (split != "train", split))
+    return {split: caches[split] for split in order}
 
 
 def _caches_in(folder: Path) -> list[Cache]:

@@ -22,11 +22,8 @@ def has_fields(value: Any, record: Any, **extra: type) -> bool:
 @cache
 def _json_types(record: Any) -> dict[str, type]:
     """The JSON type of each field of a dataclass that is always there."""
-    hints = {
-        name: hint
-        for name, hint in get_type_hints(record).items()
-        if get_origin(hint) is not UnionType
-    }
+    hints = get_type_hints(record)
+    hints = {name: hint for name, hint in hints.items() if get_origin(hint) is not UnionType}
     return {name: _JSON.get(get_origin(hint), hint) for name, hint in hints.items()}
 
 

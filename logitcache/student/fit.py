@@ -134,10 +134,9 @@ def fit(
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = {
-        split: predict(trainer, rows, task, references.get(split))
-        for split, rows in samples.items()
-    }
+    predictions = {}
+    for split, rows in samples.items():
+        predictions[split] = predict(trainer, rows, task, references.get(split))
     scores = {split: task.score(p) for split, p in predictions.items()}
     fidelity = None
     if "kl" in scores["train"]:
@@ -165,9 +164,10 @@ def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
     """Scores on dev after each epoch, of what a Trainer has logged."""
     history = []
     for log in logs:
-        scores = {
-            name.removeprefix(_EVAL): value for name, value in log.items() if name.startswith(_EVAL)
-        }
+        scores = {}
+        for name, value in log.items():
+            if name.startswith(_EVAL):
+                scores[name.removeprefix(_EVAL)] = value
         scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
         if scores:
             history.append({"epoch": float(log["epoch"]), **scores})
