@@ -16,6 +16,7 @@ from logitcache.cache.rows import stored_source
 from logitcache.config.data import LANGUAGE
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
+from logitcache.config.own import student_digest
 from logitcache.config.train import TrainConfig
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
@@ -115,6 +116,9 @@ class Job:
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
+        source = student_digest(self.config.student)
+        if source is not None:
+            values["student_source"] = source
         unlabelled = self.unlabelled()
         return {
             **values,
