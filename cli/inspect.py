@@ -1,4 +1,6 @@
-"""``logitcache inspect``: what a cache holds. No torch."""
+"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one
+row.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
 def visible(value: object) -> str:
-    """Somebody's text, with what a terminal would obey escaped as Python does."""
+    """What somebody has written, with nothing in it that a terminal would obey: that is shown as
+    Python escapes it.
+    """
     text = str(value)
     if text.isprintable():
         return text

@@ -1,4 +1,6 @@
-"""``logitcache codecs``: what each codec keeps of a teacher's answers to a sample."""
+"""``logitcache codecs``: what each codec keeps of a teacher's answers on a sample of its data, and
+the best one for a number of bytes.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ def bench(
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
-    """The workload. Raises SpecError for too little memory, or too few rows for a block."""
+    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a
+    block: the batches of a second epoch would differ between methods.
+    """
     try:
         work = load(settings.work, reporter)
     except (MemoryError, RuntimeError) as error:
@@ -206,7 +208,9 @@ class _Run:
             case.joules.append((after - before) / steps)
 
     def _flops(self, name: str) -> dict[str, float]:
-        """Of a step's passes, and of the teacher in the loop: counted, and from the shapes."""
+        """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and
+        from the shapes.
+        """
         work = self.work
         batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape

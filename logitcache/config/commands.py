@@ -34,7 +34,9 @@ from logitcache.config.train import TrainConfig
 
 @dataclass(frozen=True)
 class Takes:
-    """A configuration's options as a command takes them."""
+    """The options of a configuration, as a command takes them: without some, some required, some of
+    another default.
+    """
 
     config: type
     without: frozenset[str] = frozenset()

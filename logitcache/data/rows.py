@@ -205,7 +205,9 @@ class Source:
         return rows[name]
 
     def shared(self) -> dict[str, SharedTexts]:
-        """What each held-out split shares with the training rows, if anything."""
+        """What each held-out split shares with the training rows; splits that share nothing are
+        left out.
+        """
         train = self.splits.get("train")
         by_split: dict[str, SharedTexts] = {}
         for name, rows in self.splits.items():
@@ -220,7 +222,9 @@ class Source:
         return by_split
 
     def digest(self) -> str:
-        """Digest of all splits and labels, the same with and without ``unlabelled``."""
+        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and
+        without it are the same data.
+        """
         splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
         parts = []
         for name, rows in splits.items():

@@ -1,4 +1,6 @@
-"""What a cache weighs on disk, and a training or dump in memory, from shapes."""
+"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes
+alone.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes; ``process``: what a process holds before."""
+    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a
+    GPU).
+    """
 
     student: Shape
     rows: int  # of a batch

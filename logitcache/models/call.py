@@ -30,7 +30,9 @@ Inputs = Mapping[str, Tensor]
 
 
 class ModelFailed(SpecError):
-    """A model's own code has failed on row ``row`` of a batch, ``row_id`` of the data."""
+    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch,
+    ``row_id`` its number in the data where that is known.
+    """
 
     row = 0
     row_id: int | None = None
@@ -77,7 +79,9 @@ def classify(
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:
-    """Vectors f32[P, W] of f32[B, W] or f32[B, T, W]; ``where`` i64[P, 2]: row, column."""
+    """The vectors at kept positions, f32[P, W]: of f32[B, W], one for each row, or f32[B, T, W].
+    ``where`` i64[P, 2] is (row in batch, column of the inputs).
+    """
     if logits.dim() == 2:
         return logits.index_select(0, where[:, 0])
     return logits[where[:, 0], where[:, 1]]
@@ -90,7 +94,9 @@ def ask(
     *,
     per_token: bool = False,
 ) -> Tensor:
-    """The same from numpy's arrays, on the model's device, in eval mode."""
+    """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only
+    where the caller says so (``torch.no_grad``, ``torch.inference_mode``).
+    """
     token = None
     if padding.free:
         inputs, token = _filled_apart(inputs, padding)
@@ -110,7 +116,9 @@ def on_device(inputs: Mapping[str, Array], model: PreTrainedModel) -> dict[str, 
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
-    """Whether the forward pass takes an attention mask, heeded or not."""
+    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is
+    another question.
+    """
     parameters = inspect.signature(model.forward).parameters
     return "attention_mask" in parameters or any(
         p.kind is p.VAR_KEYWORD for p in parameters.values()

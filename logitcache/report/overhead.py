@@ -1,4 +1,6 @@
-"""What a training step costs by method: `bench overhead`'s section and picture."""
+"""What a training step costs with each method: the section of `bench overhead`, and its picture for
+a README.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def overhead_section(document: Part) -> Section:
 
 
 def ratio_picture(values: Mapping[str, Any], path: Path) -> None:
-    """Write the ratio bars of an overhead document alone. Raises SpecError without ratios."""
+    """Write the ratio bars of an overhead document alone, on white: a PNG 1,600 wide, or an SVG.
+    Raises SpecError for a document without ratios, or a path that cannot be drawn to.
+    """
     document = Part(values, path)
     picture = _bars(document, document.parts("methods"))
     if picture is None:

@@ -1,4 +1,6 @@
-"""The sections of a study's report: table, verdicts, pictures, cost, calibration."""
+"""The sections of a study's report: the table in the paper's layout, verdicts, pictures, cost and
+calibration.
+"""
 
 from __future__ import annotations
 

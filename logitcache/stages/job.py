@@ -75,7 +75,9 @@ class Job:
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class, f32[K]. Raises SpecError for a class without rows."""
+        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
+        does not have.
+        """
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -98,7 +100,9 @@ class Job:
         return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
-        """Training rows with a label, and without; several masks of a row are one."""
+        """How many rows of training have a label, and how many have none; a row under several masks
+        is one.
+        """
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 
@@ -196,7 +200,9 @@ def resolve(
 def _rows_of_run(
     config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
-    """The rows of a run or of its caches, and the tokenizer if it was needed."""
+    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to
+    make the rows.
+    """
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -231,7 +237,9 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
-    """The run with its tokenizer, loaded or, when nothing else is refused, learnt."""
+    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so
+    whatever can be refused without it is refused before.
+    """
     tokenizer = job.tokenizer or _tokenizer(
         job.config, job.source, reporter, job.stored.get("train")
     )

@@ -90,7 +90,9 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
 
 
 def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
-    """Raises SpecError for an option other than that of a cache's rows."""
+    """Raises SpecError for the first option that is given with another value than the one that a
+    cache's rows were made with.
+    """
     made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
@@ -181,7 +183,9 @@ def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
 
 
 def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
-    """The folder of a cache's tokenizer, written if need be. Raises SpecError for none."""
+    """The folder of the tokenizer that a cache was made with: in the workspace, where it is written
+    from the cache if it is not there. Raises SpecError for a cache that does not hold one.
+    """
     folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
     if not folder.is_dir() and not write_tokenizer(cache.assets, folder):
         raise SpecError(
@@ -245,7 +249,9 @@ def _first_difference(mine: Mapping[str, int], workspace: Workspace, cache: Cach
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length and the making of the cache's rows."""
+    """The configuration with the length of the cache's rows, and with what else they were made
+    with.
+    """
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))
