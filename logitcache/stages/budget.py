@@ -141,9 +141,17 @@ def most_passes(config: TrainConfig) -> float:
 
 def clock(plan: Plan, student: nn.Module, teacher: ForwardCost | None = None) -> BudgetClock:
     """The clock of a run. ``teacher`` is what a live one costs. FLOPs of a step: those of a forward
-    pass, twice as many for the backward pass, the teacher's forward pass, and AdamW.
+    pass, twice as many for the backward pass, the teacher's forward pass, and AdamW. Raises
+    SpecError for a budget of FLOPs and a student whose configuration names no sizes; of another
+    budget none are counted then.
     """
-    own = forward_cost(student)
+    try:
+        own = forward_cost(student)
+        update = update_flops(shape_of(student), 0, 0)
+    except SpecError:
+        if plan.unit is Unit.FLOPS:
+            raise
+        return BudgetClock(plan, None, 0.0)
 
     def flops_of(rows: int, length: int, positions: int) -> float:
         passes = (1 + BACKWARD) * own.of_batch(rows, length, positions)
@@ -151,4 +159,4 @@ def clock(plan: Plan, student: nn.Module, teacher: ForwardCost | None = None) ->
             return passes
         return passes + teacher.of_batch(rows, length, positions)
 
-    return BudgetClock(plan, flops_of, update_flops(shape_of(student), 0, 0))
+    return BudgetClock(plan, flops_of, update)

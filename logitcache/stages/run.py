@@ -110,11 +110,9 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     if is_first():
         _write(job, fitted, teacher, budget, reporter)
     meet()
-    scores = ", ".join(
-        f"{split} {values[config.metric or 'accuracy']:.4f}"
-        for split, values in fitted.scores.items()
-    )
-    reporter.note(f"{job.out}: {config.metric} {scores}")
+    metric = config.metric or "accuracy"
+    scores = [f"{split} {values[metric]:.4f}" for split, values in fitted.scores.items()]
+    reporter.note(f"{job.out}: {config.metric} {', '.join(scores)}")
 
 
 def _write(
@@ -141,7 +139,9 @@ def _write(
 def _padding(
     job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter
 ) -> Padding:
-    """How the student's batches are padded; the saved tokenizer gets the same side."""
+    """How the student's batches are padded; the tokenizer that is saved beside it is set to the
+    same side.
+    """
     own = Padding.of(tokenizer)
     with quiet():
         try:
@@ -184,7 +184,9 @@ def _row_counts(job: Job) -> str:
 
 
 def _remove_checkpoints(out: Path) -> None:
-    """Remove a complete run's checkpoints; logs of `--report-to` are moved out."""
+    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are
+    moved out.
+    """
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")

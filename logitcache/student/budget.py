@@ -95,10 +95,10 @@ class BudgetClock(TrainerCallback, ExportableState):
     """
 
     def __init__(
-        self, plan: Plan, flops_of: Callable[[int, int, int], float], update_flops: float
+        self, plan: Plan, flops_of: Callable[[int, int, int], float] | None, update_flops: float
     ) -> None:
         """``flops_of(rows, length, positions)`` of forward and backward passes of a batch, and of a
-        live teacher's; ``update_flops`` of the optimiser.
+        live teacher's (None: they are not known); ``update_flops`` of the optimiser.
         """
         self.plan = plan
         self.flops_of = flops_of
@@ -200,7 +200,8 @@ class BudgetClock(TrainerCallback, ExportableState):
         """Count a micro-batch that is about to be trained on; ``tokens`` without padding."""
         rows, length = batch.inputs["input_ids"].shape
         self.totals["tokens"] += tokens
-        self.totals["flops"] += self.flops_of(rows, length, len(batch.where))
+        if self.flops_of is not None:
+            self.totals["flops"] += self.flops_of(rows, length, len(batch.where))
 
     # what Trainer calls
 
