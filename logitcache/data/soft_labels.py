@@ -206,11 +206,11 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
         return list(columns)
     before, _, after = columns[0].partition("*")
     long_enough = len(before) + len(after)
-    return [
-        n
-        for n in table.columns
-        if n.startswith(before) and n.endswith(after) and len(n) > long_enough
-    ]
+    matching = []
+    for name in table.columns:
+        if name.startswith(before) and name.endswith(after) and len(name) > long_enough:
+            matching.append(name)
+    return matching
 
 
 def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
@@ -258,12 +258,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
+    found = short(repr(value))
     advice = "Mend the row, or name another column."
-    if "%" in str(value):
+    if "%" in found:
         advice = "Write percentages as numbers, such as 0.92 for 92%."
     return SpecError(
         expected=f"{expected} in column {column!r}",
-        found=short(repr(value)),
+        found=found,
         advice=advice,
         where=table.place(row),
     )

@@ -36,8 +36,8 @@ def dots(comparison: Comparison, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Dots:
-    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows, and
-    the title stands elsewhere.
+    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows,
+    and the title stands elsewhere.
     """
 
     comparison: Comparison

@@ -66,8 +66,8 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
 
 
 def _checked(caches: Caches, config: TrainConfig) -> Caches:
-    """Raises SpecError where there is no train split, or rows that are made otherwise are asked
-    for; FingerprintMismatch where the rows are another task's.
+    """Raises SpecError without a train split, or for options of other rows; FingerprintMismatch
+    for another task.
     """
     where = next(iter(caches.values())).where
     if "train" not in caches:
@@ -144,10 +144,8 @@ def _with_siblings(named: Sequence[Cache]) -> Caches:
         for cache in _caches_in(named[0].folder.parent):
             if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
                 caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
-    return {
-        split: caches[split]
-        for split in sorted(caches, key=lambda split: (split != "train", split))
-    }
+    order = sorted(caches, key=lambda split: (split != "train", split))
+    return {split: caches[split] for split in order}
 
 
 def _caches_in(folder: Path) -> list[Cache]:

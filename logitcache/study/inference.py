@@ -1,5 +1,5 @@
-"""What follows from a difference: corrections for several tests, equivalence within a margin, and the
-seeds that a decision needs.
+"""What follows from a difference: corrections for several tests, equivalence within a margin, and
+the seeds that a decision needs.
 """
 
 from __future__ import annotations

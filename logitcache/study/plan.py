@@ -137,11 +137,12 @@ def _check_same(before: Planned, now: Planned, where: Path) -> None:
     if (before.options, before.teacher) == (now.options, now.teacher):
         return
     names = sorted({*before.options, *now.options})
-    differing = [
-        f"{name} = {short(before.options.get(name))}, now {short(now.options.get(name))}"
-        for name in names
-        if before.options.get(name) != now.options.get(name)
-    ]
+    differing = []
+    for name in names:
+        was = before.options.get(name)
+        value = now.options.get(name)
+        if was != value:
+            differing.append(f"{name} = {short(was)}, now {short(value)}")
     found = differing[0] if differing else f"teacher {before.teacher}, now {now.teacher}"
     raise FingerprintMismatch(
         f"its trial {before.id} was planned with {found}. Choose another --out.", where=where

@@ -318,10 +318,9 @@ def multi_bootstrap(
     (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
     """
     pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
-    whole = [
-        float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0)))
-        for one, other in pairs
-    ]
+    whole = []
+    for one, other in pairs:
+        whole.append(float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0))))
     of_rows = np.stack([one.pseudo_values() - other.pseudo_values() for one, other in pairs])
     of_rows += np.asarray(whole)[:, None] - of_rows.mean(axis=1, keepdims=True)
     found = components(of_rows)
