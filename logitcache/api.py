@@ -173,7 +173,9 @@ def repair_config(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with a configuration; ``data`` and ``unlabelled`` take precedence."""
+    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
+    precedence.
+    """
     from logitcache.stages.again import planned_again
 
     folder = local_path(cache, REPAIR_LOCALLY)
@@ -232,7 +234,9 @@ def verify_config(
 
 
 def diff(a: Place, b: Place) -> Difference:
-    """How far two caches of the same rows differ. Raises FingerprintMismatch, SpecError."""
+    """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch
+    where their labels or texts are not the same, SpecError where no row has an answer in both.
+    """
     return difference(Cache.open(a), Cache.open(b))
 
 
@@ -359,7 +363,9 @@ def _locations(value: Any) -> Any:
 
 @contextmanager
 def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in the default folder of rows in memory, which may be others'."""
+    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
+    they have names.
+    """
     try:
         yield
     except FingerprintMismatch as error:

@@ -307,7 +307,9 @@ class TrainConfig:
         return (self.cache,) if isinstance(self.cache, str | Path) else tuple(self.cache)
 
     def check(self) -> None:
-        """Raises SpecError for values that no data and no machine can make right."""
+        """Raises SpecError for values, or combinations of them, that no data and no machine can
+        make right.
+        """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)

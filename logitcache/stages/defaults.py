@@ -40,7 +40,9 @@ def with_init(config: TrainConfig) -> TrainConfig:
 
 
 def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
-    """The configuration with the weights to keep. Raises SpecError for no best ones."""
+    """The configuration with the weights to keep. Raises SpecError where the best ones cannot be
+    told.
+    """
     dev = source.splits.get("dev")
     has_labels = dev is not None and bool((dev.label >= 0).any())
     if config.select == "best" and not has_labels:
@@ -68,7 +70,9 @@ def default_folder(
 
 
 def settings_in(folder: Path) -> str | None:
-    """The name of the settings of the run in a folder; None without a readable one."""
+    """The name of the settings of the run in a folder; None where there is no run, or it cannot be
+    read.
+    """
     try:
         recorded = read_json(folder / "run.json")
     except (OSError, FormatError):
@@ -104,16 +108,17 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
 
 
 def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
-    """What decides a result beside data, method, student and seed, defaults filled in."""
+    """What decides a run's result beside its data, method, student's name and seed, with defaults
+    filled in.
+    """
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     config = with_selection(
         with_init(replace(config, metric=config.metric or own_metric(source))), source
     )
-    values = {
-        field.name: getattr(config, field.name)
-        for field in fields(config)
-        if field.name not in NOT_SETTINGS
-    }
+    values = {}
+    for field in fields(config):
+        if field.name not in NOT_SETTINGS:
+            values[field.name] = getattr(config, field.name)
     return {
         **values,
         **goal.record(),

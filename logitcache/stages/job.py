@@ -75,7 +75,9 @@ class Job:
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class, f32[K]. Raises SpecError for a class without rows."""
+        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
+        does not have.
+        """
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -98,7 +100,9 @@ class Job:
         return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
-        """Training rows with a label, and without; several masks of a row are one."""
+        """How many rows of training have a label, and how many have none; a row under several masks
+        is one.
+        """
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 
@@ -109,11 +113,10 @@ class Job:
     @cached_property
     def _record(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
-        values = {
-            f.name: getattr(self.config, f.name)
-            for f in fields(self.config)
-            if f.name not in NOT_RECORDED
-        }
+        values = {}
+        for member in fields(self.config):
+            if member.name not in NOT_RECORDED:
+                values[member.name] = getattr(self.config, member.name)
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
@@ -197,7 +200,9 @@ def resolve(
 def _rows_of_run(
     config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
-    """The rows of a run or of its caches, and the tokenizer if it was needed."""
+    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to
+    make the rows.
+    """
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -232,7 +237,9 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
-    """The run with its tokenizer, loaded or, when nothing else is refused, learnt."""
+    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so
+    whatever can be refused without it is refused before.
+    """
     tokenizer = job.tokenizer or _tokenizer(
         job.config, job.source, reporter, job.stored.get("train")
     )
@@ -296,9 +303,8 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:
-        names = ", ".join(
-            source.label_names[i] if source.label_names else str(i) for i in without[:8]
-        )
+        class_names = source.label_names or range(source.num_labels)
+        names = ", ".join(str(class_names[i]) for i in without[:8])
         reporter.note(
             f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}"
         )

@@ -110,17 +110,17 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
         _remove_checkpoints(job.out)
     meet()
-    scores = ", ".join(
-        f"{split} {values[config.metric or 'accuracy']:.4f}"
-        for split, values in fitted.scores.items()
-    )
-    reporter.note(f"{job.out}: {config.metric} {scores}")
+    metric = config.metric or "accuracy"
+    scores = [f"{split} {values[metric]:.4f}" for split, values in fitted.scores.items()]
+    reporter.note(f"{job.out}: {config.metric} {', '.join(scores)}")
 
 
 def _padding(
     job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter
 ) -> Padding:
-    """How the student's batches are padded; the saved tokenizer gets the same side."""
+    """How the student's batches are padded; the tokenizer that is saved beside it is set to the
+    same side.
+    """
     own = Padding.of(tokenizer)
     with quiet():
         try:
@@ -163,7 +163,9 @@ def _row_counts(job: Job) -> str:
 
 
 def _remove_checkpoints(out: Path) -> None:
-    """Remove a complete run's checkpoints; logs of `--report-to` are moved out."""
+    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are
+    moved out.
+    """
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")

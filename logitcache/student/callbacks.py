@@ -27,7 +27,9 @@ class BestPlace(TrainerCallback):
 
 
 class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps, but for an epoch's last, which Trainer takes."""
+    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
+    it has evaluated.
+    """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps

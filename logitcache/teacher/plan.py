@@ -1,4 +1,6 @@
-"""What a dump will contain: labels matched, columns ordered, the plan."""
+"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's
+order, the plan.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ class Said:
 
     @classmethod
     def of(cls, plan: Plan) -> Said:
-        """Raises FormatError for a plan that no dump wrote."""
+        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
+        again.
+        """
         unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
         for name, good in _SAID.items():
             group, _, field = name.partition(".")
@@ -261,7 +265,9 @@ def _check_draws(views: int, codec: Codec) -> None:
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
-    """The panel with the padding of rows asked alone, and what to say of it."""
+    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said
+    of that.
+    """
     first = panel.first
     if not len(rows):
         return panel, ""
@@ -282,7 +288,9 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
 
 
 def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
-    """The label map of a cache's order; None for another teacher or no dump."""
+    """The label map that gives the order a cache was made with; None where the teacher has other
+    names now, or the plan is not a dump's.
+    """
     names, order = plan.teacher.get("own_names"), plan.teacher.get("label_order")
     columns = list(range(len(own))) if order is None else order
     numbers = isinstance(columns, list) and all(type(column) is int for column in columns)

@@ -1,4 +1,6 @@
-"""``replay`` made ready: the last linear map as tensors, and its proof."""
+"""The codec ``replay`` made ready: the teacher's last linear map as tensors, and the proof that it
+gives its logits.
+"""
 
 from __future__ import annotations
 

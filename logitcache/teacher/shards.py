@@ -50,7 +50,9 @@ class Layout:
     view: Int64  # [n] which draw of its answer a row has
 
     def keys(self, seed: int = 0) -> Int64:
-        """Keys of the codec's random numbers, i64[P]: of a row's text, not its place."""
+        """The keys of the codec's random numbers: i64[P]. They follow from a row's text, not from
+        its place, so equal texts have equal answers.
+        """
         row = rows_of(self.indptr)
         return position_keys(seed, "codec", self.row_hash[row], self.view[row], self.index)
 
@@ -78,7 +80,9 @@ class Assembly:
         *,
         seed: int = 0,
     ) -> None:
-        """``assets``: tensors that the cache keeps once; ``seed``: of random numbers."""
+        """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
+        random numbers.
+        """
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
@@ -97,7 +101,9 @@ class Assembly:
         self._device: torch.device | None = None  # of the answers; None: numpy's
 
     def add(self, rows: Int64, vectors: torch.Tensor | Float32) -> None:
-        """Add answers f32[P, K]; on a GPU the batch before is stored meanwhile."""
+        """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
+        being computed; the batch before is stored meanwhile.
+        """
         if isinstance(vectors, np.ndarray):
             if isinstance(self.codec, DenseCodec):  # without torch
                 for part, at in self._parts(rows):
@@ -115,7 +121,9 @@ class Assembly:
             self.finish()
 
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
-        """Copy ``columns`` of another cache's positions; ``skipped`` bool[n]."""
+        """Answers that lie in another cache already: ``columns`` of their positions, ``skipped``
+        bool[n].
+        """
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
@@ -136,7 +144,9 @@ class Assembly:
         self._store(before)
 
     def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
-        """Few rows at a time, and where their positions are."""
+        """Some of these rows after the other, and where their positions are among those of all: few
+        enough that what is computed of them at once is small.
+        """
         width = self.codec.width
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0
@@ -167,7 +177,9 @@ class Assembly:
         return _Reduced(rows, reduced, finite, fits, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """What the codec keeps, of few positions at a time."""
+        """What the codec keeps, computed of so few positions at once that it is small: a row may
+        have many.
+        """
         values = DEVICE_VALUES if vectors.is_cuda else PART_VALUES
         together = max(1, values // self.codec.width)
         parts = []

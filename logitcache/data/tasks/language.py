@@ -55,7 +55,9 @@ class LanguageModel(Classification, ABC):
 
     @classmethod
     def columns(cls, tables: Sequence[Table], named_columns: Columns) -> Columns | None:
-        """The columns of texts, prompts and completions, or messages, if the task is named."""
+        """The columns of texts, of prompts and completions, or of messages; None unless this task
+        is named.
+        """
         if named_columns.task != cls.name:
             return None
         have = list(dict.fromkeys(name for table in tables for name in table.columns))
@@ -88,7 +90,9 @@ class LanguageModel(Classification, ABC):
 
     @staticmethod
     def positions(rows: Examples, selection: Int64) -> Positions:
-        """The labelled tokens of the rows at these places, by their place in the row."""
+        """The tokens of the rows at these places that have a label; a token is joined by its place
+        in the row.
+        """
         labels = rows.units["labels"].select(selection)
         index = numbers_in_rows(labels.indptr)
         supervised = np.flatnonzero(labels.values >= 0)
@@ -205,7 +209,9 @@ def row_length(settings: Sequences, limit: int) -> int:
 
 
 def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
-    """The evidence of a teacher's likeliest tokens alone: f32[P, 5]."""
+    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone.
+    f32[P, 5].
+    """
     evidence = np.full((len(label), len(EVIDENCE)), -1.0, np.float32)
     evidence[:, 0] = np.nan
     evidence[:, 1] = payload.likeliest() == label
@@ -214,7 +220,9 @@ def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
 
 
 class TokenScores(Scores):
-    """Loss, perplexity, accuracy, calibration and agreement, position by position."""
+    """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position
+    by position.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +235,9 @@ class TokenScores(Scores):
         self.bins = np.zeros((BINS, 3))  # positions, their confidence and hits, by confidence
 
     def add(self, block: Block) -> None:
-        """Add rows with a teacher's logits and labels; drawn entries count nowhere."""
+        """Rows with a teacher's logits and their labels. Entries that were drawn count nowhere: the
+        likeliest word and its probability do not follow from them.
+        """
         import torch
 
         payload = block.answers.payload
