@@ -259,7 +259,7 @@ def _is_number(value: Any) -> bool:
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
     advice = "Mend the row, or name another column."
-    if "%" in str(value):
+    if isinstance(value, str) and is_share(value):
         advice = "Write percentages as numbers, such as 0.92 for 92%."
     return SpecError(
         expected=f"{expected} in column {column!r}",
