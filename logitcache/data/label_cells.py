@@ -4,13 +4,13 @@ of Label Studio, or a number for each class.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from logitcache.data.literals import python_value
 from logitcache.data.names import is_number
 from logitcache.errors import SpecError, short
 
@@ -150,7 +150,7 @@ def list_in(text: str) -> list[Any] | None:
     if _NUMBERS_LIST.fullmatch(stripped):
         return stripped[1:-1].replace(",", " ").split()
     try:
-        value = ast.literal_eval(stripped)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = python_value(stripped)
+    except ValueError:
         return None
     return value if isinstance(value, list) else None

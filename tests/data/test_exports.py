@@ -12,7 +12,7 @@ import pytest
 
 from logitcache.config.answers import answer_source
 from logitcache.config.data import Columns
-from logitcache.data.soft_labels import read_columns
+from logitcache.data.answer_columns import read_columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes
@@ -328,7 +328,7 @@ def test_labelling_functions_are_votes_and_no_labels(tmp_path: Path) -> None:
     """As Snorkel writes them: a column for each function, with -1 where it abstains."""
     table = "text,lf_keyword,lf_length\na b c,1,-1\nb c d,0,0\nc d e,-1,0\nd e f,1,1\n"
     _, notes = read(tmp_path, "r.csv", table)
-    assert "lf_keyword, lf_length are votes of labelling functions" in notes[0]
+    assert "They are votes of labelling functions" in notes[0]
     assert "--label lf_" not in notes[0]
     votes = [["pos"], ["neg", "neg"], ["neg"], ["pos", "pos"]]
     rows = jsonl([{"text": f"t{i}", "votes": several} for i, several in enumerate(votes)])

@@ -24,8 +24,9 @@ from logitcache.data.sources.columns import (
 )
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.hints import (
+    VOTES_OF_FUNCTIONS,
     bits,
-    labelling_functions,
+    is_labelling_function,
     likely_labels,
     likely_texts,
     looks_like_row,
@@ -128,13 +129,8 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     if lists and not plausible:
         majority = option("--label", lists[0])
         return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{lists[0]}"
-    functions = labelling_functions(values)
-    if functions and not plausible:
-        return (
-            f"{listed(list(map(short, functions)))} are votes of labelling functions: write those of each row as a "
-            "list of class names in one column votes, without the ones that abstain (-1); then --label votes, "
-            "and dump --teacher column:votes"
-        )
+    if not plausible and any(map(is_labelling_function, values)):
+        return VOTES_OF_FUNCTIONS
     if not plausible:
         return "Name the column of the labels with --label"
     return f"Name the column of the labels, for example {option('--label', plausible[0])}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from logitcache.config.data import LANGUAGE, Columns
-from logitcache.data.soft_labels import parts_apart
+from logitcache.data.answer_columns import parts_apart
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import holds, listed_values, with_paths

@@ -23,6 +23,10 @@ NUMBERING = re.compile(
 )
 # What Snorkel calls the columns of its labelling functions: votes, of which -1 abstains.
 _LABELLING_FUNCTION = re.compile(r"lf[_-].+", re.IGNORECASE)
+VOTES_OF_FUNCTIONS = (
+    "They are votes of labelling functions: write those of each row as a list of class names in one "
+    "column votes, without the ones that abstain (-1); then --label votes, and dump --teacher column:votes"
+)
 SENTENCE = 3  # words of a text on average: fewer are rather names
 _LABEL_WORDS = (
     "label",
@@ -88,9 +92,7 @@ def likely_labels(columns: Samples) -> list[str]:
     names = [
         name
         for name, values in columns.items()
-        if _repeats(values)
-        and not NUMBERING.fullmatch(name)
-        and not _LABELLING_FUNCTION.fullmatch(name)
+        if _repeats(values) and not NUMBERING.fullmatch(name) and not is_labelling_function(name)
     ]
     return sorted(names, key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
 
@@ -112,9 +114,11 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(number, float) and not number.is_integer()
 
 
-def labelling_functions(columns: Samples) -> list[str]:
-    """The columns of Snorkel's labelling functions, each of which votes for a class or abstains."""
-    return [name for name in columns if _LABELLING_FUNCTION.fullmatch(name)]
+def is_labelling_function(name: str) -> bool:
+    """Whether a column is that of a labelling function of Snorkel, which votes for a class or
+    abstains.
+    """
+    return _LABELLING_FUNCTION.fullmatch(name) is not None
 
 
 def bits(columns: Samples) -> list[str]:
