@@ -1,9 +1,10 @@
-"""Values that a text writes as Python, numpy or torch prints them."""
+"""Values that a text writes as Python, numpy or torch prints them, and objects of JSON."""
 
 from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import tokenize
 from itertools import pairwise
@@ -15,6 +16,23 @@ _SETTINGS = re.compile(
 )
 _SIDE_BY_SIDE = re.compile(r"['\"]\s+[bruBRU]{0,2}['\"]")
 _IGNORED = (tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
+
+
+_FENCED = re.compile(r"\s*(?:```(?:json)?\s*)?(\{\s*\".*\})\s*(?:```)?\s*", re.DOTALL)
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text writes, in a fence of Markdown as language models give it or
+    without one; None where it writes none.
+    """
+    match = _FENCED.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        value = json.loads(match[1])
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def python_value(text: str) -> Any:

@@ -4,6 +4,7 @@ that pandas would not read as such.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ from logitcache.data.sources.tables import Column, Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
+_SPAN_START = re.compile(r"\.start(_\w+)?$")  # of a label within a text
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 
 
@@ -109,6 +111,11 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
+    if any(map(_SPAN_START.search, unread)):
+        return (
+            "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, "
+            "as columns words and tags of lists"
+        )
     shares = shared_out(values)
     if shares:
         classes = ",".join(shares)

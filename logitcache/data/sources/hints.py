@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import is_number
+from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
 
@@ -43,6 +44,7 @@ _LABEL_WORDS = (
     "emotion",
     "completion",
 )
+_SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
 _BITS = ({"0", "1"}, {"0.0", "1.0"}, {"False", "True"}, {"false", "true"})
 Samples: TypeAlias = Mapping[str, Sequence[Any]]  # of each column or path: values of its first rows
 
@@ -92,7 +94,10 @@ def likely_labels(columns: Samples) -> list[str]:
     names = [
         name
         for name, values in columns.items()
-        if _repeats(values) and not NUMBERING.fullmatch(name) and not is_labelling_function(name)
+        if _repeats(values)
+        and not NUMBERING.fullmatch(name)
+        and not is_labelling_function(name)
+        and not all(str(value).lower() in _SPLITS for value in values)
     ]
     return sorted(names, key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
 
@@ -136,8 +141,9 @@ def shared_out(columns: Samples) -> list[str]:
     lengths = {len(columns[name]) for name in names}
     if len(names) < 2 or len(lengths) > 1:
         return []
-    rows = zip(*(columns[name] for name in names), strict=True)
-    if all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
+    rows = list(zip(*(columns[name] for name in names), strict=True))
+    is_constant = len(rows) > 1 and len(set(rows)) == 1
+    if not is_constant and all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
         return names
     return []
 
