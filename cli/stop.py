@@ -76,9 +76,8 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         resend = partial(signal.pthread_kill, threading.get_ident())
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
-    original_handlers = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    signals = (signal.SIGINT, signal.SIGTERM)
+    original_handlers = {number: signal.signal(number, stop) for number in signals}
     try:
         yield
     finally:

@@ -42,7 +42,7 @@ from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, SILENT, Notes, Reporter
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
-from logitcache.stages.in_memory import place_of
+from logitcache.stages.in_memory import place_of, student_options
 from logitcache.stages.preflight import training_rows
 from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
@@ -255,8 +255,8 @@ def train(
     ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name:
     ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a
     :class:`Cache`, or several. ``student`` may be a model of `transformers` in memory,
-    ``tokenizer`` is then its own. ``reporter`` and ``notify`` as for :func:`dump`. Raises the kinds
-    of :class:`LogitCacheError` that the command ends with.
+    ``tokenizer`` is then its own, any ``nn.Module``, or what makes one. ``reporter`` and ``notify``
+    as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     from logitcache.stages import train as training
 
@@ -265,9 +265,9 @@ def train(
     values: dict[str, Any] = {**options, "method": own}
     if "cache" in values:
         values["cache"] = _locations(values["cache"])
-    if not isinstance(values.get("student", ""), str | os.PathLike):
-        values["student"] = place_of(
-            values["student"], values.pop("tokenizer", None), values.get("workspace"), "student"
+    if "student" in values:
+        values |= student_options(
+            values["student"], values.get("tokenizer"), values.get("workspace")
         )
     config = build(TrainConfig, values)
     config, source = with_rows(config, data, unlabelled, reporter)

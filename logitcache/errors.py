@@ -24,13 +24,12 @@ def visible(value: object) -> str:
     text = str(value)
     if text.isprintable():
         return text
-    return "".join(
-        _escaped(c) if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c for c in text
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    shown = ""
+    for character in text:
+        if unicodedata.category(character) in _UNSEEN and character not in _JOINERS:
+            character = character.encode("unicode_escape").decode()
+        shown += character
+    return shown
 
 
 def short(value: object) -> str:
@@ -109,9 +108,7 @@ class SpecError(LogitCacheError):
 
 
 class FormatError(LogitCacheError):
-    """A file is not what its place says it is: another format, another version, an impossible
-    value.
-    """
+    """A file is not what its place says: another format, version, or impossible value."""
 
     exit_code = 3
 

@@ -88,9 +88,7 @@ class Sparse(Generic[A]):
 
 @dataclass(frozen=True, eq=False)
 class Head(Generic[A]):
-    """The last linear map of a model, and what its code does behind it: ``z = cap tanh(scale (W h +
-    b) / cap)``.
-    """
+    """A model's last linear map and what follows it: ``z = cap tanh(scale (W h + b) / cap)``."""
 
     weight: A  # f[V, d]
     bias: A | None = None  # f[V]

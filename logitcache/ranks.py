@@ -44,11 +44,10 @@ def ranks() -> int:
         wrong["WORLD_SIZE"] = size
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
-        wrong = {
-            name: value
-            for name, value in values.items()
-            if not value.isdecimal() or int(value) >= int(size)
-        }
+        wrong = {}
+        for name, value in values.items():
+            if not value.isdecimal() or int(value) >= int(size):
+                wrong[name] = value
         import torch
 
         if not torch.distributed.is_initialized():

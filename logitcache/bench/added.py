@@ -23,9 +23,7 @@ REPEATS = 500
 
 @dataclass(frozen=True)
 class Added:
-    """Seconds of a step's pieces: what cached KD does for its target and loss, and what label
-    smoothing does for its own.
-    """
+    """Seconds of a step's pieces: cached KD's for its target and loss, and label smoothing's."""
 
     pieces: dict[str, float]
     label_smoothing: float

@@ -42,7 +42,7 @@ def compare_codecs(
     codecs = list(settings.codecs)
     if settings.bytes_per_token is not None:
         chosen = [at_bytes(kind, sample, settings.bytes_per_token, width) for kind in WITHIN_BUDGET]
-        codecs = [text for text in chosen if text]
+        codecs = list(filter(None, chosen))
     if not codecs:
         raise SpecError(
             expected="a budget that some codec keeps to",
@@ -98,9 +98,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
 
 @dataclass
 class _Kept:
-    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P]
-    are of all rows.
-    """
+    """Keeps answers, and labels by ``indptr`` i64[N + 1] and ``label`` i64[P] of all rows."""
 
     indptr: Int64
     label: Int64
@@ -113,6 +111,5 @@ class _Kept:
 
     def joined(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
         """At most so many positions: logits f32[P, V], labels i64[P]."""
-        return torch.cat(self.logits)[:positions], torch.from_numpy(np.concatenate(self.labels))[
-            :positions
-        ]
+        labels = torch.from_numpy(np.concatenate(self.labels))
+        return torch.cat(self.logits)[:positions], labels[:positions]

@@ -166,6 +166,7 @@ class _Totals:
         batches = self.n // self.sample.batch or 1
         off = self.off[:, :batches]
         gold = self.gold[:, :batches]
+        by_entropy = map(self._third, range(THIRDS), off, gold)
         return CodecFigures(
             name=named(codec.to_dict()),
             bytes=mean["bytes"],
@@ -179,9 +180,7 @@ class _Totals:
             gradient_error=float((mean["one"] / mean["own"]) ** 0.5),
             batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
             seconds=self.seconds / self.n,
-            by_entropy=tuple(
-                self._third(number, off[number], gold[number]) for number in range(THIRDS)
-            ),
+            by_entropy=tuple(by_entropy),
         )
 
     def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:

@@ -39,6 +39,7 @@ from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
 from logitcache.data.collate import pad
 from logitcache.errors import SpecError
+from logitcache.models.call import on_device
 from logitcache.models.quiet import quiet
 from logitcache.records import Array, Examples, Int64
 from logitcache.reporter import SILENT, Reporter
@@ -117,10 +118,11 @@ def cases(material: Material, cache: Path) -> dict[str, Case]:
     """What is measured in turn, by name; the dump is written to ``cache``."""
     rows = material.rows
     by_length = [pad(rows, batch) for batch in material.by_length(material.config.batch_tokens)]
-    in_order = [pad(rows, batch) for batch in material.in_file_order()]
-    wide = [
-        _padded_to(rows, batch, material.settings.max_length) for batch in material.in_file_order()
-    ]
+    in_order = []
+    wide = []
+    for batch in material.in_file_order():
+        in_order.append(pad(rows, batch))
+        wide.append(_padded_to(rows, batch, material.settings.max_length))
     return {
         DUMP: partial(whole_dump, material, cache),
         BARE: _forward(material.teacher, by_length),
@@ -140,11 +142,7 @@ def whole_dump(material: Material, cache: Path, reporter: Reporter = SILENT) -> 
 
 def _forward(teacher: TeacherModel, batches: Sequence[Mapping[str, Array]]) -> Case:
     """Bare forward passes over batches that are on the device before anything is timed."""
-    device = teacher.model.device
-    tensors = [
-        {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-        for batch in batches
-    ]
+    tensors = [on_device(batch, teacher.model) for batch in batches]
 
     def run() -> None:
         with torch.inference_mode():
@@ -175,9 +173,8 @@ def _pipeline(material: Material) -> Case:
     texts, pairs = material.source.split("train").texts()
     inputs: list[Any] = texts
     if pairs is not None:
-        inputs = [
-            {"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)
-        ]
+        both = zip(texts, pairs, strict=True)
+        inputs = [{"text": text, "text_pair": pair} for text, pair in both]
     with quiet():
         classify: Callable[..., Any] = transformers.pipeline(
             "text-classification",
@@ -252,8 +249,7 @@ def _once(
 def _counted(material: Material) -> float:
     """FLOPs of the first batch by torch's counter."""
     inputs = pad(material.rows, material.by_length(material.config.batch_tokens)[0])
-    device = material.teacher.model.device
-    tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
+    tensors = on_device(inputs, material.teacher.model)
     with torch.no_grad():
         return counted_flops(lambda: material.teacher.model(**tensors))
 
@@ -261,9 +257,9 @@ def _counted(material: Material) -> float:
 def _setting(material: Material) -> dict[str, Any]:
     config = material.config
     first_shard = material.shards[0]
-    padded = {
-        name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()
-    }
+    padded = {}
+    for name, sizes in material.sizes().items():
+        padded[name] = sum(rows * width for rows, width in sizes)
     return {
         "teacher": model_figures(material.teacher.name, material.teacher.model),
         "head": "random" if material.random_head else "trained",
@@ -325,9 +321,9 @@ def _peak(material: Material, measured: Measured) -> dict[str, Any] | None:
     if measured.peak is None:
         return None
     sizes = material.sizes()
-    flops = {
-        name: sum(forward_flops(material.shape, *size) for size in sizes[name]) for name in CASES
-    }
+    flops = {}
+    for name in CASES:
+        flops[name] = sum(forward_flops(material.shape, *size) for size in sizes[name])
     shares = {}
     for name, blocks in measured.times.items():
         if blocks and name not in measured.errors:

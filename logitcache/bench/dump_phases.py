@@ -74,9 +74,7 @@ class Spent(Reporter):
 
 
 def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
-    """Seconds of each phase of one dump, which add up to its time, and seconds of the writer's
-    thread.
-    """
+    """Seconds of each phase of a dump, which add up to its time, and of the writer's thread."""
     spent = Spent(fence)
     total = timed(partial(dump, spent), fence)
     seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}
@@ -86,9 +84,8 @@ def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, fl
 
 def word_tokenizer(words: Sequence[str], longest: int) -> Any:
     """A tokenizer that makes one token of each of these words."""
-    vocabulary = {
-        word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
-    }
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    vocabulary = dict(zip(entries, range(len(entries)), strict=True))
     return transformers.BertTokenizer(vocab=vocabulary, model_max_length=longest)
 
 

@@ -268,11 +268,8 @@ class _Run:
         lengths = rows.lengths()
         first = settings.settle * size
         last = first + settings.steps * size
-        return float(
-            np.mean(
-                [lengths[order[start : start + size]].max() for start in range(first, last, size)]
-            )
-        )
+        batches = lengths[order[first:last]].reshape(-1, size)
+        return float(batches.max(axis=1).mean())
 
     def results(self) -> dict[str, Any]:
         """The document's results."""
@@ -352,9 +349,7 @@ class _Run:
         }
 
     def _explained(self) -> dict[str, float] | None:
-        """Why the teacher in the loop costs more or less than its FLOPs: FLOPs a second of its
-        forward pass and of the student's passes, and the share of a step that is neither.
-        """
+        """FLOPs a second of the teacher's and the student's passes; the rest's share."""
         online = self.measured.get(ONLINE, Measured())
         smoothing = self.measured["ls"]
         if (
@@ -373,15 +368,12 @@ class _Run:
         }
 
     def _costs(self) -> dict[str, Any] | None:
-        """The costs of all epochs and students, as far as the cases that they are made of were
-        measured.
-        """
+        """The costs of all epochs and students, as far as their cases were measured."""
         settings = self.settings
-        cases = {
-            name: self.measured[name]
-            for name in self._without_error()
-            if self.measured[name].blocks
-        }
+        cases = {}
+        for name in self._without_error():
+            if self.measured[name].blocks:
+                cases[name] = self.measured[name]
         if not self.dumps or not set(cases) & set(LINES.values()):
             return None
         rows = self.work.train_rows

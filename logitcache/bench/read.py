@@ -58,9 +58,7 @@ def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
 
 @dataclass(frozen=True)
 class ReadCase:
-    """One way of reading, measured: by a DataLoader with so many ``workers``, or (None) by a plain
-    call.
-    """
+    """One way of reading, measured: by ``workers`` of a DataLoader, or (None) a plain call."""
 
     name: str
     width: int
@@ -181,10 +179,8 @@ class ReadBench:
         finally:
             if times and all(times.values()):
                 batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
-                self.cases += [
-                    case(name, rows[name], blocks, batches[OURS])
-                    for name, blocks in batches.items()
-                ]
+                for name, blocks in batches.items():
+                    self.cases.append(case(name, rows[name], blocks, batches[OURS]))
 
 
 def _case(

@@ -210,10 +210,10 @@ class Cases:
         examples = []
         for row_index in permutation(len(rows), self.work.config.seed, 0):
             start, stop = indptr[row_index], indptr[row_index + 1]
-            row: dict[str, Any] = {
-                name: column.values[start:stop].tolist() for name, column in rows.inputs.items()
-            }
-            row |= {"attention_mask": [1] * int(stop - start), "labels": int(rows.label[row_index])}
+            row: dict[str, Any] = {"attention_mask": [1] * int(stop - start)}
+            row["labels"] = int(rows.label[row_index])
+            for name, column in rows.inputs.items():
+                row[name] = column.values[start:stop].tolist()
             examples.append(row)
         return examples
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_model, teacher_of
 from logitcache.config.bench import WorkloadConfig
+from logitcache.config.own import has_fresh_weights
 from logitcache.config.shapes import is_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
@@ -150,7 +151,7 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
         folder,
     )
     length = min(config.max_length, tokenizer.model_max_length)
-    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    init = config.init or ("random" if has_fresh_weights(config.student) else "pretrained")
     student = build_student(config.student, init, task, tokenizer, length, config.seed)
     nn.Module.to(student, torch.device(device))
     teacher, random_head = _teacher(config, task, split, device, reporter)

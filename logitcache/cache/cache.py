@@ -277,9 +277,7 @@ class Cache:
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, and of their entries, as they lie on disk.
-        Raises AlignmentError for a row that is not here.
-        """
+        """The codec's columns of these rows' positions, as on disk. Raises AlignmentError."""
         stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
         return stored | self._entry_columns(self._places(row_id, view))
 
@@ -348,9 +346,7 @@ class Cache:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
-        """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after
-        the other.
-        """
+        """All rows in order, decoded, in blocks of at most 8,192; one view after the other."""
         return self.blocks(0, len(self))
 
     def blocks(self, start: int, stop: int) -> Iterator[Block]:

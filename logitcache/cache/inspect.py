@@ -70,9 +70,7 @@ def describe(cache: Cache) -> dict[str, Any]:
 
 
 def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
-    """The different conditions that shards were made under, each with the ranges (first, last) of
-    its shards.
-    """
+    """The conditions that shards were made under, with the ranges (first, last) of shards."""
     different: dict[str, dict[str, Any]] = {}
     for index, receipt in enumerate(receipts):
         own = {name: value for name, value in receipt.conditions.items() if name not in APART}
@@ -272,9 +270,7 @@ def _text(
 
 
 def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
-    """Where a text stands among rows: at the row's own number, or the first row that has it; None
-    where none has.
-    """
+    """Where a text stands among rows: at its own number, else first; None: nowhere."""
     if number < len(rows) and rows.row_hash[number] == row_hash:
         return number
     matches = np.flatnonzero(rows.row_hash == row_hash)
@@ -282,8 +278,8 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, is_given: bool) -> list[Path]:
-    """The paths that a source may have on this disk. Raises SpecError for a ``is_given`` source that
-    has none.
+    """The paths that a source may have on this disk. Raises SpecError for a ``is_given`` source
+    that has none.
     """
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))

@@ -55,9 +55,10 @@ class Takes:
 
 
 def _uncounted() -> Iterator[Declared]:
-    counted = {
-        declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED
-    }
+    counted = set()
+    for declared in options_of(PlanConfig):
+        if declared.option.cost is Cost.COUNTED:
+            counted.add(declared.name)
     for config in (DumpConfig, WorkersConfig, TrainConfig):
         for declared in options_of(config):
             if declared.option.cost is not Cost.COUNTED and declared.name not in counted:

@@ -57,11 +57,9 @@ def signatures() -> str:
             f'    """Options of :class:`{config.__name__}`."""',
             "",
         ]
-        lines += [
-            f"    {declared.name}: {_annotation(declared)}"
-            for declared in options_of(config)
-            if declared.name not in parameters
-        ]
+        for declared in options_of(config):
+            if declared.name not in parameters:
+                lines.append(f"    {declared.name}: {_annotation(declared)}")
     return "\n".join(lines) + "\n"
 
 

@@ -39,9 +39,7 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
-    name.
-    """
+    """One declared option. ``name``: what is typed, with underscores, if not the field's name."""
 
     help: str
     name: str = ""
@@ -125,9 +123,7 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
-    they are declared.
-    """
+    """The options of a dataclass and of those it holds, in the order of declaration."""
     return _options_of(config, ())
 
 

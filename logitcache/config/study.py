@@ -16,9 +16,7 @@ RUNNING = "Running"
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """Names, from a sequence of them or separated by commas. Raises ValueError for what is
-    neither.
-    """
+    """Names, from a sequence of them or separated by commas. Raises ValueError for what is neither."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable) or isinstance(parts, Mapping):
         raise ValueError("names separated by commas")

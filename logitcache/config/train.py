@@ -20,7 +20,7 @@ from logitcache.config.data import (
 from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS, method_name
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.own import is_own
+from logitcache.config.own import check_student, is_own
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights
@@ -42,15 +42,17 @@ def student() -> Any:
     return option(
         "2x128",
         "A checkpoint's folder or hub name, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt "
-        "from the rows.",
+        "from the rows. Or an nn.Module of your own: module:Class.",
         group=STUDENT,
         annotation="Any",
     )
 
 
 def layer_numbers(value: Any) -> tuple[int, ...]:
-    """Numbers of layers, from a sequence of them or separated by commas. Raises ValueError."""
-    parts = value.split(",") if isinstance(value, str) else value
+    """Numbers of layers, from a sequence of them or separated by commas; or one, as YAML reads it.
+    Raises ValueError.
+    """
+    parts = str(value).split(",") if isinstance(value, str | int) else value
     try:
         numbers = tuple(int(part) for part in parts)
     except (TypeError, ValueError):
@@ -314,6 +316,7 @@ class TrainConfig:
         check_layers(self.student, self.layers)
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)
+        check_student(self.student, self.init, self.revision)
         check_batch(self.batch_size, self.accumulate)
         if self.loss_execution == "torch" and self.method != "base":
             raise SpecError(

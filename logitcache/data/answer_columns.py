@@ -67,11 +67,11 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
         return list(columns)
     before, _, after = columns[0].partition("*")
     long_enough = len(before) + len(after)
-    return [
-        n
-        for n in table.columns
-        if n.startswith(before) and n.endswith(after) and len(n) > long_enough
-    ]
+    matching = []
+    for name in table.columns:
+        if name.startswith(before) and name.endswith(after) and len(name) > long_enough:
+            matching.append(name)
+    return matching
 
 
 def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:

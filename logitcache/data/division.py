@@ -91,9 +91,7 @@ def divide(
 
 
 def stand_in(row_hash: Int64, held_out: Int64) -> npt.NDArray[np.bool_]:
-    """Which of these texts are among others: bool[N]. Memory grows with N alone, not with the
-    others.
-    """
+    """Which of these texts are held out: bool[N], in memory that grows with N alone."""
     hashes, text = np.unique(row_hash, return_inverse=True)
     if not len(hashes):
         return np.zeros(0, bool)

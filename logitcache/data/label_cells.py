@@ -82,8 +82,8 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
 
 
 def unwrapped(value: Any) -> Any:
-    """What a cell writes as a JSON object, as a csv of nested values has it: Label Studio's
-    choices as a list, any other as a mapping. Another value as it is, an array as a list.
+    """What a cell writes as a JSON object, as a csv of nested values has it: Label Studio's choices
+    as a list, any other as a mapping. Another value as it is, an array as a list.
     """
     if hasattr(value, "tolist"):  # of numpy and torch
         return value.tolist()
@@ -145,9 +145,7 @@ def _option(path: str) -> str:
 
 
 def list_in(text: str) -> list[Any] | None:
-    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes
-    none.
-    """
+    """The list that a text writes, as pandas and numpy do; None where it writes none."""
     stripped = text.strip()
     if not (stripped.startswith("[") and stripped.endswith("]")):
         return None

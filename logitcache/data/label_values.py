@@ -146,12 +146,9 @@ def cleaned(
     columns = {
         split: _trimmed(values, names, column, reporter) for split, values in columns.items()
     }
-    texts = {
-        value
-        for values in columns.values()
-        for value in values.distinct
-        if isinstance(value, str) and value
-    }
+    texts: set[str] = set()
+    for values in columns.values():
+        texts |= {value for value in values.distinct if isinstance(value, str) and value}
     columns = {
         split: _without_missing(values, names, texts, column, reporter)
         for split, values in columns.items()

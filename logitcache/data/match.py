@@ -219,9 +219,8 @@ def _by_map(
         match = _by_name(tuple(own[i] for i in free), tuple(data[i] for i in classes))
         if match is None:
             return None
-        columns |= {
-            index: free[position] for index, position in zip(classes, match.order, strict=True)
-        }
+        for index, position in zip(classes, match.order, strict=True):
+            columns[index] = free[position]
     order = np.array([columns[i] for i in range(len(data))], np.int64)
     return Match(order, Kind.MAPPED, data, own)
 
@@ -298,9 +297,7 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
     data = {integer(name) for name in task.label_names}
     if None in data or None in written or len(written) < len(own) or not data <= set(written):
         return None
-    pairs = {
-        str(number): name for number, name in sorted(written.items(), key=lambda item: item[0] or 0)
-    }
+    pairs = {str(number): written[number] for number in sorted(written, key=lambda n: n or 0)}
     return f"{labels_option(tuple(pairs))} {map_option(pairs)}"
 
 
@@ -340,11 +337,11 @@ def _by_beginning(
         if long.startswith(short) and not short.isdecimal():
             likely[index].append(column)
     uses = Counter(column for columns in likely.values() for column in columns)
-    return {
-        index: columns[0]
-        for index, columns in likely.items()
-        if len(columns) == 1 and uses[columns[0]] == 1
-    }
+    alone = {}
+    for index, columns in likely.items():
+        if len(columns) == 1 and uses[columns[0]] == 1:
+            alone[index] = columns[0]
+    return alone
 
 
 def pairs_of(
@@ -377,8 +374,7 @@ _REMARKS = {
 
 def shown(match: Match) -> str:
     """A match in one line."""
-    pairs = [
-        f"{name} <- {match.own[column]} (column {column})"
-        for name, column in zip(match.data, match.order, strict=True)
-    ]
+    pairs = []
+    for name, column in zip(match.data, match.order, strict=True):
+        pairs.append(f"{name} <- {match.own[column]} (column {column})")
     return f"labels: {listed(pairs)}{_REMARKS[match.kind]}"

@@ -89,9 +89,7 @@ class Rows:
         return self.tokens.get("labels", self.tags)
 
     def labels_at(self, row: Int64, index: Int64) -> Int64:
-        """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the
-        row.
-        """
+        """The labels of these positions, by row i64[P] and number in the row i64[P]."""
         units = self._units
         labels: Int64 = (
             self.label[row] if units is None else units.values[units.indptr[row] + index]
@@ -170,11 +168,11 @@ class Source:
     @property
     def dumped(self) -> dict[str, Rows]:
         """The tables, by the split that a dump of each is called by."""
-        return {
-            name: self.tables.get(name, rows)
-            for name, rows in self.splits.items()
-            if not self.shares_table(name)
-        }
+        own = {}
+        for name, rows in self.splits.items():
+            if not self.shares_table(name):
+                own[name] = self.tables.get(name, rows)
+        return own
 
     def place(self, split: str, row_id: int) -> str:
         """Where the user finds a row of a split: its file and line, or its number."""
@@ -228,9 +226,7 @@ class Source:
         without it are the same data.
         """
         splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
-        parts = [
-            (f"{k}/{c}", a)
-            for k, r in splits.items()
-            for c, a in (("hash", r.row_hash), ("label", r.labels))
-        ]
+        parts = []
+        for name, rows in splits.items():
+            parts += [(f"{name}/hash", rows.row_hash), (f"{name}/label", rows.labels)]
         return identity.digest_arrays(parts)

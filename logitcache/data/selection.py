@@ -90,11 +90,9 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
     rows = source.splits.get(split)
     if rows is None or not (rows.label == UNLABELLED).any():
         return source
-    held_out = {
-        name: part
-        for name, part in source.splits.items()
-        if name not in ("train", UNLABELLED_SPLIT)
-    }
+    held_out = dict(source.splits)
+    for name in ("train", UNLABELLED_SPLIT):
+        held_out.pop(name, None)
     is_unlabelled = rows.label == UNLABELLED
     is_held_out = np.zeros(len(rows), bool)
     for part in held_out.values():

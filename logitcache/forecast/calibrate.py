@@ -28,6 +28,7 @@ from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
 from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batches
 from logitcache.forecast.finetuning import step_from_flops, step_timed
+from logitcache.models.call import on_device
 from logitcache.records import Array, Examples, Int64, evenly_spaced
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
@@ -269,9 +270,7 @@ class Calibration:
         """The student's logits without a gradient, in its own precision."""
         student = self.work.student
         dtype = getattr(torch, DTYPES[self.work.config.precision])
-        tensors = {
-            name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()
-        }
+        tensors = on_device(inputs, student)
         training = student.training
         student.train(False)
         is_mixed = dtype is not torch.float32

@@ -91,12 +91,12 @@ class Forecast:
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``plan --json``."""
+        sizes = {}
+        for codec, size in self.bytes.items():
+            sizes[codec] = {"bytes": size, "bytes_per_row": size / self.rows}
         return {
             "setting": dict(self.setting),
-            "bytes": {
-                codec: {"bytes": size, "bytes_per_row": size / self.rows}
-                for codec, size in self.bytes.items()
-            },
+            "bytes": sizes,
             "dump": asdict(self.dump),
             "methods": {name: dict(vars(costed)) for name, costed in self.methods.items()},
             "total": dict(vars(self.total)),

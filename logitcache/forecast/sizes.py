@@ -60,15 +60,12 @@ def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
     for index, (start, end) in enumerate(plan.shards()):
         rows = end - start
         if rows not in encoded:
-            zeros = {
-                column.name: np.zeros(column.shape(rows), column.dtype) for column in plan.columns
-            }
+            zeros = {c.name: np.zeros(c.shape(rows), c.dtype) for c in plan.columns}
             shard = store.encode(index, plan.columns, zeros)
             encoded[rows] = [file.described("") for file in shard.values()]
         names = store.names(index, plan.columns)
-        files = tuple(
-            replace(file, name=name) for name, file in zip(names, encoded[rows], strict=True)
-        )
+        named = zip(names, encoded[rows], strict=True)
+        files = tuple(replace(file, name=name) for name, file in named)
         receipts.append(Receipt(digest, start, rows, {"row": rows}, files, sketches, stated))
     documents = [
         plan.to_dict(),
@@ -107,7 +104,5 @@ class Memory:
         return self.process + per_parameter * shape.parameters + activations
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
-        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's
-        numbers.
-        """
+        """Bytes of a model that answers ``tokens`` at a time: weights, one layer's numbers."""
         return BYTES[dtype] * (model.parameters + ANSWERING * tokens * model.width)

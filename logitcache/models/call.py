@@ -102,13 +102,17 @@ def ask(
         inputs, token = _filled_apart(inputs, padding)
     if model.training:
         torch.nn.Module.eval(model)
-    tensors = {
-        k: torch.from_numpy(v).to(model.device, non_blocking=True) for k, v in inputs.items()
-    }
+    tensors = on_device(inputs, model)
     if token is None:
         return classify(model, tensors, padding, per_token=per_token)
     with _pad_token(model, token):
         return classify(model, tensors, padding, per_token=per_token)
+
+
+def on_device(inputs: Mapping[str, Array], model: PreTrainedModel) -> dict[str, Tensor]:
+    """Numpy's arrays as tensors on the model's device."""
+    device = model.device
+    return {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in inputs.items()}
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
@@ -229,11 +233,10 @@ def _filled_apart(inputs: Mapping[str, Array], padding: Padding) -> tuple[Mappin
 @contextmanager
 def _pad_token(model: PreTrainedModel, token: int) -> Iterator[None]:
     """The model's padding token, for the time of one call."""
-    before = [
-        (config, config.pad_token_id)
-        for config in configurations(model)
-        if hasattr(config, "pad_token_id")
-    ]
+    before = []
+    for config in configurations(model):
+        if hasattr(config, "pad_token_id"):
+            before.append((config, config.pad_token_id))
     for config, _ in before:
         config.pad_token_id = token
     try:

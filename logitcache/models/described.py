@@ -140,8 +140,7 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
-        return {
-            name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
-        }
+        header.pop("__metadata__", None)
+        return {name: list(entry["shape"]) for name, entry in header.items()}
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -33,11 +33,8 @@ class Failure:
     @property
     def weights(self) -> list[str]:
         """Names of whole weights in safetensors, or of a part of them."""
-        return [
-            name
-            for name in self.names
-            if name.endswith(".safetensors") and not name.startswith("adapter_")
-        ]
+        weights = [name for name in self.names if name.endswith(".safetensors")]
+        return [name for name in weights if not name.startswith("adapter_")]
 
     @cached_property
     def config(self) -> dict[str, Any]:

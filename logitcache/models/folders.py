@@ -34,11 +34,8 @@ def nested(failure: Failure) -> SpecError | None:
     """
     if "config.json" in failure.names:
         return None
-    folders = {
-        file.parent
-        for pattern in ("*/config.json", "snapshots/*/config.json")
-        for file in files_like(failure, pattern)
-    }
+    files = [*files_like(failure, "*/config.json"), *files_like(failure, "snapshots/*/config.json")]
+    folders = {file.parent for file in files}
     if not folders:
         return None
     newest = max(

@@ -73,8 +73,8 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
 def _hooked(
     model: PreTrainedModel, take: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 ) -> Iterator[list[Tensor]]:
-    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``:
-    its first result goes into the list, its second to the map.
+    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``: its
+    first result goes into the list, its second to the map.
     """
     calls: list[Tensor] = []
 

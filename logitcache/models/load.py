@@ -39,11 +39,10 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
     """
     fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     prefix = model.base_model_prefix
-    body = [
-        name
-        for name in fresh
-        if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")
-    ]
+    body = []
+    for name in fresh:
+        if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split("."):
+            body.append(name)
     if body:
         _refuse_wrapped(body[0], info["unexpected_keys"], path)
         raise SpecError(

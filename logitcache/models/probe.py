@@ -236,9 +236,9 @@ def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
 
 
 def _together(parts: list[Examples]) -> Examples:
-    inputs = {
-        name: _concatenated([part.inputs[name] for part in parts]) for name in parts[0].inputs
-    }
+    inputs = {}
+    for name in parts[0].inputs:
+        inputs[name] = _concatenated([part.inputs[name] for part in parts])
     return _examples(inputs, parts[0].padding)
 
 

@@ -118,9 +118,7 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
     names = {
         name for kind in classes for name in inspect.signature(vars(kind)["__init__"]).parameters
     }
-    names = {
-        name for name in names if not name.endswith(("_file", "_token")) and name not in NO_SETTINGS
-    }
+    names = {name for name in names if not name.endswith(("_file", "_token"))} - set(NO_SETTINGS)
     values = {name: getattr(tokenizer, name, None) for name in sorted(names)}
     return {
         name: value for name, value in values.items() if isinstance(value, bool | int | float | str)
@@ -133,10 +131,10 @@ def _added_tokens(tokenizer: Any) -> list[Any]:
     """
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     added: Mapping[int, Any] = tokenizer.added_tokens_decoder
-    return [
-        [int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)]
-        for i in sorted(added)
-    ]
+    tokens: list[list[Any]] = []
+    for i in sorted(added):
+        tokens.append([int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)])
+    return tokens
 
 
 def _special(tokenizer: Any) -> dict[str, int]:
@@ -157,10 +155,8 @@ def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:
         encoded = [_encoded(tokenizer, text) for text in texts]
         encoded += [_encoded(tokenizer, *pair) for pair in pairs]
         cut = {"truncation": True, "max_length": EXAMPLE_LENGTH}
-        encoded += [
-            _encoded(tokenizer, *fields, **cut)
-            for fields in ((texts[0] * 3,), (texts[0] * 3, texts[1]))
-        ]
+        encoded.append(_encoded(tokenizer, texts[0] * 3, **cut))
+        encoded.append(_encoded(tokenizer, texts[0] * 3, texts[1], **cut))
     columns = ("input_ids", "token_type_ids")
     ids, types = ([example.get(name) for example in encoded] for name in columns)
     return {"ids": identity.digest_json(ids), "token_types": identity.digest_json(types)}

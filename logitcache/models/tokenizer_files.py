@@ -34,11 +34,12 @@ def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
     for name, remove in ((SETTINGS, ORIGINS), (BACKEND, set(LAST_CALL))):
         if name in contents:
             document = json.loads(contents[name])
-            kept = {
-                key: None if key in LAST_CALL else value
-                for key, value in document.items()
-                if key not in remove or key in LAST_CALL
-            }
+            kept: dict[str, Any] = {}
+            for key, value in document.items():
+                if key in LAST_CALL:
+                    kept[key] = None
+                elif key not in remove:
+                    kept[key] = value
             contents[name] = json.dumps(kept, ensure_ascii=False).encode()
     return {f"{PREFIX}{name}": np.frombuffer(data, np.uint8) for name, data in contents.items()}
 

@@ -89,10 +89,11 @@ def spreads(header: str, values: Sequence[Spread | None]) -> dict[str, Iterable[
     """Two columns: medians, with the unit that fits them, and quartiles."""
     medians = [None if spread is None else spread.median for spread in values]
     unit = seconds(medians)
-    quartiles = [
-        NONE if spread is None else f"{unit.show(spread.q1)}–{unit.show(spread.q3)}"
-        for spread in values
-    ]
+    quartiles = []
+    for spread in values:
+        quartiles.append(NONE)
+        if spread is not None:
+            quartiles[-1] = f"{unit.show(spread.q1)}–{unit.show(spread.q3)}"
     return {f"{header}, {unit.name}": map(unit.show, medians), "quartiles": quartiles}
 
 

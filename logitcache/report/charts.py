@@ -254,13 +254,10 @@ class Dots:
         """How many times as much each label of the axis is as the last: what leaves room between
         them.
         """
-        values = [
-            value
-            for _, lines in self.panels
-            for line in lines
-            for value in line.seconds.values()
-            if value > 0
-        ]
+        values: list[float] = []
+        for _, lines in self.panels:
+            for line in lines:
+                values += [value for value in line.seconds.values() if value > 0]
         if values and max(values) > _DECADES * min(values):
             return 100.0
         return 10.0

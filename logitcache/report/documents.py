@@ -67,9 +67,8 @@ class Part:
 
     def series(self, key: str) -> list[float]:
         """The numbers in the list under a key; 0 for those that are none."""
-        return [
-            self._number(f"{key}[{i}]", value) or 0.0 for i, value in enumerate(self._list(key))
-        ]
+        values = enumerate(self._list(key))
+        return [self._number(f"{key}[{i}]", value) or 0.0 for i, value in values]
 
     def texts(self, key: str) -> list[str]:
         """The texts in the list under a key."""
@@ -209,11 +208,8 @@ class Bench:
     def models(self) -> dict[str, Model]:
         """Its teacher and its student, where it has them."""
         setting = self.document.part("setting")
-        return {
-            role: _model(setting, role)
-            for role in ("teacher", "student")
-            if setting.values.get(role)
-        }
+        roles = filter(setting.values.get, ("teacher", "student"))
+        return {role: _model(setting, role) for role in roles}
 
     @property
     def data(self) -> str:
@@ -264,10 +260,8 @@ class Bench:
     @property
     def versions(self) -> str:
         """The versions of what measured, as one line."""
-        versions = self.document.part("versions").values
-        return ", ".join(
-            f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions.items()
-        )
+        versions = self.document.part("versions").values.items()
+        return ", ".join(f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions)
 
     def same_machine(self, other: Bench) -> bool:
         """Whether both were measured on one machine. The reader has no device: it runs beside any."""

@@ -238,10 +238,9 @@ def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element
                 parent.remove(child)
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]
-        attributes = {
-            key.rpartition("}")[2]: _page_value(value, prefix)
-            for key, value in element.attrib.items()
-        }
+        attributes = {}
+        for key, value in element.attrib.items():
+            attributes[key.rpartition("}")[2]] = _page_value(value, prefix)
         if "id" in attributes:
             attributes["id"] = prefix + attributes["id"]
         element.attrib = attributes

@@ -97,11 +97,10 @@ class Report:
 
     def _split(self, shape: SplitShape) -> dict[str, Any]:
         position = self.checkup.splits.index(shape)
-        by_model = {
-            model: lengths[position].to_dict()
-            for model, lengths in self.tokens.items()
-            if shape.rows
-        }
+        by_model = {}
+        if shape.rows:
+            for model, lengths in self.tokens.items():
+                by_model[model] = lengths[position].to_dict()
         counted = zip(self.class_names, shape.counts.tolist(), strict=True)
         return {
             "rows": shape.rows,

@@ -11,6 +11,7 @@ from typing import Any
 from logitcache import identity
 from logitcache.config.data import Columns
 from logitcache.config.methods import METHODS
+from logitcache.config.own import has_fresh_weights, student_digest
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
@@ -34,7 +35,7 @@ NOT_SETTINGS = {
 
 def with_init(config: TrainConfig) -> TrainConfig:
     """The configuration with the weights to begin with, and the learning rate that fits them."""
-    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    init = config.init or ("random" if has_fresh_weights(config.student) else "pretrained")
     return replace(config, init=init, learning_rate=config.learning_rate or LEARNING_RATES[init])
 
 
@@ -90,7 +91,9 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
         replace(default, method=config.method, student=config.student, seed=config.seed), source
     )
     differing = {name: value for name, value in settings.items() if value != plain[name]}
-    checkpoint = None if is_shape(config.student) else _checkpoint_digest(config.student)
+    checkpoint = student_digest(config.student)
+    if checkpoint is None and not is_shape(config.student):
+        checkpoint = _checkpoint_digest(config.student)
     if checkpoint is not None:
         differing["student"] = checkpoint
     if config.columns != Columns():
@@ -112,11 +115,10 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
     config = with_selection(
         with_init(replace(config, metric=config.metric or own_metric(source))), source
     )
-    values = {
-        field.name: getattr(config, field.name)
-        for field in fields(config)
-        if field.name not in NOT_SETTINGS
-    }
+    values = {}
+    for field in fields(config):
+        if field.name not in NOT_SETTINGS:
+            values[field.name] = getattr(config, field.name)
     return {
         **values,
         **goal.record(),
@@ -130,7 +132,7 @@ def folder_name(student: str) -> str:
     """A student's name as part of a folder's name."""
     if not is_shape(student) and Path(student).exists():
         return Path(student).resolve().name
-    return re.sub(r"[/:@]", "-", student)
+    return re.sub(r"[^\w.+-]", "-", student)
 
 
 def checkpoint_name(path: str) -> str:

@@ -79,10 +79,11 @@ def dump(
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]
-    reports = {
-        split: _dump(config, asked, source, split, older, reporter)
-        for split, asked in plans.items()
-    }
+    reports = {}
+    for split, asked in plans.items():
+        folder = folder_of(config, source, split)
+        stage = Dump(asked, source, folder, older, config.overwrite, config.part)
+        reports[split] = result_of(stage, reporter)
     first = reports.pop(config.split)
     return replace(
         first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values())
@@ -159,22 +160,8 @@ def _device(config: DumpConfig) -> str | None:
     return f"cuda:{int(os.environ.get('LOCAL_RANK', config.part[0])) % torch.cuda.device_count()}"
 
 
-def _dump(
-    config: DumpConfig,
-    asked: Asked,
-    source: Source,
-    split: str,
-    older: Known | None,
-    reporter: Reporter,
-) -> DumpReport:
-    folder = folder_of(config, source, split)
-    return result_of(Dump(asked, source, folder, older, config.overwrite, config.part), reporter)
-
-
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
-    names.
-    """
+    """A split's cache folder; the unlabelled rows' is beside the ``--out`` of the other."""
     if config.out is None:
         return config.workspace.cache(
             source.name, split, config.teacher.folder, config.finetune.folds

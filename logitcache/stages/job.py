@@ -16,6 +16,7 @@ from logitcache.cache.rows import stored_source
 from logitcache.config.data import LANGUAGE
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
+from logitcache.config.own import student_digest
 from logitcache.config.train import TrainConfig
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
@@ -112,14 +113,16 @@ class Job:
     @cached_property
     def _record(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
-        values = {
-            f.name: getattr(self.config, f.name)
-            for f in fields(self.config)
-            if f.name not in NOT_RECORDED
-        }
+        values = {}
+        for member in fields(self.config):
+            if member.name not in NOT_RECORDED:
+                values[member.name] = getattr(self.config, member.name)
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
+        source = student_digest(self.config.student)
+        if source is not None:
+            values["student_source"] = source
         unlabelled = self.unlabelled()
         return {
             **values,
@@ -300,9 +303,8 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:
-        names = ", ".join(
-            source.label_names[i] if source.label_names else str(i) for i in without[:8]
-        )
+        class_names = source.label_names or range(source.num_labels)
+        names = ", ".join(str(class_names[i]) for i in without[:8])
         reporter.note(
             f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}"
         )

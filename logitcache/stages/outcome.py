@@ -102,8 +102,8 @@ def write_predictions(
     unscored: dict[str, Block],
     evidence: tuple[str, ...] = (),
 ) -> None:
-    """One row per position that was evaluated, or answered only: split, row_id, position, label, and logits[K] or these
-    columns of evidence.
+    """One row per position that was evaluated, or answered only: split, row_id, position, label,
+    and logits[K] or these columns of evidence.
     """
     blocks = [*predictions.items(), *unscored.items()]
     tables = [_table(split, p, evidence) for split, p in blocks]

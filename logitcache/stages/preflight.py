@@ -15,6 +15,7 @@ from logitcache import hub
 from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
+from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
@@ -141,11 +142,12 @@ def check_classes(labels: Int64, source: Source) -> None:
 
 
 def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
-    """What the files of a checkpoint say of it; None for a shape, and where they are on the hub.
+    """What the files of a checkpoint say of it; None where they are on the hub, and for a shape or
+    a student of one's own.
     Raises SpecError where there is no such checkpoint. ``what`` it is to be: teacher, student or
     tokenizer.
     """
-    if is_shape(name):
+    if is_shape(name) or (what == "student" and is_own(name)):
         return None
     if is_gguf(name):
         check_gguf(name)

@@ -110,11 +110,9 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
         _remove_checkpoints(job.out)
     meet()
-    scores = ", ".join(
-        f"{split} {values[config.metric or 'accuracy']:.4f}"
-        for split, values in fitted.scores.items()
-    )
-    reporter.note(f"{job.out}: {config.metric} {scores}")
+    metric = config.metric or "accuracy"
+    scores = [f"{split} {values[metric]:.4f}" for split, values in fitted.scores.items()]
+    reporter.note(f"{job.out}: {config.metric} {', '.join(scores)}")
 
 
 def _padding(

@@ -66,8 +66,8 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
 
 
 def _checked(caches: Caches, config: TrainConfig) -> Caches:
-    """Raises SpecError where there is no train split, or rows that are made otherwise are asked
-    for.
+    """Raises SpecError without a train split, or for options of other rows; FingerprintMismatch
+    for another task.
     """
     where = next(iter(caches.values())).where
     if "train" not in caches:
@@ -77,7 +77,15 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
             advice="Name that one with --cache.",
             where=where,
         )
-    check_sequences(config.sequences, caches["train"].manifest.plan.preparation["sequences"])
+    plan = caches["train"].manifest.plan
+    if config.columns.task not in (None, plan.task):
+        raise FingerprintMismatch(
+            expected=f"a cache of {config.columns.task}, as --task says",
+            found=f"one of {plan.task}",
+            advice=f"Give --task {plan.task}, or name another cache.",
+            where=where,
+        )
+    check_sequences(config.sequences, plan.preparation["sequences"])
     return caches
 
 
@@ -85,7 +93,7 @@ def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
     """Raises SpecError for the first option that is given with another value than the one that a
     cache's rows were made with.
     """
-    made_with = asdict(replace(Recipe(None), **recorded))
+    made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
         expected = made_with[declared.name]
@@ -136,10 +144,8 @@ def _with_siblings(named: Sequence[Cache]) -> Caches:
         for cache in _caches_in(named[0].folder.parent):
             if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
                 caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
-    return {
-        split: caches[split]
-        for split in sorted(caches, key=lambda split: (split != "train", split))
-    }
+    order = sorted(caches, key=lambda split: (split != "train", split))
+    return {split: caches[split] for split in order}
 
 
 def _caches_in(folder: Path) -> list[Cache]:

@@ -240,11 +240,10 @@ def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
 def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Warn of caches that were dumped when other rows may have been held out."""
     source = job.source
-    scored = [
-        rows.row_hash[rows.label >= 0]
-        for name, rows in source.splits.items()
-        if name in ("dev", "test")
-    ]
+    scored = []
+    for name, rows in source.splits.items():
+        if name in ("dev", "test"):
+            scored.append(rows.row_hash[rows.label >= 0])
     texts = np.concatenate([np.empty(0, np.int64), *scored])
     # shared texts have a note of their own
     texts = texts[~stand_in(texts, source.split("train").row_hash)]

@@ -127,8 +127,8 @@ def _with_all_texts(
 
 
 def _is_worth_reuse(cache: Cache, share: float) -> bool:
-    """Whether the answers of a cache to this share of the texts are advised for ``--reuse``: few may
-    be there by chance, and a teacher that is a column cannot be asked about the others.
+    """Whether the answers of a cache to this share of the texts are advised for ``--reuse``: few
+    may be there by chance, and a teacher that is a column cannot be asked about the others.
     """
     return share >= FAIR_SHARE and "answers" not in cache.manifest.plan.teacher
 

@@ -26,11 +26,8 @@ def _json_types(record: Any) -> dict[str, type]:
     """The JSON type of each field of a dataclass; not of those that may be None, which are not
     always there.
     """
-    hints = {
-        name: hint
-        for name, hint in get_type_hints(record).items()
-        if get_origin(hint) is not UnionType
-    }
+    hints = get_type_hints(record)
+    hints = {name: hint for name, hint in hints.items() if get_origin(hint) is not UnionType}
     return {name: _JSON.get(get_origin(hint), hint) for name, hint in hints.items()}
 
 

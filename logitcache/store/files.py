@@ -90,9 +90,8 @@ def temporary(path: Path) -> Path:
 
 def leftovers(folder: Path) -> list[Path]:
     """The temporary files that interrupted writers left in this folder and those below it."""
-    return sorted(
-        path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir()
-    )
+    paths = sorted(folder.rglob(TEMPORARY))
+    return [path for path in paths if path.is_symlink() or not path.is_dir()]
 
 
 def first_link(folder: Path, name: str | PurePath) -> Path | None:

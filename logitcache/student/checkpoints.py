@@ -104,11 +104,8 @@ def sweep(folder: Path) -> list[str]:
         files.refuse_link(path)
     if not folder.is_dir():
         return []
-    torn = [
-        p
-        for p in (*checkpoints_in(folder), *checkpoints_in(folder / WRITING))
-        if not (is_whole(p) and p.parent == folder)
-    ]
+    torn = [path for path in checkpoints_in(folder) if not is_whole(path)]
+    torn += checkpoints_in(folder / WRITING)
     for checkpoint in torn:
         discard(checkpoint)
     for leftover in (folder / WRITING, folder / REMOVED):

@@ -136,10 +136,9 @@ def fit(
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = {
-        split: predict(trainer, rows, task, references.get(split))
-        for split, rows in samples.items()
-    }
+    predictions = {}
+    for split, rows in samples.items():
+        predictions[split] = predict(trainer, rows, task, references.get(split))
     scores = {split: task.score(p) for split, p in predictions.items()}
     fidelity = None
     if "kl" in scores["train"]:
@@ -169,9 +168,10 @@ def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
     """
     history = []
     for log in logs:
-        scores = {
-            name.removeprefix(_EVAL): value for name, value in log.items() if name.startswith(_EVAL)
-        }
+        scores = {}
+        for name, value in log.items():
+            if name.startswith(_EVAL):
+                scores[name.removeprefix(_EVAL)] = value
         scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
         if scores:
             history.append({"epoch": float(log["epoch"]), **scores})
@@ -189,8 +189,8 @@ def _dev_places(
 
 
 def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter) -> bool:
-    """Whether the student's logits are those of its last linear map alone, so that the loss may
-    be fused with it.
+    """Whether the student's logits are those of its last linear map alone, so that the loss may be
+    fused with it.
     """
     if not task.per_token:
         return False

@@ -14,6 +14,7 @@ import transformers
 from transformers import AutoConfig, BertConfig, PreTrainedModel
 
 from logitcache import hub, identity
+from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
@@ -26,6 +27,7 @@ from logitcache.models.load import (
     longest_input,
 )
 from logitcache.models.loading import loading, saving
+from logitcache.models.own import OwnConfig, OwnStudent
 from logitcache.models.problem import SINGLE_LABEL
 from logitcache.models.settings import (
     agree_on_pad_token,
@@ -44,7 +46,7 @@ def commit_of(student: str, revision: str | None) -> str | None:
     """The commit that a student on the hub is loaded at; None for a shape, or a checkpoint on this
     machine. Raises SpecError where the hub has none.
     """
-    if is_shape(student):
+    if is_shape(student) or is_own(student):
         return None
     with loading("student", student, ADVICE, revision):
         commit = hub.checkpoint(student, revision)
@@ -68,7 +70,7 @@ def student_tokenizer(
     """
     if tokenizer is not None:
         return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
-    if not is_shape(student):
+    if not is_shape(student) and not is_own(student):
         what = "tokenizer" if Path(student).exists() else "student"
         return load_tokenizer(student, revision, trust_remote_code, what)
     texts, pairs = rows.texts()
@@ -77,8 +79,10 @@ def student_tokenizer(
 
 
 def lacks_tokenizer(student: str) -> bool:
-    """Whether a student is a shape, or a folder without a tokenizer: a configuration alone."""
-    if is_shape(student):
+    """Whether a student is a shape, one of one's own, or a folder without a tokenizer: a
+    configuration alone.
+    """
+    if is_shape(student) or is_own(student):
         return True
     folder = Path(student)
     names = (
@@ -115,6 +119,8 @@ def build_student(
     with loading("student", student, ADVICE, revision, auto):
         if is_shape(student):
             model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels))
+        elif is_own(student):
+            model = _own(student, task, tokenizer, labels)
         else:
             model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
         make_room_for_pad_token(model, tokenizer)
@@ -123,6 +129,21 @@ def build_student(
         if task.ends_rows:
             agree_on_pad_token(model, tokenizer)
     check_saving(model, tokenizer, student)
+    return model
+
+
+def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, Any]) -> OwnStudent:
+    """A module of one's own, in single precision. Raises SpecError."""
+    config = OwnConfig(
+        student,
+        len(tokenizer),
+        task.num_labels,
+        task.per_token,
+        pad_token_id=tokenizer.pad_token_id,
+        **labels,
+    )
+    model = OwnStudent(config)
+    model.float()
     return model
 
 
@@ -218,6 +239,8 @@ def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
     with saving(name), tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        if isinstance(model, OwnStudent):  # weights that are shared may not be saved as they are
+            model.save_pretrained(folder)
         if model.can_generate() and model.generation_config is not None:
             model.generation_config.save_pretrained(folder)
 

@@ -281,9 +281,8 @@ class DistillTrainer(Trainer):
         self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
     ) -> None:
         if state_dict is not None:
-            state_dict = {
-                name.removeprefix("student."): tensor for name, tensor in state_dict.items()
-            }
+            tensors = state_dict.items()
+            state_dict = {name.removeprefix("student."): tensor for name, tensor in tensors}
         with self._inner():
             super()._save(output_dir, state_dict)
 

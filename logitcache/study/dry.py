@@ -12,6 +12,7 @@ from typing import Any
 from logitcache.config.bench import PlanConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.option import build, options_of
+from logitcache.config.own import is_own
 from logitcache.config.workspace import Workspace
 from logitcache.data.sources import presets
 from logitcache.errors import LogitCacheError
@@ -90,10 +91,10 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
         by_cost.setdefault(key, []).append(trial)
     teachers: dict[str, Dumped] = {}
     with TemporaryDirectory() as place:
-        groups = [
-            _group(study, trials, teachers, Workspace(Path(place)), reporter)
-            for trials in by_cost.values()
-        ]
+        workspace = Workspace(Path(place))
+        groups = []
+        for trials in by_cost.values():
+            groups.append(_group(study, trials, teachers, workspace, reporter))
     known = tuple(teachers[name] for name in study.teachers if name in teachers)
     return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), known)
 
@@ -113,13 +114,10 @@ def _check_rows(study: Plan) -> None:
 def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
     """The options of `plan` that decide what a trial costs."""
     given = trial.planned.options
-    values = {
-        name: value
-        for name, value in given.items()
-        if name in _TAKEN - _OF_TEACHER and name != "method"
-    }
+    names = _TAKEN - _OF_TEACHER - {"method"}
+    values = {name: value for name, value in given.items() if name in names}
     if teacher is None:
-        return {**values, "teacher": given["student"]}  # nobody asks it
+        return values
     return {**values, **{n: value for n, value in teacher.options.items() if n in _TAKEN}}
 
 
@@ -134,15 +132,11 @@ def _group(
 
     first = trials[0].planned
     teacher = study.teachers.get(first.teacher or "")
-    methods = Counter(trial.planned.method for trial in trials)
+    methods = dict(Counter(trial.planned.method for trial in trials))
     values = _cost_values(trials[0], teacher)
     costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
     values["method"] = sorted(set(costed.values()))
     values["workspace"] = workspace.folder
-    if trials[0].config.layers is not None:
-        from logitcache.stages.cut import with_layers
-
-        values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
         sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)
@@ -150,7 +144,15 @@ def _group(
             teacher.id, teacher.task, teacher.config.teacher.name, sharing, None, None, None
         )
         teachers.setdefault(teacher.id, unknown)
+    if is_own(trials[0].config.student):
+        return Group(first.task, first.student, methods, None, "it is a student of your own")
     try:
+        if trials[0].config.layers is not None:
+            from logitcache.stages.cut import with_layers
+
+            values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
+        if teacher is None:
+            values["teacher"] = values["student"]  # nobody asks it
         config = build(PlanConfig, values)
         if config.work.rows is not None:  # of students; a dump covers all rows
             config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
@@ -165,9 +167,9 @@ def _group(
             dump_hours=forecast.dump.seconds / HOUR,
             bytes=forecast.bytes[teacher.config.settings.codec],
         )
-    seconds = sum(
-        count * forecast.methods[costed[name]].run_seconds for name, count in methods.items()
-    )
+    seconds = 0.0
+    for name, count in methods.items():
+        seconds += count * forecast.methods[costed[name]].run_seconds
     return Group(first.task, first.student, methods, seconds / HOUR)
 
 

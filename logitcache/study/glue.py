@@ -100,9 +100,10 @@ def _chosen(
 ) -> dict[str, Trial]:
     """One trial for each task of GLUE."""
     tasks = {test.task for test in TESTS}
-    fitting = [
-        trial for trial in trials if trial.method == method and task_key(trial.task) in tasks
-    ]
+    fitting = []
+    for trial in trials:
+        if trial.method == method and task_key(trial.task) in tasks:
+            fitting.append(trial)
     students = sorted({trial.student for trial in fitting})
     if student is None and len(students) > 1:
         raise SpecError(f"--student: expected one of {', '.join(students)}, found none. Name it.")

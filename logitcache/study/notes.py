@@ -47,11 +47,10 @@ def notes_on(
     """
     if not bases:
         yield f"no result of {baseline!r} is here, so there are no differences; found {_labels(rows)}"
-    unmatched = [
-        group
-        for group, base in zip(groups, matched, strict=True)
-        if base is None and group not in bases
-    ]
+    unmatched = []
+    for group, base in zip(groups, matched, strict=True):
+        if base is None and group not in bases:
+            unmatched.append(group)
     if bases and unmatched:
         names = _labels(bases)
         yield f"which of {names} to set against {_labels(unmatched)} is not clear; name one with --baseline"

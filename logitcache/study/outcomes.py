@@ -47,11 +47,8 @@ class Cell:
     @property
     def base(self) -> Row | None:
         """The row of the baseline, where there is one."""
-        bases = [
-            row
-            for row in self.comparison.rows
-            if self.comparison.baseline in (row.method, row.label)
-        ]
+        baseline = self.comparison.baseline
+        bases = [row for row in self.comparison.rows if baseline in (row.method, row.label)]
         return bases[0] if len(bases) == 1 else None
 
     def results_of(self, row: Row) -> list[Result]:
@@ -71,11 +68,12 @@ class Cell:
 
     def sentences(self) -> dict[str, str]:
         """What follows, by the label of the row."""
-        return {
-            row.label: task_sentence(row, row.difference, self.judgements[row.label])
-            for row in self.comparison.rows
-            if row.difference is not None
-        }
+        sentences = {}
+        for row in self.comparison.rows:
+            if row.difference is not None:
+                judgement = self.judgements[row.label]
+                sentences[row.label] = task_sentence(row, row.difference, judgement)
+        return sentences
 
 
 @dataclass(frozen=True)

@@ -227,11 +227,11 @@ def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
 
 def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:
     """The settings of these that differ, without those in which methods may differ."""
-    return sorted(
-        name
-        for name in set(names) - OF_THE_METHOD
-        if first.settings.get(name) != second.settings.get(name)
-    )
+    differing = []
+    for name in set(names) - OF_THE_METHOD:
+        if first.settings.get(name) != second.settings.get(name):
+            differing.append(name)
+    return sorted(differing)
 
 
 def build_row(
@@ -281,10 +281,9 @@ def _difference(
     pairs = _shared_seeds(group, baseline)
     if not pairs:
         return None
-    by_seed = {
-        seed: result.metrics[split][metric] - base.metrics[split][metric]
-        for seed, result, base in pairs
-    }
+    by_seed = {}
+    for seed, result, base in pairs:
+        by_seed[seed] = result.metrics[split][metric] - base.metrics[split][metric]
     differences = list(by_seed.values())
     interval = None
     estimate = of_seeds(differences) if len(pairs) > 1 else None

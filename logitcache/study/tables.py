@@ -83,11 +83,8 @@ class Comparison:
                 "p: two-sided Wilcoxon signed-rank test over the n seeds. It covers the randomness of training, on "
                 f"{self.evidence.these}; p min is the smallest p that so many seeds can reach."
             )
-        resamples = [
-            difference.interval.resamples
-            for difference in differences
-            if difference.interval is not None
-        ]
+        intervals = filter(None, (difference.interval for difference in differences))
+        resamples = [interval.resamples for interval in intervals]
         if resamples:
             unit = self.evidence.unit
             scored = f"{unit} of {self.split}"

@@ -174,13 +174,12 @@ def _words(error: Exception, teacher: str | None = None) -> dict[str, str]:
 
 def _scored(source: Source) -> list[str]:
     """The splits that students are scored on and that are tables of their own."""
-    return [
-        split
-        for split, rows in source.splits.items()
-        if split not in ("train", UNLABELLED_SPLIT)
-        and not source.shares_table(split)
-        and (rows.label >= 0).any()
-    ]
+    splits = []
+    for split, rows in source.splits.items():
+        is_held_out = split not in ("train", UNLABELLED_SPLIT) and not source.shares_table(split)
+        if is_held_out and (rows.label >= 0).any():
+            splits.append(split)
+    return splits
 
 
 def _scores(report: DumpReport, source: Source, trial: Trial) -> dict[str, dict[str, float]]:

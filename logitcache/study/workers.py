@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from logitcache.config import own
 from logitcache.config.study import StudyConfig
-from logitcache.errors import DiskError, LogitCacheError, SpecError
+from logitcache.errors import DiskError, IncompleteStudy, LogitCacheError
 from logitcache.processes import together
 from logitcache.reporter import SILENT, Meter, Notes, Once, Reporter, to_stderr
 from logitcache.study import folder
@@ -27,8 +28,10 @@ LOOK = 1.0  # seconds between two looks at what has ended
 
 def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
     """Run the trials of a study in processes of their own until all have ended. Raises DiskError
-    where one of them cannot write, SpecError where one was killed: what has ended stays so.
+    where one of them cannot write, IncompleteStudy where one ended otherwise: what has ended stays
+    so. Raises SpecError for a method or a student that they cannot import.
     """
+    check_importable(study)
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
     with reporter.stage("study", "trials") as stage:
@@ -39,18 +42,25 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
             _progress(study, stage),
         )
     if ended.killed:
-        raise SpecError(
+        raise IncompleteStudy(
             expected="workers that end by themselves",
             found="one that was killed (is there too little memory?)",
             advice="Give fewer --workers, and run the same command again: it goes on where it stopped.",
             where=study.folder,
         )
     if ended.failed:
-        raise DiskError(
+        kind = DiskError if ended.failed == DiskError.exit_code else IncompleteStudy
+        raise kind(
             "a worker could not go on, as its last line says",
             advice="Run the same command again: it goes on where it stopped.",
             where=study.folder,
         )
+
+
+def check_importable(study: Plan) -> None:
+    """Raises SpecError for a method or a student that is an object of this process alone."""
+    for trial in study.trials:
+        own.check_importable((trial.config.method, trial.config.student))
 
 
 def _ended(study: Plan) -> int:

@@ -45,8 +45,8 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
 
 
 def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
-    """The rows that a codec is calibrated on, of so many: some 4,096 positions, which
-    ``positions`` counts of the rows it is given. Raises SpecError where there are no rows.
+    """The rows that a codec is calibrated on, of so many: some 4,096 positions, which ``positions``
+    counts of the rows it is given. Raises SpecError where there are no rows.
     """
     if not rows:
         raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")

@@ -40,6 +40,7 @@ from logitcache.models.load import (
     longest_input,
 )
 from logitcache.models.loading import loading
+from logitcache.models.own import OwnStudent as OwnStudent  # registers it: a student may teach
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs

@@ -98,6 +98,7 @@ class Assembly:
         self.not_finite = np.zeros(len(layout.row_id), np.bool_)
         self.too_wide = np.zeros(len(layout.row_id), np.bool_)
         self._pending: list[_Reduced] = []
+        self._device: torch.device | None = None  # of the answers; None: numpy's
 
     def add(self, rows: Int64, vectors: torch.Tensor | Float32) -> None:
         """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
@@ -111,6 +112,7 @@ class Assembly:
             import torch
 
             vectors = torch.from_numpy(vectors)
+        self._device = vectors.device
         reduced = [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
         before = self._pending
         self._pending = reduced
@@ -236,7 +238,7 @@ class Assembly:
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
             index = index[~is_lost]
-        self.entropy[index], self.top[index] = self.summary.add(block)
+        self.entropy[index], self.top[index] = self.summary.add(block, self._device)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""

@@ -245,10 +245,9 @@ def token_hashes(tokens: dict[str, Ragged]) -> Int64:
     names = sorted(tokens)
     indptr = tokens["labels"].indptr
     columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
-    rows = [
-        tuple(column[start:stop].tobytes() for column in columns)
-        for start, stop in itertools.pairwise(indptr)
-    ]
+    rows = []
+    for start, stop in itertools.pairwise(indptr):
+        rows.append(tuple(column[start:stop].tobytes() for column in columns))
     return identity.hash_bytes(rows)
 
 
@@ -285,11 +284,10 @@ def packed(source: Source, make: Any, reporter: Reporter) -> Source:
     """The source with each split made into rows of tokens by ``make(rows, name)``, and a table of
     its own.
     """
-    tables = {
-        split: make(rows, f"{source.name}/{split}")
-        for split, rows in source.splits.items()
-        if len(rows)
-    }
+    tables = {}
+    for split, rows in source.splits.items():
+        if len(rows):
+            tables[split] = make(rows, f"{source.name}/{split}")
     for split, rows in tables.items():
         tokens = len(rows.tokens["labels"].values)
         learnt = int((rows.tokens["labels"].values >= 0).sum())

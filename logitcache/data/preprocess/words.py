@@ -93,9 +93,9 @@ def opened(table: Table, names: Columns) -> Opened:
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
         _check(own, tags, table.place(row))
     lengths = np.fromiter(map(len, words), np.int64, len(words))
-    flat = [
-        [None] * len(own) if tags is None else tags for own, tags in zip(words, labels, strict=True)
-    ]
+    flat = []
+    for own, tags in zip(words, labels, strict=True):
+        flat.append([None] * len(own) if tags is None else tags)
     row_of_word = np.repeat(np.arange(len(words)), lengths)
     texts = arrow_texts([SEPARATOR.join(own) for own in words])
     units = replace(

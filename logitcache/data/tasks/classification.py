@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """K classes, one answer per row. ``label_names`` are in label order, None where labels are bare
-    numbers.
-    """
+    """K classes, one answer per row; ``label_names`` None where labels are bare numbers."""
 
     num_labels: int
     label_names: tuple[str, ...] | None
@@ -130,9 +128,7 @@ class Classification:
 
     @staticmethod
     def note(names: Columns) -> str:
-        """What a user has to know where this task was found from the columns of the data; empty:
-        nothing.
-        """
+        """What a user has to know where this task was found from the columns; or empty."""
         return ""
 
     @staticmethod

@@ -8,6 +8,7 @@ An answer of a whole vocabulary is never kept for a split: what scores need of i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -33,10 +34,11 @@ SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
 # of a position; the last two are -1 without a teacher
 EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
+CONFIDENCE = EVIDENCE.index("confidence")
 
 
 @dataclass(frozen=True)
-class LanguageModel(Classification):
+class LanguageModel(Classification, ABC):
     """A vocabulary of ``num_labels`` tokens, one answer for each token that is learnt."""
 
     level: ClassVar[str] = "logits"
@@ -135,10 +137,13 @@ class LanguageModel(Classification):
         return replace(rows, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
+    @abstractmethod
     def rows_of_tokens(
         cls, source: Source, tokenizer: Any, settings: Recipe, reporter: Reporter
     ) -> Source:
-        raise NotImplementedError
+        """The source with its documents made into rows of tokens, as the settings say. Raises
+        SpecError.
+        """
 
     def scores(self) -> TokenScores:
         return TokenScores()
@@ -155,18 +160,31 @@ class LanguageModel(Classification):
         V], ``label`` i64[P], ``teacher`` its likeliest tokens i64[P] and its divergence from these
         answers f[P], or None.
         """
+        return _evidence(logits.float().log_softmax(1), label, teacher)
+
+    @staticmethod
+    def evidence_and_entropy(logits: Any, label: Any) -> tuple[Any, Any]:
+        """:meth:`evidence` of a teacher's own answers, f32[P, 5], and their entropy in nats, f32[P]."""
         import torch
 
         log_p = logits.float().log_softmax(1)
-        top = log_p.max(1)
-        column = label.clamp(min=0)[:, None]
-        nll = -log_p.gather(1, column)[:, 0]
-        is_right = (top.indices == label).float()
-        agrees = kl = torch.full_like(nll, -1.0)
-        if teacher is not None:
-            likeliest, kl = teacher
-            agrees = (likeliest == top.indices).float()
-        return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
+        evidence = _evidence(log_p, label, None)
+        return evidence, -torch.linalg.vecdot(log_p.exp(), log_p)
+
+
+def _evidence(log_p: Any, label: Any, teacher: Any) -> Any:
+    """The evidence of log-probabilities f32[P, V]."""
+    import torch
+
+    top = log_p.max(1)
+    column = label.clamp(min=0)[:, None]
+    nll = -log_p.gather(1, column)[:, 0]
+    is_right = (top.indices == label).float()
+    agrees = kl = torch.full_like(nll, -1.0)
+    if teacher is not None:
+        likeliest, kl = teacher
+        agrees = (likeliest == top.indices).float()
+    return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
 
 
 def form_of(tables: Sequence[Table], names: Columns) -> str:
