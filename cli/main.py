@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Say what is wrong with data, before anything costs time.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
+    "pretrain": "Train a language model from scratch under a budget.",
     "compare": "Say which results differ, by how much, and how sure that is.",
     "inspect": "Say what a cache holds.",
     "codecs": "Measure what codecs keep of a teacher's answers.",
@@ -42,7 +43,7 @@ COMMANDS = {
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
-RESUMABLE = ("dump", "train", "repair", "convert", "merge", "study", "demo")
+RESUMABLE = ("dump", "train", "pretrain", "repair", "convert", "merge", "study", "demo")
 BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {

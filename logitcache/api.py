@@ -276,6 +276,20 @@ def train(
         return training.train(config, source=source, reporter=reporter)
 
 
+def pretrain(
+    data: Data | Source = "corpus",
+    *,
+    budget: str,
+    method: str | Callable[..., Any] = "base",
+    **options: Any,
+) -> Path:
+    """Train a language model from scratch until a budget is spent: ``logitcache pretrain``. It is
+    :func:`train` with a budget, such as ``20m`` or ``steps=1000``, of masked-lm unless another
+    ``task`` is named; the ``options`` are those of :func:`train`.
+    """
+    return train(method, data, **{"task": "masked-lm", **options, "budget": budget})
+
+
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     """Compare result folders, or folders of result folders: ``logitcache compare``.
     ``comparison.verdict`` is its last sentence; ``plot`` is the file of a picture (png or svg).

@@ -92,10 +92,24 @@ _NO_DUMP = frozenset(
     | {"overwrite", "part"}
 )
 
+# Options of a training that a budget, or text without labels, leaves no use for.
+_NO_BUDGET = frozenset(
+    {"epochs", "select", "predict", "layers", "folds", "text_pair", "label", "labels", "unlabelled"}
+    | {"label_map", "class_weight", "data_seed", "max_length"}
+)
+
 # one dump and some steps, no whole study
 COMMANDS: dict[str, tuple[Takes, ...]] = {
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "pretrain": (
+        Takes(
+            TrainConfig,
+            without=_NO_BUDGET,
+            required=frozenset({"budget"}),
+            defaults={"task": "masked-lm"},
+        ),
+    ),
     "codecs": (Takes(CodecsConfig), Takes(DumpConfig, without=_NO_DUMP)),
     "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "compare": (Takes(CompareConfig),),

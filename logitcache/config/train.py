@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.budget import Pretraining
 from logitcache.config.data import (
     LANGUAGE,
     Columns,
@@ -33,6 +34,7 @@ ENTITY_F1 = "entity_f1"  # of tags of words
 TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
 LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
+EPOCHS = 5.0
 STUDENT = "Student"
 METHOD = "Method"
 TRAINING = "Training"
@@ -175,7 +177,8 @@ class TrainConfig:
         cost=Cost.NONE,
         recorded=False,
     )
-    epochs: float = option(5.0, "Passes over the rows.", above=0, group=TRAINING)
+    epochs: float = option(EPOCHS, "Passes over the rows.", above=0, group=TRAINING)
+    pretraining: Pretraining = field(default_factory=Pretraining)
     learning_rate: float | None = option(
         None,
         "Peak of the learning rate. Default: 2e-5 for pretrained weights, 5e-4 for random ones.",
@@ -318,6 +321,7 @@ class TrainConfig:
         check_revision(self.student, self.revision)
         check_student(self.student, self.init, self.revision)
         check_batch(self.batch_size, self.accumulate)
+        self.pretraining.check(self.epochs != EPOCHS, self.select, self.warmup)
         if self.loss_execution == "torch" and self.method != "base":
             raise SpecError(
                 expected="--method base: PyTorch's linear_cross_entropy learns gold labels alone",

@@ -80,10 +80,14 @@ def dump(
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]
+    is_language = TASKS[source.task].self_contained
+    workspace = config.workspace if is_language else None  # a budget may be charged with a dump
     reports = {}
     for split, asked in plans.items():
         folder = folder_of(config, source, split)
-        stage = Dump(asked, source, folder, older, config.overwrite, config.part)
+        stage = Dump(
+            asked, source, folder, older, config.overwrite, config.part, workspace=workspace
+        )
         reports[split] = result_of(stage, reporter)
     first = reports.pop(config.split)
     return replace(

@@ -77,6 +77,12 @@ class Asked(ABC):
         """The file of the tensors that the cache keeps once, where there are any."""
         return None
 
+    def flops(self, rows: int, tokens: float, positions: float) -> float | None:
+        """Of asking about so many rows, of so many tokens and kept positions together; None where
+        no model is asked, or its size is not known.
+        """
+        return None
+
     @abstractmethod
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
         """Rows start..stop as the teacher reads them; only those at these places (counted from

@@ -15,6 +15,7 @@ from logitcache import identity
 from logitcache.cache.layout import columns_of
 from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
+from logitcache.cost.flops import forward_cost
 from logitcache.data.match import match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
@@ -169,6 +170,16 @@ class Planned(Asked):
 
     def conditions(self) -> dict[str, Any]:
         return conditions(self.panel.first)
+
+    def flops(self, rows: int, tokens: float, positions: float) -> float | None:
+        """Padding aside. Of replayed answers the last linear map is not computed."""
+        try:
+            cost = forward_cost(self.panel.first.model)
+        except SpecError:  # its configuration names no sizes
+            return None
+        if isinstance(self.codec, ReplayCodec):
+            positions = 0.0
+        return cost.of_batch(rows, tokens / max(1, rows), positions)
 
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
         tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
