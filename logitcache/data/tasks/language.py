@@ -182,12 +182,13 @@ class LanguageModel(Classification, ABC):
         import torch
 
         z = logits.float()
-        z = z - z.amax(1, keepdim=True)
+        top, word = likeliest(z)
+        z = z - top
         p = z.softmax(1)
-        confidence = p.amax(1)
+        confidence = p.gather(1, word)[:, 0]
         log_sum = -confidence.log()
         nll = log_sum - z.gather(1, label.clamp(min=0)[:, None])[:, 0]
-        is_right = (likeliest(z) == label).float()
+        is_right = (word[:, 0] == label).float()
         none = torch.full_like(nll, -1.0)
         evidence = torch.stack([nll, is_right, confidence, none, none], 1)
         return evidence, log_sum - torch.linalg.vecdot(p, z)
