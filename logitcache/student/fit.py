@@ -33,7 +33,13 @@ from logitcache.records import (
 )
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
-from logitcache.student.callbacks import BestPlace, CheckpointEvery, StepClock
+from logitcache.student.callbacks import (
+    BestPlace,
+    CheckpointEvery,
+    DevScores,
+    StepClock,
+    dev_scores,
+)
 from logitcache.student.gathered import FILLING, of_positions
 from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
@@ -44,8 +50,6 @@ from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
 EVAL_ROWS = 64
-_EVAL = "eval_"  # what a Trainer puts before the name of a score
-_NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
 
 
 class Diverged(SpecError):
@@ -106,7 +110,7 @@ def fit(
         references.setdefault("train", teacher)
     dev = _dev_places(prepared, task, references.get("dev"))
     clock = StepClock(stage)
-    callbacks = [clock, BestPlace()]
+    callbacks = [clock, BestPlace(), DevScores(stage)]
     if settings.checkpoint_steps is not None:
         callbacks.append(CheckpointEvery(settings.checkpoint_steps))
     folder = out / "checkpoints"
@@ -165,10 +169,7 @@ def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
     """Scores on dev after each epoch, of what a Trainer has logged."""
     history = []
     for log in logs:
-        scores = {
-            name.removeprefix(_EVAL): value for name, value in log.items() if name.startswith(_EVAL)
-        }
-        scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
+        scores = dev_scores(log)
         if scores:
             history.append({"epoch": float(log["epoch"]), **scores})
     return tuple(history)
