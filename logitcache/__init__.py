@@ -31,6 +31,7 @@ __all__ = [
     "load_tokenizer",
     "objective",
     "prepare",
+    "pretrain",
     "progress",
     "repair",
     "run_study",
@@ -42,6 +43,7 @@ __all__ = [
 
 _PLACES = {
     "dump": "api",
+    "pretrain": "api",
     "train": "api",
     "check": "api",
     "compare": "api",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         diff,
         dump,
         load,
+        pretrain,
         repair,
         run_study,
         train,

@@ -1,4 +1,6 @@
-"""What a dump will contain: labels matched, columns ordered, the plan."""
+"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's
+order, the plan.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from logitcache import identity
 from logitcache.cache.layout import columns_of
 from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
+from logitcache.cost.flops import forward_cost
 from logitcache.data.match import match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
@@ -19,9 +24,10 @@ from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import SIGNALS
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import tokenizer_arrays
+from logitcache.payloads import Head
 from logitcache.records import Array, Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
@@ -42,7 +48,13 @@ from logitcache.teacher.asked import (
     occurring,
     task_of,
 )
-from logitcache.teacher.calibration import calibrated, choice_note, fits_replay, unigram_of
+from logitcache.teacher.calibration import (
+    calibrated,
+    choice_note,
+    fits_replay,
+    head_alone,
+    unigram_of,
+)
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
@@ -52,6 +64,7 @@ from logitcache.teacher.panel import (
     answer_alone,
     answer_some,
     ask_all,
+    ask_logits,
     positions_of,
     room_for,
 )
@@ -86,7 +99,9 @@ class Said:
 
     @classmethod
     def of(cls, plan: Plan) -> Said:
-        """Raises FormatError for a plan that no dump wrote."""
+        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
+        again.
+        """
         unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
         for name, good in _SAID.items():
             group, _, field = name.partition(".")
@@ -141,6 +156,9 @@ class Planned(Asked):
     panel: Panel
     # on how the teacher is asked in batches; empty where it is as its tokenizer says
     note: str = ""
+    # the last linear map, where it alone makes a model's logits: then it is computed of the kept
+    # positions, some at a time
+    head: Head[torch.Tensor] | None = None
     tensors: memoryview | None = None  # the file of those that the cache keeps once
 
     def kept_once(self) -> memoryview | None:
@@ -152,6 +170,16 @@ class Planned(Asked):
 
     def conditions(self) -> dict[str, Any]:
         return conditions(self.panel.first)
+
+    def flops(self, rows: int, tokens: float, positions: float) -> float | None:
+        """Padding aside. Of replayed answers the last linear map is not computed."""
+        try:
+            cost = forward_cost(self.panel.first.model)
+        except SpecError:  # its configuration names no sizes
+            return None
+        if isinstance(self.codec, ReplayCodec):
+            positions = 0.0
+        return cost.of_batch(rows, tokens / max(1, rows), positions)
 
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
         tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
@@ -165,8 +193,9 @@ class Planned(Asked):
     def ask(
         self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
     ) -> tuple[R, int]:
-        signal = SIGNALS["head-input" if isinstance(self.codec, ReplayCodec) else "logits"]
-        return ask_all(self.panel.watching(signal), rows, batch_tokens, begin, stage)
+        if isinstance(self.codec, ReplayCodec):
+            return ask_all(self.panel.watching(HEAD_INPUT), rows, batch_tokens, begin, stage)
+        return ask_logits(self.panel, self.head, rows, batch_tokens, begin, stage)
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -191,12 +220,14 @@ def planned(
     *,
     probe: bool = True,
     codecs: Sequence[Codec] = (),
+    like: Planned | None = None,
 ) -> Planned:
     """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in
     batches; without ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's
     class for classes of the data. The first of ``codecs``, of dumps that this one belongs to or is
     copied from, that has these settings is taken as it is; only where none has is a codec
-    calibrated.
+    calibrated. ``like`` is another split of the same dump: what was learnt of the teacher there is
+    not asked again.
 
     Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that
     does not fit, or a teacher that cannot be asked about the rows.
@@ -217,16 +248,22 @@ def planned(
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
-    panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
+    note = ""
+    if like is not None:
+        panel, head = panel.padded(like.panel.first.padding), like.head
+    else:
+        if probe:
+            panel, note = _with_padding(panel, rows, settings.max_length)
+        head = head_alone(panel, rows, settings)
     codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
-    once: dict[str, Array] = {}
-    if isinstance(codec, Auto) and fits_replay(panel, codec.bytes, rows, settings):
+    if isinstance(codec, Auto) and head is not None and fits_replay(head, codec.bytes):
         codec = ReplayCodec(width=codec.width)
+    once: dict[str, Array] = {}
     if isinstance(codec, ReplayCodec):
-        codec, once = replaying(codec, panel, rows, settings)
+        codec, once = replaying(codec, panel, head, rows, settings, check=like is None)
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
         once = {UNIGRAM: unigram_of(rows, codec.width)}
-    codec = calibrated(codec, panel, rows, settings)
+    codec = calibrated(codec, panel, rows, settings, head)
     if task.views_are_draws:
         _check_draws(settings.sequences.recipe().views, codec)
     if settings.codec.startswith(Auto.kind):
@@ -245,8 +282,10 @@ def planned(
             settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
         )
     file, data_once = encode(once) if once else (None, None)
-    plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
-    return Planned(rows, codec, plan, match, task, panel, note, data_once)
+    plan = _plan(panel, names, data, settings, codec, rows, None if like is None else like.plan)
+    return Planned(
+        rows, codec, replace(plan, tensors=file), match, task, panel, note, head, data_once
+    )
 
 
 def _check_draws(views: int, codec: Codec) -> None:
@@ -261,7 +300,9 @@ def _check_draws(views: int, codec: Codec) -> None:
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
-    """The panel with the padding of rows asked alone, and what to say of it."""
+    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said
+    of that.
+    """
     first = panel.first
     if not len(rows):
         return panel, ""
@@ -282,7 +323,9 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
 
 
 def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
-    """The label map of a cache's order; None for another teacher or no dump."""
+    """The label map that gives the order a cache was made with; None where the teacher has other
+    names now, or the plan is not a dump's.
+    """
     names, order = plan.teacher.get("own_names"), plan.teacher.get("label_order")
     columns = list(range(len(own))) if order is None else order
     numbers = isinstance(columns, list) and all(type(column) is int for column in columns)
@@ -298,27 +341,18 @@ def _plan(
     settings: DumpSettings,
     codec: Codec,
     table: Rows,
+    like: Plan | None,
 ) -> Plan:
+    """``like`` is a plan of the same teacher: its digests are not computed again."""
     teacher = panel.first
-    order = None if teacher.order is None else teacher.order.tolist()
-    with quiet():  # the probe may be longer than what the teacher takes
-        tokenizer = tokenizer_fingerprint(teacher.tokenizer)
     columns = columns_of(
         codec, teacher.kind.level, [name for name in table.tokens if name != "labels"]
     )
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
-        teacher={
-            "name": teacher.name,
-            "revision": teacher.revision,
-            **panel.identity(),
-            "label_names": list(names),
-            "label_order": order,
-            "own_names": list(teacher.label_names),
-            "dtype": teacher.dtype,
-        },
-        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)},
+        teacher=_identified(panel, names) if like is None else like.teacher,
+        preprocessor=_preprocessor(teacher) if like is None else like.preprocessor,
         data=data,
         preparation={
             "max_length": settings.max_length,
@@ -344,6 +378,27 @@ def _plan(
         ),
         store=settings.store,
     )
+
+
+def _identified(panel: Panel, names: tuple[str, ...]) -> dict[str, Any]:
+    """Who answers, as a plan records it."""
+    teacher = panel.first
+    return {
+        "name": teacher.name,
+        "revision": teacher.revision,
+        **panel.identity(),
+        "label_names": list(names),
+        "label_order": None if teacher.order is None else teacher.order.tolist(),
+        "own_names": list(teacher.label_names),
+        "dtype": teacher.dtype,
+    }
+
+
+def _preprocessor(teacher: TeacherModel) -> dict[str, Any]:
+    """How rows are read, as a plan records it."""
+    with quiet():  # the probe may be longer than what the teacher takes
+        tokenizer = tokenizer_fingerprint(teacher.tokenizer)
+    return {"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)}
 
 
 def _map(teacher: TeacherModel) -> dict[str, str]:
