@@ -31,7 +31,7 @@ CAPS = ("final_logit_softcapping",)  # names in configurations of transformers
 FACTORS = ("logit_scale", "lm_head_multiplier")
 DIVISORS = ("logits_scaling",)
 ROUNDINGS = 64.0  # of the model's dtype, by which products added up in another order may differ
-CHECKED_ROWS, CHECKED_TOKENS = 4, 64  # that a model is asked about, to compare
+CHECKED_ROWS, CHECKED_TOKENS = 4, 16  # that a model is asked about, to compare
 # The largest logit that the head is made to give: a cap shows at large ones alone, and hides a
 # scale there.
 CHECKED_SIZES = (4.0, 400.0)

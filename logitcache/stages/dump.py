@@ -35,6 +35,7 @@ from logitcache.teacher.reuse import Known
 
 if TYPE_CHECKING:
     from logitcache.teacher.panel import Panel
+    from logitcache.teacher.plan import Planned
 
 
 def dump(
@@ -116,16 +117,25 @@ def planner(
     rows = panel.first.as_rows(source, settings, reporter)
     if panel.first.kind.self_contained:
         keep_tokenizer(panel.first.tokenizer, config.workspace)
-    return rows, lambda split, codecs: checked_plan(
-        panel,
-        rows,
-        split,
-        settings,
-        label_map=label_map,
-        reuse=older,
-        codecs=codecs,
-        reporter=reporter,
-    )
+    first: list[Planned] = []  # what is learnt of the teacher there holds for the other splits
+
+    def plan(split: str, codecs: Sequence[Codec]) -> Asked:
+        planned = checked_plan(
+            panel,
+            rows,
+            split,
+            settings,
+            label_map=label_map,
+            reuse=older,
+            codecs=codecs,
+            like=first[0] if first else None,
+            reporter=reporter,
+        )
+        if len(planned.rows):
+            first.append(planned)
+        return planned
+
+    return rows, plan
 
 
 def load_panel(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from logitcache.data.folds import folds_of
 from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
+from logitcache.models.projection import Projected, Projector
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import LOGITS, Signal
+from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.payloads import Head
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
@@ -183,6 +185,30 @@ def ask_all(
         batch_tokens //= 2
 
 
+def ask_logits(
+    panel: Panel,
+    head: Head[torch.Tensor] | None,
+    rows: Examples,
+    batch_tokens: int,
+    begin: Callable[[], R],
+    stage: Meter | None = None,
+) -> tuple[R, int]:
+    """The same for logits, where ``head`` may be the map that makes them of its inputs: then they
+    are computed of the kept positions alone, and as they are read.
+    """
+    if head is None:
+        return ask_all(panel, rows, batch_tokens, begin, stage)
+    projector = Projector(head)
+    receiver, fits = ask_all(
+        panel.watching(HEAD_INPUT),
+        rows,
+        batch_tokens,
+        lambda: Projecting(begin(), projector),
+        stage,
+    )
+    return receiver.receiver, fits
+
+
 def answer(
     panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None
 ) -> tuple[Float32, int]:
@@ -222,6 +248,17 @@ def answer_alone(panel: Panel, rows: Examples, times: int = 1) -> Float32:
 def positions_of(panel: Panel, rows: Examples) -> Positions:
     """The kept positions of all of these rows, as the panel's tokenizer has them."""
     return panel.first.kind.positions(rows, np.arange(len(rows)))
+
+
+@dataclass(frozen=True)
+class Projecting(Generic[R]):
+    """Hands a receiver the logits of the vectors that it is given, as they are read."""
+
+    receiver: R
+    projector: Projector
+
+    def add(self, index: Int64, vectors: torch.Tensor) -> None:
+        self.receiver.add(index, Projected(vectors, self.projector))
 
 
 class Vectors:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from logitcache import identity
 from logitcache.cache.layout import columns_of
 from logitcache.config.sequences import Sequences
@@ -22,9 +24,10 @@ from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import SIGNALS
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import tokenizer_arrays
+from logitcache.payloads import Head
 from logitcache.records import Array, Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
@@ -45,7 +48,13 @@ from logitcache.teacher.asked import (
     occurring,
     task_of,
 )
-from logitcache.teacher.calibration import calibrated, choice_note, fits_replay, unigram_of
+from logitcache.teacher.calibration import (
+    calibrated,
+    choice_note,
+    fits_replay,
+    head_alone,
+    unigram_of,
+)
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
@@ -55,6 +64,7 @@ from logitcache.teacher.panel import (
     answer_alone,
     answer_some,
     ask_all,
+    ask_logits,
     positions_of,
     room_for,
 )
@@ -146,6 +156,9 @@ class Planned(Asked):
     panel: Panel
     # on how the teacher is asked in batches; empty where it is as its tokenizer says
     note: str = ""
+    # the last linear map, where it alone makes a model's logits: then it is computed of the kept
+    # positions, some at a time
+    head: Head[torch.Tensor] | None = None
     tensors: memoryview | None = None  # the file of those that the cache keeps once
 
     def kept_once(self) -> memoryview | None:
@@ -180,8 +193,9 @@ class Planned(Asked):
     def ask(
         self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
     ) -> tuple[R, int]:
-        signal = SIGNALS["head-input" if isinstance(self.codec, ReplayCodec) else "logits"]
-        return ask_all(self.panel.watching(signal), rows, batch_tokens, begin, stage)
+        if isinstance(self.codec, ReplayCodec):
+            return ask_all(self.panel.watching(HEAD_INPUT), rows, batch_tokens, begin, stage)
+        return ask_logits(self.panel, self.head, rows, batch_tokens, begin, stage)
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -206,12 +220,14 @@ def planned(
     *,
     probe: bool = True,
     codecs: Sequence[Codec] = (),
+    like: Planned | None = None,
 ) -> Planned:
     """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in
     batches; without ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's
     class for classes of the data. The first of ``codecs``, of dumps that this one belongs to or is
     copied from, that has these settings is taken as it is; only where none has is a codec
-    calibrated.
+    calibrated. ``like`` is another split of the same dump: what was learnt of the teacher there is
+    not asked again.
 
     Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that
     does not fit, or a teacher that cannot be asked about the rows.
@@ -232,16 +248,22 @@ def planned(
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
-    panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
+    note = ""
+    if like is not None:
+        panel, head = panel.padded(like.panel.first.padding), like.head
+    else:
+        if probe:
+            panel, note = _with_padding(panel, rows, settings.max_length)
+        head = head_alone(panel, rows, settings)
     codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
-    once: dict[str, Array] = {}
-    if isinstance(codec, Auto) and fits_replay(panel, codec.bytes, rows, settings):
+    if isinstance(codec, Auto) and head is not None and fits_replay(head, codec.bytes):
         codec = ReplayCodec(width=codec.width)
+    once: dict[str, Array] = {}
     if isinstance(codec, ReplayCodec):
-        codec, once = replaying(codec, panel, rows, settings)
+        codec, once = replaying(codec, panel, head, rows, settings, check=like is None)
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
         once = {UNIGRAM: unigram_of(rows, codec.width)}
-    codec = calibrated(codec, panel, rows, settings)
+    codec = calibrated(codec, panel, rows, settings, head)
     if task.views_are_draws:
         _check_draws(settings.sequences.recipe().views, codec)
     if settings.codec.startswith(Auto.kind):
@@ -260,8 +282,10 @@ def planned(
             settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
         )
     file, data_once = encode(once) if once else (None, None)
-    plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
-    return Planned(rows, codec, plan, match, task, panel, note, data_once)
+    plan = _plan(panel, names, data, settings, codec, rows, None if like is None else like.plan)
+    return Planned(
+        rows, codec, replace(plan, tensors=file), match, task, panel, note, head, data_once
+    )
 
 
 def _check_draws(views: int, codec: Codec) -> None:
@@ -317,27 +341,18 @@ def _plan(
     settings: DumpSettings,
     codec: Codec,
     table: Rows,
+    like: Plan | None,
 ) -> Plan:
+    """``like`` is a plan of the same teacher: its digests are not computed again."""
     teacher = panel.first
-    order = None if teacher.order is None else teacher.order.tolist()
-    with quiet():  # the probe may be longer than what the teacher takes
-        tokenizer = tokenizer_fingerprint(teacher.tokenizer)
     columns = columns_of(
         codec, teacher.kind.level, [name for name in table.tokens if name != "labels"]
     )
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
-        teacher={
-            "name": teacher.name,
-            "revision": teacher.revision,
-            **panel.identity(),
-            "label_names": list(names),
-            "label_order": order,
-            "own_names": list(teacher.label_names),
-            "dtype": teacher.dtype,
-        },
-        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)},
+        teacher=_identified(panel, names) if like is None else like.teacher,
+        preprocessor=_preprocessor(teacher) if like is None else like.preprocessor,
         data=data,
         preparation={
             "max_length": settings.max_length,
@@ -363,6 +378,27 @@ def _plan(
         ),
         store=settings.store,
     )
+
+
+def _identified(panel: Panel, names: tuple[str, ...]) -> dict[str, Any]:
+    """Who answers, as a plan records it."""
+    teacher = panel.first
+    return {
+        "name": teacher.name,
+        "revision": teacher.revision,
+        **panel.identity(),
+        "label_names": list(names),
+        "label_order": None if teacher.order is None else teacher.order.tolist(),
+        "own_names": list(teacher.label_names),
+        "dtype": teacher.dtype,
+    }
+
+
+def _preprocessor(teacher: TeacherModel) -> dict[str, Any]:
+    """How rows are read, as a plan records it."""
+    with quiet():  # the probe may be longer than what the teacher takes
+        tokenizer = tokenizer_fingerprint(teacher.tokenizer)
+    return {"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)}
 
 
 def _map(teacher: TeacherModel) -> dict[str, str]:
