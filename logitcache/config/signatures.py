@@ -167,6 +167,7 @@ class TrainOptions(TypedDict, total=False):
     group_by_length: bool
     loss_execution: Literal["auto", "plain", "fused", "torch"]
     cache: Any
+    live: str | None
     label_map: str | Mapping[str, str] | None
     teachers: Literal["mean"] | None
     folds: int | None
