@@ -11,10 +11,12 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
+from logitcache.targets.vectors import VectorCodec
 
 KINDS: dict[str, Any] = {
     "dense": DenseCodec,
@@ -22,6 +24,8 @@ KINDS: dict[str, Any] = {
     "sampled": Sampled,
     "varopt": VarOpt,
     "replay": ReplayCodec,
+    "vectors": VectorCodec,
+    "none": NoLogits,
 }
 
 FITTED = ("c", "values", "distinct")  # fields of codecs that follow from a sample of answers
