@@ -28,6 +28,13 @@ def answers(labels: np.ndarray, accuracy: float, seed: int, classes: int = 4) ->
     return logits
 
 
+def right_on(rows: int, of: int = 200) -> dict[str, Any]:
+    """A test split of which exactly so many rows are answered rightly."""
+    labels = gold(of)
+    answered = np.where(np.arange(of) < rows, labels, (labels + 1) % 4)
+    return {"test": (labels, 3 * np.eye(4, dtype=np.float32)[answered])}
+
+
 def document(
     method: str, seed: int, metrics: dict[str, dict[str, float]], **changes: Any
 ) -> dict[str, Any]:

@@ -57,12 +57,13 @@ class Cells:
     def add(self, trial: Planned, result: Mapping[str, Any]) -> Cell:
         """The cell of a trial, with the score of its result."""
         scores = result["metrics"]
-        split = self.split or ("test" if "test" in scores else "dev")
+        split = self.split
+        if split is None or split not in scores:  # rows that are too few have neither test nor dev
+            split = next(name for name in ("test", "dev", "train") if name in scores)
         metric = result["metric"]
         key = (trial.task, trial.student, trial.method)
         before = self.cells.get(key)
         others = () if before is None else before.scores
-        score = scores.get(split, scores["train"])[metric]
-        cell = Cell(*key, metric, split, (*others, score), self.seeds)
+        cell = Cell(*key, metric, split, (*others, scores[split][metric]), self.seeds)
         self.cells[key] = cell
         return cell

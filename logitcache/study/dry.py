@@ -134,15 +134,11 @@ def _group(
 
     first = trials[0].planned
     teacher = study.teachers.get(first.teacher or "")
-    methods = Counter(trial.planned.method for trial in trials)
+    methods = dict(Counter(trial.planned.method for trial in trials))
     values = _cost_values(trials[0], teacher)
     costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
     values["method"] = sorted(set(costed.values()))
     values["workspace"] = workspace.folder
-    if trials[0].config.layers is not None:
-        from logitcache.stages.cut import with_layers
-
-        values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
         sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)
@@ -151,6 +147,10 @@ def _group(
         )
         teachers.setdefault(teacher.id, unknown)
     try:
+        if trials[0].config.layers is not None:
+            from logitcache.stages.cut import with_layers
+
+            values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
         config = build(PlanConfig, values)
         if config.work.rows is not None:  # of students; a dump covers all rows
             config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))

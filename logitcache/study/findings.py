@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from logitcache.study.inference import (
     equivalence,
+    has_too_few_rows,
     holm,
     non_inferiority,
     seeds_to_decide,
@@ -55,10 +56,10 @@ class Judgement:
 def judge(compared: Sequence[Compared], margin: float | None = None) -> list[Judgement]:
     """A finding for each task, of one method against its baseline.
 
-    *helps* and *hurts* need both a corrected p of 0.05 or less and an interval without 0, over seeds
-    and rows. With a margin, in the metric's own unit and chosen before the results: *no effect
-    larger* (TOST) and *not worse* (non-inferiority), each corrected. Else *undecided*, with the
-    number of seeds that would decide.
+    *helps* and *hurts* need a corrected p of 0.05 or less, an interval without 0, over seeds and
+    rows, and enough rows (`has_too_few_rows`). With a margin, in the metric's own unit and chosen
+    before the results: *no effect larger* (TOST) and *not worse* (non-inferiority), each corrected.
+    Else *undecided*, with the number of seeds that would decide.
     """
     signed = _corrected([item.test.p_value for item in compared])
     tasks = sum(item.estimate is not None for item in compared)
@@ -72,7 +73,7 @@ def judge(compared: Sequence[Compared], margin: float | None = None) -> list[Jud
         finding = _finding(item, p_value, p_same, p_not_worse)
         seeds = None
         if item.estimate is not None:
-            seeds = seeds_to_decide(item.estimate, margin, tasks)
+            seeds = seeds_to_decide(item.metric, item.estimate, margin, tasks)
         judged.append(Judgement(finding, tasks, p_value, p_same, p_not_worse, margin, seeds))
     return judged
 
@@ -106,8 +107,9 @@ def _finding(
     if estimate is None:
         return Finding.UNDECIDED
     interval = estimate.interval
-    holds_zero = interval.low <= 0 <= interval.high
-    if p_value is not None and p_value <= SIGNIFICANCE and not holds_zero:
+    others_could_undo = interval.low <= 0 <= interval.high
+    others_could_undo |= has_too_few_rows(item.metric, estimate)
+    if p_value is not None and p_value <= SIGNIFICANCE and not others_could_undo:
         return Finding.HELPS if gain_of(item.metric, estimate) > 0 else Finding.HURTS
     if p_same is not None and p_same <= SIGNIFICANCE:
         return Finding.SMALL

@@ -183,7 +183,9 @@ def _teacher(folder: Path, teacher: Mapping[str, Any]) -> TeacherEntry:
 
 
 def end_of(folder: Path, trial: Planned) -> End:
-    """How a trial ended. It is done where its result is there, which is written last."""
+    """How a trial ended. It is done where its result is there, which is written last. Raises
+    FormatError for a broken file.
+    """
     end = _read_end(_end_path(folder, trial))
     is_there = (folder / "trials" / trial.id / RESULT).is_file()
     if is_there and end.state is not State.DONE:  # a kill came before its end was recorded
@@ -217,9 +219,16 @@ def _read_end(path: Path) -> End:
         document = read_json(path)
     except FileNotFoundError:
         return PENDING
-    return End(
-        State(document["state"]), document["error"], document["seconds"], document["figures"]
-    )
+    try:
+        state = State(document["state"])
+        return End(state, document["error"], document["seconds"], document["figures"])
+    except (KeyError, ValueError) as error:
+        raise FormatError(
+            expected="how a trial or a teacher ended",
+            found=f"a field that is wrong: {error}",
+            advice="Remove this file: the next `logitcache study run` makes it again.",
+            where=path,
+        ) from None
 
 
 def record_end(folder: Path, trial: Planned, end: End) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from logitcache.records import Int64
 from logitcache.study.metrics import Float
-from logitcache.study.stats import SIGNIFICANCE, Components, Estimate, smallest_p
+from logitcache.study.stats import COVERAGE, SIGNIFICANCE, Components, Estimate, smallest_p
 
 POWER = 0.8
 MOST_SEEDS = 1000
@@ -64,7 +64,19 @@ def _power_of_margin(distance: Float, freedom: Float, level: float) -> Float:
     return np.asarray(nct.sf(critical, freedom, distance), np.float64)
 
 
-def seeds_to_decide(estimate: Estimate, margin: float | None, tasks: int) -> int | None:
+def has_too_few_rows(metric: str, estimate: Estimate) -> bool:
+    """Whether other rows could undo a difference, however many seeds agree on it: its p of rows
+    (`Estimate.p_of_rows`) is above that of an interval's end. Losses have no bound, so of theirs
+    this is known of constant ones alone.
+    """
+    if metric == "nll" and not estimate.is_constant:
+        return False
+    return estimate.p_of_other_rows > (1 - COVERAGE) / 2
+
+
+def seeds_to_decide(
+    metric: str, estimate: Estimate, margin: float | None, tasks: int
+) -> int | None:
     """How many seeds decide with a chance of 80 %, if the observed effect and variance are the true
     ones: that there is a difference, or (with a margin) that it is smaller than that. The level is
     that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
@@ -77,11 +89,13 @@ def seeds_to_decide(estimate: Estimate, margin: float | None, tasks: int) -> int
     by_ranks = Components(estimate.components.of_seeds / _RANKS, estimate.components.of_rows)
     errors = _errors(by_ranks, seeds)
     reachable = np.array([smallest_p(int(n)) <= level for n in seeds])
+    reachable &= not has_too_few_rows(metric, estimate)
     decides = reachable & (power_of_t(_quotient(effect, errors), freedom, level) >= POWER)
     if (
         margin is not None
         and effect < margin
-        and estimate.p_of_rows(margin - effect) <= level  # else more rows are needed
+        # else more rows are needed
+        and max(estimate.p_of_rows(-margin), (-estimate).p_of_rows(-margin)) <= level
     ):
         distance = _quotient(margin - effect, _errors(estimate.components, seeds))
         decides |= _power_of_margin(distance, freedom, level) >= POWER
@@ -93,7 +107,7 @@ def _errors(components: Components, seeds: Int64) -> Float:
 
 
 def _quotient(value: float, errors: Float) -> Float:
-    """In standard errors; without any error, more than enough of them."""
+    """In standard errors; without any error, or hardly any, more than enough of them."""
     quotient = np.full_like(errors, _CERTAIN if value else 0.0)
     np.divide(value, errors, out=quotient, where=errors > 0)
-    return quotient
+    return np.minimum(quotient, _CERTAIN)

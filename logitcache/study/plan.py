@@ -21,7 +21,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short, visible
 from logitcache.store.files import remove_folder
 from logitcache.study import builtin, folder
-from logitcache.study.folder import Entry, Planned, State
+from logitcache.study.folder import Entry, Planned, State, StudyFolder
 from logitcache.study.spec import SHARED, Spec, parse
 
 DEFAULT = Path("logitcache-studies")
@@ -69,13 +69,14 @@ class Plan:
     def write(self) -> None:
         """Write ``study.json``, which keeps the trials that an earlier call has planned. One that
         failed, or whose teacher did, takes its options of now. Raises FingerprintMismatch where
-        another one has other options now.
+        another one has other options now, or where the margin is another than before the results.
         """
         trials: dict[str, Planned] = {}
         teachers: dict[str, Mapping[str, Any]] = {}
         spec = self.spec
         if folder.is_study(self.folder):
             before = folder.read(self.folder)
+            _check_margin(before, spec)
             spec = _joined(before.spec, spec)
             joined = plan(spec, self.folder)
             now = {trial.planned.id: trial.planned for trial in joined.trials}
@@ -112,6 +113,24 @@ def _may_change(entry: Entry, failed_teachers: Collection[str]) -> bool:
     if entry.state is State.FAILED:
         return True
     return entry.state is State.PENDING and entry.planned.teacher in failed_teachers
+
+
+def _check_margin(before: StudyFolder, spec: Spec) -> None:
+    """A margin is declared before the results: with some of them, it stays what it was."""
+    margin = before.spec.get("margin")
+    if spec.margin == margin or not before.with_state(State.DONE):
+        return
+    declared = f"margin {margin}"
+    advice = "Write it so in the spec."
+    if margin is None:
+        declared = "no margin"
+        advice = "Leave it out of the spec, and give --margin to `logitcache study report`."
+    raise FingerprintMismatch(
+        expected=f"{declared}, as before the first result",
+        found="none" if spec.margin is None else spec.margin,
+        advice=advice,
+        where=before.folder,
+    )
 
 
 def _check_same(before: Planned, now: Planned, where: Path) -> None:

@@ -83,7 +83,7 @@ class Spec:
     unsaid: tuple[str, ...] = ()  # settings that the paper behind it does not give
     split: str | None = None  # that the report compares on
     baseline: str = "base"  # method
-    margin: float | None = None  # within which a difference counts as none: a share of the metric
+    margin: float | None = None  # difference that counts as none, in the metric's own unit
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as a mapping, from which :func:`parse` makes it again."""
@@ -146,9 +146,9 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
             raise _wrong(f"at least one of {name}", document.get(name), where)
     axes = {axis: _axis(axis, document[axis], where) for axis in AXES}
     with _at(f"{where}: settings"):
-        settings = _options(document.get("settings", {}), OF_TRIALS, "an option of train")
+        settings = _options(document.get("settings") or {}, OF_TRIALS, "an option of train")
     with _at(f"{where}: teacher"):
-        teacher = _teacher(document.get("teacher", {}))
+        teacher = _teacher(document.get("teacher") or {})
     listed = document.get("overrides") or []
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise _wrong("a list", listed, f"{where}: overrides")
@@ -170,14 +170,14 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
         teacher,
         overrides,
         str(document.get("about", "")),
-        tuple(map(str, document.get("unsaid") or ())),
-        document.get("split"),
+        _unsaid(document.get("unsaid"), where),
+        _split(document.get("split"), where),
         str(baseline) if is_resolved else _baseline(baseline, axes["methods"], where),
         _margin(document.get("margin"), where),
     )
 
 
-def _wrong(expected: str, found: Any, where: str) -> SpecError:
+def _wrong(expected: str, found: Any, where: str | None = None) -> SpecError:
     return SpecError(
         expected=expected, found=short(repr(found)), advice="Correct the spec.", where=where
     )
@@ -212,7 +212,7 @@ def _baseline(value: Any, methods: Mapping[str, Options], where: str) -> str:
     if value is None:
         return "base"
     kinds = {str(entry["method"]) for entry in methods.values()}
-    if value not in {*methods, *kinds}:
+    if str(value) not in {*methods, *kinds}:
         raise SpecError(
             expected="one of the methods",
             found=repr(value),
@@ -220,6 +220,19 @@ def _baseline(value: Any, methods: Mapping[str, Options], where: str) -> str:
             where=f"{where}: baseline",
         )
     return str(value)
+
+
+def _split(value: Any, where: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _wrong("the name of a split", value, f"{where}: split")
+    return value
+
+
+def _unsaid(value: Any, where: str) -> tuple[str, ...]:
+    sentences = [value] if isinstance(value, str) else value or ()
+    if not isinstance(sentences, Sequence):
+        raise _wrong("a list of sentences", value, f"{where}: unsaid")
+    return tuple(map(str, sentences))
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
@@ -255,7 +268,10 @@ def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
     if isinstance(value, Mapping):
         entries = dict(value)
     else:
-        for item in [value] if isinstance(value, str) else value:
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, Sequence):
+            raise _wrong("a list of names, or options by name", value, where)
+        for item in listed:
             if not isinstance(item, str):
                 raise _wrong("a name", item, where)
             name = Path(item).stem if axis == "tasks" else Path(item).name
@@ -291,7 +307,7 @@ def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
 def _options(values: Any, allowed: Iterable[str], expected: str) -> dict[str, Any]:
     """Options by name, with numbers that YAML took for text (``2e-5``) as numbers."""
     if not isinstance(values, Mapping):
-        raise _wrong("options by name", values, "")
+        raise _wrong("options by name", values)
     named = {str(name).replace("-", "_"): value for name, value in values.items()}
     unknown = next((name for name in named if name not in allowed), None)
     if unknown is not None:

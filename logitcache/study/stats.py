@@ -105,8 +105,8 @@ class Estimate:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the difference is the same for every seed and every row: there is no variance."""
-        return self.error == 0
+        """Whether the difference is the same for every seed and every row, but for rounding."""
+        return self.error < 10.0**-_DECIMALS
 
     def p_of_at_most(self, limit: float) -> float:
         """The one-sided p of the hypothesis that the true mean is ``limit`` or less, never below
@@ -116,17 +116,25 @@ class Estimate:
         if distance <= 0:
             return 1.0 if self.is_constant else 1.0 - self._tail(-distance)
         tail = 0.0 if self.is_constant else self._tail(distance)
-        return max(tail, self.p_of_rows(distance))
+        return max(tail, self.p_of_rows(limit))
 
-    def p_of_rows(self, distance: float) -> float:
-        """The chance that no row shows a difference of which a mean is so far away, in fractions: a
-        share of rows of that size or more would have to differ otherwise, and none of R rows does
-        (Hanley & Lippman-Hand, 1983: a share of 3 / R has a chance of 5 %). Without rows no chance
-        is known, and constant differences show nothing.
+    def p_of_rows(self, limit: float) -> float:
+        """The chance that R rows show this mean where the true one is ``limit`` or less, in
+        fractions. Differences of rows lie between -1 and 1, so a share of all rows, at least
+        (mean - limit) / (mean + 1), differs otherwise, and none of the R does (Hanley &
+        Lippman-Hand, 1983: a share of 3 / R has a chance of 5 %). Without rows no chance is known,
+        and constant differences show nothing.
         """
         if not self.rows:
             return 1.0 if self.is_constant else 0.0
-        return float((1 - min(distance, 1.0)) ** self.rows)
+        distance = max(self.mean - limit, 0.0)
+        share = distance / max(self.mean + 1, distance) if distance else 0.0
+        return float((1 - share) ** self.rows)
+
+    @property
+    def p_of_other_rows(self) -> float:
+        """The p of rows (`p_of_rows`) that there is no difference, or one of the other sign."""
+        return (self if self.mean > 0 else -self).p_of_rows(0.0)
 
     def _tail(self, distance: float) -> float:
         """The level whose reach is this distance, 0.5 or less."""
@@ -274,16 +282,19 @@ def paired_bootstrap(
 
 
 def components(differences: Float) -> Components:
-    """What seeds and rows add to the variance of a mean of differences f64[S, R], S and R at least
-    2, both drawn at random and crossed.
+    """What seeds and rows add to the variance of a mean of differences f64[S, R], S at least 2,
+    both drawn at random and crossed.
 
     From the mean squares of a two-way table without repeats, as for readers and cases of a
-    diagnostic study (Dorfman, Berbaum & Metz, 1992; Hillis, 2007, eq. 6).
+    diagnostic study (Dorfman, Berbaum & Metz, 1992; Hillis, 2007, eq. 6). One row tells nothing of
+    others: its part is 0, and `Estimate.p_of_rows` is what bounds it.
     """
     seeds, rows = differences.shape
     seed_means = differences.mean(axis=1)
     row_means = differences.mean(axis=0)
     grand_mean = differences.mean()
+    if rows == 1:
+        return Components(float(seed_means.var(ddof=1)), 0.0)
     rest = differences - seed_means[:, None] - row_means + grand_mean
     of_seeds = rows * ((seed_means - grand_mean) ** 2).sum() / (seeds - 1)
     of_rows = seeds * ((row_means - grand_mean) ** 2).sum() / (rows - 1)

@@ -165,8 +165,12 @@ def _studied(
 
 
 def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str]) -> Comparison:
-    """The comparison of one task's trials with one student, rows in the study's order."""
-    results = [_named(trial) for trial in trials]
+    """The comparison of one task's trials with one student, rows in the ``order`` of the study's
+    methods, which result folders do not have.
+    """
+    results = [replace(trial.result, method=trial.method) for trial in trials]
+    if order:
+        results = _without_teachers_of_seeds(results)
     split = choose_split(results, question.split)
     comparison = compare_results(
         _unified(results, split),
@@ -185,14 +189,20 @@ def _place(row: Row, order: Sequence[str]) -> int:
     return order.index(row.method) if row.method in order else len(order)
 
 
-def _named(trial: Trial) -> Result:
-    """The result under the study's name of its method."""
-    result = trial.result
-    if trial.method == result.method:
-        return result
-    if result.method in METHODS and METHODS[result.method].self_taught:
-        result = replace(result, cache_fingerprint=None)  # each seed has its own
-    return replace(result, method=trial.method)
+def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
+    """The results of a study's methods. Where a method's seeds have a teacher each (of Self-KD, or
+    with ``finetune_seed: seed``), nothing of it is left, as it would make each seed a row.
+    """
+    teachers: dict[str, set[tuple[str | None, tuple[str, ...]]]] = {}
+    for result in results:
+        teacher = (result.cache_fingerprint, result.teachers)
+        teachers.setdefault(result.method, set()).add(teacher)
+    return [
+        replace(result, cache_fingerprint=None, teachers=())
+        if len(teachers[result.method]) > 1
+        else result
+        for result in results
+    ]
 
 
 def _unified(results: Sequence[Result], split: str) -> list[Result]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from logitcache.config.methods import METHODS
 from logitcache.study.evidence import Evidence
 from logitcache.study.findings import Compared, Finding, Judgement, judge
-from logitcache.study.inference import MOST_SEEDS
+from logitcache.study.inference import MOST_SEEDS, has_too_few_rows
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import (
     LOWER_IS_BETTER,
@@ -132,7 +132,7 @@ def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: 
         f"{scale.signed(difference.mean)} {scale.unit}, {p_equals(p)}{_unreachable(difference)}"
     )
     claim = f"{name} {_claim(_gain(row), judgement.finding)} {baseline}"
-    reservation = f"{_reservation(difference, scale, evidence)}{_within(judgement, scale)}"
+    reservation = f"{_reservation(row.metric, difference, evidence)}{_within(judgement, scale)}"
     if n in (wins, losses):
         seeds = "both seeds" if n == 2 else f"all {n} seeds"
         return f"{claim} on {seeds} ({figures}){reservation}."
@@ -189,13 +189,20 @@ def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence
     )
 
 
-def _reservation(difference: Difference, scale: Scale, evidence: Evidence) -> str:
-    """A reservation where seeds agree, but the interval over seeds and rows includes 0."""
+def _reservation(metric: str, difference: Difference, evidence: Evidence) -> str:
+    """A reservation where seeds agree, but other seeds or rows could undo it."""
     estimate = difference.estimate
-    if estimate is None or not _holds_zero(estimate.interval):
+    if estimate is None:
         return ""
-    others = f"seeds or {evidence.scored}" if estimate.has_rows else "seeds"
-    return f", yet other {others} could undo it (95 % {scale.interval(estimate.interval)})"
+    if _holds_zero(estimate.interval):
+        others = f"seeds or {evidence.scored}" if estimate.has_rows else "seeds"
+        interval = scale_of(metric).interval(estimate.interval)
+        return f", yet other {others} could undo it (95 % {interval})"
+    if not has_too_few_rows(metric, estimate):
+        return ""
+    if not estimate.has_rows:
+        return ", yet one that is the same for every seed tells nothing of its spread"
+    return f", yet too few {evidence.scored} ({estimate.rows:,}) were scored to show it"
 
 
 def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from logitcache.config.study import StudyConfig
-from logitcache.errors import DiskError, LogitCacheError, SpecError
+from logitcache.errors import DiskError, IncompleteStudy, LogitCacheError
 from logitcache.processes import together
 from logitcache.reporter import SILENT, Meter, Notes, Once, Reporter, to_stderr
 from logitcache.study import folder
@@ -27,7 +27,8 @@ LOOK = 1.0  # seconds between two looks at what has ended
 
 def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
     """Run the trials of a study in processes of their own until all have ended. Raises DiskError
-    where one of them cannot write, SpecError where one was killed: what has ended stays so.
+    where one of them cannot write, IncompleteStudy where one ended otherwise: what has ended stays
+    so.
     """
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
@@ -39,14 +40,15 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
             _progress(study, stage),
         )
     if ended.killed:
-        raise SpecError(
+        raise IncompleteStudy(
             expected="workers that end by themselves",
             found="one that was killed (is there too little memory?)",
             advice="Give fewer --workers, and run the same command again: it goes on where it stopped.",
             where=study.folder,
         )
     if ended.failed:
-        raise DiskError(
+        kind = DiskError if ended.failed == DiskError.exit_code else IncompleteStudy
+        raise kind(
             "a worker could not go on, as its last line says",
             advice="Run the same command again: it goes on where it stopped.",
             where=study.folder,

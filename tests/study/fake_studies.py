@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from logitcache.study.folder import End, Planned, State, record_end, record_teacher, write_plan
-from tests.fake_results import gold, write_result
+from tests.fake_results import right_on, write_result
 
 TASKS = ("rte", "sst5")
 METHODS = ("base", "kd", "soft")
-
-
-def right_on(rows: int, of: int = 200) -> dict[str, Any]:
-    """A test split of which exactly so many rows are answered rightly."""
-    labels = gold(of)
-    answered = np.where(np.arange(of) < rows, labels, (labels + 1) % 4)
-    return {"test": (labels, 3 * np.eye(4, dtype=np.float32)[answered])}
 
 
 def write_trial(folder: Path, trial: Planned, right: int, **changes: Any) -> None:

@@ -133,16 +133,60 @@ def test_the_p_of_a_limit_is_the_level_whose_reach_it_is(of_rows: float, level: 
 
 
 def test_the_seeds_that_an_effect_needs_have_the_power_and_one_less_has_not() -> None:
-    needed = seeds_to_decide(estimate(0.01, 0.01, 5), None, 1)
+    needed = seeds_to_decide("accuracy", estimate(0.01, 0.01, 5), None, 1)
     assert needed is not None
     ranks = np.sqrt(3 / np.pi)
     assert power_of_t(np.sqrt(needed) * ranks, needed - 1, 0.05) >= 0.8
     assert power_of_t(np.sqrt(needed - 1) * ranks, needed - 2, 0.05) < 0.8
-    assert seeds_to_decide(estimate(0.01, 1e-6, 5), None, 1) == 6  # fewer cannot reach 0.05
-    assert seeds_to_decide(estimate(0.01, 1e-6, 5), None, 7) == 9  # nor 0.05 / 7
-    assert seeds_to_decide(estimate(0.0, 0.01, 5), None, 1) is None
-    assert seeds_to_decide(estimate(0.01, 0.01, 5, of_rows=1.0), None, 1) is None
-    assert seeds_to_decide(estimate(0.0, 0.01, 5), 0.01, 1) is not None
+    assert (
+        seeds_to_decide("accuracy", estimate(0.01, 1e-6, 5), None, 1) == 6
+    )  # fewer cannot reach 0.05
+    assert seeds_to_decide("accuracy", estimate(0.01, 1e-6, 5), None, 7) == 9  # nor 0.05 / 7
+    assert seeds_to_decide("accuracy", estimate(0.0, 0.01, 5), None, 1) is None
+    assert seeds_to_decide("accuracy", estimate(0.01, 0.01, 5, of_rows=1.0), None, 1) is None
+    assert seeds_to_decide("accuracy", estimate(0.0, 0.01, 5), 0.01, 1) is not None
+
+
+@pytest.mark.parametrize(
+    ("rows", "mean", "metric", "finding"),
+    [
+        (1, 1.0, "accuracy", Finding.UNDECIDED),
+        (5, 1.0, "accuracy", Finding.UNDECIDED),  # true differences of 0 show so at 1 in 32
+        (5, -1.0, "accuracy", Finding.UNDECIDED),
+        (6, 1.0, "accuracy", Finding.HELPS),
+        (200, 0.01, "accuracy", Finding.UNDECIDED),  # two rows
+        (200, 0.02, "accuracy", Finding.HELPS),
+        (5, -0.5, "nll", Finding.UNDECIDED),
+        (0, 0.5, "accuracy", Finding.UNDECIDED),  # nothing is known of rows
+    ],
+)
+def test_one_difference_of_all_seeds_on_few_rows_shows_nothing(
+    rows: int, mean: float, metric: str, finding: Finding
+) -> None:
+    """Seeds that agree to the last digit, but for rounding."""
+    interval = Interval(mean, mean, 1000, 0)
+    same = Estimate(mean, Components(1e-34, 0.0), 8, rows, interval)
+    (judged,) = judge([Compared(metric, signed_rank([mean] * 8), same)])
+    assert judged.finding is finding
+    assert (judged.seeds_to_decide is None) == (finding is Finding.UNDECIDED)
+
+
+@pytest.mark.parametrize("mean", [-0.2, 0.0, 0.3])
+@pytest.mark.parametrize("limit", [-0.5, -0.3])
+def test_the_p_of_rows_is_the_chance_that_none_of_them_differs(mean: float, limit: float) -> None:
+    """Rows of which a share is -1 and all others are equal have the limit as their mean."""
+    same = Estimate(mean, Components(0.0, 0.0), 6, 10, Interval(mean, mean, 1000, 0))
+    share = 1 - same.p_of_rows(limit) ** (1 / 10)
+    assert (1 - share) * mean - share == pytest.approx(limit)
+    assert same.p_of_rows(mean) == same.p_of_rows(1.0) == 1
+
+
+def test_losses_that_vary_have_no_bound_of_rows() -> None:
+    """A gain of 0.05 nats on 30 rows whose spread is known."""
+    found = estimate(-0.05, 0.001, 8, 1e-6)
+    few = Estimate(found.mean, found.components, 8, 30, found.interval)
+    (loss,) = judge([Compared("nll", signed_rank([-0.05] * 8), few)])
+    assert loss.finding is Finding.HELPS
 
 
 def compared(differences: list[float], metric: str = "accuracy") -> Compared:

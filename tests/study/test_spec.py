@@ -52,12 +52,23 @@ def of(**changes: Any) -> dict[str, Any]:
         (of(overrides=[{"student": "2x128"}]), "Did you mean students"),
         (of(margin=3), "margin: expected a number between 0 and 1"),
         ([], "a mapping with tasks"),
+        (of(tasks=5), "spec: tasks: expected a list of names, or options by name, found 5"),
+        (of(methods={"kd": 5}), "expected the name of a method, or a Term, found 5"),
+        (of(baseline=["base"]), "baseline: expected one of the methods"),
+        (of(split=["test"]), "spec: split: expected the name of a split"),
+        (of(unsaid=5), "spec: unsaid: expected a list of sentences, found 5"),
+        (of(settings=[1]), "spec: settings: expected options by name, found [1]"),
     ],
 )  # fmt: skip
 def test_what_a_spec_cannot_be_is_refused_in_one_line(document: Any, words: str) -> None:
     with pytest.raises(SpecError) as refused:
         plan(parse(document, "spec"), Path("out"))
     assert words in str(refused.value)
+
+
+def test_keys_without_a_value_are_as_if_left_out_and_one_sentence_is_a_list_of_one() -> None:
+    spec = parse(of(settings=None, overrides=None, unsaid="AdamW"), "spec")
+    assert (spec.settings, spec.overrides, spec.unsaid) == ({}, (), ("AdamW",))
 
 
 def test_options_are_layered() -> None:

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.study import folder as folders
 from logitcache.study import paper
 from logitcache.study.findings import Finding
-from logitcache.study.folder import Planned
+from logitcache.study.folder import Planned, State
 from logitcache.study.outcomes import Studied
 from logitcache.study.studied import Question, read_studied
-from tests.fake_results import document, write_result
-from tests.study.fake_studies import right_on, write_study, write_trial
+from tests.fake_results import document, right_on, write_result
+from tests.study.fake_studies import write_study, write_trial
 
 QUICK = Question(resamples=200)
 
@@ -178,3 +179,42 @@ def test_students_that_agree_on_few_rows_show_no_equivalence(tmp_path: Path) -> 
         "one class to all test rows" in note and "kd 4 of 4" in note
         for note in cell.comparison.notes
     )
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_students_that_are_ahead_on_few_rows_do_not_help(tmp_path: Path, rows: int) -> None:
+    """All seeds of kd are right on all rows, all of base wrong: no seed and no row varies."""
+    folder = tmp_path / "study"
+    for seed in range(6):
+        write_result(folder / f"base-{seed}", "base", seed, splits=right_on(0, rows))
+        write_result(folder / f"kd-{seed}", "kd", seed, splits=right_on(rows, rows))
+    (cell,) = read_studied(folder, QUICK).cells
+    assert cell.judgements["kd"].finding is Finding.UNDECIDED
+    assert cell.sentences()["kd"].startswith("undecided, score more rows")
+    ahead = "KD is ahead of base on all 6 seeds (+100.0 points, p = 0.031)"
+    doubt = f", yet too few test rows ({rows}) were scored to show it."
+    assert cell.comparison.verdict == ahead + doubt
+
+
+def test_seeds_with_a_teacher_each_are_one_row_of_a_study(tmp_path: Path) -> None:
+    """With `finetune_seed: seed`, and Self-KD under another name."""
+    folder = write_study(tmp_path / "study", seeds=3)
+    for entry in folders.read(folder).with_state(State.DONE):
+        if entry.planned.method == "base":
+            continue
+        path = entry.folder / "result.json"
+        result = json.loads(path.read_text())
+        own = f"{entry.planned.seed:032x}"
+        result["cache_fingerprint"] = own
+        result["caches"] = [{"fingerprint": own, "rows": 9, "weights": own}]
+        if entry.planned.method == "soft":
+            result["method"] = "self-kd"
+        path.write_text(json.dumps(result))
+    for cell in read_studied(folder, QUICK).cells:
+        rows = cell.comparison.rows
+        assert [(row.label, len(row.values)) for row in rows] == [
+            ("base", 3),
+            ("kd", 3),
+            ("soft", 2),
+        ]
+        assert cell.comparison.teacher_passes is not None

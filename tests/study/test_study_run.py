@@ -12,11 +12,21 @@ import pytest
 from click.testing import CliRunner
 
 import logitcache
-from logitcache.errors import FingerprintMismatch, Locked, OutOfSpace, SpecError
+from logitcache.errors import (
+    DiskError,
+    FingerprintMismatch,
+    FormatError,
+    IncompleteStudy,
+    Locked,
+    OutOfSpace,
+    SpecError,
+)
+from logitcache.processes import Ended
 from logitcache.reporter import SILENT, Meter, Notes
 from logitcache.student.fit import Diverged
 from logitcache.study import folder as folders
-from logitcache.study import work
+from logitcache.study import work, workers
+from logitcache.study.cells import Cells
 from logitcache.study.folder import State, StudyFolder
 from logitcache_cli.main import cli
 from tests.conftest import singles, write_rows
@@ -109,6 +119,65 @@ def test_more_seeds_are_added_and_other_options_are_refused(
     assert len(grown.with_state(State.DONE)) == 7
     with pytest.raises(FingerprintMismatch, match=r"epochs = 1, now 2\.0\. Choose another --out"):
         logitcache.run_study(spec, out=study, epochs=2, reporter=SILENT)
+
+
+def test_a_margin_is_declared_before_the_results(
+    study: Path, spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FingerprintMismatch, match=r"no margin, as before the first result, found"):
+        logitcache.run_study({**spec, "margin": 0.01}, out=study, reporter=SILENT)
+    assert folders.read(study).spec["margin"] is None
+    faults(monkeypatch, base=RuntimeError("out of luck"))
+    cut: dict[str, Any] = {"out": tmp_path / "s", "methods": ["base"], "reporter": SILENT}
+    logitcache.run_study({**spec, "margin": 0.1}, **cut)
+    faults(monkeypatch)
+    logitcache.run_study({**spec, "margin": 0.01}, **cut)
+    with pytest.raises(FingerprintMismatch, match=r"expected margin 0\.01, as .* found none"):
+        logitcache.run_study(spec, **cut)
+    logitcache.run_study({**spec, "margin": 0.01}, **cut)
+
+
+def test_an_end_that_cannot_be_read_is_refused_and_may_be_removed(study: Path) -> None:
+    path = study / "trials" / "singles" / "tiny" / "base-seed0.json"
+    for text in ('{"state": "lost", "error": null, "seconds": 1, "figures": null}', "{}"):
+        path.write_text(text)
+        with pytest.raises(FormatError, match=r"how a trial or a teacher ended.* Remove this file"):
+            folders.read(study)
+    path.unlink()
+    again = logitcache.run_study(study, reporter=NoSteps())
+    assert len(again.with_state(State.DONE)) == 6
+
+
+def test_a_cell_names_the_rows_that_were_scored() -> None:
+    """Rows that are too few for dev and test are scored on train alone."""
+    planned = folders.Planned("singles", "tiny", "base", 0, {}, None)
+    score = {"accuracy": 0.5}
+    for splits, shown in {("train",): "train", ("train", "dev"): "dev"}.items():
+        result = {"metric": "accuracy", "metrics": dict.fromkeys(splits, score)}
+        assert f"0.5000 on {shown} (" in str(Cells([], None, 1).add(planned, result))
+    result = {"metric": "accuracy", "metrics": {"dev": score, "test": score}}
+    assert Cells([], None, 1).add(planned, result).split == "test"
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "words"),
+    [
+        (Ended([""], -9, (1,)), IncompleteStudy, "found one that was killed"),
+        (Ended([""], 1, ()), IncompleteStudy, "as its last line says"),
+        (Ended([""], 7, ()), DiskError, "as its last line says"),
+    ],
+)
+def test_a_worker_that_ends_early_ends_the_study(
+    spec: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: Ended,
+    kind: type[Exception],
+    words: str,
+) -> None:
+    monkeypatch.setattr(workers, "together", lambda *_: ended)
+    with pytest.raises(kind, match=f"{words}.* the same command again"):
+        logitcache.run_study(spec, out=tmp_path / "s", workers=2, reporter=SILENT)
 
 
 def test_other_rows_are_refused(
@@ -293,3 +362,23 @@ def test_a_dry_run_refuses_rows_that_a_run_would_refuse(
     path.write_text(json.dumps({**spec, "tasks": {"none": str(tmp_path / "none.json")}}))
     done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
     assert (done.exit_code, "no such file or folder" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("student", [{}, {"layers": [0]}])
+def test_a_dry_run_says_what_cannot_be_forecast(
+    spec: dict[str, Any], tmp_path: Path, student: dict[str, Any]
+) -> None:
+    path = tmp_path / "spec.yaml"
+    none = {"student": str(tmp_path / "none"), **student}
+    path.write_text(json.dumps({**spec, "students": {"tiny": none}}))
+    done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run", "--json"])
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    untaught, taught = document["groups"]
+    assert untaught["trials"] == {"base": 2, "self-kd": 2}
+    assert taught["trials"] == {"kd": 2}
+    assert document["hours"] is None
+    plain = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
+    for group in (untaught, taught):
+        assert "no student" in group["reason"]
+        assert f"not forecast: {group['reason']}" in plain.stdout

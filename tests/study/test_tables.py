@@ -5,7 +5,6 @@ are known.
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from hypothesis import strategies as st
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.study import stats
 from logitcache.study.tables import Comparison, compare
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
-write_result, gold, answers = fakes["write_result"], fakes["gold"], fakes["answers"]
+from tests.fake_results import answers, gold, right_on, write_result
 
 KEYS = {"rows", "verdict", "split", "baseline", "teacher_passes", "notes"}
 ROW_KEYS = {"method", "label", "metric", "mean", "std", "n", "difference", "p_value", "p_min"}
@@ -32,13 +29,6 @@ ROW_KEYS |= {
     "train_rows",
     "unlabelled_rows",
 }
-
-
-def right_on(rows: int, of: int = 200) -> dict[str, Any]:
-    """A test split of which exactly so many rows are answered rightly."""
-    labels = gold(of)
-    answered = np.where(np.arange(of) < rows, labels, (labels + 1) % 4)
-    return {"test": (labels, 3 * np.eye(4, dtype=np.float32)[answered])}
 
 
 @pytest.fixture
