@@ -249,7 +249,8 @@ class Answers:
                 found=f"targets that are {type(payload).__name__.lower()}",
                 advice="Read `.payload`, or dump with --codec float16.",
             )
-        return payload.logits
+        full: Float32 = payload.logits
+        return full
 
     @property
     def payload(self) -> Any:

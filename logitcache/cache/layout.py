@@ -53,7 +53,9 @@ def signals_of(plan: Plan) -> dict[str, Kept]:
         fitting = [Kept(name, codec, level) for level in (ROW, EVERY_TOKEN)]
         signal = next((one for one in fitting if set(one.columns()) <= set(plan.columns)), None)
         if signal is None:
-            raise FormatError(expected=f"columns of {name}", found=", ".join(map(str, plan.columns)))
+            raise FormatError(
+                expected=f"columns of {name}", found=", ".join(map(str, plan.columns))
+            )
         kept[name] = signal
     return kept
 

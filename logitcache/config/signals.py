@@ -47,7 +47,9 @@ def parse_signal(text: str) -> SignalSpec:
     where = f"--signal {text}"
     if kind not in NAMES:
         advice = nearest(kind, NAMES)
-        raise SpecError(expected=f"one of {', '.join(NAMES)}", found=kind, advice=advice, where=where)
+        raise SpecError(
+            expected=f"one of {', '.join(NAMES)}", found=kind, advice=advice, where=where
+        )
     if kind in LAYERED:
         try:
             return SignalSpec(kind, int(which), "", settings)
@@ -63,7 +65,10 @@ def parse_signal(text: str) -> SignalSpec:
         if pooling not in POOLINGS:
             advice = nearest(pooling, POOLINGS)
             raise SpecError(
-                expected=f"one of {', '.join(POOLINGS)}", found=repr(which), advice=advice, where=where
+                expected=f"one of {', '.join(POOLINGS)}",
+                found=repr(which),
+                advice=advice,
+                where=where,
             )
         return SignalSpec(kind, None, pooling, settings)
     if colon or settings:
@@ -83,7 +88,10 @@ def vector_signals(signals: Sequence[str]) -> tuple[SignalSpec, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SpecError(
-            expected="each signal once", found=f"{twice} twice", advice="Name it once.", where="--signal"
+            expected="each signal once",
+            found=f"{twice} twice",
+            advice="Name it once.",
+            where="--signal",
         )
     return tuple(spec for spec in specs if spec.kind != LOGITS)
 

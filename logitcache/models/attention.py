@@ -11,7 +11,7 @@ applied to q and k behind the projection, and what is causal or local is masked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,8 @@ class Attention:
         key = _by_head(linear(states, self.key, self.key_bias), self.heads)
         if self.frequencies is not None:
             query, key = _rotated(query, self.frequencies), _rotated(key, self.frequencies)
-        return query @ key.transpose(2, 3) * self.scale
+        scores: Tensor = query @ key.transpose(2, 3) * self.scale
+        return scores
 
     def attends(self, is_token: Tensor) -> Tensor:
         """Which keys each query sees: bool[B, 1, T, T] of bool[B, T]."""
@@ -125,12 +126,27 @@ def projection_of(model: PreTrainedModel, layer: int) -> nn.Module:
     """The module that is given the input of a layer's self-attention. Raises SpecError for a family
     whose is not known.
     """
-    return _family(model).projection(layers_of(model)[layer - 1])
+    projection: nn.Module = _family(model).projection(layers_of(model)[layer - 1])
+    return projection
 
 
 def attention_of(model: PreTrainedModel, layer: int) -> Attention:
     """The self-attention of a layer (from 1), of the model's own parameters."""
-    return _family(model).attention(model, layers_of(model)[layer - 1])
+    attention: Attention = _family(model).attention(model, layers_of(model)[layer - 1])
+    return attention
+
+
+def _attention(
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    heads: int,
+    scale: float,
+    **details: Any,
+) -> Attention:
+    """Of the weights and biases of queries, keys and values."""
+    names = [f"{name}{part}" for part in ("", "_bias") for name in ("query", "key", "value")]
+    tensors: dict[str, Any] = dict(zip(names, (*weights, *biases), strict=True))
+    return Attention(**tensors, heads=heads, scale=scale, **details)
 
 
 class _Separate:
@@ -147,9 +163,8 @@ class _Separate:
         maps = [getattr(module, name) for name in self.names]
         weights, biases = [map.weight for map in maps], [map.bias for map in maps]
         is_causal = bool(getattr(module, "is_causal", False))
-        return Attention(
-            *weights, *biases, getattr(module, self.heads), float(module.scaling), is_causal
-        )
+        heads = int(getattr(module, self.heads))
+        return _attention(weights, biases, heads, float(module.scaling), is_causal=is_causal)
 
 
 class _ModernBert:
@@ -176,7 +191,7 @@ class _ModernBert:
         window = None if module.sliding_window is None else int(model.config.sliding_window)
         frequencies = getattr(rotary, f"{kind}_inv_freq")
         scale = float(module.head_dim**-0.5)
-        return Attention(*weights, *biases, heads, scale, False, window, frequencies)
+        return _attention(weights, biases, heads, scale, window=window, frequencies=frequencies)
 
 
 class _Gpt2:
@@ -188,7 +203,7 @@ class _Gpt2:
     def attention(self, model: PreTrainedModel, layer: nn.Module) -> Attention:
         module: Any = layer.get_submodule("attn")
         weights, biases = module.c_attn.weight.T.chunk(3), module.c_attn.bias.chunk(3)
-        return Attention(*weights, *biases, module.num_heads, float(module.scaling), True)
+        return _attention(weights, biases, module.num_heads, float(module.scaling), is_causal=True)
 
 
 _BERT = _Separate("attention.self", ("query", "key", "value"), "num_attention_heads")

@@ -167,9 +167,7 @@ class HeadInput(Signal):
             note(inputs[0])
             return (inputs[0] if self.map_computes else inputs[0][:, :0],)
 
-        return cast(
-            RemovableHandle, model.get_output_embeddings().register_forward_pre_hook(hook)
-        )
+        return cast(RemovableHandle, model.get_output_embeddings().register_forward_pre_hook(hook))
 
 
 @dataclass(frozen=True)
@@ -251,7 +249,8 @@ class Pooled(Signal):
             row = torch.arange(len(first), device=first.device)
             return noted[row, first]
         weight = mask[..., None].to(noted.dtype)
-        return (noted * weight).sum(1) / weight.sum(1).clamp(min=1)
+        mean: Tensor = (noted * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return mean
 
 
 def _before(module: nn.Module, note: Note) -> RemovableHandle:

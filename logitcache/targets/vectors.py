@@ -38,9 +38,7 @@ class VectorCodec:
     kind: ClassVar[str] = "vectors"
     width: int
     dtype: str = option("float16", "Type of a stored number.", choices=tuple(STORED))
-    error: float = option(
-        ERROR, "Largest relative error of an int8 vector.", above=0, below=1
-    )
+    error: float = option(ERROR, "Largest relative error of an int8 vector.", above=0, below=1)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> VectorCodec:
@@ -139,4 +137,5 @@ def relative_error(restored: Tensor, vectors: Tensor) -> Tensor:
     exact = vectors.float()
     size = torch.linalg.vector_norm(exact, dim=1)
     off = torch.linalg.vector_norm(restored - exact, dim=1)
-    return off / torch.where(size > 0, size, 1.0)
+    relative: Tensor = off / torch.where(size > 0, size, 1.0)
+    return relative

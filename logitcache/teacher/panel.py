@@ -55,8 +55,10 @@ class Panel(Protocol):
     def padded(self, padding: Padding) -> Panel:
         """The same, asked in batches made like this."""
 
-    def watching(self, signal: Signal) -> Panel:
-        """The same, answering with this signal. Raises SpecError for the inputs of several heads."""
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> Panel:
+        """The same, answering with this signal at kept positions, and with ``signals`` of all
+        tokens and rows. Raises SpecError for the inputs of several heads.
+        """
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class OneTeacher:
     def padded(self, padding: Padding) -> OneTeacher:
         return OneTeacher(replace(self.first, padding=padding))
 
-    def watching(self, signal: Signal) -> OneTeacher:
-        return OneTeacher(replace(self.first, signal=signal))
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> OneTeacher:
+        return OneTeacher(replace(self.first, signal=signal, signals=signals))
 
 
 class FoldTeachers:
@@ -134,7 +136,7 @@ class FoldTeachers:
         panel.first = replace(self.first, padding=padding)
         return panel
 
-    def watching(self, signal: Signal) -> FoldTeachers:
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> FoldTeachers:
         if signal is LOGITS:
             return self
         advice = "Leave --folds out, or dump with another --codec."
@@ -261,7 +263,8 @@ def _ask(
         rows_of_batch = index[batch]
         if selection is not None and not np.isin(rows_of_batch, selection).any():
             continue
-        receiver.add(rows_of_batch, teacher.answers(rows, rows_of_batch, stage.reporter))
+        ask = teacher.seen if teacher.signals else teacher.answers
+        receiver.add(rows_of_batch, ask(rows, rows_of_batch, stage.reporter))
         stage.advance(len(rows_of_batch), int(lengths[rows_of_batch].sum()))
 
 

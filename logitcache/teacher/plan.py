@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from logitcache import identity
-from logitcache.cache.layout import columns_of
+from logitcache.cache.layout import EVERY_TOKEN, Kept, columns_of, columns_of_signals
 from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import match_labels, pairs_of
@@ -21,18 +22,19 @@ from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import SIGNALS
+from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal, signal_of
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import tokenizer_arrays
-from logitcache.records import Array, Examples, Float32, Int64, Positions
+from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
 from logitcache.store.tensors import encode
 from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
-from logitcache.targets.table import codec_from_dict, named, parse, recorded_codec
+from logitcache.targets.table import codec_from_dict, codec_of_logits, named, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
 from logitcache.teacher.asked import (
@@ -58,6 +60,7 @@ from logitcache.teacher.panel import (
     room_for,
 )
 from logitcache.teacher.replaying import replaying
+from logitcache.teacher.signals import kept_signals, recorded_signals
 
 
 def settings_of(plan: Plan) -> DumpSettings:
@@ -67,12 +70,18 @@ def settings_of(plan: Plan) -> DumpSettings:
     return DumpSettings(
         max_length=recorded.get("max_length", usual.max_length),
         batch_tokens=recorded.get("batch_tokens", usual.batch_tokens),
-        codec=named(plan.targets["logits"]),
+        codec=_codec_setting(plan, usual),
+        signals=recorded_signals(plan),
         shard_rows=plan.shard_rows,
         on_nonfinite=recorded.get("on_nonfinite", "stop"),
         store=plan.store,
         sequences=Sequences(**recorded.get("sequences", {})),
     )
+
+
+def _codec_setting(plan: Plan, usual: DumpSettings) -> str:
+    codec = codec_from_dict(plan.targets["logits"])
+    return usual.codec if isinstance(codec, NoLogits) else named(plan.targets["logits"])
 
 
 @dataclass(frozen=True)
@@ -169,8 +178,17 @@ class Planned(Asked):
     def ask(
         self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
     ) -> tuple[R, int]:
-        signal = SIGNALS["head-input" if isinstance(self.codec, ReplayCodec) else "logits"]
-        return ask_all(self.panel.watching(signal), rows, batch_tokens, begin, stage)
+        return ask_all(self.watching, rows, batch_tokens, begin, stage)
+
+    @cached_property
+    def watching(self) -> Panel:
+        """The panel, answering with what is kept."""
+        signal: Signal | None = LOGITS
+        if isinstance(self.codec, ReplayCodec):
+            signal = HEAD_INPUT
+        elif isinstance(self.codec, NoLogits):
+            signal = None
+        return self.panel.watching(signal, tuple(signal_of(kept.name) for kept in self.kept))
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -222,18 +240,19 @@ def planned(
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
-    codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
-    once: dict[str, Array] = {}
+    codec = recorded_codec(codec_of_logits(settings).codec(task.num_labels), codecs)
+    kept, once = kept_signals(settings, first)
     if isinstance(codec, Auto) and fits_replay(panel, codec.bytes, rows, settings):
         codec = ReplayCodec(width=codec.width)
     if isinstance(codec, ReplayCodec):
-        codec, once = replaying(codec, panel, rows, settings)
+        codec, head = replaying(codec, panel, rows, settings)
+        once |= head
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
-        once = {UNIGRAM: unigram_of(rows, codec.width)}
+        once[UNIGRAM] = unigram_of(rows, codec.width)
     codec = calibrated(codec, panel, rows, settings)
     if task.views_are_draws:
         _check_draws(settings.sequences.recipe().views, codec)
-    if settings.codec.startswith(Auto.kind):
+    if settings.keeps_logits and settings.codec.startswith(Auto.kind):
         note = f"{note}{'; ' if note else ''}{choice_note(settings.codec, codec)}"
     data = {
         "source": source.name,
@@ -249,7 +268,7 @@ def planned(
             settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
         )
     file, data_once = encode(once) if once else (None, None)
-    plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
+    plan = replace(_plan(panel, names, data, settings, codec, rows, kept), tensors=file)
     return Planned(rows, codec, plan, match, task, panel, note, data_once)
 
 
@@ -306,14 +325,14 @@ def _plan(
     settings: DumpSettings,
     codec: Codec,
     table: Rows,
+    kept: Sequence[Kept],
 ) -> Plan:
     teacher = panel.first
     order = None if teacher.order is None else teacher.order.tolist()
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    columns = columns_of(
-        codec, teacher.kind.level, [name for name in table.tokens if name != "labels"]
-    )
+    inputs = [name for name in table.tokens if name != "labels"]
+    columns = columns_of(codec, teacher.kind.level, inputs) + columns_of_signals(kept)
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
@@ -326,7 +345,7 @@ def _plan(
             "own_names": list(teacher.label_names),
             "dtype": teacher.dtype,
         },
-        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)},
+        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher, kept)},
         data=data,
         preparation={
             "max_length": settings.max_length,
@@ -339,7 +358,10 @@ def _plan(
                 else {}
             ),
         },
-        targets={"logits": codec.to_dict()},
+        targets={
+            "logits": codec.to_dict(),
+            **{signal.name: signal.codec.to_dict() for signal in kept},
+        },
         columns=columns,
         rows=int(data["rows"]),
         shard_rows=checked_shard_rows(
@@ -349,13 +371,17 @@ def _plan(
             teacher.parameters,
             settings.max_length,
             positions,
+            positions if inputs else settings.max_length,
         ),
         store=settings.store,
     )
 
 
-def _map(teacher: TeacherModel) -> dict[str, str]:
-    """Which token has which id, where answers are tokens: students are compared by it."""
-    if not teacher.kind.self_contained:
+def _map(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, str]:
+    """Which token has which id, where answers are tokens, or vectors of tokens: students are
+    compared by it.
+    """
+    of_tokens = any(signal.level == EVERY_TOKEN for signal in kept)
+    if not teacher.kind.self_contained and not of_tokens:
         return {}
     return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}

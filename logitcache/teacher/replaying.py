@@ -63,4 +63,3 @@ def replaying(
         cap=head.cap,
     )
     return own, tensors
-

@@ -84,7 +84,14 @@ class Summary:
         self.dev_unanswered += int(self.is_dev[block.row_id[labelled]].sum())
 
     def add(self, block: Block) -> tuple[Float32, Float32]:
-        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each."""
+        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
+        NaN where no logits are kept.
+        """
+        if not block.answers.payloads:
+            self.answered += len(block.row_id)
+            self.positions += len(block.label)
+            nothing = np.full(len(block.label), np.nan, np.float32)
+            return nothing, nothing
         if isinstance(block.answers.payload, Replay):
             block = replace(block, answers=block.answers.with_logits(block.answers.logits))
         payload = block.answers.payload

@@ -31,6 +31,7 @@ def family(kind: str) -> Any:
     config._attn_implementation = "eager"
     model = transformers.AutoModel.from_config(config).eval()
     with torch.no_grad():
+        torch.nn.init.normal_(model.get_input_embeddings().weight)
         for layer in range(1, 4):
             for parameter in projection_of(model, layer).parameters():
                 parameter.copy_(torch.randn_like(parameter) * 0.5)
@@ -68,4 +69,4 @@ def test_attention_follows_from_the_cached_input(kind: str, layer: int) -> None:
                 torch.testing.assert_close(
                     replayed[row, :, :length], maps[row, :, :length], rtol=tolerance, atol=tolerance
                 )
-    assert np.ptp(maps[0, 0, -1].numpy()) > 0.05  # not uniform: the test would see a wrong score
+    assert np.ptp(maps[0, 0, -1].numpy()) > 0.01  # not uniform: the test would see a wrong score

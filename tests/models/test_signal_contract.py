@@ -39,7 +39,8 @@ class LayerOutput(Signal):
 
 
 @pytest.fixture(
-    params=[*SIGNALS.values(), *map(signal_of, NAMED), LayerOutput()], ids=lambda signal: signal.name
+    params=[*SIGNALS.values(), *map(signal_of, NAMED), LayerOutput()],
+    ids=lambda signal: signal.name,
 )
 def signal(request: pytest.FixtureRequest) -> Signal:
     return cast(Signal, request.param)
@@ -56,7 +57,9 @@ def _reachable(request: pytest.FixtureRequest) -> None:
     if {"signal", "model"} <= set(request.fixturenames):
         signal, model = request.getfixturevalue("signal"), request.getfixturevalue("model")
         if signal.name.startswith("attention-input") and model.config.model_type == "gemma2":
-            with pytest.raises(SpecError, match="can be reached .*found gemma2. Use --signal hidden"):
+            with pytest.raises(
+                SpecError, match=r"can be reached .*found gemma2\. Use --signal hidden"
+            ):
                 signal.width(model)
             pytest.skip("refused by name")
 
@@ -147,7 +150,9 @@ def test_the_head_is_not_called_where_no_signal_needs_it(model: Any) -> None:
 def test_a_layer_that_is_not_there_is_refused(model: Any) -> None:
     for name in ("hidden:9", "hidden:-4", "attention-input:0"):
         kind = name.partition(":")[0]
-        with pytest.raises(SpecError, match=rf"^{kind}: {type(model).__name__}: expected a layer from"):
+        with pytest.raises(
+            SpecError, match=rf"^{kind}: {type(model).__name__}: expected a layer from"
+        ):
             signal_of(name).resolved(model)
 
 
