@@ -69,9 +69,7 @@ class Logitcache(LazyGroup):
     """The group, with one line on stderr and an exit code for each error that is no bug of ours."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """As click's, where the disk may also be full when ``--help`` is printed, before a command
-        is called.
-        """
+        """As click's, where the disk may be full when ``--help`` is printed."""
         try:
             return super().main(*args, **settings)
         except OSError as error:
@@ -133,9 +131,7 @@ class Logitcache(LazyGroup):
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """The replacement of characters that the output's encoding (ASCII, say) lacks: an error handler
-    of codecs.
-    """
+    """An error handler of codecs: characters that the output lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -166,9 +162,7 @@ class Misuse(click.UsageError):
 
 
 def _misuse(ctx: click.Context, error: click.UsageError) -> click.UsageError:
-    """The error of click in one line, with the command that helps. Help that stands for a missing
-    command is left as it is.
-    """
+    """A click error in one line, with the command that helps."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
     message = sentence(visible(" ".join(error.format_message().split())))
@@ -192,9 +186,7 @@ def _discard_stdout() -> None:
 
 
 def _is_reader_gone() -> bool:
-    """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker
-    that died.
-    """
+    """Whether our own output's reader is gone (``logitcache ... | head``)."""
     if not hasattr(select, "poll"):  # on Windows
         return True
     poll = select.poll()

@@ -42,7 +42,7 @@ from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, SILENT, Notes, Reporter
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
-from logitcache.stages.in_memory import place_of
+from logitcache.stages.in_memory import place_of, student_options
 from logitcache.stages.preflight import training_rows
 from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
@@ -173,9 +173,7 @@ def repair_config(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
-    precedence.
-    """
+    """:func:`repair` with a configuration; ``data`` and ``unlabelled`` take precedence."""
     from logitcache.stages.again import planned_again
 
     folder = local_path(cache, REPAIR_LOCALLY)
@@ -234,9 +232,7 @@ def verify_config(
 
 
 def diff(a: Place, b: Place) -> Difference:
-    """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch
-    where their labels or texts are not the same, SpecError where no row has an answer in both.
-    """
+    """How far two caches of the same rows differ. Raises FingerprintMismatch, SpecError."""
     return difference(Cache.open(a), Cache.open(b))
 
 
@@ -255,8 +251,8 @@ def train(
     ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name:
     ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a
     :class:`Cache`, or several. ``student`` may be a model of `transformers` in memory,
-    ``tokenizer`` is then its own. ``reporter`` and ``notify`` as for :func:`dump`. Raises the kinds
-    of :class:`LogitCacheError` that the command ends with.
+    ``tokenizer`` is then its own, any ``nn.Module``, or what makes one. ``reporter`` and ``notify``
+    as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     from logitcache.stages import train as training
 
@@ -265,9 +261,9 @@ def train(
     values: dict[str, Any] = {**options, "method": own}
     if "cache" in values:
         values["cache"] = _locations(values["cache"])
-    if not isinstance(values.get("student", ""), str | os.PathLike):
-        values["student"] = place_of(
-            values["student"], values.pop("tokenizer", None), values.get("workspace"), "student"
+    if "student" in values:
+        values |= student_options(
+            values["student"], values.get("tokenizer"), values.get("workspace")
         )
     config = build(TrainConfig, values)
     config, source = with_rows(config, data, unlabelled, reporter)
@@ -363,9 +359,7 @@ def _locations(value: Any) -> Any:
 
 @contextmanager
 def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
-    they have names.
-    """
+    """Add advice to a mismatch in the default folder of rows in memory, which may be others'."""
     try:
         yield
     except FingerprintMismatch as error:

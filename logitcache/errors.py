@@ -18,9 +18,7 @@ _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
 def visible(value: object) -> str:
-    """What somebody has written, with nothing in it that a terminal would obey: that is shown as
-    Python escapes it.
-    """
+    """Somebody's text, with what a terminal would obey escaped as Python does."""
     text = str(value)
     if text.isprintable():
         return text
@@ -109,9 +107,7 @@ class SpecError(LogitCacheError):
 
 
 class FormatError(LogitCacheError):
-    """A file is not what its place says it is: another format, another version, an impossible
-    value.
-    """
+    """A file is not what its place says: another format, version, or impossible value."""
 
     exit_code = 3
 

@@ -88,9 +88,7 @@ class Sparse(Generic[A]):
 
 @dataclass(frozen=True, eq=False)
 class Head(Generic[A]):
-    """The last linear map of a model, and what its code does behind it: ``z = cap tanh(scale (W h +
-    b) / cap)``.
-    """
+    """A model's last linear map and what follows it: ``z = cap tanh(scale (W h + b) / cap)``."""
 
     weight: A  # f[V, d]
     bias: A | None = None  # f[V]
@@ -105,9 +103,7 @@ class Head(Generic[A]):
 
 @dataclass(frozen=True)
 class Replay(Generic[A]):
-    """What the teacher's last linear map was given at each kept position, and that map. The bits of
-    bfloat16 are u16. The map is the cache's: it is not carried about with the positions of a batch.
-    """
+    """The inputs of the teacher's last linear map (bfloat16's bits u16), and the map."""
 
     hidden: A  # f[P, d]
     head: Head[Any]
@@ -167,9 +163,7 @@ Payload: TypeAlias = Dense[A] | Sparse[A] | Replay[A] | Vectors[A]
 
 
 def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
-    """The positions of the first payload, then those of the second, and so on; all of one kind.
-    Raises SpecError where they are targets of different kinds.
-    """
+    """Payloads of one kind, one behind the other. Raises SpecError for several kinds."""
     first = payloads[0]
     if any(type(payload) is not type(first) for payload in payloads):
         kinds = ", ".join(sorted({type(payload).__name__.lower() for payload in payloads}))

@@ -80,9 +80,7 @@ def together(
 
 
 def end_with_parent() -> None:
-    """In a process that :func:`together` has started: end with SIGTERM when the one that started it
-    is gone, and with it our stdin.
-    """
+    """End with SIGTERM when the process that :func:`together` started from is gone."""
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

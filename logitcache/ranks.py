@@ -1,6 +1,4 @@
-"""The processes that a launcher such as torchrun started together; this one alone where there are
-no others.
-"""
+"""The processes that a launcher such as torchrun started together, or this one."""
 
 from __future__ import annotations
 
@@ -70,9 +68,7 @@ def ranks() -> int:
 
 
 def check_launcher() -> None:
-    """Raises SpecError where `accelerate launch` is set to train in another way than our own
-    options say.
-    """
+    """Raises SpecError where `accelerate launch` is set against our own options."""
     for name, plain in PLAIN.items():
         value = os.environ.get(name, "").lower()
         if value and value not in plain:
@@ -111,9 +107,7 @@ def can_meet() -> bool:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes, in order of rank, on the first; an empty list on the others.
-    Waits for the last.
-    """
+    """The values of all processes by rank, on the first; else empty. Waits for the last."""
     import torch.distributed
 
     own_group = not torch.distributed.is_initialized()
@@ -128,9 +122,7 @@ def gathered(value: T) -> list[T]:
 
 @contextmanager
 def on_its_own() -> Iterator[None]:
-    """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others
-    do.
-    """
+    """Forget a launcher's variables meanwhile: this process trains alone."""
     names = [*LAUNCHED, *STARTED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -141,17 +133,13 @@ def on_its_own() -> Iterator[None]:
 
 @contextmanager
 def alone_if_one() -> Iterator[None]:
-    """What a launcher of one process has set is forgotten meanwhile: there is nobody to be
-    introduced to.
-    """
+    """Forget the variables of a launcher of one process meanwhile."""
     with on_its_own() if ranks() == 1 else nullcontext():
         yield
 
 
 def _check_address(host: str) -> None:
-    """Raises SpecError for the name of a machine that nobody knows: torch would look for it for ten
-    minutes.
-    """
+    """Raises SpecError for an unknown machine, which torch would seek for ten minutes."""
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:

@@ -36,18 +36,14 @@ _IN_ROW = 1 << 32  # more positions than any row has
 
 
 def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
-    """Where the entries of these rows stand in a ragged column: (indptr of the chosen rows i64[n +
-    1], the ``indptr[-1]`` places). Rows may repeat.
-    """
+    """Places of these rows' entries in a ragged column: (indptr i64[n + 1], places)."""
     starts = indptr[rows]
     lengths = indptr[rows + 1] - starts
     return stretches(starts, lengths)
 
 
 def stretches(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
-    """The places of some stretches of a column, one after another: (their indptr i64[n + 1], the
-    places i64[``indptr[-1]``]).
-    """
+    """Places of stretches of a column, one after another: (indptr i64[n + 1], places)."""
     indptr = ends_of(lengths)
     return indptr, np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
 
@@ -107,9 +103,7 @@ class Side(StrEnum):
 
 
 class Documents(StrEnum):
-    """How the documents of a row are kept apart: by their positions alone, or by a mask of every
-    pair of tokens.
-    """
+    """How a row's documents are kept apart: by positions, or a mask of token pairs."""
 
     POSITIONS = "positions"
     MASK = "mask"
@@ -154,9 +148,7 @@ class Padding:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split (or a selection of them) as a model reads them, without padding: what
-    batches are made of.
-    """
+    """Rows of one split as a model reads them, without padding."""
 
     row_id: Int64  # [N]
     view: Int64  # [N]
@@ -203,9 +195,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Positions:
-    """The kept positions of some rows: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, in
-    ascending order of their numbers.
-    """
+    """Kept positions: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, ascending."""
 
     indptr: Int64  # [N + 1]
     index: Int64  # [P] number in its row
@@ -237,9 +227,7 @@ class Answers:
 
     @property
     def logits(self) -> Float32:
-        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has
-        kept less.
-        """
+        """Full vectors of the target ``logits``: f32[P, W]. Raises SpecError for less."""
         payload = self.payload
         if isinstance(payload, Replay):
             return payload.replayed()
@@ -360,9 +348,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch(Generic[A]):
-    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts
-    nowhere.
-    """
+    """One step's rows, as the student takes them. Positions of weight 0 do not count."""
 
     row_id: A  # i64[B]
     view: A  # i64[B]

@@ -76,9 +76,7 @@ class Reporter:
     def stage(
         self, name: str, unit: str, total: int | None = None
     ) -> AbstractContextManager[Meter]:
-        """A stage that lasts as long as the context. Without a total, it is to be started when that
-        is known.
-        """
+        """A stage of the context; without a total it is started when that is known."""
         return self._lasting(Meter(name, unit, self), total)
 
     @contextmanager
@@ -91,9 +89,7 @@ class Reporter:
             self.ended(stage)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """A part of the work that lasts as long as the context. Phases nest, and may run on several
-        threads.
-        """
+        """A part of the work; phases nest, and may run on several threads."""
         return nullcontext()
 
     def started(self, stage: Meter) -> None:
@@ -239,9 +235,7 @@ class Notebook(Reporter):
 
 
 def progress() -> Reporter:
-    """A reporter that shows notes and progress as fits where this runs: bars in a notebook or on a
-    terminal, else a line every half minute.
-    """
+    """A reporter that fits where this runs: bars, or a line every half minute."""
     if _in_notebook():
         return Notebook()
     if not sys.stderr.isatty():

@@ -1,6 +1,4 @@
-"""The work that a cached-KD step does and a label-smoothing step does not, piece by piece. In whole
-steps these pieces disappear in the noise, so each is timed alone, many times.
-"""
+"""The work of a cached-KD step that label smoothing has not, each piece timed alone."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ REPEATS = 500
 
 @dataclass(frozen=True)
 class Added:
-    """Seconds of a step's pieces: what cached KD does for its target and loss, and what label
-    smoothing does for its own.
-    """
+    """Seconds of a step's pieces: cached KD's for its target and loss, and label smoothing's."""
 
     pieces: dict[str, float]
     label_smoothing: float
@@ -39,9 +35,7 @@ class Added:
 def added(
     work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS
 ) -> Added:
-    """Measure gathering, comparing hashes and decoding; moving the answers to the device; target
-    and loss, forward and backward.
-    """
+    """Time the gathering and decoding of answers, their transfer, and the loss."""
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})
     size = min(work.config.batch_size, len(work.rows))

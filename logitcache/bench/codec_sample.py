@@ -1,6 +1,4 @@
-"""``logitcache codecs``: what each codec keeps of a teacher's answers on a sample of its data, and
-the best one for a number of bytes.
-"""
+"""``logitcache codecs``: what each codec keeps of a teacher's answers to a sample."""
 
 from __future__ import annotations
 
@@ -98,9 +96,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
 
 @dataclass
 class _Kept:
-    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P]
-    are of all rows.
-    """
+    """Keeps answers, and labels by ``indptr`` i64[N + 1] and ``label`` i64[P] of all rows."""
 
     indptr: Int64
     label: Int64

@@ -69,9 +69,7 @@ class OfEntropy:
 
 @dataclass(frozen=True)
 class CodecFigures:
-    """Means over positions. Squared errors are sums over the vocabulary, gradient errors are
-    relative.
-    """
+    """Means over positions. Squared errors are sums over words, gradient errors relative."""
 
     name: str
     bytes: float  # stored for a position
@@ -203,9 +201,7 @@ def _entropy(sample: Sample) -> Tensor:
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:
-    """A target with every word's probability, f64[P, V]. A bucket is spread as a student would have
-    it that knows the unigram distribution alone.
-    """
+    """A target with every word's probability, f64[P, V]; a bucket is spread as the unigram."""
     if not isinstance(payload, Sparse):
         assert isinstance(payload, Dense)
         return payload.logits.double().softmax(1)
@@ -225,9 +221,7 @@ def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor
 
 
 def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each. What is
-    neither drawn nor estimated is bias.
-    """
+    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each."""
     nothing = torch.zeros(len(p), dtype=torch.float64)
     if isinstance(codec, Sampled):
         return (p * (1 - p)).sum(1) / codec.n, nothing
@@ -245,9 +239,7 @@ def _listed(payload: Payload[Tensor], width: int) -> float:
 
 
 def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
-    """The largest codec of a kind (``topk``, ``sampled`` or ``varopt``) whose positions take at
-    most so many bytes, as it is typed; empty where the smallest one takes more.
-    """
+    """The largest codec of a kind within a budget of bytes, as it is typed; empty: none."""
     setting = {"topk": "k", "sampled": "n", "varopt": "mean"}[kind]
     parts = [sample.logits[part] for part in sample.parts()]
     low = 0

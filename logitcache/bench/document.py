@@ -36,9 +36,7 @@ def document(
     seed: int = 0,
     complete: bool = True,
 ) -> Document:
-    """The document of a bench: its results, with machine, versions and setting. ``command`` is the
-    command line.
-    """
+    """The document of a bench: results, machine, versions and setting."""
     from logitcache.bench.machine import machine, versions
 
     assert bench in BENCHES, bench
@@ -74,9 +72,7 @@ def until_interrupted(reporter: Reporter) -> Iterator[Measuring]:
 
 
 def nameless(word: str) -> str:
-    """A word of a command line, a local path by its last part alone, so that no path is recorded. A
-    URL or the name of a model on the hub stays.
-    """
+    """A word of a command line; of a local path the last part alone."""
     path = Path(word)
     local = (
         path.is_absolute() or word.startswith((".", "~")) or (len(path.parts) > 1 and path.exists())
@@ -90,9 +86,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Document:
-    """Read a document that a bench has written. Raises SpecError for another file or another
-    schema.
-    """
+    """Read a document that a bench has written. Raises SpecError for any other file."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -168,9 +168,7 @@ def _padded_to(rows: Examples, batch: Int64, width: int) -> dict[str, Array]:
 
 
 def _pipeline(material: Material) -> Case:
-    """`transformers.pipeline` as its guide uses it for many texts: one call with all of them and a
-    batch size. Texts are cut as the dump cuts them, and the logits of every class are returned.
-    """
+    """`transformers.pipeline` on the same texts, cut alike, with the logits of every class."""
     teacher = material.teacher
     texts, pairs = material.source.split("train").texts()
     inputs: list[Any] = texts
@@ -201,9 +199,7 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch
-    of all rows.
-    """
+    """Bare forward passes over the first rows, in batches of growing token budgets."""
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))
@@ -223,9 +219,7 @@ def _in_turn(
     errors: dict[str, str],
     reporter: Reporter,
 ) -> None:
-    """As :func:`turns.in_turn`, but an interrupt keeps all blocks, and a case that does not fit in
-    memory is left out of later rounds.
-    """
+    """As :func:`turns.in_turn`, but an interrupt keeps all blocks; what fails is left out."""
     for name, case in cases.items():
         _once(name, case, material, [], errors)
     for turn, order in enumerate(turns.rotated(list(cases), rounds), 1):

@@ -41,9 +41,7 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory() -> int:
-    """The largest resident set of this process so far, in bytes. The system's own count may include
-    that of the parent process, so /proc is read where it exists.
-    """
+    """The largest resident set so far, in bytes: of /proc, else of the system's own count."""
     peak = process_status("self", "VmHWM")
     if peak is not None:
         return peak
@@ -51,9 +49,7 @@ def peak_memory() -> int:
 
 
 def process_status(pid: int | str, name: str) -> int | None:
-    """A size from /proc/PID/status in bytes; None where the system has no such file, or the process
-    is gone.
-    """
+    """A size from /proc/PID/status in bytes; None where there is no such file."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -94,9 +94,7 @@ def bench(
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
-    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a
-    block: the batches of a second epoch would differ between methods.
-    """
+    """The workload. Raises SpecError for too little memory, or too few rows for a block."""
     try:
         work = load(settings.work, reporter)
     except (MemoryError, RuntimeError) as error:
@@ -208,9 +206,7 @@ class _Run:
             case.joules.append((after - before) / steps)
 
     def _flops(self, name: str) -> dict[str, float]:
-        """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and
-        from the shapes.
-        """
+        """Of a step's passes, and of the teacher in the loop: counted, and from the shapes."""
         work = self.work
         batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape
@@ -352,9 +348,7 @@ class _Run:
         }
 
     def _explained(self) -> dict[str, float] | None:
-        """Why the teacher in the loop costs more or less than its FLOPs: FLOPs a second of its
-        forward pass and of the student's passes, and the share of a step that is neither.
-        """
+        """FLOPs a second of the teacher's and the student's passes; the rest's share."""
         online = self.measured.get(ONLINE, Measured())
         smoothing = self.measured["ls"]
         if (
@@ -373,9 +367,7 @@ class _Run:
         }
 
     def _costs(self) -> dict[str, Any] | None:
-        """The costs of all epochs and students, as far as the cases that they are made of were
-        measured.
-        """
+        """The costs of all epochs and students, as far as their cases were measured."""
         settings = self.settings
         cases = {
             name: self.measured[name]

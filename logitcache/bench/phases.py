@@ -1,6 +1,4 @@
-"""The phases of a training step, by stopwatches around the calls of `Trainer` and of this package.
-They are measured in blocks of their own, because each border waits for the device.
-"""
+"""The phases of a training step, by stopwatches around calls, in blocks of their own."""
 
 from __future__ import annotations
 

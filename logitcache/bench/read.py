@@ -58,9 +58,7 @@ def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
 
 @dataclass(frozen=True)
 class ReadCase:
-    """One way of reading, measured: by a DataLoader with so many ``workers``, or (None) by a plain
-    call.
-    """
+    """One way of reading, measured: by ``workers`` of a DataLoader, or (None) a plain call."""
 
     name: str
     width: int
@@ -153,9 +151,7 @@ class ReadBench:
         self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
 
     def measure_loaders(self, folder: Path, width: int, workers: int) -> None:
-        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its
-        workers started before.
-        """
+        """One epoch of random batches behind a DataLoader whose workers run already."""
         stores = {way.name: Stored(way.open, way.folder(folder)) for way in self.ways if way.loads}
         cases = {name: _epoch(_loader(store, workers)) for name, store in stores.items()}
         calls = dict.fromkeys(stores, LOADER_BATCHES)
@@ -172,9 +168,7 @@ class ReadBench:
         repeats: int,
         settle: int,
     ) -> None:
-        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``:
-        batches of a repeat.
-        """
+        """Measure in turn, in whole rounds. ``calls``: batches of a repeat."""
         times: Times = {}
         try:
             in_turn(cases, self.config.rounds, repeats, settle, into=times)
@@ -238,9 +232,7 @@ def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a
-    DataLoader.
-    """
+    """A DataLoader that asks for whole batches, the fastest use of one."""
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)
@@ -267,9 +259,7 @@ def _epoch(loader: Iterable[Any]) -> Case:
 
 
 class Stored:
-    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for
-    itself.
-    """
+    """A store as a DataLoader sees it; each worker opens it for itself."""
 
     def __init__(self, open_store: Callable[[Path], Opened], folder: Path) -> None:
         self.open_store = open_store
@@ -290,9 +280,7 @@ class Stored:
 
 
 def _logits(batch: Any) -> Any:
-    """The logits as a tensor, and nothing else: hashes are compared where they are read, and each
-    tensor that travels from a worker costs more than reading it does.
-    """
+    """The logits alone as a tensor: each tensor that leaves a worker costs more than its read."""
     import torch
 
     logits = batch["logits"] if isinstance(batch, dict) else batch
@@ -301,9 +289,7 @@ def _logits(batch: Any) -> Any:
 
 @contextmanager
 def _ended_at_once() -> Iterator[None]:
-    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has
-    to end.
-    """
+    """An interrupt ends the workers too: a DataLoader would wait for them."""
     try:
         yield
     except INTERRUPTED:

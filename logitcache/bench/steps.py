@@ -47,9 +47,7 @@ FOREVER = 1_000_000_000
 
 
 class OnlineTrainer(DistillTrainer):
-    """KD with its teacher in the loop: called for every batch in eval mode, without a gradient, on
-    the student's own inputs and in its precision.
-    """
+    """KD whose teacher is called for every batch, on the student's own inputs."""
 
     teacher: TeacherModel
 
@@ -79,9 +77,7 @@ class OnlineTrainer(DistillTrainer):
 
 
 class BlockClock(TrainerCallback):
-    """The times of a block's steps. The first ``settle`` steps do not count, and the last one ends
-    the training.
-    """
+    """The times of a block's steps; the first ``settle`` do not count."""
 
     def __init__(self, fence: Callable[[], object], singly: bool) -> None:
         self.fence = fence
@@ -122,9 +118,7 @@ class Case:
     clock: BlockClock
 
     def block(self, settle: int, steps: int) -> list[float]:
-        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The
-        optimiser is made for the block and released after it.
-        """
+        """Seconds of ``steps`` steps after ``settle`` uncounted ones, with a fresh optimiser."""
         self.clock.begin(settle, steps)
         with quiet():
             self.trainer.train()
@@ -132,9 +126,7 @@ class Case:
         return self.clock.seconds()
 
     def _let_go(self) -> None:
-        """Release the optimiser's moments and the gradients, so that memory holds those of one case
-        at a time.
-        """
+        """Release the optimiser's moments and the gradients."""
         trainer = self.trainer
         trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
         trainer.optimizer = trainer.lr_scheduler = None
@@ -190,9 +182,7 @@ class Cases:
         return trainer
 
     def _stock_trainer(self, clock: BlockClock) -> Trainer:
-        """`transformers.Trainer` with its own collator, label smoothing and loop. Its rows come in
-        the same order as those of the other cases.
-        """
+        """`transformers.Trainer` with its own label smoothing; rows in the order of the others."""
         return Trainer(
             model=self.work.student,
             args=self._arguments(

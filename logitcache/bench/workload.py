@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_model, teacher_of
 from logitcache.config.bench import WorkloadConfig
+from logitcache.config.own import has_fresh_weights
 from logitcache.config.shapes import is_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
@@ -72,9 +73,7 @@ class Workload:
 
 
 def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
-    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch
-    for a teacher of other labels than the data's.
-    """
+    """Student, teacher and rows. Raises SpecError, FingerprintMismatch."""
     config.check()
     device = str(check_device(config.device))
     with quiet():
@@ -150,7 +149,7 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
         folder,
     )
     length = min(config.max_length, tokenizer.model_max_length)
-    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    init = config.init or ("random" if has_fresh_weights(config.student) else "pretrained")
     student = build_student(config.student, init, task, tokenizer, length, config.seed)
     nn.Module.to(student, torch.device(device))
     teacher, random_head = _teacher(config, task, split, device, reporter)
@@ -218,9 +217,7 @@ def _sample(split: Rows, config: WorkloadConfig) -> Rows:
 
 
 def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
-    """The sample's lengths in tokens, by the student's tokenizer, or by a vocabulary learnt from
-    the split where that is not on this machine.
-    """
+    """The sample's lengths in tokens of the student's tokenizer, or of a learnt vocabulary."""
     tokenizer = None
     if not is_shape(config.student):
         with suppress(SpecError):

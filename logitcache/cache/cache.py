@@ -146,9 +146,7 @@ class Cache:
 
     @cached_property
     def index(self) -> HashIndex:
-        """All rows by their hash. Built when it is first needed: rows at their own places never
-        need it.
-        """
+        """All rows by their hash; built when it is first needed."""
         return HashIndex(self.row_hashes(), self.skipped)
 
     def take(
@@ -223,9 +221,7 @@ class Cache:
         return self.take(np.arange(len(row_hash)), row_hash)
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal
-        texts the first.
-        """
+        """The first row of each text, by hash; -1 where there is none: i64[n]."""
         return self.index.find(np.asarray(row_hash, dtype=np.int64))
 
     def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:
@@ -236,9 +232,7 @@ class Cache:
         return lookup(self, row_id, row_hash)
 
     def locate(self, row_id: Int64, row_hash: Int64) -> Int64:
-        """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row
-        whose text is not.
-        """
+        """:meth:`lookup` of texts that are all here. Raises AlignmentError for one that is not."""
         advice = (
             f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
             "new --out."
@@ -246,9 +240,7 @@ class Cache:
         return locate(self, row_id, row_hash, advice)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
-        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for
-        a row that is not here.
-        """
+        """The hash of these rows' texts, or of all: i64[N]. Raises AlignmentError."""
         return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))[
             "row_hash"
         ]
@@ -291,9 +283,7 @@ class Cache:
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, and of their entries, as they lie on disk.
-        Raises AlignmentError for a row that is not here.
-        """
+        """The codec's columns of these rows' positions, as on disk. Raises AlignmentError."""
         stored: dict[str, Array] = {}
         if self._stored:
             stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
@@ -312,9 +302,7 @@ class Cache:
         return indptr, self.reader.take(records, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
-        """Prove that every one of these rows has an answer in the cache, at its place or by its
-        text. Raises AlignmentError naming the first that has none.
-        """
+        """Raises AlignmentError naming the first of these rows that has no answer in the cache."""
         self._check_answered(self.locate(row_id, row_hash))
 
     def _check_answered(self, row_id: Int64) -> None:
@@ -369,9 +357,7 @@ class Cache:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
-        """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after
-        the other.
-        """
+        """All rows in order, decoded, in blocks of at most 8,192; one view after the other."""
         return self.blocks(0, len(self))
 
     def blocks(self, start: int, stop: int) -> Iterator[Block]:
@@ -383,7 +369,5 @@ class Cache:
                 yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
-        """Read every byte and compare checksums, the plan and every receipt too; the faults found,
-        none if all is well.
-        """
+        """The faults found when every byte is read and every checksum compared."""
         return list(self.reader.faults())

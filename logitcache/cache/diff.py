@@ -1,6 +1,4 @@
-"""How far two caches differ: row by row, each row of one with the row of the same text in the
-other, block by block.
-"""
+"""How far two caches differ, row by row of the same text."""
 
 from __future__ import annotations
 
@@ -107,9 +105,7 @@ def difference(a: Cache, b: Cache) -> Difference:
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """The rows of A, of these, that A and B both answer, and their rows in B; the others are
-    counted.
-    """
+    """Those rows of A that both answer, and their rows in B; the others are counted."""
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -155,8 +151,8 @@ def _blocks(cache: Cache) -> Iterator[Int64]:
 
 
 def _check_alike(a: Cache, b: Cache) -> None:
-    """Raises SpecError where one cache keeps some words of a vocabulary alone, and the other all,
-    or those of another temperature. Of caches without logits, where they share no signal.
+    """Raises SpecError where one cache keeps some words alone, and the other others or all; of
+    caches without logits, where they share no signal.
     """
     if NoLogits in (type(a.codec), type(b.codec)):
         check_shared(a, b)
@@ -296,9 +292,7 @@ def _check_vocabulary(a: Cache, b: Cache) -> None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """The conditions that differ between the shards of both caches: by name, the values in A and in
-    B.
-    """
+    """The conditions that differ between both caches: by name, the values in A and in B."""
     receipts = (*a.manifest.receipts, *b.manifest.receipts)
     names = {name for receipt in receipts for name in receipt.conditions}
     differing = {}

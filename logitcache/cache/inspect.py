@@ -1,6 +1,4 @@
-"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row,
-decoded. No torch, no download.
-"""
+"""The document of `logitcache inspect`: a cache's manifest, and one row. No torch."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ TOP = 5
 
 
 def describe(cache: Cache) -> dict[str, Any]:
-    """The document of ``logitcache inspect --json``, but for ``row``. Raises FormatError for
-    receipts that no dump writes.
-    """
+    """``logitcache inspect --json`` but for ``row``. Raises FormatError for foreign receipts."""
     manifest = cache.manifest
     plan = manifest.plan
     receipts = manifest.receipts
@@ -70,9 +66,7 @@ def describe(cache: Cache) -> dict[str, Any]:
 
 
 def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
-    """The different conditions that shards were made under, each with the ranges (first, last) of
-    its shards.
-    """
+    """The conditions that shards were made under, with the ranges (first, last) of shards."""
     different: dict[str, dict[str, Any]] = {}
     for index, receipt in enumerate(receipts):
         own = {name: value for name, value in receipt.conditions.items() if name not in APART}
@@ -85,9 +79,7 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 
 def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a plan records of its teacher. Raises FormatError where a field that is shown is not
-    what a dump writes.
-    """
+    """What a plan records of its teacher. Raises FormatError for fields no dump writes."""
     order = recorded.get("label_order")
     folds = recorded.get("folds")
     if order is not None and not (
@@ -273,9 +265,7 @@ def _text(
 
 
 def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
-    """Where a text stands among rows: at the row's own number, or the first row that has it; None
-    where none has.
-    """
+    """Where a text stands among rows: at its own number, else first; None: nowhere."""
     if number < len(rows) and rows.row_hash[number] == row_hash:
         return number
     matches = np.flatnonzero(rows.row_hash == row_hash)
@@ -283,9 +273,7 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, is_given: bool) -> list[Path]:
-    """The paths that a source may have on this disk. Raises SpecError for a ``is_given`` source that
-    has none.
-    """
+    """The paths that a source may have here. Raises SpecError for a given one without any."""
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
     if not is_given:

@@ -46,9 +46,7 @@ class Member:
         return row_id if self.rows is None else self.rows.take(row_id, mode="clip")
 
     def located(self, row_id: Int64, row_hash: Int64) -> Member:
-        """The same cache, with these rows looked up once. Raises AlignmentError for a text that it
-        lacks.
-        """
+        """The same cache with these rows looked up. Raises AlignmentError for a missing text."""
         rows = self.cache.locate(row_id, row_hash)
         if (rows == row_id).all():
             return replace(self, rows=None)
@@ -59,9 +57,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a training set from ``start`` on, and the caches that answer for them; several
-    are averaged.
-    """
+    """The training rows from ``start`` on, and the caches that answer; several are averaged."""
 
     name: str
     start: int
@@ -72,9 +68,7 @@ class Part:
         return tuple(member.cache for member in self.members)
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """The answers for these rows of the part, at the positions that all of its caches have.
-        Raises AlignmentError for a text that is not in every cache.
-        """
+        """Answers at the positions that all caches of the part have. Raises AlignmentError."""
         first, *further = [member.take(row_id, row_hash, view) for member in self.members]
         if not further:
             return first
@@ -85,9 +79,7 @@ class Part:
         return answers[0].with_logits(mean_teacher([answer.logits for answer in answers]))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Part:
-        """The same part, with these rows looked up once. Raises AlignmentError for a text that a
-        cache lacks.
-        """
+        """The same part with these rows looked up. Raises AlignmentError for a missing text."""
         return replace(
             self, members=tuple(member.located(row_id, row_hash) for member in self.members)
         )
@@ -95,9 +87,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a student learns from: answers like a cache, from one or many, with columns in the
-    data's order.
-    """
+    """Answers like a cache's, from one or many, with columns in the data's order."""
 
     parts: tuple[Part, ...]
     match: Match  # of the first cache's columns to the data's classes
@@ -145,9 +135,7 @@ class Joined:
         return self.match.names
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """The teachers' answers for these rows, in this order; rows may repeat. Raises
-        AlignmentError.
-        """
+        """The teachers' answers for these rows, in this order. Raises AlignmentError."""
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view)
         parts = self.rows_by_part(row_id)
@@ -159,9 +147,7 @@ class Joined:
         return end_to_end(answers).rows(np.argsort(order))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Joined:
-        """The same teachers, with these rows looked up once, so that no step looks for them. Raises
-        AlignmentError naming the first row whose text is not in its caches.
-        """
+        """The same teachers with these rows looked up, as no step does. Raises AlignmentError."""
         parts = [
             part.located(row_id[index] - part.start, row_hash[index])
             for part, index in self.rows_by_part(row_id)
@@ -178,9 +164,7 @@ class Joined:
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
-        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's
-        to refuse.
-        """
+        """Each part, and the places of its rows; a negative row is the first part's to refuse."""
         starts = [part.start for part in self.parts]
         number = np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
         return [(part, np.flatnonzero(number == index)) for index, part in enumerate(self.parts)]

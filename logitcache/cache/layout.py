@@ -1,6 +1,4 @@
-"""Which columns hold a teacher's answers: those of a row beside its hash, or a level of their own
-below it.
-"""
+"""Which columns hold a teacher's answers: a row's, or those of a level below it."""
 
 from __future__ import annotations
 
@@ -97,9 +95,7 @@ def inputs_of(plan: Plan) -> tuple[str, ...]:
 
 
 def codec_of(plan: Plan) -> tuple[Codec, str]:
-    """The codec of the logits, and the level of its columns. Raises FormatError where there is
-    none, or the columns are not those it writes.
-    """
+    """The logits' codec and the level of its columns. Raises FormatError for others."""
     value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}")

@@ -35,9 +35,7 @@ def views_of(cache: Cache) -> int:
 
 
 def stored_source(caches: Mapping[str, Cache]) -> Source:
-    """The splits that these caches hold, each a table of its own; the first one says what they are
-    called.
-    """
+    """The splits that these caches hold, each a table; the first one names them."""
     first = next(iter(caches.values()))
     plan = first.manifest.plan
     return Source(

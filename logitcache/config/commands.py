@@ -34,9 +34,7 @@ from logitcache.config.train import TrainConfig
 
 @dataclass(frozen=True)
 class Takes:
-    """The options of a configuration, as a command takes them: without some, some required, some of
-    another default.
-    """
+    """A configuration's options as a command takes them."""
 
     config: type
     without: frozenset[str] = frozenset()

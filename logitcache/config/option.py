@@ -39,9 +39,7 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
-    name.
-    """
+    """One declared option. ``name``: what is typed, with underscores, if not the field's name."""
 
     help: str
     name: str = ""
@@ -125,9 +123,7 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
-    they are declared.
-    """
+    """The options of a dataclass and of those it holds, in the order of declaration."""
     return _options_of(config, ())
 
 
@@ -218,9 +214,7 @@ def validate(config: Any) -> None:
 
 
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
-    """The value as the option holds it: numbers of any library as Python's own, paths as Path.
-    Raises SpecError.
-    """
+    """The value as the option holds it, in Python's own types. Raises SpecError."""
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
@@ -276,9 +270,7 @@ def _number(declared: Declared, value: Any, spelled: str) -> int | float:
 
 
 def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
-    """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called
-    ``s3:``.
-    """
+    """A path of this machine. Raises SpecError for a URL."""
     scheme, separator, _ = os.fspath(value).partition("://")
     if not separator or not isinstance(value, str):
         return Path(value)
@@ -288,9 +280,7 @@ def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> 
 
 
 def file_path(url: str) -> Path:
-    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not
-    on this machine.
-    """
+    """The path that a ``file://`` URL names. Raises SpecError for one with a host."""
     _, _, path = url.partition("://")
     if not path.startswith("/"):
         raise SpecError(

@@ -1,22 +1,24 @@
-"""Methods of one's own: a class or an object named as ``module:NAME``, or an object in memory.
+"""Methods and students of one's own: named as ``module:NAME``, or in memory.
 
 The module is imported, from the current folder too. What makes two runs with such a method the same
-is its name, its parameters and the text of its class.
+is its name, its parameters and the text of its class; of a student, see ``models/own.py``.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from logitcache import identity
+from logitcache.config.shapes import FROM, is_shape
 from logitcache.errors import SpecError, short
 
 NAMED = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<attribute>[A-Za-z_][\w.]*)")
@@ -25,14 +27,57 @@ _IN_MEMORY: dict[str, Any] = {}  # by name
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of a method of one's own."""
-    return name in _IN_MEMORY or NAMED.fullmatch(name) is not None
+    """Whether a name is that of a method or a student of one's own."""
+    return name in _IN_MEMORY or (
+        NAMED.fullmatch(name) is not None and not name.startswith(FROM) and not Path(name).exists()
+    )
+
+
+def has_fresh_weights(student: str) -> bool:
+    """Whether a student has no weights of its own to begin with: a shape, or what makes a module."""
+    if not is_own(student):
+        return is_shape(student)
+    value = load(student)
+    return isinstance(value, type) or not hasattr(value, "state_dict")
+
+
+def check_student(student: str, init: str | None, revision: str | None) -> None:
+    """Raises SpecError for a student of one's own that cannot be imported, or has no weights of
+    this kind, or no revision.
+    """
+    if not is_own(student):
+        return
+    weights = "random" if has_fresh_weights(student) else "pretrained"
+    if init not in (None, weights):
+        raise SpecError(
+            expected=f"{weights} weights, which are all that {student} has",
+            found=init,
+            advice="Leave --init out.",
+            where="--init",
+        )
+    if revision is not None:
+        raise SpecError(
+            expected=f"a hub name beside --revision {revision}",
+            found="a student of your own",
+            advice="Leave --revision out.",
+            where=student,
+        )
+
+
+def check_importable(names: Iterable[str]) -> None:
+    """Raises SpecError for a name that another process cannot import."""
+    for name in names:
+        if name in _IN_MEMORY:
+            raise SpecError(
+                expected="module:NAME, which each worker imports",
+                found="an object of this process",
+                advice="Write it in a module and name it so, or leave the workers out.",
+                where=name,
+            )
 
 
 def named(term: Any) -> str:
-    """The name of a term that somebody has in memory, under which :func:`term_of` gives it back.
-    Raises SpecError for what is none.
-    """
+    """The name of a term in memory, for :func:`term_of`. Raises SpecError for what is none."""
     kind = type(term)
     if isinstance(term, type) or not callable(term):
         raise SpecError(
@@ -43,14 +88,17 @@ def named(term: Any) -> str:
         )
     values = ", ".join(f"{name}={value}" for name, value in parameters(term).items())
     name = f"{kind.__module__}:{kind.__qualname__}" + (f"({values})" if values else "")
-    _IN_MEMORY[name] = term
+    return keep(name, term)
+
+
+def keep(name: str, value: Any) -> str:
+    """Keep an object of this process under a name, under which :func:`load` gives it back."""
+    _IN_MEMORY[name] = value
     return name
 
 
-def term_of(name: str) -> Any:
-    """The term of a name: of a class, an object that it makes without arguments. Raises SpecError
-    where it cannot be imported or made.
-    """
+def load(name: str) -> Any:
+    """What a name stands for. Raises SpecError where it cannot be imported."""
     if name in _IN_MEMORY:
         return _IN_MEMORY[name]
     match = NAMED.fullmatch(name)
@@ -62,9 +110,22 @@ def term_of(name: str) -> Any:
         value: Any = importlib.import_module(match["module"])
         for part in match["attribute"].split("."):
             value = getattr(value, part)
-        return value() if isinstance(value, type) else value
+        return value
     except Exception as error:
-        raise failure(name, error, "it cannot be imported or made") from error
+        raise failure(name, error, "it cannot be imported") from error
+
+
+def term_of(name: str) -> Any:
+    """The term of a name: of a class, an object that it makes without arguments. Raises SpecError
+    where it cannot be imported or made.
+    """
+    value = load(name)
+    if not isinstance(value, type):
+        return value
+    try:
+        return value()
+    except Exception as error:
+        raise failure(name, error, "it cannot be made") from error
 
 
 def failure(name: str, error: Exception, what: str) -> SpecError:
@@ -79,10 +140,10 @@ def failure(name: str, error: Exception, what: str) -> SpecError:
     return SpecError(problem, advice="Correct that code.", where=name)
 
 
-def place_of(term: Any) -> str:
-    """Where a term's class is written: its file and the line of ``__call__``; else its name."""
+def place_of(term: Any, function: str = "__call__") -> str:
+    """Where a function of an object's class is written: file and line; else the class's name."""
     try:
-        line = inspect.getsourcelines(type(term).__call__)[1]
+        line = inspect.getsourcelines(getattr(type(term), function))[1]
         return f"{inspect.getsourcefile(type(term))}:{line}"
     except (OSError, TypeError):
         return type(term).__qualname__
@@ -96,8 +157,24 @@ def parameters(term: Any) -> dict[str, str]:
 
 def record(term: Any) -> dict[str, Any]:
     """What a result records of a term: its parameters, and a digest of its class's text."""
+    return {"parameters": parameters(term), "source": source_digest(type(term))}
+
+
+def student_digest(student: str) -> str | None:
+    """Digest of the text of a student of one's own; None for any other one."""
+    if not is_own(student):
+        return None
+    value = load(student)
+    if isinstance(value, functools.partial):
+        value = value.func
+    return source_digest(
+        value if inspect.isclass(value) or inspect.isroutine(value) else type(value)
+    )
+
+
+def source_digest(value: Any) -> str | None:
+    """Digest of the text of a class or a function; None where there is none."""
     try:
-        source: str | None = identity.digest_json(inspect.getsource(type(term)))[:12]
+        return identity.digest_json(inspect.getsource(value))[:12]
     except (OSError, TypeError):
-        source = None
-    return {"parameters": parameters(term), "source": source}
+        return None

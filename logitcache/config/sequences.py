@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from logitcache.config.option import Cost, option
 
@@ -14,7 +15,7 @@ SUPERVISED = ("all", "completions")
 class Recipe:
     """How the rows of a language model are made, with every default filled in, as a plan records it."""
 
-    seq_len: int | None
+    seq_len: int | None = None
     pack: bool = True
     keep_documents: bool = False
     supervise: str | None = None
@@ -24,81 +25,59 @@ class Recipe:
     mask_seed: int = 0
 
 
+# what all options of rows have in common
+_sequence_option = partial(option, group=GROUP, cost=Cost.NONE, recorded=False)
+
+
 @dataclass(frozen=True)
 class Sequences:
-    """How documents are cut into rows of tokens, and which tokens are learnt; None where that is
-    left to the default, or in a training to its cache.
-    """
+    """How documents are cut into rows, and which tokens are learnt; None: the default."""
 
-    seq_len: int | None = option(
+    seq_len: int | None = _sequence_option(
         None,
         "Tokens of a row. Default: 256, or what the model takes where that is less; for `train` that of the cache.",
         minimum=4,
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    pack: bool | None = option(
+    pack: bool | None = _sequence_option(
         None,
         "Put documents one behind the other and cut them into rows of --seq-len tokens (the default), or take one "
         "document a row.",
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    keep_documents: bool | None = option(
+    keep_documents: bool | None = _sequence_option(
         None,
         "Keep attention and positions inside each document of a packed row. Default: no.",
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    supervise: str | None = option(
+    supervise: str | None = _sequence_option(
         None,
         "Tokens that are learnt: all, or those of completions alone. Default: completions where the data has prompts "
         "or messages, else all.",
         choices=SUPERVISED,
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    views: int | None = option(
+    views: int | None = _sequence_option(
         None,
         "Patterns of masks of each row, or for causal-lm draws of its targets (of sampled and varopt). Epoch e learns "
-        "from view e mod VIEWS. Default: 1.",
+        f"from view e mod VIEWS. Default: {Recipe.views}.",
         minimum=1,
         maximum=1000,
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    mask_rate: float | None = option(
+    mask_rate: float | None = _sequence_option(
         None,
-        "Masked-lm: share of masked tokens. Default: 0.15.",
+        f"Masked-lm: share of masked tokens. Default: {Recipe.mask_rate}.",
         above=0,
         below=1,
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    whole_words: bool | None = option(
+    whole_words: bool | None = _sequence_option(
         None,
         "Masked-lm: mask all pieces of a word together. Default: no.",
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
-    mask_seed: int | None = option(
+    mask_seed: int | None = _sequence_option(
         None,
-        "Masked-lm: seed of the masks. Default: 0.",
+        f"Masked-lm: seed of the masks. Default: {Recipe.mask_seed}.",
         minimum=0,
         maximum=2**32 - 1,
-        group=GROUP,
-        cost=Cost.NONE,
-        recorded=False,
     )
 
     def recipe(self) -> Recipe:
         """The same with defaults."""
         chosen = {name: value for name, value in vars(self).items() if value is not None}
-        return Recipe(**{"seq_len": None, **chosen})
+        return Recipe(**chosen)

@@ -20,7 +20,7 @@ from logitcache.config.data import (
 from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS, method_name
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.own import is_own
+from logitcache.config.own import check_student, is_own
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights
@@ -42,7 +42,7 @@ def student() -> Any:
     return option(
         "2x128",
         "A checkpoint's folder or hub name, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt "
-        "from the rows.",
+        "from the rows. Or an nn.Module of your own: module:Class.",
         group=STUDENT,
         annotation="Any",
     )
@@ -305,15 +305,14 @@ class TrainConfig:
         return (self.cache,) if isinstance(self.cache, str | Path) else tuple(self.cache)
 
     def check(self) -> None:
-        """Raises SpecError for values, or combinations of them, that no data and no machine can
-        make right.
-        """
+        """Raises SpecError for values that no data and no machine can make right."""
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_layers(self.student, self.layers)
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)
+        check_student(self.student, self.init, self.revision)
         check_batch(self.batch_size, self.accumulate)
         if self.loss_execution == "torch" and self.method != "base":
             raise SpecError(

@@ -40,17 +40,13 @@ class Workspace:
         return self.caches / f"{_plain(source)}-{split}-{Path(teacher).resolve().name}{kind}"
 
     def run(self, source: str, method: str, seed: int, student: str = "", digest: str = "") -> Path:
-        """Where a run lies: ``student`` is named where it is not the default, ``digest`` is of the
-        options that differ from their defaults.
-        """
+        """Where a run lies; ``student`` and ``digest`` only where they are not the defaults'."""
         method = re.sub(r"[^\w.=+-]+", "-", method).strip("-")  # it may be a user's module:Class
         parts = (method, student, f"seed{seed}", digest)
         return self.folder / "runs" / _plain(source) / "-".join(filter(None, parts))
 
     def teacher(self, source: str, checkpoint: str, digest: str) -> Path:
-        """Where a teacher lies that was fine-tuned here; ``digest`` is of everything that was asked
-        of it.
-        """
+        """Where a teacher lies that was fine-tuned here; ``digest`` is of its settings."""
         return (
             self.folder
             / "teachers"
@@ -59,15 +55,11 @@ class Workspace:
 
     @property
     def self_kd(self) -> Path:
-        """Self-KD's own first copies and caches: apart from ``caches``, where kd looks for a
-        teacher's.
-        """
+        """Self-KD's own copies and caches, apart from those where kd looks for a teacher's."""
         return self.folder / "self-kd"
 
     def first_copy(self, digest: str) -> Path:
-        """Where Self-KD's first copy lies when the base run of its seed has other settings:
-        ``digest`` is of these.
-        """
+        """Self-KD's first copy where its seed's base run differs; ``digest`` of its settings."""
         return self.self_kd / f"copy-{digest[:12]}"
 
 

@@ -50,9 +50,7 @@ class Shape:
 
 
 def shape_of(model: nn.Module) -> Shape:
-    """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one
-    whose configuration names neither layers nor width.
-    """
+    """The shape of a model of `transformers`. Raises SpecError without layers or width."""
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     table_weights = {id(weight) for table in tables for weight in table.parameters()}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
@@ -110,9 +108,7 @@ def update_bytes(shape: Shape) -> float:
 
 
 def expected_online_ratio(n_teacher: float, n_student: float) -> float:
-    """A teacher in the loop ÷ label smoothing, for parameters outside the embeddings: 1 + 2 N_t / 6
-    N_s.
-    """
+    """Teacher in the loop ÷ label smoothing, without embeddings: 1 + 2 N_t / 6 N_s."""
     return 1 + n_teacher / (3 * n_student)
 
 
@@ -140,9 +136,7 @@ def counted_online_ratio(
 
 @dataclass(frozen=True)
 class Device:
-    """What a device can do: dense FLOPs a second by dtype, bytes a second of its memory, and the
-    ``share`` of that peak that is assumed to be reached.
-    """
+    """Dense FLOPs a second by dtype, bytes a second, and the assumed ``share`` of the peak."""
 
     name: str
     peak: Mapping[str, float]

@@ -24,9 +24,7 @@ def is_share(text: str) -> bool:
 
 
 def value_in(text: str) -> Any:
-    """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None
-    if it is empty.
-    """
+    """A list or mapping as JSON, Python or numpy prints it; else the text, None if empty."""
     text = text.strip()
     if not text or text[0] not in "[{(":
         return text or None
@@ -54,9 +52,7 @@ def numbers_of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
 
 
 def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
-    """The numbers of a list, by class where it names them; names alone are counted as votes. Raises
-    ValueError or TypeError where it holds something else.
-    """
+    """A list's numbers, by class if named; names are votes. Raises ValueError, TypeError."""
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
@@ -70,9 +66,7 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
 
 
 def _once(pairs: Any) -> dict[str, float]:
-    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no
-    name.
-    """
+    """Numbers by name. Raises ValueError for a name twice, TypeError for what is no name."""
     numbers: dict[str, float] = {}
     for name, number in pairs:
         if not isinstance(name, str | int) or str(name) in numbers:

@@ -1,6 +1,4 @@
-"""A batch from row numbers: one vectorised gather for inputs, one for targets, one comparison of
-hash columns.
-"""
+"""A batch from row numbers: one gather of inputs, one of targets, one proof."""
 
 from __future__ import annotations
 

@@ -91,9 +91,7 @@ def divide(
 
 
 def stand_in(row_hash: Int64, held_out: Int64) -> npt.NDArray[np.bool_]:
-    """Which of these texts are among others: bool[N]. Memory grows with N alone, not with the
-    others.
-    """
+    """Which of these texts are held out: bool[N], in memory that grows with N alone."""
     hashes, text = np.unique(row_hash, return_inverse=True)
     if not len(hashes):
         return np.zeros(0, bool)
@@ -119,9 +117,7 @@ def _rarity(label: Int64) -> Int64:
 
 
 def _rarest(rank: Int64, text: Int64, texts: int) -> Int64:
-    """The rarest class among each text's labels: i64[texts]. ``rank`` i64[N] numbers classes by
-    rarity; ``text`` i64[N] numbers the texts.
-    """
+    """The rarest class of each text: i64[texts], of classes by ``rank`` and ``text`` i64[N]."""
     rarest = np.full(texts, np.iinfo(np.int64).max)
     np.minimum.at(rarest, text, rank)
     return rarest

@@ -21,9 +21,7 @@ from logitcache.reporter import Reporter
 
 
 def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type, Any], str | None]:
-    """The name that each value is, letter for letter or as a number; None for a value that is none
-    of them.
-    """
+    """The name that each value is, letter for letter or as a number; else None."""
     names_of_classes = set(names)
     numbers = {float(name.replace(",", ".")): name for name in names if is_number(name)}
     by_value: dict[tuple[type, Any], str | None] = {}

@@ -78,9 +78,7 @@ def labels(
 
 
 def _note_gaps(present: list[int], count: int, column: str | None, reporter: Reporter) -> None:
-    """A note of the class numbers below the largest that no row has: they stay classes, as those of
-    a part of the data or of a teacher's columns.
-    """
+    """A note of class numbers that no row has: they stay classes."""
     if len(present) == count:
         return
     numbers = set(present)
@@ -223,9 +221,7 @@ def _score(value: Any, present: list[Any], columns: Columns, column: str | None)
 
 
 def _check_kinds(columns: Columns, column: str | None, *, alike: bool) -> None:
-    """Raises SpecError naming the first row whose label is no text, number or boolean; or
-    (``alike``) is of another kind than those before.
-    """
+    """Raises SpecError for a label of no kind, or (``alike``) of another than before."""
     first: type | None = None
     for values in columns.values():
         for position, value in enumerate(values.distinct):

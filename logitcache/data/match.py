@@ -152,9 +152,7 @@ def _columns(data: Sequence[object], own: Sequence[object]) -> Int64:
 
 
 def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
-    """By the numbers that both sides have; or, where one side has names and the other numbers
-    alone, by place.
-    """
+    """By numbers that both have, or by place where one side has names alone."""
     count = list(range(len(data)))
     own_numbers = _numbers(own)
     data_numbers = _numbers(data)
@@ -194,9 +192,7 @@ def _count_up(names: Sequence[str]) -> bool:
 def _by_map(
     own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str, str], where: str
 ) -> Match | None:
-    """By the map, and by names where it says nothing. None where classes are left over that have no
-    column of their name.
-    """
+    """By the map, else by names. None where classes are left without a column."""
     columns: dict[int, int] = {}
     for name, column_name in label_map.items():
         index = _index(data, name)
@@ -234,9 +230,7 @@ def _unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[
 
 
 def _index(names: tuple[str, ...], name: str) -> int | None:
-    """The place of a name among others: as it is written, else where one alone differs in spelling
-    only.
-    """
+    """The place of a name: as written, else where one alone differs in spelling."""
     if names.count(name) == 1:
         return names.index(name)
     spelled = folds(names).get(folded(name))
@@ -350,9 +344,7 @@ def _by_beginning(
 def pairs_of(
     own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64
 ) -> dict[str, str]:
-    """A label map that gives this order; a column whose name is not its own alone is named by its
-    number.
-    """
+    """A label map that gives this order; columns of equal names by their numbers."""
     pairs = {}
     for name, column in zip(data, order, strict=True):
         is_unique = own.count(own[column]) == 1

@@ -89,9 +89,7 @@ class Rows:
         return self.tokens.get("labels", self.tags)
 
     def labels_at(self, row: Int64, index: Int64) -> Int64:
-        """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the
-        row.
-        """
+        """The labels of these positions, by row i64[P] and number in the row i64[P]."""
         units = self._units
         labels: Int64 = (
             self.label[row] if units is None else units.values[units.indptr[row] + index]
@@ -207,9 +205,7 @@ class Source:
         return rows[name]
 
     def shared(self) -> dict[str, SharedTexts]:
-        """What each held-out split shares with the training rows; splits that share nothing are
-        left out.
-        """
+        """What each held-out split shares with the training rows, if anything."""
         train = self.splits.get("train")
         by_split: dict[str, SharedTexts] = {}
         for name, rows in self.splits.items():
@@ -224,9 +220,7 @@ class Source:
         return by_split
 
     def digest(self) -> str:
-        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and
-        without it are the same data.
-        """
+        """Digest of all splits and labels, the same with and without ``unlabelled``."""
         splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
         parts = [
             (f"{k}/{c}", a)

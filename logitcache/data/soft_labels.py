@@ -69,9 +69,7 @@ class SoftLabels:
         )
 
     def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:
-        """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no
-        answer. Raises SpecError naming the first row that is none of it.
-        """
+        """f32[N, K] less each row's maximum (NaN: no answer), and their kind. Raises SpecError."""
         values = self.values
         missing: Flags = np.asarray(np.isnan(values).all(axis=1))
         broken: Flags = np.asarray(np.isnan(values).any(axis=1) & ~missing)
@@ -124,9 +122,7 @@ class SoftLabels:
         raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", sums, advice)
 
     def _check_counts(self, votes: Float64) -> None:
-        """Raises SpecError where lists of whole numbers may as well be the class numbers that
-        annotators chose: all are below K, and their sums differ.
-        """
+        """Raises SpecError where lists of whole numbers may be annotators' class numbers."""
         sums = votes.sum(axis=1)
         if self.names is None and (votes < votes.shape[1]).all() and (sums != sums[0]).any():
             first = ", ".join(f"{value:.0f}" for value in votes[0][:8])
@@ -214,9 +210,7 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
 
 
 def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """The classes that columns are called by: what stands in place of a pattern's *, or what is
-    left of the names without the words that all begin or end with (p_neg, p_pos).
-    """
+    """The classes in column names: the pattern's *, or what tells the names apart."""
     if "*" in columns[0]:
         before, _, after = columns[0].partition("*")
         return tuple(name[len(before) : len(name) - len(after)] for name in names)
@@ -258,12 +252,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
+    found = short(repr(value))
     advice = "Mend the row, or name another column."
-    if "%" in str(value):
+    if "%" in found:
         advice = "Write percentages as numbers, such as 0.92 for 92%."
     return SpecError(
         expected=f"{expected} in column {column!r}",
-        found=short(repr(value)),
+        found=found,
         advice=advice,
         where=table.place(row),
     )
@@ -301,9 +296,7 @@ def _listed(column: Any) -> list[Any]:
 
 
 def _matrix(column: Any) -> Float64 | None:
-    """Lists of numbers that are all of one length, in one step; None where they have to be looked
-    at one by one.
-    """
+    """Lists of numbers of one length, in one step; None where they are not."""
     if isinstance(column, list):
         if not column or not isinstance(column[0], list | np.ndarray) or _holds_text(column[0]):
             return None

@@ -1,6 +1,4 @@
-"""Rows of text by name: what a name of data stands for is read, labels become class numbers, and
-each split is selected from its table.
-"""
+"""Rows by a name of data: read, labelled with class numbers, divided into splits."""
 
 from __future__ import annotations
 
@@ -112,9 +110,7 @@ def _given_names(
     tables: Mapping[str | None, Table],
     column: str | None,
 ) -> ClassNames | None:
-    """The names of the classes that somebody gave; a file of the ``datasets`` library does not go
-    before the data.
-    """
+    """Class names that somebody gave; the data goes before a file of ``datasets``."""
     numbered = () if origin.preset is None else origin.preset.label_names
     is_declared = any(column in table.classes for table in tables.values())
     return label_names(names, origin.folders, None if is_declared else column, numbered)
@@ -149,9 +145,7 @@ def _note_choices(
 def _divided(
     source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter
 ) -> Source:
-    """The source with the splits of these rows, some of them held out or drawn where none were
-    given.
-    """
+    """The source with these splits, some held out or drawn where none were given."""
     where = Path(origin.where).name
     if origin.preset is not None and origin.preset.per_class is not None:
         source = drawn(replace(source, splits={"train": rows["train"]}), origin.preset, seed)
@@ -192,9 +186,7 @@ def _described(
 def _both(
     origin: Origin, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
 ) -> tuple[Origin, Origin | None]:
-    """The data, and the unlabelled rows that are named beside it or stand in it as a split (in
-    memory alone).
-    """
+    """The data, and unlabelled rows that are named beside it or stand in it as a split."""
     if UNLABELLED_SPLIT not in origin.tables:
         if unlabelled is None:
             return origin, None
@@ -211,9 +203,7 @@ def _both(
 
 
 def _or_preset(columns: Columns, preset: Preset | None) -> Columns:
-    """The columns that were asked for, else a preset's. A text column that was asked for alone is
-    no pair's.
-    """
+    """The columns that were named, else a preset's."""
     if preset is None:
         return columns
     text, pair = columns.text, columns.text_pair
@@ -257,9 +247,7 @@ def _itself(table: Table) -> Table:
 
 
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
-    """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no
-    text.
-    """
+    """The hash of each row by its text columns: i64[N]. Raises SpecError for no text."""
     return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
 
 

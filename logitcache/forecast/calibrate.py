@@ -61,9 +61,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Seconds of a training step, of a batch's answers, and of the parts of a dump. ``watts``: the
-    device's power.
-    """
+    """Seconds of steps, answers and parts of the dump; ``watts``: the device's power."""
 
     step: float  # of training, with label smoothing
     own_forward: float  # the student's answers to a training batch
@@ -107,9 +105,7 @@ def from_flops(work: Workload, device: Device, finetune: Finetune | None = None)
 
 
 class Calibration:
-    """Timing of a workload. ``planned`` is its dump; ``seconds`` the time for a dump's batches, and
-    again for training steps; ``finetune`` how its teacher is trained first.
-    """
+    """Timing of a workload: ``planned`` is its dump, ``seconds`` the limit of each part."""
 
     def __init__(
         self,
@@ -176,9 +172,7 @@ class Calibration:
         return Pace(widths[::-1], seconds_per_token[::-1])
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
-        """The same batches with fewer rows, where all of them would take too long: judged by a few
-        rows of one.
-        """
+        """The same batches with fewer rows, where all would take too long."""
         sample = batches[len(batches) // 2][:LEAST_ROWS]
         forward_pass = self._forward_pass(sample)
         forward_pass()
@@ -188,17 +182,13 @@ class Calibration:
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
     def _forward_pass(self, batch: Int64) -> Callable[[], object]:
-        """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded
-        meanwhile.
-        """
+        """A dump's batch, from rows to logits; on a GPU several, padded meanwhile."""
         teacher = self.work.teacher
         rows = self.work.teacher_rows
         return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]
 
     def _medians(self, cases: Sequence[Callable[[], object]]) -> Array:
-        """The median seconds of each case, f64[n], of as many rounds as there is time for: at least
-        three, of which the first does not count.
-        """
+        """Median seconds of each case, f64[n]: at least three rounds, the first uncounted."""
         end = time.perf_counter() + self.seconds
         rounds: list[list[float]] = []
         while len(rounds) < 3 or time.perf_counter() < end:
@@ -219,15 +209,11 @@ class Calibration:
         )
 
     def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
-        """The mean. Rows of like length make batches of unlike width: those first..last stand for
-        all by theirs.
-        """
+        """The mean, with rows of like length weighed by the batches that they stand for."""
         return float(np.mean(seconds)) * self.share(first, last, rows)
 
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
-        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped
-        by length.
-        """
+        """What a batch of the epoch weighs beside those first..last; 1 without grouping."""
         if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows

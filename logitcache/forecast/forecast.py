@@ -62,9 +62,7 @@ class Dumped:
 
 @dataclass(frozen=True)
 class Totals:
-    """What all runs take, with the dump, and ``online_hours`` what they would with teachers in the
-    loop.
-    """
+    """What all runs take with the dump; ``online_hours``: with teachers in the loop."""
 
     epochs: float
     seeds: int
@@ -143,9 +141,7 @@ def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
 
 
 def device_of(name: str | None) -> Device:
-    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises
-    SpecError where it is not in the table.
-    """
+    """A device of this machine, or like a known GPU. Raises SpecError for another."""
     gpu = flops.gpu(name or "")
     if gpu is not None:
         return gpu
@@ -233,9 +229,7 @@ def _reads_cache(methods: Sequence[str]) -> bool:
 
 
 def step_costs(speeds: Speeds) -> StepCosts:
-    """Costs of a step by method. A cached answer adds nothing that a calibration of some seconds
-    could measure; `bench overhead` measures it.
-    """
+    """Costs of a step by method; a cached answer adds nothing that shows here."""
     step = speeds.step
     return StepCosts(
         dict.fromkeys(METHODS, step), step + speeds.teacher_forward, speeds.own_forward
@@ -267,9 +261,7 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
 def _methods(
     names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory, teacher: int
 ) -> dict[str, Costed]:
-    """Of each method, and where kd is one of them, of kd with its teacher in the loop, which takes
-    ``teacher`` bytes more.
-    """
+    """Of each method, and of kd with its teacher (``teacher`` bytes) in the loop."""
 
     def costed(method: str, step: float, held: int) -> Costed:
         return Costed(step, step * runs.epoch_steps(method), step * runs.run_steps(method), held)

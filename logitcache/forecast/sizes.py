@@ -1,6 +1,4 @@
-"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes
-alone.
-"""
+"""What a cache weighs on disk, and a training or dump in memory, from shapes."""
 
 from __future__ import annotations
 
@@ -81,9 +79,7 @@ def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a
-    GPU).
-    """
+    """Bytes that a training takes; ``process``: what a process holds before."""
 
     student: Shape
     rows: int  # of a batch
@@ -107,7 +103,5 @@ class Memory:
         return self.process + per_parameter * shape.parameters + activations
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
-        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's
-        numbers.
-        """
+        """Bytes of a model that answers ``tokens`` at a time: weights, one layer's numbers."""
         return BYTES[dtype] * (model.parameters + ANSWERING * tokens * model.width)

@@ -30,9 +30,7 @@ Inputs = Mapping[str, Tensor]
 
 
 class ModelFailed(SpecError):
-    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch,
-    ``row_id`` its number in the data where that is known.
-    """
+    """A model's own code has failed on row ``row`` of a batch, ``row_id`` of the data."""
 
     row = 0
     row_id: int | None = None
@@ -94,9 +92,7 @@ def classify_several(
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:
-    """The vectors at kept positions, f32[P, W]: of f32[B, W], one for each row, or f32[B, T, W].
-    ``where`` i64[P, 2] is (row in batch, column of the inputs).
-    """
+    """Vectors f32[P, W] of f32[B, W] or f32[B, T, W]; ``where`` i64[P, 2]: row, column."""
     if logits.dim() == 2:
         return logits.index_select(0, where[:, 0])
     return logits[where[:, 0], where[:, 1]]
@@ -109,9 +105,7 @@ def ask(
     *,
     per_token: bool = False,
 ) -> Tensor:
-    """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only
-    where the caller says so (``torch.no_grad``, ``torch.inference_mode``).
-    """
+    """The same from numpy's arrays, on the model's device, in eval mode."""
     return ask_several(model, inputs, padding, (per_token,))[0]
 
 
@@ -137,9 +131,7 @@ def ask_several(
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
-    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is
-    another question.
-    """
+    """Whether the forward pass takes an attention mask, heeded or not."""
     parameters = inspect.signature(model.forward).parameters
     return "attention_mask" in parameters or any(
         p.kind is p.VAR_KEYWORD for p in parameters.values()

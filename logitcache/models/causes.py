@@ -214,7 +214,7 @@ def _another_kind(failure: Failure) -> SpecError | None:
     if CONFIG_MAPPING[kind] in failure.auto._model_mapping:
         return None
     expected = f"a model with a form of {failure.auto.__name__}"
-    advice = "Give a model that reads texts and was trained to classify them."
+    advice = "Give a model that reads texts and was trained for this task, or another --task."
     return SpecError(expected=expected, found=f"one of type {kind}, which has none", advice=advice)
 
 

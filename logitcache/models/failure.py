@@ -17,9 +17,7 @@ AGAIN = "Save or download it again."
 
 @dataclass(frozen=True)
 class Failure:
-    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that
-    was to load it.
-    """
+    """A checkpoint that was not loaded: its files and what ``auto`` raised."""
 
     path: str
     names: list[str]  # of its files; none where they cannot be listed
@@ -41,9 +39,7 @@ class Failure:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What a folder's config.json says; empty where there is none. Raises SpecError for a file
-        that is no object of JSON.
-        """
+        """A folder's config.json, or nothing. Raises SpecError for what is no object."""
         return read_object(self.folder / "config.json") if "config.json" in self.names else {}
 
 

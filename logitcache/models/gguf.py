@@ -27,9 +27,7 @@ def is_gguf(path: str) -> bool:
 
 
 def check_gguf(path: str) -> None:
-    """Raises SpecError where there is no such file, it is none of this format, or the package that
-    reads it is missing.
-    """
+    """Raises SpecError for no file, another format, or without the package for it."""
     file = Path(path)
     expected = "a .gguf file"
     if not file.is_file():
@@ -55,9 +53,7 @@ def check_gguf(path: str) -> None:
 
 
 def location(path: str) -> tuple[str, dict[str, Any]]:
-    """Where `transformers` reads a checkpoint, and its argument for a .gguf file: (folder,
-    {"gguf_file": name}); for any other path (path, {}). Raises SpecError as :func:`check_gguf`.
-    """
+    """(folder, arguments) by which `transformers` reads a path or .gguf. Raises SpecError."""
     if not is_gguf(path):
         return path, {}
     check_gguf(path)

@@ -37,9 +37,7 @@ CHECKED_SIZES = (4.0, 400.0)
 
 
 def has_head(model: PreTrainedModel) -> bool:
-    """Whether its answers are made by one linear map that is a plain matrix here: not one that is
-    spread over processes.
-    """
+    """Whether one linear map, a plain matrix here, makes its answers."""
     head = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
     return (
@@ -50,9 +48,7 @@ def has_head(model: PreTrainedModel) -> bool:
 
 
 def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
-    """The last linear map of a model with one; only its first ``width`` columns, where that is
-    said.
-    """
+    """A model's last linear map; only its first ``width`` columns, if given."""
     linear = model.get_output_embeddings()
     assert isinstance(linear, nn.Linear)
     config = model.config.get_text_config()
@@ -72,9 +68,7 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
 def _hooked(
     model: PreTrainedModel, take: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 ) -> Iterator[list[Tensor]]:
-    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``:
-    its first result goes into the list, its second to the map.
-    """
+    """Pass the head's input f[B, T, d] through ``take``: (for the list, for the map)."""
     calls: list[Tensor] = []
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:

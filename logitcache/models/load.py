@@ -1,6 +1,4 @@
-"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which
-tokenizer.
-"""
+"""Checkpoints, for teacher and student alike: device, precision, tokenizer."""
 
 from __future__ import annotations
 
@@ -56,9 +54,7 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
 
 
 def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
-    """Raises SpecError where a weight is stored as that of a model inside another one, as
-    DataParallel and torch.compile have it.
-    """
+    """Raises SpecError for weights saved by DataParallel or torch.compile."""
     wrapper = next((key.removesuffix(name) for key in stored if key.endswith(f".{name}")), None)
     if wrapper is not None:
         raise SpecError(
@@ -70,9 +66,7 @@ def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
 
 
 def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:
-    """Raises SpecError where the weights of a teacher and its configuration are of two models: a
-    head of another number of columns, or more layers than are used.
-    """
+    """Raises SpecError where weights and configuration are of two models."""
     for name, stored, expected in sorted(info["mismatched_keys"]):
         contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
         advice = "Correct id2label in its config.json: one name for each column."
@@ -97,9 +91,7 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
-    """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it
-    asks nobody on the hub to convert one.
-    """
+    """How `transformers` reads any checkpoint: no pickle, no conversion on the hub."""
     return {
         **({} if commit is None else commit.settings()),
         "use_safetensors": True,
@@ -163,9 +155,7 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
 
 
 def _is_empty(tokenizer: Any) -> bool:
-    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes
-    seconds.
-    """
+    """Whether it knows special tokens alone; CANINE's vocabulary takes seconds."""
     tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
     if not set(tokens) <= set(tokenizer.all_special_ids):
         return False
@@ -223,9 +213,7 @@ def load_tokenizer(
 
 
 def _name_pad_token(tokenizer: Any, path: str) -> None:
-    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no
-    special token at all.
-    """
+    """Give the tokenizer a padding token. Raises SpecError without special tokens."""
     if tokenizer.pad_token is not None:
         return
     candidates = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
@@ -237,9 +225,7 @@ def _name_pad_token(tokenizer: Any, path: str) -> None:
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
-    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises
-    SpecError where it cannot read texts.
-    """
+    """Names of a tokenizer's outputs. Raises SpecError where it reads no texts."""
     try:
         return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
     except Exception as error:  # whatever a tokenizer of tables or pages raises
@@ -253,9 +239,7 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
 
 
 def _stands_in(tokenizer: Any) -> bool:
-    """Whether a checkpoint names a tokenizer class of its own: where its code may not run,
-    `transformers` quietly takes another that may cut texts otherwise.
-    """
+    """Whether the checkpoint's own tokenizer class is replaced, as its code may not run."""
     import transformers
 
     own_classes = tokenizer.init_kwargs.get("auto_map", {}).get("AutoTokenizer") or ()

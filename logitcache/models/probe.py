@@ -132,9 +132,7 @@ class Probe:
         return self._gather(batches, padding)
 
     def mixed(self, padding: Padding) -> Float32:
-        """Rows in batches of lengths that differ as much as can be: all of them, then the shorter
-        half among themselves (the longer ones as before): f32[2, N, K].
-        """
+        """Answers in batches of unlike lengths, all rows and the shorter half: f32[2, N, K]."""
         lengths = self.rows.lengths()
         rows = max(2, self.budget // int(lengths.max()))
         order = np.argsort(lengths, kind="stable")
@@ -163,9 +161,7 @@ def _spread(order: Int64, rows: int) -> list[Int64]:
 
 
 def _difference(answers: Float32, reference: Float32) -> float:
-    """The largest, over rows with a finite reference; infinite where one of them has no finite
-    answer.
-    """
+    """The largest over rows with a finite reference; infinite without an answer."""
     finite = np.isfinite(reference).all(axis=1)
     apart = np.abs(answers[..., finite, :] - reference[finite])
     if np.isnan(apart).any():
@@ -174,9 +170,7 @@ def _difference(answers: Float32, reference: Float32) -> float:
 
 
 def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
-    """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are,
-    and texts joined to longer ones and cut at :data:`LENGTHS` lengths, two at each.
-    """
+    """Rows of several lengths up to ``max_length``, from texts joined and cut."""
     if rows.tokens:
         return _cut_tokens(tokenizer, rows, max_length)
     sample = rows.select(evenly_spaced(len(rows), NATURAL + 2 * LENGTHS))
@@ -316,9 +310,7 @@ def padding_remark(chosen: Padding, own: Padding) -> str:
 
 
 def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
-    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an
-    error of its own.
-    """
+    """Raises SpecError for token types that the model has no embedding for."""
     types = rows.inputs.get("token_type_ids")
     if types is None:
         return

@@ -15,9 +15,7 @@ SINGLE_LABEL = "single_label_classification"
 
 
 def check_problem(kind: str | None, num_labels: int, name: str) -> None:
-    """Raises SpecError for a teacher whose outputs are no distribution over classes that exclude
-    one another. ``kind`` is the problem that its configuration names.
-    """
+    """Raises SpecError for a ``kind`` of problem that is no distribution over classes."""
     if kind not in (None, SINGLE_LABEL):
         raise SpecError(
             expected="a teacher of classes that exclude one another",
@@ -35,9 +33,7 @@ def check_problem(kind: str | None, num_labels: int, name: str) -> None:
 
 
 def check_counts(config: Mapping[str, Any]) -> None:
-    """Raises SpecError, without its place, for numbers of classes or layers that nobody has: a
-    library would take minutes and all memory over them.
-    """
+    """Raises SpecError, without its place, for counts of classes or layers no model has."""
     for name, value in config.items():
         if name == "num_labels":
             limit = MAX_LABELS

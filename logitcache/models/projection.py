@@ -25,9 +25,7 @@ def on_device(head: Head[Any], device: torch.device) -> Head[Tensor]:
 
 
 def as_computed(values: Tensor) -> Tensor:
-    """Stored values as they are computed with: the bits of bfloat16 (u16) as such; halves on a CPU
-    in single.
-    """
+    """Stored values as they are computed with: bfloat16's bits (u16), halves on a CPU."""
     if values.dtype == torch.uint16:
         values = values.view(torch.bfloat16)
     if values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float16):
@@ -44,9 +42,7 @@ def head_logits(hidden: Tensor, head: Head[Tensor]) -> Tensor:
 
 
 def full_logits(payload: Payload[Tensor]) -> Tensor:
-    """The teacher's logits f[P, V], of a target that has them all. On a GPU a replayed head
-    computes them in the dtype that it has; on a CPU, where halves are slow, in single precision.
-    """
+    """The teacher's logits f[P, V] of a full target; replayed, on a CPU in single precision."""
     if isinstance(payload, Replay):
         head = on_device(payload.head, payload.hidden.device)
         return head_logits(as_computed(payload.hidden).to(head.weight.dtype), head)

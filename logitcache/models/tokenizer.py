@@ -75,9 +75,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
 
 
 def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
-    """The parts of a tokenizer that the library `tokenizers` computes. Its decoder is left out: it
-    makes texts.
-    """
+    """The parts of a tokenizer that `tokenizers` computes, without its decoder."""
     document = json.loads(backend.to_str())
     model = dict(document["model"])
     tokens = [tokenizer.get_vocab(), model.pop("vocab", None)]  # a unigram model has scores there
@@ -95,9 +93,7 @@ def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
 
 
 def _python_parts(tokenizer: Any) -> dict[str, Any]:
-    """The parts of a tokenizer written in Python: its class, what that was made with, its
-    vocabulary and merges.
-    """
+    """The parts of a tokenizer written in Python: class, arguments, vocabulary, merges."""
     ranks = getattr(tokenizer, "bpe_ranks", None) or {}
     pieces = getattr(tokenizer, "sp_model", None)
     model = b"" if pieces is None else pieces.serialized_model_proto()
@@ -128,9 +124,7 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
 
 
 def _added_tokens(tokenizer: Any) -> list[Any]:
-    """Every token that is looked for before a text is cut up: its id, its text and how it is looked
-    for.
-    """
+    """Every token that is looked for before a text is cut: id, text and rules."""
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     added: Mapping[int, Any] = tokenizer.added_tokens_decoder
     return [
@@ -167,9 +161,7 @@ def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:
 
 
 def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
-    """Ids and token types of one example; nothing where the tokenizer cannot read it, which is a
-    trait too.
-    """
+    """Ids and token types of one example; nothing where it cannot be read."""
     try:
         encoding = tokenizer(*fields, verbose=False, **how)
     except (
@@ -183,9 +175,7 @@ def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
 
 @contextmanager
 def _state_kept(backend: Any) -> Iterator[None]:
-    """The padding and truncation of the last call stay in the library's object, and are saved with
-    it.
-    """
+    """Keeps the padding and truncation that calls leave in the library's object."""
     if backend is None:
         yield
         return

@@ -1,6 +1,4 @@
-"""The parts of a report, for any renderer: sections of blocks; a block has a caption, a picture and
-a table.
-"""
+"""Parts of a report, for any renderer: sections of blocks."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from logitcache.report.words import NONE, Unit, digits, seconds, sizes
 
 @dataclass(frozen=True)
 class Table:
-    """Texts. The first column names a row and is set at the left; all others hold figures, at the
-    right.
-    """
+    """Texts. The first column names a row; all others hold figures, at the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -24,9 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """One thing that was measured. ``caption``: sentences that give what is seen in words and
-    figures.
-    """
+    """One thing that was measured; ``caption`` gives it in sentences."""
 
     title: str
     caption: str
@@ -54,9 +48,7 @@ def section(
 
 
 def table(columns: Mapping[str, Iterable[str]]) -> Table | None:
-    """A table of columns of one length by their headers, but for those that are empty in every row;
-    None without rows. The first column stays.
-    """
+    """A table of columns by header, without empty ones but the first; None without rows."""
     header: list[str] = []
     cells: list[list[str]] = []
     for name, column in columns.items():

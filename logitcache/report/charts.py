@@ -1,6 +1,4 @@
-"""Pictures of what benches measured. Each is a record of what is drawn, and draws itself as wide as
-it is read.
-"""
+"""Pictures of what benches measured: records that draw themselves."""
 
 from __future__ import annotations
 
@@ -138,9 +136,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines over one axis. ``mark``: where on the line ``marked`` something happens, and what;
-    drawn closer beside the whole where it happens early.
-    """
+    """Lines over one axis. ``mark``: where on ``marked`` something happens, drawn closer."""
 
     lines: tuple[Line, ...]
     x_axis: str
@@ -218,9 +214,7 @@ class DotLine:
 
 @dataclass(frozen=True)
 class Dots:
-    """Times on a scale where each step is ten times the last: ``panels`` are (title, lines).
-    ``beside`` explains the texts beside the lines.
-    """
+    """Times by powers of ten: ``panels`` are (title, lines), ``beside`` explains texts."""
 
     panels: tuple[tuple[str, tuple[DotLine, ...]], ...]
     beside: str
@@ -251,9 +245,7 @@ class Dots:
         legend(figure, grid[0], look)
 
     def _label_factor(self) -> float:
-        """How many times as much each label of the axis is as the last: what leaves room between
-        them.
-        """
+        """The ratio of two labels of the axis: what leaves room between them."""
         values = [
             value
             for _, lines in self.panels
@@ -298,9 +290,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Hits:
-    """Predicted over measured: a dot per round, the median as a line, and the band that was aimed
-    at. ``rows`` are (label, ratios, text at the right).
-    """
+    """Predicted over measured, and the aim: ``rows`` are (label, ratios, text)."""
 
     rows: tuple[tuple[str, tuple[float, ...], str], ...]
     axis: str

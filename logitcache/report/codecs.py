@@ -1,6 +1,4 @@
-"""The picture of ``logitcache codecs``: the error of a batch's gradient against the bytes of a
-position, for positions of low, middle and high entropy.
-"""
+"""The picture of ``logitcache codecs``: a gradient's error by bytes and entropy."""
 
 from __future__ import annotations
 

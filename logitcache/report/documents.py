@@ -1,6 +1,4 @@
-"""Documents that benches wrote. They are read with care: they may have been edited, or their bench
-interrupted.
-"""
+"""Documents of benches, which may have been edited or interrupted."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Part:
-    """One object of a document. A value that is absent, null or no finite number is None; a value
-    of another type is an error that names the file and the key.
-    """
+    """An object of a document: no number is None, another type an error with its key."""
 
     values: Mapping[str, Any]
     path: Path
@@ -164,9 +160,7 @@ class Model:
     embeddings: float | None  # parameters that are looked up
 
     def like(self, other: Model) -> bool:
-        """Whether both may be one: of one name and size (learnt vocabularies differ), or of one
-        size to the last.
-        """
+        """Whether both may be one: of one name and body, or of one size to the last."""
         same_name = self.name.rsplit("/", 1)[-1] == other.name.rsplit("/", 1)[-1]
         if self.parameters is None or other.parameters is None:
             return same_name
@@ -307,9 +301,7 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
 
 
 def differences(benches: Sequence[Bench]) -> str:
-    """A sentence that names the files where they are of different models or data; empty where they
-    are not.
-    """
+    """A sentence that names files of different models or data; or empty."""
     models = False
     data = False
     for first, second in combinations(benches, 2):

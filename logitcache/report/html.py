@@ -1,6 +1,4 @@
-"""One HTML page of what benches measured: nothing in it is fetched and nothing runs. It is built as
-a tree, so that what stands in a document stays text.
-"""
+"""One HTML page of benches, built as a tree: nothing is fetched, nothing runs."""
 
 from __future__ import annotations
 
@@ -227,9 +225,7 @@ def _table(figure: ET.Element, table: Table) -> None:
 
 
 def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:
-    """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the
-    page's.
-    """
+    """A picture as an element: ids begin with ``prefix``, colours are the page's."""
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
         for child in list(parent):

@@ -1,6 +1,4 @@
-"""What a training step costs with each method: the section of `bench overhead`, and its picture for
-a README.
-"""
+"""What a training step costs by method: `bench overhead`'s section and picture."""
 
 from __future__ import annotations
 
@@ -72,9 +70,7 @@ def overhead_section(document: Part) -> Section:
 
 
 def ratio_picture(values: Mapping[str, Any], path: Path) -> None:
-    """Write the ratio bars of an overhead document alone, on white: a PNG 1,600 wide, or an SVG.
-    Raises SpecError for a document without ratios, or a path that cannot be drawn to.
-    """
+    """Write the ratio bars of an overhead document alone. Raises SpecError without ratios."""
     document = Part(values, path)
     picture = _bars(document, document.parts("methods"))
     if picture is None:

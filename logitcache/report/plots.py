@@ -36,9 +36,7 @@ def dots(comparison: Comparison, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Dots:
-    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows, and
-    the title stands elsewhere.
-    """
+    """Each method's seeds, mean and interval; ``of_study``: over seeds and rows."""
 
     comparison: Comparison
     of_study: bool = False
@@ -53,7 +51,8 @@ class Dots:
         axes = lying_axes(figure, look, labels, f"{metric}, {scale.unit}{better}")
         figure.set_size_inches(look.width, 1.5 + 0.48 * len(rows))
         figure.supxlabel(_caption(comparison, self.of_study), fontsize=0.8 * look.font, color=MUTED)
-        title = f"{metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows), {_seeds(rows)}"
+        sample = f"{comparison.test_rows:,} {comparison.evidence.unit}"
+        title = f"{metric} on {comparison.evidence.name} ({sample}), {_seeds(rows)}"
         if not self.of_study:
             axes.set_title(title, weight="bold")
         axes.margins(x=0.06)

@@ -108,9 +108,7 @@ def _order(part: Part) -> str:
 
 
 def _panels(cases: Sequence[Part]) -> tuple[tuple[str, tuple[DotLine, ...]], ...]:
-    """A panel for each width and number of workers; in each, the readers with a time for each
-    order.
-    """
+    """A panel for each width and number of workers, with times by reader and order."""
     panels: dict[tuple[float, float], dict[str, list[Part]]] = {}
     for part in cases:
         if part.spread("seconds") is None or part.text("error"):

@@ -1,6 +1,4 @@
-"""The style sheet of a page: colours for light and dark screens, widths for wide and narrow ones
-and for paper.
-"""
+"""A page's style sheet: light and dark, wide and narrow, and paper."""
 
 from __future__ import annotations
 

@@ -144,9 +144,7 @@ def percent(share: float | None) -> str:
 
 
 def median_of(ratio: Ratio | None) -> str:
-    """The median alone, with the decimals that its interval is worth; 1 for what is compared with
-    itself.
-    """
+    """The median with the decimals that its interval is worth; 1 beside itself."""
     if ratio is None:
         return NONE
     if is_one(ratio):

@@ -20,9 +20,7 @@ from logitcache.teacher.plan import Said, planned, recorded_map
 
 
 def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
-    """The data that a cache names, where there is any of that name here; of several, the one with
-    the cache's very rows. Raises SpecError where there is none, or it cannot be read.
-    """
+    """The data that a cache names and matches best. Raises SpecError without any."""
     candidates = [str(path) for path in lying_here(recorded.source)]
     if recorded.source in docstrings.NAMES or presets.find(recorded.source) is not None:
         candidates.append(recorded.source)
@@ -56,9 +54,7 @@ def planned_again(
     reporter: Reporter,
     plan: Plan,
 ) -> Asked:
-    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
-    plan names them.
-    """
+    """The dump of a cache, planned again by its plan and the configuration."""
     recorded = Said.of(plan)
     codec = codec_from_dict(plan.targets["logits"])
     data = config.data if data is None else data

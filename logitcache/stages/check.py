@@ -1,6 +1,4 @@
-"""``logitcache check``: rows, and the teacher and the student that they are meant for, looked at
-before anything costs time. No torch, no model, and of what lies on this machine no network.
-"""
+"""``logitcache check``: rows and models looked at without torch or weights."""
 
 from __future__ import annotations
 
@@ -190,9 +188,7 @@ def check(
 def _match(
     name: str, model: Described | None, config: CheckConfig, source: Source, reporter: Reporter
 ) -> Match | None:
-    """How a teacher's columns, or answers that exist already, become the classes; None where that
-    is not known yet. Raises what a dump raises.
-    """
+    """How columns or answers become the classes; None if not known. Raises as a dump."""
     answers = answer_source(name)
     if answers is not None:
         folder = config.workspace.data
@@ -208,9 +204,7 @@ def _match(
 
 
 def _described(name: str, who: str, reporter: Reporter) -> Described | None:
-    """A model's files, where they tell something: a shape has none. Raises SpecError for what is
-    neither here nor, as far as it can be asked, on the hub.
-    """
+    """A model's files; None for a shape. Raises SpecError for what is not to be found."""
     model = checkpoint(who, name, None)
     if model is None and not is_shape(name):
         reporter.note(f"{name}: not looked at, for no files of it are on this machine")
@@ -222,9 +216,7 @@ def _described(name: str, who: str, reporter: Reporter) -> Described | None:
 def _tokens(
     source: Source, models: Sequence[Described], max_length: int
 ) -> tuple[dict[str, tuple[Lengths, ...]], list[Finding]]:
-    """The lengths in tokens of each model with a tokenizer, and the rows that it would cut. Without
-    one, the rows that have more words than fit: each is a token or more.
-    """
+    """Lengths in tokens by model, and rows that it would cut; by words if need be."""
     lengths: dict[str, tuple[Lengths, ...]] = {}
     findings: list[Finding] = []
     counted = [model for model in models if model.tokenizer is not None]

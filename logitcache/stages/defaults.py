@@ -11,6 +11,7 @@ from typing import Any
 from logitcache import identity
 from logitcache.config.data import Columns
 from logitcache.config.methods import METHODS
+from logitcache.config.own import has_fresh_weights, student_digest
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
@@ -34,14 +35,12 @@ NOT_SETTINGS = {
 
 def with_init(config: TrainConfig) -> TrainConfig:
     """The configuration with the weights to begin with, and the learning rate that fits them."""
-    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    init = config.init or ("random" if has_fresh_weights(config.student) else "pretrained")
     return replace(config, init=init, learning_rate=config.learning_rate or LEARNING_RATES[init])
 
 
 def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
-    """The configuration with the weights to keep. Raises SpecError where the best ones cannot be
-    told.
-    """
+    """The configuration with the weights to keep. Raises SpecError for no best ones."""
     dev = source.splits.get("dev")
     has_labels = dev is not None and bool((dev.label >= 0).any())
     if config.select == "best" and not has_labels:
@@ -69,9 +68,7 @@ def default_folder(
 
 
 def settings_in(folder: Path) -> str | None:
-    """The name of the settings of the run in a folder; None where there is no run, or it cannot be
-    read.
-    """
+    """The name of the settings of the run in a folder; None without a readable one."""
     try:
         recorded = read_json(folder / "run.json")
     except (OSError, FormatError):
@@ -90,7 +87,9 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
         replace(default, method=config.method, student=config.student, seed=config.seed), source
     )
     differing = {name: value for name, value in settings.items() if value != plain[name]}
-    checkpoint = None if is_shape(config.student) else _checkpoint_digest(config.student)
+    checkpoint = student_digest(config.student)
+    if checkpoint is None and not is_shape(config.student):
+        checkpoint = _checkpoint_digest(config.student)
     if checkpoint is not None:
         differing["student"] = checkpoint
     if config.columns != Columns():
@@ -105,9 +104,7 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
 
 
 def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
-    """What decides a run's result beside its data, method, student's name and seed, with defaults
-    filled in.
-    """
+    """What decides a result beside data, method, student and seed, defaults filled in."""
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     config = with_selection(
         with_init(replace(config, metric=config.metric or own_metric(source))), source
@@ -130,7 +127,7 @@ def folder_name(student: str) -> str:
     """A student's name as part of a folder's name."""
     if not is_shape(student) and Path(student).exists():
         return Path(student).resolve().name
-    return re.sub(r"[/:@]", "-", student)
+    return re.sub(r"[^\w.+-]", "-", student)
 
 
 def checkpoint_name(path: str) -> str:

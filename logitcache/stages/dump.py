@@ -172,9 +172,7 @@ def _dump(
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
-    names.
-    """
+    """A split's cache folder; the unlabelled rows' is beside the ``--out`` of the other."""
     if config.out is None:
         return config.workspace.cache(
             source.name, split, config.teacher.folder, config.finetune.folds

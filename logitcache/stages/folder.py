@@ -89,9 +89,7 @@ def read_result(out: Path) -> dict[str, Any]:
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
-    """The record of the run in a folder; None where the folder is missing or empty. Raises
-    SpecError where it holds something else.
-    """
+    """The run's record in a folder; None if empty. Raises SpecError for other files."""
     if not out.exists():
         return None
     names = [out.name]
@@ -130,9 +128,7 @@ def check_foreign(out: Path) -> None:
 
 
 def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
-    """Raises FingerprintMismatch where the run that was begun in this folder has other settings or
-    another teacher. The answers that a Self-KD learns from are compared when they have been made.
-    """
+    """Raises FingerprintMismatch where the run here has other settings or teacher."""
     recorded = _recorded(job.out) if recorded is None else recorded
     if recorded is None or job.config.overwrite:
         return
@@ -149,9 +145,7 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
 
 
 def claim(job: Job) -> None:
-    """Write the run's record into its folder; with ``--overwrite`` the run that was there is
-    removed first.
-    """
+    """Write the run's record into its folder, which ``--overwrite`` empties first."""
     if job.config.overwrite:
         forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
@@ -161,9 +155,7 @@ def claim(job: Job) -> None:
 
 
 def forget(out: Path) -> None:
-    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is
-    still a run's.
-    """
+    """Remove the files of a run alone, ``run.json`` last."""
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -5,6 +5,7 @@ ways to go on.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import tempfile
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from logitcache import identity
-from logitcache.config.workspace import DEFAULT
+from logitcache.config import own
+from logitcache.config.workspace import DEFAULT, Workspace
 from logitcache.errors import SpecError, short
 
 MERGE = "Merge it first: model.merge_and_unload()."
@@ -36,6 +38,62 @@ def place_of(model: Any, tokenizer: Any, workspace: Any, who: str) -> Any:
         )
     if hasattr(model, "peft_config"):
         raise SpecError(expected="a whole model", found="an adapter", advice=MERGE, where=who)
+    _check_tokenizer(tokenizer, who)
+    folder = DEFAULT if workspace is None else Path(workspace)
+    return saved_model(model, tokenizer, folder / "models", type(model).__name__)
+
+
+def student_options(student: Any, tokenizer: Any, workspace: Any) -> dict[str, Any]:
+    """The options of `train` for a student that may be in memory: a model of `transformers` with
+    its tokenizer, any other ``nn.Module``, or what makes one. Raises SpecError.
+    """
+    student = getattr(student, "_orig_mod", student)  # of torch.compile
+    if isinstance(student, str | os.PathLike):
+        return {"student": student, "tokenizer": tokenizer}
+    is_module = _has(student, "state_dict", "forward") and not isinstance(student, type)
+    if is_module and _has(student, "save_pretrained", "config"):
+        return {"student": place_of(student, tokenizer, workspace, "student"), "tokenizer": None}
+    name = own_student(student)
+    if not isinstance(tokenizer, str | os.PathLike | None):
+        from logitcache.stages.stored import keep_tokenizer
+
+        _check_tokenizer(tokenizer, "student")
+        folder = DEFAULT if workspace is None else Path(workspace)
+        tokenizer = keep_tokenizer(tokenizer, Workspace(folder))
+    elif is_module and tokenizer is None:
+        _check_tokenizer(tokenizer, "student")
+    return {"student": name, "tokenizer": tokenizer}
+
+
+def own_student(student: Any) -> str:
+    """The name under which a module in memory, or what makes one, is kept: of a module, with a
+    digest of its weights. Raises SpecError for what is neither.
+    """
+    from torch import nn
+
+    if isinstance(student, nn.Module):
+        from logitcache.teacher.model import weights_digest
+
+        kind = type(student)
+        digest = weights_digest(student.state_dict())[:8]
+        return own.keep(f"{kind.__module__}:{kind.__qualname__}@{digest}", student)
+    maker = student.func if isinstance(student, functools.partial) else student
+    if not callable(maker) or not _has(maker, "__module__", "__qualname__"):
+        raise SpecError(
+            expected="a path, a name, an nn.Module, or what makes one",
+            found=short(repr(type(student))),
+            advice="Correct it.",
+            where="student",
+        )
+    values = ""
+    if isinstance(student, functools.partial):
+        named = [f"{name}={value!r}" for name, value in student.keywords.items()]
+        values = f"({', '.join([*map(repr, student.args), *named])})"
+    return own.keep(f"{maker.__module__}:{maker.__qualname__}{values}", student)
+
+
+def _check_tokenizer(tokenizer: Any, who: str) -> None:
+    """Raises SpecError for what is no tokenizer."""
     if not _has(tokenizer, "save_pretrained", "__call__"):
         raise SpecError(
             expected="the tokenizer of a model in memory",
@@ -43,8 +101,6 @@ def place_of(model: Any, tokenizer: Any, workspace: Any, who: str) -> Any:
             advice="Give it as tokenizer=... beside the model.",
             where=who,
         )
-    folder = DEFAULT if workspace is None else Path(workspace)
-    return saved_model(model, tokenizer, folder / "models", type(model).__name__)
 
 
 def _has(value: Any, *names: str) -> bool:

@@ -16,6 +16,7 @@ from logitcache.cache.rows import stored_source
 from logitcache.config.data import LANGUAGE
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
+from logitcache.config.own import student_digest
 from logitcache.config.train import TrainConfig
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
@@ -74,9 +75,7 @@ class Job:
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
-        does not have.
-        """
+        """The weight of each class, f32[K]. Raises SpecError for a class without rows."""
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -99,9 +98,7 @@ class Job:
         return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
-        """How many rows of training have a label, and how many have none; a row under several masks
-        is one.
-        """
+        """Training rows with a label, and without; several masks of a row are one."""
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 
@@ -120,6 +117,9 @@ class Job:
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
+        source = student_digest(self.config.student)
+        if source is not None:
+            values["student_source"] = source
         unlabelled = self.unlabelled()
         return {
             **values,
@@ -197,9 +197,7 @@ def resolve(
 def _rows_of_run(
     config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
-    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to
-    make the rows.
-    """
+    """The rows of a run or of its caches, and the tokenizer if it was needed."""
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -234,9 +232,7 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
-    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so
-    whatever can be refused without it is refused before.
-    """
+    """The run with its tokenizer, loaded or, when nothing else is refused, learnt."""
     tokenizer = job.tokenizer or _tokenizer(
         job.config, job.source, reporter, job.stored.get("train")
     )

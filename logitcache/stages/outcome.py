@@ -1,6 +1,4 @@
-"""The files of a run that `logitcache compare` reads: ``result.json`` and ``predictions.parquet``
-(docs/results.md).
-"""
+"""The files of a run that `compare` reads (docs/results.md)."""
 
 from __future__ import annotations
 
@@ -78,9 +76,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
 
 
 def _held_out(job: Job) -> dict[str, Any]:
-    """How the rows that were scored were held out, and which of them share their text with a
-    training row.
-    """
+    """How rows were held out, and which of them share their text with training."""
     division = job.source.division
     shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
     return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
@@ -102,9 +98,7 @@ def write_predictions(
     unscored: dict[str, Block],
     evidence: tuple[str, ...] = (),
 ) -> None:
-    """One row per position that was evaluated, or answered only: split, row_id, position, label, and logits[K] or these
-    columns of evidence.
-    """
+    """One row per evaluated or answered position, with logits[K] or evidence columns."""
     blocks = [*predictions.items(), *unscored.items()]
     tables = [_table(split, p, evidence) for split, p in blocks]
     sink = pa.BufferOutputStream()

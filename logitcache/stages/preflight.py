@@ -15,6 +15,7 @@ from logitcache import hub
 from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
+from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
@@ -106,9 +107,7 @@ def check_student(config: TrainConfig, source: Source) -> None:
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:
-    """Raises what the search for the caches of a run raises, unless they are at URLs; for Self-KD,
-    what its folds raise.
-    """
+    """Raises what the search for a run's caches raises; for Self-KD, its folds'."""
     if not METHODS[config.method].needs_teacher:
         return
     train = selected_rows(config, source, SILENT)
@@ -122,9 +121,7 @@ def check_teaching(config: TrainConfig, source: Source) -> None:
 
 
 def check_labels(source: Source) -> None:
-    """Raises SpecError unless the training rows can be learnt from: some have a label, of two
-    classes or more.
-    """
+    """Raises SpecError unless training rows have labels of two classes or more."""
     check_labelled(source)
     check_classes(source.split("train").labels, source)
 
@@ -141,11 +138,12 @@ def check_classes(labels: Int64, source: Source) -> None:
 
 
 def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
-    """What the files of a checkpoint say of it; None for a shape, and where they are on the hub.
+    """What the files of a checkpoint say of it; None where they are on the hub, and for a shape or
+    a student of one's own.
     Raises SpecError where there is no such checkpoint. ``what`` it is to be: teacher, student or
     tokenizer.
     """
-    if is_shape(name):
+    if is_shape(name) or (what == "student" and is_own(name)):
         return None
     if is_gguf(name):
         check_gguf(name)
@@ -167,9 +165,7 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
 
 
 def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:
-    """The error over a checkpoint that is neither in a folder nor, for the reason ``on_hub``, on
-    the hub.
-    """
+    """The error over a checkpoint that is in no folder and not on the hub."""
     problem = f"no {what} can be loaded: there is no such folder"
     if on_hub is None:
         return SpecError(problem, advice=ADVICE[what], where=name)
@@ -183,9 +179,7 @@ def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> Spec
 def teacher_match(
     teacher: Described, source: Source, label_map: Mapping[str, str] | None
 ) -> Match | None:
-    """How a teacher's columns answer for the classes; None where it has to be trained first, or
-    files do not tell. Raises SpecError, FingerprintMismatch where it cannot answer for them.
-    """
+    """How a teacher's columns answer; None if not told. Raises SpecError, FingerprintMismatch."""
     if not teacher.is_trained_as(TASKS[source.task]):
         return None
     teacher.check_problem()
@@ -197,9 +191,7 @@ def teacher_match(
 def check_begun(
     source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path
 ) -> None:
-    """Raises FingerprintMismatch where a folder holds a cache that was begun with other rows or
-    settings.
-    """
+    """Raises FingerprintMismatch for a cache begun with other rows or settings."""
     path = folder / "plan.json"
     if not path.is_file():
         return

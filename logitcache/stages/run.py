@@ -120,9 +120,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
 def _padding(
     job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter
 ) -> Padding:
-    """How the student's batches are padded; the tokenizer that is saved beside it is set to the
-    same side.
-    """
+    """How the student's batches are padded; the saved tokenizer gets the same side."""
     own = Padding.of(tokenizer)
     with quiet():
         try:
@@ -165,9 +163,7 @@ def _row_counts(job: Job) -> str:
 
 
 def _remove_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are
-    moved out.
-    """
+    """Remove a complete run's checkpoints; logs of `--report-to` are moved out."""
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")

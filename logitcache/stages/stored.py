@@ -66,8 +66,8 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
 
 
 def _checked(caches: Caches, config: TrainConfig) -> Caches:
-    """Raises SpecError where there is no train split, or rows that are made otherwise are asked
-    for.
+    """Raises SpecError without a train split, or for options of other rows; FingerprintMismatch
+    for another task.
     """
     where = next(iter(caches.values())).where
     if "train" not in caches:
@@ -77,15 +77,21 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
             advice="Name that one with --cache.",
             where=where,
         )
-    check_sequences(config.sequences, caches["train"].manifest.plan.preparation["sequences"])
+    plan = caches["train"].manifest.plan
+    if config.columns.task not in (None, plan.task):
+        raise FingerprintMismatch(
+            expected=f"a cache of {config.columns.task}, as --task says",
+            found=f"one of {plan.task}",
+            advice=f"Give --task {plan.task}, or name another cache.",
+            where=where,
+        )
+    check_sequences(config.sequences, plan.preparation["sequences"])
     return caches
 
 
 def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
-    """Raises SpecError for the first option that is given with another value than the one that a
-    cache's rows were made with.
-    """
-    made_with = asdict(replace(Recipe(None), **recorded))
+    """Raises SpecError for an option other than that of a cache's rows."""
+    made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
         expected = made_with[declared.name]
@@ -177,9 +183,7 @@ def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
 
 
 def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
-    """The folder of the tokenizer that a cache was made with: in the workspace, where it is written
-    from the cache if it is not there. Raises SpecError for a cache that does not hold one.
-    """
+    """The folder of a cache's tokenizer, written if need be. Raises SpecError for none."""
     folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
     if not folder.is_dir() and not write_tokenizer(cache.assets, folder):
         raise SpecError(
@@ -243,9 +247,7 @@ def _first_difference(mine: Mapping[str, int], workspace: Workspace, cache: Cach
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length of the cache's rows, and with what else they were made
-    with.
-    """
+    """The configuration with the length and the making of the cache's rows."""
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

@@ -1,6 +1,4 @@
-"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD)
-made.
-"""
+"""``logitcache train``: a run with answers that are found, joined or made."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ class Run(Stage[R]):
     content = CONTENT
 
     def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
-        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it
-        runs.
-        """
+        """``name`` is for the reporter; Self-KD has no ``teacher`` until it runs."""
         self.job = job
         self.teacher = teacher
         self.name = name
@@ -138,9 +134,7 @@ def train(
 def prepared(
     config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True
 ) -> tuple[Job, Joined | None]:
-    """A run with its defaults resolved, and the answers that it is to learn from, located and
-    proved. Nothing is written but a vocabulary that is learnt. Raises what :func:`train` raises.
-    """
+    """A run with defaults and located answers. Nothing but a vocabulary is written."""
     job = resolve(config, source, reporter, reads_stored=reads_stored)
     if job.unlabelled() is not None:
         check_unlabelled(job.source, config.unlabelled)
@@ -156,9 +150,7 @@ def prepared(
 
 
 def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]:
-    """The run without the rows that a dump has skipped, and its teacher with every row located: its
-    hash proves that the teacher answered it. Raises SpecError, FingerprintMismatch, AlignmentError.
-    """
+    """The run with rows located and skipped ones left out. Raises what a join raises."""
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
     if job.stored:  # its rows are those of the cache
@@ -169,9 +161,7 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
 
 
 def _with_folder(job: Job) -> Job:
-    """The run with its folder. Where caches are named and no folder is, a cache other than the
-    workspace's own has another folder, unless a run that learns from it has begun in the plain one.
-    """
+    """The run with its folder: another one for a cache that is not the workspace's."""
     fingerprint = job.cache_fingerprint
     if (
         job.requested.out is not None
@@ -191,9 +181,7 @@ def _with_folder(job: Job) -> Job:
 
 
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
-    """The caches that teach the run; None for a method without a teacher, and for one that teaches
-    itself.
-    """
+    """The caches that teach the run; None for a method without, and for Self-KD."""
     config = job.config
     if not job.stored:
         return teacher_of(config, job.source, job.train, job.task, reporter)
@@ -261,9 +249,7 @@ def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
 
 
 def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
-    """Whether other rows may have been held out when a cache was dumped, judged by its labels and
-    rows alone.
-    """
+    """Whether a cache's labels and rows show that other rows were held out."""
     division = source.division
     if division is not None and not division.held_out:
         return False
@@ -281,9 +267,7 @@ def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
 
 
 def _has_same_rows(cache: Cache, table: Rows) -> bool:
-    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts
-    alone.
-    """
+    """Whether a cache has a table's rows and labels in any order; of words, texts."""
     if len(cache) != len(table):
         return False
     row_hash = cache.row_hashes()

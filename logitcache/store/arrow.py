@@ -102,9 +102,7 @@ def _to_arrow(column: Column, array: Array) -> pa.Array:
 
 
 class Table(common.Table):
-    """One level of all shards. Raises CorruptShard, naming file, batch and rows, where bytes are
-    not those that the receipts were made for.
-    """
+    """One level of all shards. Raises CorruptShard where bytes are not the receipts'."""
 
     def __init__(
         self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]
@@ -226,9 +224,7 @@ class _Mapped:
             self.any_fresh = bool(self.fresh_of_shard.any())
 
     def _check(self, shard_number: int, batch: int, number: int) -> None:
-        """Check record batch ``batch`` of a shard, and set the origins of its columns; ``number``
-        counts over all shards.
-        """
+        """Check a shard's record batch, the ``number``-th of all, and set its origins."""
         table = self.table
         shard = table.shards[shard_number]
         if shard_number not in self.readers:
@@ -263,9 +259,7 @@ class _Mapped:
             self.views[name].origins[number] = offset - batch * table.batch_rows * size
 
     def _open(self, shard_number: int) -> tuple[memoryview, Any]:
-        """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those
-        that were written.
-        """
+        """A shard's bytes and reader, once header and footer are checked."""
         table = self.table
         shard = table.shards[shard_number]
         file = table.file(shard)

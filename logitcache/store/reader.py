@@ -46,9 +46,7 @@ class Reader:
 
     @classmethod
     def open(cls, folder: Path, *, look: bool = True) -> Reader:
-        """Open a complete cache on this disk. Raises IncompleteCache, FormatError, and (unless
-        ``look`` is false) CorruptShard for a file that is missing or of another size.
-        """
+        """A complete cache. Raises IncompleteCache, FormatError; with ``look``, CorruptShard."""
         reader = cls(folder, read_manifest(folder), LocalFolder(folder / SHARDS))
         refuse_link(folder / SHARDS)
         if look:
@@ -60,9 +58,7 @@ class Reader:
         return reader
 
     def check_files(self) -> None:
-        """Check that all files are there. Raises CorruptShard naming one that is missing or of
-        another size.
-        """
+        """Raises CorruptShard for a file that is missing or of another size."""
         tensors = self.manifest.plan.tensors
         for files in (
             *(receipt.files for receipt in self.manifest.receipts),
@@ -93,9 +89,7 @@ class Reader:
         return self.manifest.plan.rows
 
     def places(self, row_id: Int64, view: Int64 | int = 0) -> Places:
-        """Where these rows' records are: row_id i64[n] within the cache, view below the plan's
-        views.
-        """
+        """Where these rows' records are: row_id i64[n] in the cache, view below the views."""
         if len(self.shards) == 1:
             shard = np.zeros(len(row_id), np.int64)
             record = row_id
@@ -107,9 +101,7 @@ class Reader:
         return Places(shard, record)
 
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of columns of one level, in this order: copies, [n, width]. Raises
-        CorruptShard.
-        """
+        """These records of one level's columns: copies, [n, width]. Raises CorruptShard."""
         table = self.tables[self.columns[names[0]].level]
         try:
             return table.take(addresses, names)
@@ -118,9 +110,7 @@ class Reader:
             raise
 
     def refuse_replaced(self) -> None:
-        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened.
-        Checksums that fail are then no sign of damage.
-        """
+        """Raises FingerprintMismatch where another cache has taken the folder."""
         if not isinstance(self.files, LocalFolder):
             return
         replacement = "an unfinished one"
@@ -166,9 +156,7 @@ class Reader:
         return {level: _records_of(self.shards, level) for level in self.tables}
 
     def faults(self) -> Iterator[Fault]:
-        """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch
-        where the cache was replaced meanwhile.
-        """
+        """All that is not as it was written, by every byte. Raises FingerprintMismatch."""
         for fault in chain(
             self.faults_outside_shards(), self.tensor_faults(), *map(self.faults_of, self.shards)
         ):
@@ -195,9 +183,7 @@ class Reader:
                 )
 
     def faults_outside_shards(self) -> Iterator[Fault]:
-        """Faults outside the shards' files: the plan and the receipts must say what the manifest
-        says, and there must be no other files.
-        """
+        """Faults of plan and receipts beside the manifest, and files too many."""
         expected = {PLAN: self.manifest.plan.to_dict()}
         tensors = self.manifest.plan.tensors
         names = set() if tensors is None else {f"{SHARDS}/{tensors.name}"}
@@ -225,17 +211,13 @@ class Reader:
         return None
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the
-        whole cache was replaced meanwhile.
-        """
+        """A fault as an error with advice. Raises FingerprintMismatch if all was replaced."""
         self.refuse_replaced()
         return fault.error(self.where)
 
 
 def strangers(folder: Path, expected: Collection[str]) -> list[str]:
-    """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files
-    (``.*.tmp``) are passed over: a writer may have been interrupted, or may be at work.
-    """
+    """Files in ``shards`` that do not belong to the cache; ``.*.tmp`` may."""
     names = []
     for path in sorted((folder / SHARDS).rglob("*")):
         name = path.relative_to(folder).as_posix()

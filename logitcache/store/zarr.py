@@ -121,9 +121,7 @@ def group_name(index: int) -> str:
 
 
 def array_names(index: int, column: Column) -> tuple[str, str]:
-    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json`` and
-    ``00017.zarr/logits/c/0/0``.
-    """
+    """Names of an array's files: ``00017.zarr/logits/zarr.json`` and ``.../c/0/0``."""
     array = f"{index:05d}.zarr/{column.name}"
     return f"{array}/{META}", f"{array}/{chunk_key(column)}"
 
@@ -173,9 +171,7 @@ def _encode(layout: Layout, array: Array) -> Encoded:
 
 
 class Table(common.Table):
-    """One level of all shards, read by whole chunks. Raises CorruptShard, naming file, batch and
-    rows, where bytes are not those that the receipts were made for.
-    """
+    """One level of all shards, by whole chunks. Raises CorruptShard for other bytes."""
 
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
         count = len(addresses.record)
@@ -218,9 +214,7 @@ class Table(common.Table):
         return decoded
 
     def _open(self, name: str, number: int) -> tuple[Any, memoryview]:
-        """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to
-        be what was written.
-        """
+        """A column's array in a shard and its bytes, once its metadata is checked."""
         shard = self.shards[number]
         column = self.columns[name]
         layout = self._layout(shard, name)
@@ -307,8 +301,6 @@ def _grouped(keys: Array) -> Iterator[tuple[int, Array]]:
 
 
 def _bytes(path: Path, file: File) -> memoryview:
-    """A file's bytes, mapped. Raises FormatError where a folder on the way there is a link,
-    CorruptShard where the file is gone, a link, or of another size.
-    """
+    """A file's bytes, mapped. Raises FormatError for a link, CorruptShard for no file."""
     refuse_links(path.parents[file.name.count("/")], PurePath(file.name).parent)
     return Space([file.bytes]).map(0, path)

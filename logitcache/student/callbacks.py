@@ -27,9 +27,7 @@ class BestPlace(TrainerCallback):
 
 
 class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
-    it has evaluated.
-    """
+    """A checkpoint after so many steps, but for an epoch's last, which Trainer takes."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps

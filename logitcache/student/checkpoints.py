@@ -25,9 +25,7 @@ def step(folder: Path) -> int:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not
-    written here.
-    """
+    """What is called a checkpoint there, by step; links are none."""
     folders = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
     return sorted((p for p in folders if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
@@ -82,9 +80,7 @@ def discard(checkpoint: Path) -> None:
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
-    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside
-    them.
-    """
+    """Keep the last ``limit`` checkpoints (None: all) and the best one."""
     checkpoints = checkpoints_in(folder)
     if not limit or not checkpoints:
         return
@@ -97,9 +93,7 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a
-    folder of ours is a link.
-    """
+    """Remove broken checkpoints; their names. Raises FormatError for a link."""
     for path in (folder, folder / WRITING, folder / REMOVED):
         files.refuse_link(path)
     if not folder.is_dir():

@@ -1,6 +1,4 @@
-"""A student, its gathered positions, head and loss as one module: the one that Trainer, DDP and
-FSDP wrap.
-"""
+"""Student, gathered positions, head and loss as one module."""
 
 from __future__ import annotations
 

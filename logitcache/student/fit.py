@@ -56,9 +56,7 @@ class Diverged(SpecError):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near the student came to its teacher, on labelled train rows: share of equal answers, and
-    mean KL(teacher || student) in nats.
-    """
+    """Share of answers equal to the teacher's, and mean KL(teacher || student), on train."""
 
     agreement: float
     kl: float
@@ -164,9 +162,7 @@ def fit(
 
 
 def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
-    """Scores on dev after each epoch, of what a Trainer has logged; what else it logs is of its
-    speed.
-    """
+    """Scores on dev after each epoch, of what a Trainer has logged."""
     history = []
     for log in logs:
         scores = {
@@ -189,9 +185,7 @@ def _dev_places(
 
 
 def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter) -> bool:
-    """Whether the student's logits are those of its last linear map alone, so that the loss may
-    be fused with it.
-    """
+    """Whether one linear map alone makes the logits, so that the loss may be fused."""
     if not task.per_token:
         return False
     if remakes_logits(student, rows, rows.padding):
@@ -203,9 +197,7 @@ def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter
 
 
 def _rows_seen(train: Examples, batch: int, step: int) -> int:
-    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and
-    more. An epoch has one view of each row.
-    """
+    """Rows trained on, with repeats: of whole epochs and more."""
     n = len(train) // train.views
     epochs, steps = divmod(step, -(-n // batch))
     return epochs * n + steps * batch
@@ -245,9 +237,7 @@ def _eval_rows(task: Classification, prepared: Mapping[str, Examples]) -> int:
 
 
 def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Examples]:
-    """All rows of the held-out splits, and at most so many train rows, evenly spread: labelled
-    ones, so that they are the same for every method.
-    """
+    """All held-out rows, and some labelled train rows, the same for every method."""
     labelled = np.flatnonzero(prepared["train"].label >= 0)
     rows = evenly_spaced(len(labelled), train_rows)
     return {**prepared, "train": prepared["train"].select(labelled[rows])}
@@ -256,9 +246,7 @@ def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Exampl
 def predict(
     trainer: DistillTrainer, rows: Examples, task: Classification, reference: Teacher | None = None
 ) -> Block:
-    """What scores need of the student's answers to these rows (:meth:`Task.evidence`), in their
-    order; computed in order of length, so that little is padding.
-    """
+    """What scores need of answers to these rows, in their order, padded little."""
     ordered, order = _by_length(rows)
     output = trainer.predict(EvalPlaces(Collator(ordered, task, _teachers(reference))))
     logits, label = of_positions(output.predictions, output.label_ids)
@@ -290,9 +278,7 @@ def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
 
 
 def peak_memory() -> int:
-    """Most memory this process has held, in bytes: allocated on the GPU where there is one, else
-    resident.
-    """
+    """Most memory held, in bytes: on the GPU if there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return platforms.peak_memory()

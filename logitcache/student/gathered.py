@@ -1,6 +1,4 @@
-"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions
-again.
-"""
+"""Answers to an evaluated batch, gathered by rows, and as positions again."""
 
 from __future__ import annotations
 

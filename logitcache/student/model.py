@@ -1,6 +1,4 @@
-"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh
-weights, or a small BERT by its shape.
-"""
+"""The student: a checkpoint, an architecture with fresh weights, or a shape."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ import transformers
 from transformers import AutoConfig, BertConfig, PreTrainedModel
 
 from logitcache import hub, identity
+from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
@@ -26,6 +25,7 @@ from logitcache.models.load import (
     longest_input,
 )
 from logitcache.models.loading import loading, saving
+from logitcache.models.own import OwnConfig, OwnStudent
 from logitcache.models.problem import SINGLE_LABEL
 from logitcache.models.settings import (
     agree_on_pad_token,
@@ -41,10 +41,8 @@ ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2
 
 
 def commit_of(student: str, revision: str | None) -> str | None:
-    """The commit that a student on the hub is loaded at; None for a shape, or a checkpoint on this
-    machine. Raises SpecError where the hub has none.
-    """
-    if is_shape(student):
+    """The commit of a student on the hub; else None. Raises SpecError for none there."""
+    if is_shape(student) or is_own(student):
         return None
     with loading("student", student, ADVICE, revision):
         commit = hub.checkpoint(student, revision)
@@ -63,12 +61,10 @@ def student_tokenizer(
     trust_remote_code: bool = False,
     reporter: Reporter = SILENT,
 ) -> Any:
-    """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a
-    WordPiece vocabulary learnt from these rows and kept in ``folder``.
-    """
+    """The named tokenizer, the checkpoint's, or a vocabulary learnt into ``folder``."""
     if tokenizer is not None:
         return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
-    if not is_shape(student):
+    if not is_shape(student) and not is_own(student):
         what = "tokenizer" if Path(student).exists() else "student"
         return load_tokenizer(student, revision, trust_remote_code, what)
     texts, pairs = rows.texts()
@@ -77,8 +73,10 @@ def student_tokenizer(
 
 
 def lacks_tokenizer(student: str) -> bool:
-    """Whether a student is a shape, or a folder without a tokenizer: a configuration alone."""
-    if is_shape(student):
+    """Whether a student is a shape, one of one's own, or a folder without a tokenizer: a
+    configuration alone.
+    """
+    if is_shape(student) or is_own(student):
         return True
     folder = Path(student)
     names = (
@@ -115,6 +113,8 @@ def build_student(
     with loading("student", student, ADVICE, revision, auto):
         if is_shape(student):
             model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels))
+        elif is_own(student):
+            model = _own(student, task, tokenizer, labels)
         else:
             model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
         make_room_for_pad_token(model, tokenizer)
@@ -123,6 +123,21 @@ def build_student(
         if task.ends_rows:
             agree_on_pad_token(model, tokenizer)
     check_saving(model, tokenizer, student)
+    return model
+
+
+def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, Any]) -> OwnStudent:
+    """A module of one's own, in single precision. Raises SpecError."""
+    config = OwnConfig(
+        student,
+        len(tokenizer),
+        task.num_labels,
+        task.per_token,
+        pad_token_id=tokenizer.pad_token_id,
+        **labels,
+    )
+    model = OwnStudent(config)
+    model.float()
     return model
 
 
@@ -212,12 +227,12 @@ def _shape_config(
 
 
 def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
-    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of
-    training, not after.
-    """
+    """Raises SpecError where configuration or tokenizer cannot be saved."""
     with saving(name), tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        if isinstance(model, OwnStudent):  # weights that are shared may not be saved as they are
+            model.save_pretrained(folder)
         if model.can_generate() and model.generation_config is not None:
             model.generation_config.save_pretrained(folder)
 

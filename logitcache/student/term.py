@@ -57,9 +57,7 @@ class OwnObjective:
         *,
         some_unlabelled: bool = False,
     ) -> Tensor:
-        """Loss of each position, f[P]. Raises SpecError where the term raises, or returns something
-        else.
-        """
+        """Loss of each position, f[P]. Raises SpecError for a term that fails."""
         payload = Dense(teacher) if isinstance(teacher, Tensor) else teacher
         if payload is not None and not isinstance(payload, Dense):
             raise SpecError(

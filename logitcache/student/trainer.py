@@ -72,9 +72,7 @@ class FitSettings:
     loss_execution: str = "auto"
 
     def share(self) -> int:
-        """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into
-        them.
-        """
+        """Rows of one micro-batch of one rank. Raises SpecError for no whole number."""
         cuts = self.accumulate * ranks()
         if self.batch_size % cuts:
             raise SpecError(
@@ -87,9 +85,7 @@ class FitSettings:
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
-    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under
-    the name Trainer counts rows by.
-    """
+    """The batch as tensors, and its labels under the name Trainer counts by."""
     tensors = batch.map(torch.from_numpy)
     return {"labels": tensors.label, "batch": tensors}
 
@@ -100,9 +96,7 @@ def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
 
 
 class DistillTrainer(Trainer):
-    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order,
-    our normalisation.
-    """
+    """`transformers.Trainer` for a :class:`Distiller`: our records, order, normalisation."""
 
     loss_is_scaled_for_ga = True
 
@@ -155,9 +149,7 @@ class DistillTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
 
     def check_teacher(self, objective: Objective | OwnObjective, collator: Collator) -> None:
-        """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
-        from.
-        """
+        """Raises SpecError for a method without a teacher, or rows without labels."""
         if METHODS[objective.method].needs_teacher:
             if len(collator.teachers) != 1:
                 names = ", ".join(collator.teachers) or "none"
@@ -174,9 +166,7 @@ class DistillTrainer(Trainer):
             )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
-        """The order of rows, whatever the number of ranks. They take micro-batches in turn, so a
-        step's are theirs together; what several ranks lack at the end is padding.
-        """
+        """The order of rows for any number of ranks, padded for a last common step."""
         rows, args = self.collate.rows, self.args
         n = len(rows) // rows.views
         seed = args.seed if args.data_seed is None else args.data_seed
@@ -312,9 +302,7 @@ def _check_arguments(args: TrainingArguments | None) -> None:
 
 @contextmanager
 def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises
-    OutOfSpace.
-    """
+    """Raises OutOfSpace for a full disk under Trainer and safetensors."""
     try:
         yield
     except (OSError, LogitCacheError):

@@ -12,6 +12,7 @@ from typing import Any
 from logitcache.config.bench import PlanConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.option import build, options_of
+from logitcache.config.own import is_own
 from logitcache.config.workspace import Workspace
 from logitcache.data.sources import presets
 from logitcache.errors import LogitCacheError
@@ -146,6 +147,8 @@ def _group(
             teacher.id, teacher.task, teacher.config.teacher.name, sharing, None, None, None
         )
         teachers.setdefault(teacher.id, unknown)
+    if is_own(trials[0].config.student):
+        return Group(first.task, first.student, methods, None, "it is a student of your own")
     try:
         if trials[0].config.layers is not None:
             from logitcache.stages.cut import with_layers

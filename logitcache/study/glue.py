@@ -28,9 +28,7 @@ _NUMBERS = ("0", "1")
 
 @dataclass(frozen=True)
 class Test:
-    """A file of the submission. ``answers`` are the server's strings in the order of its labels;
-    ``names`` what classes may be called beside these and their numbers.
-    """
+    """A file of the submission: the server's strings, and other ``names`` of classes."""
 
     file: str
     task: str  # whose student answers

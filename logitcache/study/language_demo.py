@@ -36,9 +36,7 @@ LEARNING_RATE = 2e-3
 
 @dataclass(frozen=True)
 class LanguageSize:
-    """How large the demo is. The teacher reads all documents several times, the students once or
-    twice.
-    """
+    """How large the demo is; the teacher reads documents more often than students."""
 
     teacher: str  # shape
     student: str  # shape

@@ -59,9 +59,7 @@ class Cell:
         return [trial.result for trial in self.trials if trial.result.folder in row.folders]
 
     def lead_kept(self, row: Row) -> float | None:
-        """The share of the teacher's lead over the baseline that a method has; None where the
-        teacher has none.
-        """
+        """The share of the teacher's lead over the baseline; None without a lead."""
         if self.teacher is None or self.base is None:
             return None
         lead = self.teacher.value - self.base.mean
@@ -80,9 +78,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Score:
-    """The unweighted mean of a method's tasks, for each seed that has them all (Kobyzev et al.,
-    2023): its mean and sample standard deviation over those seeds.
-    """
+    """Mean and deviation over seeds of a method's unweighted mean over tasks."""
 
     mean: float
     std: float | None

@@ -107,9 +107,7 @@ class Plan:
 
 
 def _may_change(entry: Entry, failed_teachers: Collection[str]) -> bool:
-    """Whether nothing of a trial exists that was made with its options: it failed, or was not run
-    for its teacher had failed.
-    """
+    """Whether nothing of a trial was made with its options yet."""
     if entry.state is State.FAILED:
         return True
     return entry.state is State.PENDING and entry.planned.teacher in failed_teachers
@@ -262,9 +260,7 @@ def _base_folder(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Path
 
 
 def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher | None:
-    """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
-    the spec names none.
-    """
+    """A trial's teacher, or None. Raises SpecError where the spec names none."""
     given = spec.options(*cell)
     method = METHODS[given["method"]]
     is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches

@@ -1,6 +1,4 @@
-"""The rows of a comparison: results are grouped by method and settings, and each group is compared
-with its baseline, seed by seed.
-"""
+"""Rows of a comparison: groups of settings beside their baseline, by seed."""
 
 from __future__ import annotations
 
@@ -86,9 +84,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: one method's scores over its seeds. In the metric's own unit:
-    fractions, or nats.
-    """
+    """A method's scores over its seeds, in fractions or nats."""
 
     label: str
     method: str
@@ -142,9 +138,7 @@ def _estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
-    """Groups in the table's order. Raises SpecError for two results of one method, settings and
-    seed.
-    """
+    """Groups in the table's order. Raises SpecError for a run that is there twice."""
     by_method: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda result: result.seed):
         by_method.setdefault(result.method, []).append(result)
@@ -190,9 +184,7 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings in which two results of one method may differ, with shortened digests of their data
-    and teachers.
-    """
+    """Settings in which results of one method may differ, digests shortened."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
     if (
         result.method not in METHODS or not METHODS[result.method].self_taught
@@ -217,9 +209,7 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """The groups of another method to compare this one with: those that agree in the settings that
-    tell them apart.
-    """
+    """The other method's groups with the same distinguishing settings."""
     return [
         second for second in candidates if not differing_settings(group, second, second.variant)
     ]
@@ -237,9 +227,7 @@ def differing_settings(first: Group, second: Group, names: Iterable[str]) -> lis
 def build_row(
     group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int
 ) -> Row:
-    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result
-    contradicts itself.
-    """
+    """One row; its partners may be None. Raises FormatError for a contradiction."""
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
     return Row(

@@ -24,6 +24,7 @@ from logitcache.config.own import named
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.errors import LogitCacheError, SpecError, short
+from logitcache.stages.in_memory import own_student
 from logitcache.study.task_data import with_data
 
 TRAIN = {declared.name: declared for declared in options_of(TrainConfig)}
@@ -38,6 +39,7 @@ OF_SEED = "seed"  # as the value of another seed: the trial's own
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 AXES = ("tasks", "students", "methods")
 OWN_OPTION = {"tasks": "data", "students": "student", "methods": "method"}
+IN_MEMORY = {"methods": named, "students": own_student}  # what an object is called by
 Options = Mapping[str, Any]
 
 
@@ -145,10 +147,8 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
         if not document.get(name):
             raise _wrong(f"at least one of {name}", document.get(name), where)
     axes = {axis: _axis(axis, document[axis], where) for axis in AXES}
-    with _at(f"{where}: settings"):
-        settings = _options(document.get("settings") or {}, OF_TRIALS, "an option of train")
-    with _at(f"{where}: teacher"):
-        teacher = _teacher(document.get("teacher") or {})
+    settings = _options(document.get("settings") or {}, OF_TRIALS, f"{where}: settings")
+    teacher = _teacher(document.get("teacher") or {}, f"{where}: teacher")
     listed = document.get("overrides") or []
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise _wrong("a list", listed, f"{where}: overrides")
@@ -274,7 +274,7 @@ def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
         for item in listed:
             if not isinstance(item, str):
                 raise _wrong("a name", item, where)
-            name = Path(item).stem if axis == "tasks" else Path(item).name
+            name = Path(item).stem if axis == "tasks" else Path(item).name.rpartition(":")[2]
             if name in entries:
                 raise _wrong("each name once", name, where)
             entries[name] = {own: item}
@@ -290,31 +290,33 @@ def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
         entry = {own: entry}
     values = dict(entry or {})
     allowed = OF_TRIALS | {own}
+    if axis == "methods":
+        values.setdefault("method", name)
     with _at(where):
-        if axis == "methods":
-            values.setdefault("method", name)
-            if not isinstance(values["method"], str):  # a Term in memory
-                values["method"] = named(values["method"])
-        teacher = values.pop("teacher", None) if axis == "tasks" else None
-        values = _options(values, allowed, "an option of train")
-        if own not in values:
-            raise _wrong(f"a value of {own}", entry, own)
-        if teacher is not None:
-            values["teacher"] = _teacher(teacher)
+        if axis in IN_MEMORY and not isinstance(values.get(own, ""), str | os.PathLike):
+            values[own] = IN_MEMORY[axis](values[own])
+    teacher = values.pop("teacher", None) if axis == "tasks" else None
+    values = _options(values, allowed, where)
+    if own not in values:
+        raise _wrong(f"a value of {own}", entry, f"{where}: {own}")
+    if teacher is not None:
+        values["teacher"] = _teacher(teacher, where)
     return values
 
 
-def _options(values: Any, allowed: Iterable[str], expected: str) -> dict[str, Any]:
+def _options(
+    values: Any, allowed: Iterable[str], where: str, expected: str = "an option of train"
+) -> dict[str, Any]:
     """Options by name, with numbers that YAML took for text (``2e-5``) as numbers."""
     if not isinstance(values, Mapping):
-        raise _wrong("options by name", values)
+        raise _wrong("options by name", values, where)
     named = {str(name).replace("-", "_"): value for name, value in values.items()}
     unknown = next((name for name in named if name not in allowed), None)
     if unknown is not None:
         advice = nearest(unknown, allowed)
         if unknown in PLACED:
             advice = "The study gives it itself. Leave it out."
-        raise SpecError(expected=expected, found=repr(unknown), advice=advice)
+        raise SpecError(expected=expected, found=repr(unknown), advice=advice, where=where)
     declared = {**DUMP, **TRAIN}
     return {name: _typed(declared[name], value) for name, value in named.items()}
 
@@ -332,9 +334,9 @@ def _typed(declared: Declared, value: Any) -> Any:
     return int(number) if declared.kind is int and number.is_integer() else number
 
 
-def _teacher(value: Any) -> dict[str, Any]:
+def _teacher(value: Any, where: str) -> dict[str, Any]:
     values = {"teacher": value} if isinstance(value, str) else value
-    return _options(values, OF_TEACHERS, "an option of dump")
+    return _options(values, OF_TEACHERS, where, "an option of dump")
 
 
 def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: str) -> Override:
@@ -349,10 +351,8 @@ def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: s
                 check_names(named[axis], axes[axis], f"{where}: {axis}")
     if "seeds" in entry:
         named["seeds"] = _seeds(entry["seeds"], where)
-    with _at(f"{where}: set"):
-        values = _options(entry.get("set", {}), OF_TRIALS, "an option of train")
-    with _at(f"{where}: teacher"):
-        teacher = _teacher(entry.get("teacher", {}))
+    values = _options(entry.get("set", {}), OF_TRIALS, f"{where}: set")
+    teacher = _teacher(entry.get("teacher", {}), f"{where}: teacher")
     return Override(values, teacher, **named)
 
 
@@ -382,8 +382,7 @@ def overridden(spec: Spec, config: StudyConfig) -> Spec:
             spec = replace(spec, **changes)
     if config.seeds is not None:
         spec = replace(spec, seeds=config.seeds)
-    with _at("--set"):
-        values = _options(config.set or {}, OF_TRIALS, "an option of train")
+    values = _options(config.set or {}, OF_TRIALS, "--set")
     for name in ("rows", "epochs"):
         if getattr(config, name) is not None:
             values[name] = getattr(config, name)

@@ -109,9 +109,7 @@ class Estimate:
         return self.error < 10.0**-_DECIMALS
 
     def p_of_at_most(self, limit: float) -> float:
-        """The one-sided p of the hypothesis that the true mean is ``limit`` or less, never below
-        that of the rows (`p_of_rows`).
-        """
+        """The one-sided p of "at most ``limit``", never below that of the rows."""
         distance = self.mean - limit
         if distance <= 0:
             return 1.0 if self.is_constant else 1.0 - self._tail(-distance)
@@ -188,9 +186,7 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
 
 
 def _exact_p(ranks: np.ndarray, positive: int) -> float:
-    """Twice the smaller share of patterns of signs whose sum of positive ranks is as far out as
-    this one; the patterns of each sum are counted rank by rank.
-    """
+    """Twice the smaller share of sign patterns as far out, counted rank by rank."""
     patterns = np.zeros(ranks.sum() + 1)
     patterns[0] = 1
     for rank in ranks:
@@ -275,9 +271,7 @@ def paired_bootstrap(
     resamples: int,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
-    """The interval of the mean difference over these pairs, when test rows are drawn anew
-    (`resample`): what another test set would say of these models.
-    """
+    """The interval of the mean difference over test rows drawn anew (`resample`)."""
     return resample(metric, predictions, baseline, resamples=resamples, seed=seed).of_rows()
 
 
@@ -338,9 +332,7 @@ def multi_bootstrap(
 
 
 def of_seeds(differences: Sequence[float]) -> Estimate:
-    """The mean of S >= 2 differences and Student's interval, which covers the seeds alone: where
-    each seed has rows of its own, or predictions do not give the metric.
-    """
+    """The mean of S >= 2 differences with Student's interval over seeds alone."""
     values = np.asarray(differences, np.float64)
     found = Components(float(values.var(ddof=1)), 0.0)
     mean = float(values.mean())

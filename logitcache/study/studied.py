@@ -206,9 +206,7 @@ def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
 
 
 def _unified(results: Sequence[Result], split: str) -> list[Result]:
-    """The results, found to be of the same rows; where each seed has rows of its own (a draw of a
-    larger table), found to be so within each seed. Raises FingerprintMismatch.
-    """
+    """Results of the same rows, in all or by seed. Raises FingerprintMismatch."""
     if len({result.data_digest for result in results}) == 1 or len(by_seed(results)) == 1:
         check_same_task(results)
         check_same_rows(results, split)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from logitcache.config import own
 from logitcache.config.study import StudyConfig
 from logitcache.errors import DiskError, IncompleteStudy, LogitCacheError
 from logitcache.processes import together
@@ -28,8 +29,9 @@ LOOK = 1.0  # seconds between two looks at what has ended
 def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
     """Run the trials of a study in processes of their own until all have ended. Raises DiskError
     where one of them cannot write, IncompleteStudy where one ended otherwise: what has ended stays
-    so.
+    so. Raises SpecError for a method or a student that they cannot import.
     """
+    check_importable(study)
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
     with reporter.stage("study", "trials") as stage:
@@ -53,6 +55,12 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
             advice="Run the same command again: it goes on where it stopped.",
             where=study.folder,
         )
+
+
+def check_importable(study: Plan) -> None:
+    """Raises SpecError for a method or a student that is an object of this process alone."""
+    for trial in study.trials:
+        own.check_importable((trial.config.method, trial.config.student))
 
 
 def _ended(study: Plan) -> int:

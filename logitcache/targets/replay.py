@@ -105,14 +105,17 @@ class ReplayCodec:
         return _head(self, id(assets), assets)
 
 
-# the last one: a head is one object, by which a device knows that it has it
+# A head is one object, by which a device knows that it has it: also where batches are taken from
+# several caches in turn.
 _HEADS: dict[int, Head[Array]] = {}
+MOST_HEADS = 4  # that are remembered
 
 
 def _head(codec: ReplayCodec, key: int, assets: Mapping[str, Array]) -> Head[Array]:
     head = _HEADS.get(key)
     if head is None or head.weight is not assets[WEIGHT]:
         head = Head(assets[WEIGHT], assets.get(BIAS), codec.scale, codec.cap)
-        _HEADS.clear()
+        if len(_HEADS) >= MOST_HEADS:
+            _HEADS.clear()
         _HEADS[key] = head
     return head

@@ -17,7 +17,7 @@ from logitcache.config.option import option
 from logitcache.payloads import Array, Sparse
 from logitcache.targets.codec import Kept, Stored, filled
 from logitcache.targets.ids import bytes_to_ids
-from logitcache.targets.sparse import MOST_ENTRIES, WORDS, SparseCodec
+from logitcache.targets.sparse import MOST_ENTRIES, WORDS, SparseCodec, check_sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,6 +61,7 @@ class Sampled(SparseCodec):
             is_drawn = 1 - (1 - p).pow(self.n)
             distinct += float(is_drawn.sum())
             positions += len(part)
+        check_sample(positions)
         return replace(self, distinct=distinct / positions)
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:

@@ -109,3 +109,14 @@ class SparseCodec:
     def ids_as_stored(self, ids: Array) -> Array:
         """Word numbers in the bytes of their column."""
         return ids_to_bytes(ids, self.width)
+
+
+def check_sample(positions: int) -> None:
+    """Raises SpecError where a codec is to be calibrated on a sample without a position."""
+    if not positions:
+        raise SpecError(
+            expected="finite answers to calibrate the codec with",
+            found="none",
+            advice="Mend the teacher, or try --dtype float32.",
+            where="--codec",
+        )

@@ -46,7 +46,9 @@ class TopK(SparseCodec):
     def check(self) -> None:
         if self.k > self.width:
             raise SpecError(
-                expected=f"at most {self.width}, the words there are", found=self.k, where="topk: k"
+                expected=f"at most {self.width}, the words there are",
+                found=self.k,
+                where="--codec topk: k",
             )
 
     @property

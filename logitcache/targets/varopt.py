@@ -30,7 +30,7 @@ from logitcache.payloads import Array, Sparse
 from logitcache.targets.codec import Kept, Stored, filled
 from logitcache.targets.ids import bytes_to_ids
 from logitcache.targets.quantise import from_byte, to_byte
-from logitcache.targets.sparse import MOST_ENTRIES, VALUES, WORDS, SparseCodec
+from logitcache.targets.sparse import MOST_ENTRIES, VALUES, WORDS, SparseCodec, check_sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,12 +71,12 @@ class VarOpt(SparseCodec):
             raise SpecError(
                 expected=f"at most {limit} (words, and the cap)",
                 found=self.mean,
-                where="varopt: mean",
+                where="--codec varopt: mean",
             )
         if (self.c is None) != (self.values is None):
             raise SpecError("varopt: expected c and values, or neither, found one of them.")
         if self.c is not None and not 1 <= self.c < math.inf:
-            raise SpecError(expected="a number from 1", found=self.c, where="varopt: c")
+            raise SpecError(expected="a number from 1", found=self.c, where="--codec varopt: c")
 
     @property
     def is_capped(self) -> bool:
@@ -120,6 +120,7 @@ class VarOpt(SparseCodec):
         """
         p = [_watched(self.probabilities(part)) for part in vectors]
         positions = sum(map(len, p))
+        check_sample(positions)
         wanted_entries = self.mean * positions
         low = 1.0
         high = 2.0
@@ -232,6 +233,7 @@ def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
     """
     p = [_watched(codec.probabilities(part)) for part in vectors]
     positions = sum(map(len, p))
+    check_sample(positions)
     low = 1.0
     high = float(codec.cap - 1)
     for _ in range(HALVINGS):

@@ -36,9 +36,7 @@ class Receiver(Protocol):
     """Takes the answers of one batch after the other."""
 
     def add(self, index: Int64, vectors: Any) -> None:
-        """``vectors`` f32[P, K], a tensor on the teacher's device or an array of numpy's, are of
-        all kept positions of the rows at these places.
-        """
+        """Add ``vectors`` f32[P, K], of torch or numpy, for the rows at these places."""
 
 
 R = TypeVar("R", bound=Receiver)
@@ -86,9 +84,7 @@ class Asked(ABC):
 
     @abstractmethod
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
-        """Rows start..stop as the teacher reads them; only those at these places (counted from
-        start), where given.
-        """
+        """Rows start..stop as the teacher reads them; only those at ``index``, if given."""
 
     @abstractmethod
     def positions(self, rows: Examples) -> Positions:
@@ -105,9 +101,7 @@ class Asked(ABC):
 
     @abstractmethod
     def answer(self, rows: Rows) -> tuple[Examples, Float32] | None:
-        """Other rows of the source, and the logits at their kept positions, f32[P, K]; None where
-        they cannot be asked about.
-        """
+        """Other rows' logits at kept positions, f32[P, K]; None if they cannot be asked."""
 
     @abstractmethod
     def ask_again(
@@ -139,9 +133,7 @@ def task_of(source: Source, own: tuple[str, ...]) -> Classification:
 
 
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
-    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one
-    name twice.
-    """
+    """Names of a cache's columns: the data's, the teacher's, or numbers."""
     if task.label_names is not None or len(set(match.own)) < len(match.own):
         return match.data
     return match.names
@@ -154,9 +146,7 @@ def occurring(source: Source) -> list[int]:
 
 
 def label_digest(rows: Rows) -> str:
-    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two
-    versions of them.
-    """
+    """Digest of the gold labels, of which a cache holds one version."""
     return identity.digest_arrays([("label", rows.labels)])
 
 
@@ -169,9 +159,7 @@ def checked_shard_rows(
     positions: int = 1,
     tokens: int | None = None,
 ) -> int:
-    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
-    manifest can list.
-    """
+    """Rows of a shard. Raises SpecError for more shards than a manifest lists."""
     count = chosen or shard_rows(columns, parameters, max_length, positions, tokens)
     if -(-rows // count) > MAX_SHARDS:
         raise SpecError(

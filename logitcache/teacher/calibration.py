@@ -1,6 +1,4 @@
-"""The number of a codec that follows from the teacher's answers, found on a sample of the rows
-before a dump.
-"""
+"""A codec's number that follows from the answers to a sample of rows."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ SEED = 0
 
 
 def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -> Codec:
-    """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the
-    same number. Raises SpecError where there is none to ask about.
-    """
+    """The codec, ready to reduce. Raises SpecError without rows to ask about."""
     if codec.is_calibrated:
         return codec
     teacher = panel.first
@@ -45,9 +41,7 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
 
 
 def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
-    """The rows that a codec is calibrated on, of so many: some 4,096 positions, which
-    ``positions`` counts of the rows it is given. Raises SpecError where there are no rows.
-    """
+    """Rows of some 4,096 positions for calibration. Raises SpecError without rows."""
     if not rows:
         raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")
     drawn = subset(rows, LEAST_ROWS, SEED)
@@ -57,9 +51,7 @@ def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
 
 
 def fits_replay(panel: Panel, limit: float, rows: Rows, settings: DumpSettings) -> bool:
-    """Whether a teacher's logits can be replayed from at most so many bytes of a position; some
-    rows tell.
-    """
+    """Whether logits can be replayed from at most ``limit`` bytes a position."""
     teacher = panel.first
     if (
         not isinstance(panel, OneTeacher)
@@ -86,9 +78,7 @@ def choice_note(text: str, codec: Codec) -> str:
 
 
 def unigram_of(rows: Rows, width: int) -> Array:
-    """How often each word stands in the rows, f32[width], sum 1; half a time more for each, so that
-    none is never. Raises SpecError for rows that are no tokens.
-    """
+    """Smoothed frequency of words, f32[width], sum 1. Raises SpecError for no tokens."""
     if "input_ids" not in rows.tokens:
         raise SpecError(
             expected="the rows of a language model, whose words are counted",

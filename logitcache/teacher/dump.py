@@ -99,9 +99,7 @@ def dump_split(
 
 
 def begun_codec(folder: Path) -> list[Codec]:
-    """The codec of the cache that this folder holds or that was begun there; none where there is
-    none, or whoever claims the folder will say what is wrong with it.
-    """
+    """The codec of a cache begun in this folder; None if none can be told."""
     with suppress(FormatError, OSError):
         return [codec_from_dict(Plan.from_dict(read_own(folder / PLAN)).targets["logits"])]
     return []

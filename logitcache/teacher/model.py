@@ -1,6 +1,4 @@
-"""A teacher that is asked: loaded once, in eval mode, its columns in the order of the data's
-labels.
-"""
+"""A teacher that is asked: in eval mode, columns in the data's order."""
 
 from __future__ import annotations
 
@@ -40,6 +38,7 @@ from logitcache.models.load import (
     longest_input,
 )
 from logitcache.models.loading import loading
+from logitcache.models.own import OwnStudent as OwnStudent  # registers it: a student may teach
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs
@@ -93,9 +92,7 @@ class TeacherModel:
         return f"{len(self.label_names)} labels ({names})"
 
     def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
-        """The source whose rows are put to it: made of the texts where the task makes rows of its
-        own.
-        """
+        """The source whose rows are put to it, made by the task."""
         if any(rows.tokens for rows in source.splits.values()):
             return source
         return self.kind.tokenised(
@@ -123,9 +120,7 @@ class TeacherModel:
         return weights_digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
-        """Digest of what the weights are computed with: the configuration, without names, places
-        and versions.
-        """
+        """Digest of the configuration, without names, places and versions."""
         settings = {
             k: v
             for k, v in self.model.config.to_dict().items()
@@ -136,9 +131,7 @@ class TeacherModel:
         return identity.digest_json(json.loads(text, parse_constant=str))
 
     def arithmetic(self) -> dict[str, str]:
-        """What the weights are computed with: the settings, and the checkpoint's own code where
-        that runs.
-        """
+        """What weights are computed with: settings, and own code that runs."""
         code = code_digest(self.model, self.model.config)
         return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
@@ -168,9 +161,7 @@ class TeacherModel:
         return vectors[..., torch.from_numpy(self.order).to(vectors.device)]
 
     def answers(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
-        """The signal at the kept positions of the rows at these places, asked in one batch: f32[P,
-        W].
-        """
+        """The signal at these rows' kept positions, in one batch: f32[P, W]."""
         with reporter.phase("pad"):
             inputs = pad(rows, index, self.padding)
             where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
@@ -296,9 +287,7 @@ def load_teacher(
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity
-    tests and the benchmark's baseline.
-    """
+    """The teacher in the loop: a forward pass for each batch, answers as a cache's."""
 
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
@@ -318,9 +307,7 @@ class LiveTeacher:
         return HashIndex(self.rows.row_hash, np.empty(0, np.int64))
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers as a cache gives them. Raises AlignmentError for a text that is not among its
-        rows.
-        """
+        """Answers as a cache gives them. Raises AlignmentError for a foreign text."""
         check_views(self.where, view, 1)
         rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)

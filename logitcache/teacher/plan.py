@@ -1,6 +1,4 @@
-"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's
-order, the plan.
-"""
+"""What a dump will contain: labels matched, columns ordered, the plan."""
 
 from __future__ import annotations
 
@@ -97,9 +95,7 @@ class Said:
 
     @classmethod
     def of(cls, plan: Plan) -> Said:
-        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
-        again.
-        """
+        """Raises FormatError for a plan that no dump wrote."""
         unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
         for name, good in _SAID.items():
             group, _, field = name.partition(".")
@@ -284,9 +280,7 @@ def _check_draws(views: int, codec: Codec) -> None:
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
-    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said
-    of that.
-    """
+    """The panel with the padding of rows asked alone, and what to say of it."""
     first = panel.first
     if not len(rows):
         return panel, ""
@@ -307,9 +301,7 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
 
 
 def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
-    """The label map that gives the order a cache was made with; None where the teacher has other
-    names now, or the plan is not a dump's.
-    """
+    """The label map of a cache's order; None for another teacher or no dump."""
     names, order = plan.teacher.get("own_names"), plan.teacher.get("label_order")
     columns = list(range(len(own))) if order is None else order
     numbers = isinstance(columns, list) and all(type(column) is int for column in columns)

@@ -107,7 +107,8 @@ def _logits(cache: Cache, columns: Mapping[str, Array]) -> Iterator[Tensor]:
 
     positions = len(next(iter(columns.values())))
     together = max(1, TOGETHER // cache.codec.width)
-    for start in range(0, positions, together):
+    # rows without a position have one empty part
+    for start in range(0, max(1, positions), together):
         part = {name: array[start : start + together] for name, array in columns.items()}
         yield full_logits(cache.codec.unpack(part, cache.assets).map(torch.from_numpy))
 

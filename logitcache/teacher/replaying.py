@@ -1,6 +1,4 @@
-"""The codec ``replay`` made ready: the teacher's last linear map as tensors, and the proof that it
-gives its logits.
-"""
+"""``replay`` made ready: the last linear map as tensors, and its proof."""
 
 from __future__ import annotations
 

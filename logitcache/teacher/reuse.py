@@ -25,17 +25,13 @@ SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
 def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
-    """The fields by which the answers of two plans differ, names aside: (field, expected value,
-    actual value).
-    """
+    """Fields by which two plans' answers differ: (field, expected, actual)."""
     fields = [{name: plan.to_dict()[name] for name in SAME} for plan in (expected, actual)]
     yield from differences(*fields, without=NAMES)
 
 
 class Known:
-    """The rows of a finished cache, by their hash. Equal texts have equal answers, so which of them
-    is found does not matter.
-    """
+    """The rows of a finished cache by hash; equal texts have equal answers."""
 
     def __init__(self, cache: Cache) -> None:
         """Raises CorruptShard where the cache's bytes are not those its receipts were made for."""
@@ -59,9 +55,7 @@ class Known:
             )
 
     def find(self, row_hash: Int64, view: Int64 | int = 0) -> Int64:
-        """The row_id in the cache of each of these rows, or -1: i64[N]. ``view`` is which draw of
-        its answer a row has: those of one row stand one behind the other.
-        """
+        """The row_id of each of these rows, or -1: i64[N]; ``view``: the draw."""
         first = self.cache.find(row_hash)
         return np.where(first < 0, first, first + view)
 

@@ -56,9 +56,7 @@ class Layout:
     )
 
     def keys(self, seed: int = 0) -> Int64:
-        """The keys of the codec's random numbers: i64[P]. They follow from a row's text, not from
-        its place, so equal texts have equal answers.
-        """
+        """Keys of the codec's random numbers, i64[P]: of a row's text, not its place."""
         row = rows_of(self.indptr)
         return position_keys(seed, "codec", self.row_hash[row], self.view[row], self.index)
 
@@ -87,8 +85,8 @@ class Assembly:
         seed: int = 0,
         kept: Sequence[Kept] = (),
     ) -> None:
-        """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
-        random numbers, ``kept`` are signals that are kept too.
+        """``assets``: tensors that the cache keeps once; ``seed``: of random numbers; ``kept``:
+        signals that are kept too.
         """
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
@@ -109,11 +107,10 @@ class Assembly:
         self.not_finite = np.zeros(len(layout.row_id), np.bool_)
         self.too_wide = np.zeros(len(layout.row_id), np.bool_)
         self._pending: list[_Reduced] = []
+        self._device: torch.device | None = None  # of the answers; None: numpy's
 
     def add(self, rows: Int64, vectors: torch.Tensor | Float32 | Seen) -> None:
-        """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
-        being computed; the batch before is stored meanwhile.
-        """
+        """Add answers f32[P, K]; on a GPU the batch before is stored meanwhile."""
         if isinstance(vectors, Seen):
             assert self.signals is not None
             self.signals.add(rows, vectors.signals)
@@ -132,6 +129,7 @@ class Assembly:
             import torch
 
             vectors = torch.from_numpy(vectors)
+        self._device = vectors.device
         reduced = [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
         before = self._pending
         self._pending = reduced
@@ -140,9 +138,7 @@ class Assembly:
             self.finish()
 
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
-        """Answers that lie in another cache already: ``columns`` of their positions, ``skipped``
-        bool[n].
-        """
+        """Copy ``columns`` of another cache's positions; ``skipped`` bool[n]."""
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
@@ -163,9 +159,7 @@ class Assembly:
         self._store(before)
 
     def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
-        """Some of these rows after the other, and where their positions are among those of all: few
-        enough that what is computed of them at once is small.
-        """
+        """Few rows at a time, and where their positions are."""
         width = self.codec.width
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0
@@ -196,9 +190,7 @@ class Assembly:
         return _Reduced(rows, reduced, finite, fits, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """What the codec keeps, computed of so few positions at once that it is small: a row may
-        have many.
-        """
+        """What the codec keeps, of few positions at a time."""
         values = DEVICE_VALUES if vectors.is_cuda else PART_VALUES
         together = max(1, values // self.codec.width)
         parts = []
@@ -258,7 +250,7 @@ class Assembly:
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
             index = index[~is_lost]
-        self.entropy[index], self.top[index] = self.summary.add(block)
+        self.entropy[index], self.top[index] = self.summary.add(block, self._device)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""

@@ -1,28 +1,28 @@
-"""What is said of a teacher's answers, added up block by block while they are made."""
+"""What is said of a teacher's answers, added up block by block while they are made.
+
+Full answers of a vocabulary are looked at a few positions at a time, on the device that made them: what a head
+replays is computed there again, and no more of it is held than :data:`TOGETHER`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from logitcache.cache.cache import Cache
 from logitcache.data.source import Source
-from logitcache.data.tasks.classification import Classification
-from logitcache.payloads import Dense, Payload, Replay, Sparse
+from logitcache.data.tasks.classification import Classification, Scores
+from logitcache.data.tasks.language import CONFIDENCE, LanguageModel, TokenScores
+from logitcache.payloads import Dense, Replay, Sparse
 from logitcache.records import Array, Block, Float32, rows_of
 
+if TYPE_CHECKING:
+    import torch
 
-def certainty(payload: Payload[Array]) -> tuple[Float32, Float32, Float32 | None]:
-    """Entropy in nats f[P], the largest probability f[P], and of full vectors all probabilities
-    f[P, K]. Of sparse targets the entropy is the stored one, and the largest probability that of
-    the listed words.
-    """
-    if isinstance(payload, Dense):
-        return confidence(payload.logits)
-    assert isinstance(payload, Sparse)
-    return payload.entropy, payload.prob.max(1, initial=0), None
+TOGETHER = {"cpu": 1 << 22, "cuda": 1 << 27}  # logits of a vocabulary that are looked at at once
 
 
 def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
@@ -45,8 +45,9 @@ class Summary:
         width = task.num_labels
         self.is_dev = is_dev
         self.is_held_out = is_held_out
+        self.holds_out = bool(is_held_out.any())
         self.scores = task.scores()  # of all labelled rows
-        self.train = task.scores()  # of labelled rows that are not held out
+        self.kept = task.scores()  # of those that are not held out, where some are
         self.dev = task.scores()  # of dev, where it is held out of this table
         self.entropy = 0.0  # summed, in nats
         self.answered = 0  # rows
@@ -65,14 +66,15 @@ class Summary:
     @classmethod
     def of(cls, source: Source, split: str, rows: int, task: Classification) -> Summary:
         """Of the table that a split is selected from."""
-        summary = cls.of_table(rows, task)
+        is_dev = np.zeros(rows, np.bool_)
+        is_held_out = np.zeros(rows, np.bool_)
         if split == "train":
             for name, part in source.splits.items():
                 if source.shares_table(name):
-                    summary.is_held_out[part.row_id] = True
+                    is_held_out[part.row_id] = True
             if source.shares_table("dev"):
-                summary.is_dev[source.splits["dev"].row_id] = True
-        return summary
+                is_dev[source.splits["dev"].row_id] = True
+        return cls(task, is_dev, is_held_out)
 
     def empty(self) -> Summary:
         """Nothing added, of the same table."""
@@ -83,30 +85,76 @@ class Summary:
         labelled = np.unique(rows_of(block.answers.indptr)[block.label >= 0])
         self.dev_unanswered += int(self.is_dev[block.row_id[labelled]].sum())
 
-    def add(self, block: Block) -> tuple[Float32, Float32]:
+    @property
+    def train(self) -> Scores:
+        """Of labelled rows that are not held out."""
+        return self.kept if self.holds_out else self.scores
+
+    def add(self, block: Block, device: torch.device | None = None) -> tuple[Float32, Float32]:
         """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
-        NaN where no logits are kept.
+        NaN where no logits are kept. ``device`` computes what is said of a vocabulary (None: the
+        CPU).
         """
         if not block.answers.payloads:
             self.answered += len(block.row_id)
             self.positions += len(block.label)
             nothing = np.full(len(block.label), np.nan, np.float32)
             return nothing, nothing
-        if isinstance(block.answers.payload, Replay):
-            block = replace(block, answers=block.answers.with_logits(block.answers.logits))
         payload = block.answers.payload
-        entropy, top, probability = certainty(payload)
-        self.scores.add(block)
-        self.train.add(block.select(~self.is_held_out[block.row_id]))
-        self.dev.add(block.select(self.is_dev[block.row_id]))
-        self.answered += len(block.row_id)
-        self.positions += len(entropy)
-        if len(entropy):
-            self.entropy += float(entropy.sum(dtype=np.float64))
-            self.guesses += np.bincount(payload.likeliest(), minlength=self.task.num_labels)
-            if probability is not None:
+        if isinstance(payload, Sparse):
+            entropy, top = payload.entropy, payload.prob.max(1, initial=0)
+            self._add_scores(block)
+        elif self.task.self_contained:
+            entropy, top = self._add_vocabulary(block, payload, device)
+        else:
+            logits = block.answers.logits
+            entropy, top, probability = confidence(logits)
+            self._add_scores(replace(block, answers=block.answers.with_logits(logits)))
+            if len(entropy):
                 self.low = np.minimum(self.low, probability.min(0))
                 self.high = np.maximum(self.high, probability.max(0))
+        self.answered += len(block.row_id)
+        self.positions += len(entropy)
+        self.entropy += float(entropy.sum(dtype=np.float64))
+        return entropy, top
+
+    def _add_scores(self, block: Block) -> None:
+        """Scores, and the likeliest class of each position."""
+        self.scores.add(block)
+        if self.holds_out:
+            self.kept.add(block.select(~self.is_held_out[block.row_id]))
+            self.dev.add(block.select(self.is_dev[block.row_id]))
+        if len(block.label):
+            likeliest = block.answers.payload.likeliest()
+            self.guesses += np.bincount(likeliest, minlength=self.task.num_labels)
+
+    def _add_vocabulary(
+        self, block: Block, payload: Dense[Array] | Replay[Array], device: torch.device | None
+    ) -> tuple[Float32, Float32]:
+        """Full answers of a vocabulary. No row of its table is held out: the other splits have
+        tables of their own.
+        """
+        import torch
+
+        from logitcache.models.projection import full_logits
+
+        assert isinstance(self.scores, TokenScores) and not self.holds_out
+        device = device or torch.device("cpu")
+
+        def on_device(array: Array) -> torch.Tensor:
+            return torch.from_numpy(np.require(array, requirements="W")).to(device)
+
+        entropy = np.empty(len(block.label), np.float32)
+        top = np.empty(len(block.label), np.float32)
+        together = max(1, TOGETHER.get(device.type, TOGETHER["cuda"]) // self.task.num_labels)
+        for start in range(0, len(block.label), together):
+            part = slice(start, start + together)
+            logits = full_logits(payload.select(part).map(on_device))
+            label = on_device(block.label[part])
+            evidence, nats = LanguageModel.evidence_and_entropy(logits, label)
+            self.scores.add_evidence(evidence.cpu().numpy())
+            top[part] = evidence[:, CONFIDENCE].cpu().numpy()
+            entropy[part] = nats.cpu().numpy()
         return entropy, top
 
     def add_shards(self, cache: Cache, shards: Collection[int]) -> None:
@@ -119,7 +167,7 @@ class Summary:
 
     def merge(self, summary: Summary) -> None:
         """Add what another one has added up, of other rows."""
-        for name in ("scores", "train", "dev"):
+        for name in ("scores", "kept", "dev"):
             getattr(self, name).merge(getattr(summary, name))
         self.entropy += summary.entropy
         self.answered += summary.answered

@@ -172,6 +172,19 @@ def test_a_run_that_cannot_be(
         run(world, texts, **{**how, "student": folder})
 
 
+def test_a_cache_of_another_task_is_refused(world: dict[str, Any], tmp_path: Path) -> None:
+    """Though it would need no data at all."""
+    message = "expected a cache of masked-lm, as --task says, found one of causal-lm. Give --task causal-lm"
+    with pytest.raises(FingerprintMismatch, match=message):
+        train(
+            method="kd",
+            task="masked-lm",
+            cache=world["cache"],
+            student="1x32",
+            workspace=tmp_path,
+        )
+
+
 def test_rows_under_several_masks_are_all_taken_or_none(
     lm: Lm, texts: Path, tmp_path: Path
 ) -> None:
@@ -242,20 +255,36 @@ def test_without_a_cache_a_method_without_a_teacher_makes_its_rows_itself(
     assert result["metrics"]["dev"]["nll"] > 0
 
 
-def test_infinite_logits_are_refused_and_name_the_row(lm: Lm, texts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        ("float16", r"expected finite logits, found NaN or infinity in .* rows \(row 0"),
+        (
+            "varopt:mean=4",
+            "--codec: expected finite answers to calibrate the codec with, found none",
+        ),
+        ("sampled:n=4", "--codec: expected finite answers to calibrate the codec with, found none"),
+        (
+            "auto:bytes=16",
+            "--codec: expected finite answers to calibrate the codec with, found none",
+        ),
+    ],
+)
+def test_infinite_logits_are_refused(
+    codec: str, message: str, lm: Lm, texts: Path, tmp_path: Path
+) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(lm("gpt2"))
     with torch.no_grad():
         model.transformer.wte.weight[9] = torch.inf
     model.save_pretrained(tmp_path / "t")
     make_tokenizer().save_pretrained(tmp_path / "t")
-    with pytest.raises(
-        SpecError, match=r"expected finite logits, found NaN or infinity in .* rows \(row 0"
-    ):
+    with pytest.raises(SpecError, match=message):
         dump(
             str(tmp_path / "t"),
             str(texts),
             task="causal-lm",
             seq_len=24,
+            codec=codec,
             device="cpu",
             workspace=tmp_path,
         )

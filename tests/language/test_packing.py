@@ -5,6 +5,7 @@ that is asked.
 from __future__ import annotations
 
 import random
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache import identity
-from logitcache.config.sequences import Sequences
+from logitcache.config.option import options_of
+from logitcache.config.sequences import Recipe, Sequences
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.masked_lm import MaskedLM
@@ -217,3 +219,10 @@ def test_golden_masks() -> None:
 
 
 GOLDEN = [20, 24, 40]
+
+
+def test_each_option_of_rows_has_a_default_in_a_recipe() -> None:
+    assert [field.name for field in fields(Recipe)] == [
+        declared.name for declared in options_of(Sequences)
+    ]
+    assert Sequences().recipe() == Recipe()

@@ -109,8 +109,8 @@ def test_a_named_term_is_found_and_its_faults_are_one_line(
     faults = {
         "my_terms:Shape": rf"{path}:10: expected a loss of each position, of shape \[32\], found \[\]",
         "my_terms:Raises": rf"my_terms:Raises: it failed: RuntimeError: .*\({path}:15\)",
-        "my_terms:None": "my_terms:None: it cannot be imported or made: AttributeError",
-        "no_terms:None": "no_terms:None: it cannot be imported or made: ModuleNotFoundError",
+        "my_terms:None": "my_terms:None: it cannot be imported: AttributeError",
+        "no_terms:None": "no_terms:None: it cannot be imported: ModuleNotFoundError",
         "kdd": "expected one of base, ls, tf-reg, self-kd, kd, or module:Class",
     }
     for name, words in faults.items():

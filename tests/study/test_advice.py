@@ -227,7 +227,8 @@ def a_picture_in_no_folder(folder: Path) -> Attempts:
 
 
 ELSEWHERE = {
-    "stored draws cannot be tempered.": "tests/language/test_codecs.py",
+    "stored targets have one temperature.": "tests/language/test_codecs.py",
+    "targets/sparse.py:check_sample": "tests/language/test_bad_input.py",
     "report/html.py:check_out": "tests/report/test_html.py",
     "report/overhead.py:ratio_picture": "tests/report/test_html.py",
 }

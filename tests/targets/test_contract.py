@@ -30,6 +30,7 @@ from logitcache.targets.draws import Draw
 from logitcache.targets.replay import WEIGHT, ReplayCodec
 from logitcache.targets.table import KINDS, codec_from_dict, named, parse
 from logitcache.targets.vectors import VectorCodec
+from logitcache.teacher.recode import recode
 from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import Summary
 from tests.fake_caches import CONDITIONS, plan
@@ -291,3 +292,24 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
     columns["entries"][3] += 1
     with pytest.raises(FormatError, match="entries"):
         codec.unpack(columns, {})
+
+
+def test_rows_without_a_position_are_recoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one of them stands alone in what is computed at once."""
+    monkeypatch.setattr("logitcache.teacher.recode.TOGETHER", 1)
+    write(tmp_path / "full", cache_plan(made("float32"), 11, "arrow"), made("float32"))
+    recode(tmp_path / "full", tmp_path / "topk", "topk:k=8")
+    full, recoded = (Cache.open(tmp_path / name).take(np.arange(11)) for name in ("full", "topk"))
+    assert recoded.indptr.tolist() == full.indptr.tolist()
+    assert recoded.payload.likeliest().tolist() == full.payload.likeliest().tolist()
+
+
+def test_a_head_is_one_object_where_two_caches_are_read_in_turn() -> None:
+    """It is brought to a device once for each object."""
+    codec = ReplayCodec(width=WIDTH, hidden=WIDTH)
+    train, unlabelled = ({WEIGHT: np.eye(WIDTH, dtype=np.float32)} for _ in range(2))
+    first = codec.head(train)
+    assert codec.head(unlabelled) is not first
+    assert codec.head(train) is first

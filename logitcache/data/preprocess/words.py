@@ -57,9 +57,7 @@ def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | Non
 
 
 def _has_texts(tables: Sequence[Table], columns: Columns) -> bool:
-    """Whether there is a column of texts, and one of a label for each, where nobody has named a
-    column.
-    """
+    """Whether there are columns of texts and of one label each that nobody named."""
     if columns.text is not None or columns.label is not None:
         return False
     plain = {name for table in tables for name in table.columns if not _is_lists(table, name)}
@@ -75,9 +73,7 @@ def _is_lists(table: Table, name: str) -> bool:
 
 
 def opened(table: Table, names: Columns) -> Opened:
-    """The rows and the words of a table. Raises SpecError naming a row whose words are none, or
-    that has not as many labels as words.
-    """
+    """Rows and words of a table. Raises SpecError unless each word has a label."""
     assert names.text is not None
     if names.text not in table.columns:
         raise SpecError(
@@ -145,9 +141,7 @@ def _check(words: Any, tags: Any, where: str) -> None:
 
 
 def rarest(labels: Ragged) -> Int64:
-    """The rarest label of each row's words, -1 where none has one: what a row counts for where rows
-    are held out.
-    """
+    """The rarest label of each row's words, -1 without: what it counts as when held out."""
     classes = labels.values[labels.values >= 0]
     counts = np.bincount(classes, minlength=1)
     order = np.argsort(counts, kind="stable")
@@ -162,9 +156,7 @@ def rarest(labels: Ragged) -> Int64:
 
 
 def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) -> Examples:
-    """Tokenise rows start..stop, word by word, cut to ``max_length`` tokens the way the tokenizer
-    truncates. Raises SpecError for a tokenizer that does not tell which word a token is of.
-    """
+    """Tokens of rows start..stop, word by word. Raises SpecError without places of words."""
     assert rows.tags is not None
     if not tokenizer.is_fast:
         raise SpecError(
@@ -241,9 +233,7 @@ def _encoded(tokenizer: Any, words: list[list[str]], max_length: int) -> Any:
 
 
 def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: bool) -> Int64:
-    """The token of each word's first piece, or NO_WORD where it is cut away or has none:
-    i64[words].
-    """
+    """The token of each word's first piece, or NO_WORD: i64[words]."""
     word = np.array([NO_WORD if number is None else number for number in word_of_token], np.int64)
     token = np.flatnonzero(word >= 0)[::-1]  # backwards: the first piece of a word is written last
     first = np.full(words, NO_WORD)

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """K classes, one answer per row. ``label_names`` are in label order, None where labels are bare
-    numbers.
-    """
+    """K classes, one answer per row; ``label_names`` None where labels are bare numbers."""
 
     num_labels: int
     label_names: tuple[str, ...] | None
@@ -84,9 +82,7 @@ class Classification:
     def tokenised(
         cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter
     ) -> Source:
-        """The source whose rows are put to models: itself, unless the task cuts texts into rows of
-        at most ``limit`` tokens by what ``settings`` say.
-        """
+        """The source in rows of at most ``limit`` tokens, where the task cuts texts."""
         return source
 
     def longest(self, settings: DumpSettings, limit: int) -> int:
@@ -100,9 +96,7 @@ class Classification:
 
     @staticmethod
     def evidence(logits: Any, label: Any, teacher: Any) -> Any:
-        """What scores need of the answers f[P, W] to some positions: f[P, E]. Tensors; ``teacher``
-        may be None.
-        """
+        """What scores need of answers f[P, W]: f[P, E]. ``teacher`` may be None."""
         return logits
 
     def scores(self) -> Scores:
@@ -122,16 +116,12 @@ class Classification:
 
     @staticmethod
     def has_unlabelled(rows: Examples) -> bool:
-        """Whether some positions of these rows may be without a label, and have a teacher's answer
-        alone.
-        """
+        """Whether some positions may have a teacher's answer and no label."""
         return bool((rows.labels < 0).any())
 
     @staticmethod
     def note(names: Columns) -> str:
-        """What a user has to know where this task was found from the columns of the data; empty:
-        nothing.
-        """
+        """What a user has to know where this task was found from the columns; or empty."""
         return ""
 
     @staticmethod
@@ -155,9 +145,7 @@ class Classification:
 
 
 def check_metric(metric: str, task: Classification) -> str:
-    """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes.
-    Raises SpecError.
-    """
+    """A metric that can be computed; ``f1`` needs two classes. Raises SpecError."""
     if metric in task.metrics:
         return metric
     if metric == "f1":
@@ -183,9 +171,7 @@ def score(logits: Float32, labels: Int64) -> dict[str, float]:
 
 
 class Scores:
-    """The same, added up block by block: what is kept is how often each class was answered for
-    each, not the rows.
-    """
+    """The same, added up block by block as counts of answers to each class."""
 
     def __init__(self) -> None:
         self._pairs, self.counts, self._nll, self._width = (
@@ -229,9 +215,7 @@ class Scores:
         )
 
     def add_guesses(self, guesses: Int64, labels: Int64) -> None:
-        """The likeliest class of each position alone, i64[N], where no full vector is there: then
-        there is no mean negative log-likelihood.
-        """
+        """Add likeliest classes i64[N] alone, which give no negative log-likelihood."""
         is_labelled = labels >= 0
         self._count(
             labels[is_labelled] * MAX_CLASSES + guesses[is_labelled],
@@ -240,9 +224,7 @@ class Scores:
 
     @property
     def labels(self) -> Array:
-        """The label of each pair of a label and an answer that was met: i64[n]; ``counts`` i64[n]
-        says how often.
-        """
+        """The label of each pair that was met, i64[n], ``counts`` times."""
         return self._pairs // MAX_CLASSES
 
     @property

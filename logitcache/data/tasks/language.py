@@ -8,6 +8,7 @@ An answer of a whole vocabulary is never kept for a split: what scores need of i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -34,10 +35,11 @@ PROMPTS = ("prompt", "completion")
 MESSAGES = "messages"
 # of a position; the last two are -1 without a teacher
 EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
+CONFIDENCE = EVIDENCE.index("confidence")
 
 
 @dataclass(frozen=True)
-class LanguageModel(Classification):
+class LanguageModel(Classification, ABC):
     """A vocabulary of ``num_labels`` tokens, one answer for each token that is learnt."""
 
     level: ClassVar[str] = "logits"
@@ -53,9 +55,7 @@ class LanguageModel(Classification):
 
     @classmethod
     def columns(cls, tables: Sequence[Table], named_columns: Columns) -> Columns | None:
-        """The columns of texts, of prompts and completions, or of messages; None unless this task
-        is named.
-        """
+        """The columns of texts, prompts and completions, or messages, if the task is named."""
         if named_columns.task != cls.name:
             return None
         have = list(dict.fromkeys(name for table in tables for name in table.columns))
@@ -88,9 +88,7 @@ class LanguageModel(Classification):
 
     @staticmethod
     def positions(rows: Examples, selection: Int64) -> Positions:
-        """The tokens of the rows at these places that have a label; a token is joined by its place
-        in the row.
-        """
+        """The labelled tokens of the rows at these places, by their place in the row."""
         labels = rows.units["labels"].select(selection)
         index = numbers_in_rows(labels.indptr)
         supervised = np.flatnonzero(labels.values >= 0)
@@ -132,10 +130,13 @@ class LanguageModel(Classification):
         return replace(rows, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
+    @abstractmethod
     def rows_of_tokens(
         cls, source: Source, tokenizer: Any, settings: Recipe, reporter: Reporter
     ) -> Source:
-        raise NotImplementedError
+        """The source with its documents made into rows of tokens, as the settings say. Raises
+        SpecError.
+        """
 
     def scores(self) -> TokenScores:
         return TokenScores()
@@ -152,18 +153,31 @@ class LanguageModel(Classification):
         V], ``label`` i64[P], ``teacher`` its likeliest tokens i64[P] and its divergence from these
         answers f[P], or None.
         """
+        return _evidence(logits.float().log_softmax(1), label, teacher)
+
+    @staticmethod
+    def evidence_and_entropy(logits: Any, label: Any) -> tuple[Any, Any]:
+        """:meth:`evidence` of a teacher's own answers, f32[P, 5], and their entropy in nats, f32[P]."""
         import torch
 
         log_p = logits.float().log_softmax(1)
-        top = log_p.max(1)
-        column = label.clamp(min=0)[:, None]
-        nll = -log_p.gather(1, column)[:, 0]
-        is_right = (top.indices == label).float()
-        agrees = kl = torch.full_like(nll, -1.0)
-        if teacher is not None:
-            likeliest, kl = teacher
-            agrees = (likeliest == top.indices).float()
-        return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
+        evidence = _evidence(log_p, label, None)
+        return evidence, -torch.linalg.vecdot(log_p.exp(), log_p)
+
+
+def _evidence(log_p: Any, label: Any, teacher: Any) -> Any:
+    """The evidence of log-probabilities f32[P, V]."""
+    import torch
+
+    top = log_p.max(1)
+    column = label.clamp(min=0)[:, None]
+    nll = -log_p.gather(1, column)[:, 0]
+    is_right = (top.indices == label).float()
+    agrees = kl = torch.full_like(nll, -1.0)
+    if teacher is not None:
+        likeliest, kl = teacher
+        agrees = (likeliest == top.indices).float()
+    return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
 
 
 def form_of(tables: Sequence[Table], names: Columns) -> str:
@@ -191,9 +205,7 @@ def row_length(settings: Sequences, limit: int) -> int:
 
 
 def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
-    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone.
-    f32[P, 5].
-    """
+    """The evidence of a teacher's likeliest tokens alone: f32[P, 5]."""
     evidence = np.full((len(label), len(EVIDENCE)), -1.0, np.float32)
     evidence[:, 0] = np.nan
     evidence[:, 1] = payload.likeliest() == label
@@ -202,9 +214,7 @@ def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
 
 
 class TokenScores(Scores):
-    """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position
-    by position.
-    """
+    """Loss, perplexity, accuracy, calibration and agreement, position by position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,9 +227,7 @@ class TokenScores(Scores):
         self.bins = np.zeros((BINS, 3))  # positions, their confidence and hits, by confidence
 
     def add(self, block: Block) -> None:
-        """Rows with a teacher's logits and their labels. Entries that were drawn count nowhere: the
-        likeliest word and its probability do not follow from them.
-        """
+        """Add rows with a teacher's logits and labels; drawn entries count nowhere."""
         import torch
 
         payload = block.answers.payload

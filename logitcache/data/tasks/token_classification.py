@@ -1,6 +1,4 @@
-"""Token classification: each word is a kept position, at its first piece; K class logits. Judged by
-entities.
-"""
+"""Token classification: a position for each word, at its first piece; K logits."""
 
 from __future__ import annotations
 

@@ -219,8 +219,8 @@ def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
 
 def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
     """D_KL(teacher || softmax(z)) in nats, f[P], at the temperature that the target was made for;
-    of the k + 1 outcomes where the tail is one of them. Of an unbiased target it is an unbiased
-    estimate, and may be negative.
+    of the k + 1 outcomes where the tail is one of them, of the k listed words where it is dropped.
+    Of an unbiased target it is an unbiased estimate, and may be negative.
     """
     if not isinstance(payload, Sparse):
         return kl_divergence(full_logits(payload), z)
@@ -232,6 +232,8 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
     entropy = payload.entropy
     if payload.tail is Tail.BUCKET:
         entropy = torch.special.entr(payload.prob).sum(1) + torch.special.entr(payload.rest)
+    elif payload.tail is Tail.NONE and not payload.is_drawn:
+        entropy = torch.special.entr(payload.prob).sum(1)
     return cross - entropy
 
 
@@ -255,7 +257,7 @@ def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> N
     raise SpecError(
         expected=f"a temperature that the cache's targets were made for ({named})",
         found=f"{temperature:g}",
-        advice=f"{use} with temperature={temperature:g} in --codec: stored draws cannot be tempered.",
+        advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
         where="--temperature",
     )
 

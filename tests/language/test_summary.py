@@ -1,0 +1,55 @@
+"""What a dump says of a vocabulary's answers: the same whatever codec keeps them, and for any number of positions that
+are looked at at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from logitcache.cache.cache import Cache
+from logitcache.data.tasks.table import TASKS
+from logitcache.records import Float32
+from logitcache.teacher.summary import TOGETHER, Summary
+
+
+def summary_of(cache: Cache) -> Summary:
+    task = TASKS[cache.manifest.plan.task](cache.codec.width, None)
+    summary = Summary.of_table(len(cache), task)
+    summary.add_shards(cache, range(cache.manifest.plan.shard_count))
+    return summary
+
+
+def labels_of(cache: Cache) -> Float32:
+    labels = cache.tokens(np.arange(len(cache)))["labels"].values
+    return labels[labels >= 0]
+
+
+@pytest.mark.parametrize("together", [1, 7 * 48, 1 << 22])
+@pytest.mark.parametrize("codec", ["float32", "replay"])
+def test_full_answers_are_summed_up_as_by_hand(
+    dumps: dict[str, Any], codec: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOGETHER, "cpu", together)
+    cache = dumps["caches"][codec]
+    logits = cache.take(np.arange(len(cache))).logits.astype(np.float64)
+    log_p = log_softmax(logits, axis=1)
+    label = labels_of(cache)
+    summary = summary_of(cache)
+    assert (summary.answered, summary.positions) == (len(cache), len(label))
+    entropy = -(np.exp(log_p) * log_p).sum(1)
+    assert summary.entropy == pytest.approx(entropy.sum(), rel=1e-5)
+    scores = summary.scores.result()
+    assert scores["nll"] == pytest.approx(-log_p[np.arange(len(label)), label].mean(), rel=1e-5)
+    assert scores["token_accuracy"] == pytest.approx((log_p.argmax(1) == label).mean(), abs=1e-9)
+    assert summary.train is summary.scores
+
+
+def test_receipts_say_the_same_of_replayed_and_of_stored_answers(dumps: dict[str, Any]) -> None:
+    stored, replayed = (dumps["caches"][codec].manifest.receipts for codec in ("float32", "replay"))
+    for one, other in zip(stored, replayed, strict=True):
+        for name, quantiles in one.sketches.items():
+            np.testing.assert_allclose(quantiles, other.sketches[name], atol=1e-4)
