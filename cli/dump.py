@@ -56,7 +56,9 @@ def dump_here(config: DumpConfig, reporter: Reporter) -> dict[str, Any]:
 
 
 def launched_rank() -> tuple[int, int] | None:
-    """(rank, processes) of a launcher; None for one process alone."""
+    """The number of this process, from 0, and how many torchrun (or another launcher) started; None
+    for one alone.
+    """
     rank = os.environ.get("RANK", "")
     size = os.environ.get("WORLD_SIZE", "")
     if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
@@ -65,7 +67,9 @@ def launched_rank() -> tuple[int, int] | None:
 
 
 def dump_by_ranks(config: DumpConfig, is_first: bool) -> dict[str, Any] | None:
-    """All parts' document on the first rank, None on others that know of it."""
+    """The document of all parts on the first rank, None on the others. Where the launcher does not
+    say how ranks find one another, each has its own.
+    """
     from logitcache.ranks import can_meet, gathered
 
     if not can_meet():
@@ -103,7 +107,9 @@ def to_json(report: Any) -> dict[str, Any]:
 
 
 def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """One document of several parts, from the one that sealed the cache."""
+    """One document of several parts': that of the part that sealed the cache, with what all of them
+    did.
+    """
     document = dict(max(documents, key=lambda document: (document["complete"], document["rows"])))
     for key in SUMMED:
         document[key] = sum(part[key] for part in documents)

@@ -1,4 +1,6 @@
-"""``logitcache inspect``: what a cache holds. No torch."""
+"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one
+row.
+"""
 
 from __future__ import annotations
 
@@ -106,11 +108,11 @@ def _conditions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Under which conditions the shards were made, and which rows were copied or skipped."""
     conditions = document["conditions"]
     for condition in conditions:
-        text = ", ".join(
-            f"{name} {value}"
-            for name, value in condition.items()
-            if name != "shards" and value is not None
-        )
+        facts = []
+        for name, value in condition.items():
+            if name != "shards" and value is not None:
+                facts.append(f"{name} {value}")
+        text = ", ".join(facts)
         if len(conditions) > 1:
             text += f" (shards {', '.join(_range(*shards) for shards in condition['shards'])})"
         yield "made under", text
@@ -131,10 +133,9 @@ def _quantiles(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if key not in quantiles:
             continue
         sketch = quantiles[key]
-        shares = [
-            f"{share:.0%} {value:.3f}"
-            for share, value in zip(sketch["at"], sketch["value"], strict=True)
-        ]
+        shares = []
+        for share, value in zip(sketch["at"], sketch["value"], strict=True):
+            shares.append(f"{share:.0%} {value:.3f}")
         error = max(high - low for low, high in zip(sketch["low"], sketch["high"], strict=True))
         bound = f" (off by {error:.3f} at most)" if error else ""
         yield name, f"{', '.join(shares)}{UNITS[name]}{bound}"

@@ -1,4 +1,6 @@
-"""Groups of commands that know near names and load commands on use."""
+"""Groups of commands: one that knows the nearest name of a mistyped command, and one that loads
+commands on use.
+"""
 
 from __future__ import annotations
 

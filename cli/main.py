@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Say what is wrong with data, before anything costs time.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
+    "pretrain": "Train a language model from scratch under a budget.",
     "compare": "Say which results differ, by how much, and how sure that is.",
     "inspect": "Say what a cache holds.",
     "codecs": "Measure what codecs keep of a teacher's answers.",
@@ -42,7 +43,7 @@ COMMANDS = {
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
-RESUMABLE = ("dump", "train", "repair", "convert", "merge", "study", "demo")
+RESUMABLE = ("dump", "train", "pretrain", "repair", "convert", "merge", "study", "demo")
 BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {
@@ -69,7 +70,9 @@ class Logitcache(LazyGroup):
     """The group, with one line on stderr and an exit code for each error that is no bug of ours."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """As click's, where the disk may be full when ``--help`` is printed."""
+        """As click's, where the disk may also be full when ``--help`` is printed, before a command
+        is called.
+        """
         try:
             return super().main(*args, **settings)
         except OSError as error:
@@ -131,7 +134,9 @@ class Logitcache(LazyGroup):
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: characters that the output lacks."""
+    """The replacement of characters that the output's encoding (ASCII, say) lacks: an error handler
+    of codecs.
+    """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -162,7 +167,9 @@ class Misuse(click.UsageError):
 
 
 def _misuse(ctx: click.Context, error: click.UsageError) -> click.UsageError:
-    """A click error in one line, with the command that helps."""
+    """The error of click in one line, with the command that helps. Help that stands for a missing
+    command is left as it is.
+    """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
     message = sentence(visible(" ".join(error.format_message().split())))
@@ -186,7 +193,9 @@ def _discard_stdout() -> None:
 
 
 def _is_reader_gone() -> bool:
-    """Whether our own output's reader is gone (``logitcache ... | head``)."""
+    """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker
+    that died.
+    """
     if not hasattr(select, "poll"):  # on Windows
         return True
     poll = select.poll()

@@ -123,7 +123,9 @@ def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
 
 
 class Checked(click.ParamType[Any]):
-    """A number or choice checked by its declaration, so refusals are alike."""
+    """A number or a choice, checked as its declaration says, so that a refusal is the same line
+    everywhere.
+    """
 
     def __init__(self, declared: Declared, metavar_type: click.ParamType[Any]) -> None:
         """``metavar_type`` is the type of click that ``--help`` shows."""
@@ -160,7 +162,9 @@ def _click_type(declared: Declared) -> click.ParamType[Any]:
 
 
 def typed(config: type[C], values: Mapping[str, Any]) -> C:
-    """A command line's configuration, checked early. Raises SpecError."""
+    """The configuration that a command line asks for, checked before anything heavy is imported.
+    Raises SpecError.
+    """
     specified = {name: value for name, value in values.items() if value is not None and value != ()}
     configuration = build(config, specified, typed=True)
     check = getattr(configuration, "check", None)

@@ -15,7 +15,9 @@ from .lazy import STOPPED
 
 
 def output() -> Any:
-    """Standard output by `rich`; a closed pipe is left to the group."""
+    """Standard output as `rich` writes to it. A closed pipe is left to the group, where rich would
+    end in silence.
+    """
     from rich.console import Console
 
     class Output(Console):
@@ -52,7 +54,9 @@ def first_few(values: Iterable[Any], count: int = 8) -> str:
 
 
 def finish_bench(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    """Write and print a bench's document; end with an interrupt's exit code."""
+    """Write and print the document of a bench. Where the bench was interrupted, end with the
+    signal's exit code.
+    """
     from logitcache.bench.document import write
     from logitcache.report.terminal import bench_text
 

@@ -1,4 +1,6 @@
-"""Signals: an interrupted command unwinds its stack."""
+"""Signals: a command that is interrupted or terminated unwinds its stack, so that locks and
+temporary files go.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ RESEND = 0.02  # seconds until a signal that a destructor swallowed is sent agai
 
 
 class Stopped(SystemExit):
-    """Raised where a signal met the process; no library catches it."""
+    """Raised at the point where a signal met the process; no library takes it for an error of its
+    own.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -72,9 +76,8 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         resend = partial(signal.pthread_kill, threading.get_ident())
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
-    original_handlers = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    signals = (signal.SIGINT, signal.SIGTERM)
+    original_handlers = {number: signal.signal(number, stop) for number in signals}
     try:
         yield
     finally:

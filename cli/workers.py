@@ -1,4 +1,6 @@
-"""Several processes, each with a part; the first failure ends all."""
+"""Several processes of one command, each with one part of the work; the first that fails ends all
+of them.
+"""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ __all__ = [
     "load_tokenizer",
     "objective",
     "prepare",
+    "pretrain",
     "progress",
     "repair",
     "run_study",
@@ -41,6 +42,7 @@ __all__ = [
 
 _PLACES = {
     "dump": "api",
+    "pretrain": "api",
     "train": "api",
     "check": "api",
     "compare": "api",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         diff,
         dump,
         load,
+        pretrain,
         repair,
         run_study,
         train,

@@ -173,7 +173,9 @@ def repair_config(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with a configuration; ``data`` and ``unlabelled`` take precedence."""
+    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
+    precedence.
+    """
     from logitcache.stages.again import planned_again
 
     folder = local_path(cache, REPAIR_LOCALLY)
@@ -232,7 +234,9 @@ def verify_config(
 
 
 def diff(a: Place, b: Place) -> Difference:
-    """How far two caches of the same rows differ. Raises FingerprintMismatch, SpecError."""
+    """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch
+    where their labels or texts are not the same, SpecError where no row has an answer in both.
+    """
     return difference(Cache.open(a), Cache.open(b))
 
 
@@ -270,6 +274,20 @@ def train(
     source = training_rows(config, source, reporter)
     with _advise_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
+
+
+def pretrain(
+    data: Data | Source = "corpus",
+    *,
+    budget: str,
+    method: str | Callable[..., Any] = "base",
+    **options: Any,
+) -> Path:
+    """Train a language model from scratch until a budget is spent: ``logitcache pretrain``. It is
+    :func:`train` with a budget, such as ``20m`` or ``steps=1000``, of masked-lm unless another
+    ``task`` is named; the ``options`` are those of :func:`train`.
+    """
+    return train(method, data, **{"task": "masked-lm", **options, "budget": budget})
 
 
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
@@ -359,7 +377,9 @@ def _locations(value: Any) -> Any:
 
 @contextmanager
 def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in the default folder of rows in memory, which may be others'."""
+    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
+    they have names.
+    """
     try:
         yield
     except FingerprintMismatch as error:

@@ -18,17 +18,18 @@ _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
 def visible(value: object) -> str:
-    """Somebody's text, with what a terminal would obey escaped as Python does."""
+    """What somebody has written, with nothing in it that a terminal would obey: that is shown as
+    Python escapes it.
+    """
     text = str(value)
     if text.isprintable():
         return text
-    return "".join(
-        _escaped(c) if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c for c in text
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    shown = ""
+    for character in text:
+        if unicodedata.category(character) in _UNSEEN and character not in _JOINERS:
+            character = character.encode("unicode_escape").decode()
+        shown += character
+    return shown
 
 
 def short(value: object) -> str:

@@ -1,4 +1,6 @@
-"""Packages that only some commands need, and the extra that brings each."""
+"""Packages that only some commands need, and the extra of `pip install logitcache[EXTRA]` that
+brings each.
+"""
 
 from __future__ import annotations
 

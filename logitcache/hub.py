@@ -1,4 +1,6 @@
-"""The Hugging Face hub: names, commits, and its errors in one line."""
+"""The Hugging Face hub: names, the commits that they stand for, and errors of its libraries in one
+line.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def on_hub(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit of a repository; ``local``: only its cached files can be read."""
+    """A commit of a repository. ``local``: the hub could not be reached, so only its cached files
+    can be read.
+    """
 
     sha: str  # 40 hexadecimal digits
     local: bool
@@ -52,7 +56,9 @@ class Commit:
 
 
 def checkpoint(path: str, revision: str | None) -> Commit | None:
-    """The commit to load a checkpoint at, None for a local one. Raises SpecError."""
+    """The commit to load a checkpoint at; None for a local one, for which a revision raises
+    SpecError.
+    """
     if on_hub(path):
         return resolve(path, revision)
     if revision is not None and Path(path).exists():
@@ -71,7 +77,9 @@ def download(
     include: str | None = None,
     then: str = "give that folder in place of the name",
 ) -> str:
-    """Advice: fetch a repository (files like ``include``) elsewhere, and ``then``."""
+    """Advice: the command that fetches a repository where the hub can be reached, and what to do
+    ``then``. ``include`` is a pattern of files.
+    """
     options = ""
     if kind == "dataset":
         options += " --repo-type dataset"
@@ -103,7 +111,10 @@ def resolve(
 
 
 def _not_asked(error: Exception) -> SpecError:
-    """The error over a variable that keeps the hub's library from asking; else None."""
+    """The error over a variable that keeps the hub's library from asking: a proxy that needs a
+    package, a certificate that is not there, a token that no header can hold, a folder that is
+    none.
+    """
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return SpecError(
         f"the hub cannot be asked ({type(error).__name__}: {line})",
@@ -159,7 +170,9 @@ def own_code() -> SpecError:
 
 
 def needs_own_code(error: BaseException) -> bool:
-    """Whether a checkpoint's own code would run, over which transformers raises."""
+    """Whether a checkpoint's own code would have to run: transformers raises a plain ValueError for
+    that.
+    """
     return "trust_remote_code=True" in str(error)
 
 
@@ -222,7 +235,9 @@ def endpoint() -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and its causes, suppressed ones too, each once."""
+    """An error and its causes, each once; suppressed ones too, as the libraries suppress the hub's
+    own.
+    """
     visited: list[BaseException] = []
     while error is not None and error not in visited:
         visited.append(error)

@@ -36,7 +36,9 @@ def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int6
 
 
 def hash_bytes(rows: Iterable[tuple[bytes, ...]]) -> Int64:
-    """64-bit hash of each row's fields, which are bytes, with their lengths: i64[N]."""
+    """64-bit hash of the fields of each row, which are bytes: i64[N]. Each is hashed with its
+    length, as texts are.
+    """
     return np.frombuffer(b"".join(map(_hash64_of, rows)), dtype="<i8").astype(np.int64)
 
 
@@ -85,7 +87,9 @@ def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
 
 
 def check_rows(row_id: Int64, expected_hash: Int64, answered: Int64, where: str) -> None:
-    """Raises AlignmentError for the first row whose two hashes i64[N] differ."""
+    """Prove that the rows of a batch are the ones a teacher answered: both hash columns i64[N].
+    Raises AlignmentError naming the first that is not.
+    """
     # a tenth of the time that an array of truths takes
     if expected_hash.tobytes() == answered.tobytes():
         return

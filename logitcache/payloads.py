@@ -103,7 +103,9 @@ class Head(Generic[A]):
 
 @dataclass(frozen=True)
 class Replay(Generic[A]):
-    """The inputs of the teacher's last linear map (bfloat16's bits u16), and the map."""
+    """What the teacher's last linear map was given at each kept position, and that map. The bits of
+    bfloat16 are u16. The map is the cache's: it is not carried about with the positions of a batch.
+    """
 
     hidden: A  # f[P, d]
     head: Head[Any]
@@ -163,7 +165,9 @@ Payload: TypeAlias = Dense[A] | Sparse[A] | Replay[A] | Vectors[A]
 
 
 def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
-    """Payloads of one kind, one behind the other. Raises SpecError for several kinds."""
+    """The positions of the first payload, then those of the second, and so on; all of one kind.
+    Raises SpecError where they are targets of different kinds.
+    """
     first = payloads[0]
     if any(type(payload) is not type(first) for payload in payloads):
         kinds = ", ".join(sorted({type(payload).__name__.lower() for payload in payloads}))

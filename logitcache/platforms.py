@@ -106,7 +106,9 @@ def link(source: Path, target: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that one more file may have in a folder: disk space and file-size limit."""
+    """Bytes that one more file may have in a folder: room on the disk, within the limit on the size
+    of files.
+    """
     free = shutil.disk_usage(folder).free
     if resource is None:
         return free

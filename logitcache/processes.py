@@ -80,7 +80,9 @@ def together(
 
 
 def end_with_parent() -> None:
-    """End with SIGTERM when the process that :func:`together` started from is gone."""
+    """In a process that :func:`together` has started: end with SIGTERM when the one that started it
+    is gone, and with it our stdin.
+    """
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

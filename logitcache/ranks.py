@@ -1,4 +1,6 @@
-"""The processes that a launcher such as torchrun started together, or this one."""
+"""The processes that a launcher such as torchrun started together; this one alone where there are
+no others.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,10 @@ def ranks() -> int:
         wrong["WORLD_SIZE"] = size
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
-        wrong = {
-            name: value
-            for name, value in values.items()
-            if not value.isdecimal() or int(value) >= int(size)
-        }
+        wrong = {}
+        for name, value in values.items():
+            if not value.isdecimal() or int(value) >= int(size):
+                wrong[name] = value
         import torch
 
         if not torch.distributed.is_initialized():
@@ -68,7 +69,9 @@ def ranks() -> int:
 
 
 def check_launcher() -> None:
-    """Raises SpecError where `accelerate launch` is set against our own options."""
+    """Raises SpecError where `accelerate launch` is set to train in another way than our own
+    options say.
+    """
     for name, plain in PLAIN.items():
         value = os.environ.get(name, "").lower()
         if value and value not in plain:
@@ -107,7 +110,9 @@ def can_meet() -> bool:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes by rank, on the first; else empty. Waits for the last."""
+    """The values of all processes, in order of rank, on the first; an empty list on the others.
+    Waits for the last.
+    """
     import torch.distributed
 
     own_group = not torch.distributed.is_initialized()
@@ -122,7 +127,9 @@ def gathered(value: T) -> list[T]:
 
 @contextmanager
 def on_its_own() -> Iterator[None]:
-    """Forget a launcher's variables meanwhile: this process trains alone."""
+    """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others
+    do.
+    """
     names = [*LAUNCHED, *STARTED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -133,13 +140,17 @@ def on_its_own() -> Iterator[None]:
 
 @contextmanager
 def alone_if_one() -> Iterator[None]:
-    """Forget the variables of a launcher of one process meanwhile."""
+    """What a launcher of one process has set is forgotten meanwhile: there is nobody to be
+    introduced to.
+    """
     with on_its_own() if ranks() == 1 else nullcontext():
         yield
 
 
 def _check_address(host: str) -> None:
-    """Raises SpecError for an unknown machine, which torch would seek for ten minutes."""
+    """Raises SpecError for the name of a machine that nobody knows: torch would look for it for ten
+    minutes.
+    """
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:

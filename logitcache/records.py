@@ -36,14 +36,18 @@ _IN_ROW = 1 << 32  # more positions than any row has
 
 
 def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
-    """Places of these rows' entries in a ragged column: (indptr i64[n + 1], places)."""
+    """Where the entries of these rows stand in a ragged column: (indptr of the chosen rows i64[n +
+    1], the ``indptr[-1]`` places). Rows may repeat.
+    """
     starts = indptr[rows]
     lengths = indptr[rows + 1] - starts
     return stretches(starts, lengths)
 
 
 def stretches(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
-    """Places of stretches of a column, one after another: (indptr i64[n + 1], places)."""
+    """The places of some stretches of a column, one after another: (their indptr i64[n + 1], the
+    places i64[``indptr[-1]``]).
+    """
     indptr = ends_of(lengths)
     return indptr, np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
 
@@ -103,7 +107,9 @@ class Side(StrEnum):
 
 
 class Documents(StrEnum):
-    """How a row's documents are kept apart: by positions, or a mask of token pairs."""
+    """How the documents of a row are kept apart: by their positions alone, or by a mask of every
+    pair of tokens.
+    """
 
     POSITIONS = "positions"
     MASK = "mask"
@@ -148,7 +154,9 @@ class Padding:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split as a model reads them, without padding."""
+    """Rows of one split (or a selection of them) as a model reads them, without padding: what
+    batches are made of.
+    """
 
     row_id: Int64  # [N]
     view: Int64  # [N]
@@ -195,7 +203,9 @@ class Examples:
 
 @dataclass(frozen=True)
 class Positions:
-    """Kept positions: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, ascending."""
+    """The kept positions of some rows: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, in
+    ascending order of their numbers.
+    """
 
     indptr: Int64  # [N + 1]
     index: Int64  # [P] number in its row
@@ -222,12 +232,14 @@ class Answers:
     indptr: Int64  # [B + 1]
     index: Int64  # [P] number in its row
     payloads: Mapping[str, Payload[Array]]  # by target, of P positions each
-    # signals of every token of a row [S, d], or of the row [B, d]: halves, the bits of bfloat16, or f32
+    # signals of each token [S, d] or row [B, d]: halves, the bits of bfloat16, or f32
     vectors: Mapping[str, Ragged] = field(default_factory=dict)
 
     @property
     def logits(self) -> Float32:
-        """Full vectors of the target ``logits``: f32[P, W]. Raises SpecError for less."""
+        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has
+        kept less.
+        """
         payload = self.payload
         if isinstance(payload, Replay):
             return payload.replayed()
@@ -242,9 +254,7 @@ class Answers:
 
     @property
     def payload(self) -> Any:
-        """The target ``logits``, which the methods learn from: :data:`Payload`. Raises SpecError
-        where a cache keeps none.
-        """
+        """The target ``logits``: :data:`Payload`. Raises SpecError where a cache keeps none."""
         if LOGITS not in self.payloads:
             raise SpecError(
                 expected="a cache of logits",
@@ -348,7 +358,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch(Generic[A]):
-    """One step's rows, as the student takes them. Positions of weight 0 do not count."""
+    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts
+    nowhere.
+    """
 
     row_id: A  # i64[B]
     view: A  # i64[B]

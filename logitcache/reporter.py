@@ -76,7 +76,9 @@ class Reporter:
     def stage(
         self, name: str, unit: str, total: int | None = None
     ) -> AbstractContextManager[Meter]:
-        """A stage of the context; without a total it is started when that is known."""
+        """A stage that lasts as long as the context. Without a total, it is to be started when that
+        is known.
+        """
         return self._lasting(Meter(name, unit, self), total)
 
     @contextmanager
@@ -89,7 +91,9 @@ class Reporter:
             self.ended(stage)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """A part of the work; phases nest, and may run on several threads."""
+        """A part of the work that lasts as long as the context. Phases nest, and may run on several
+        threads.
+        """
         return nullcontext()
 
     def started(self, stage: Meter) -> None:
@@ -235,7 +239,9 @@ class Notebook(Reporter):
 
 
 def progress() -> Reporter:
-    """A reporter that fits where this runs: bars, or a line every half minute."""
+    """A reporter that shows notes and progress as fits where this runs: bars in a notebook or on a
+    terminal, else a line every half minute.
+    """
     if _in_notebook():
         return Notebook()
     if not sys.stderr.isatty():

@@ -1,4 +1,6 @@
-"""The work of a cached-KD step that label smoothing has not, each piece timed alone."""
+"""The work that a cached-KD step does and a label-smoothing step does not, piece by piece. In whole
+steps these pieces disappear in the noise, so each is timed alone, many times.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Added:
 def added(
     work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS
 ) -> Added:
-    """Time the gathering and decoding of answers, their transfer, and the loss."""
+    """Measure gathering, comparing hashes and decoding; moving the answers to the device; target
+    and loss, forward and backward.
+    """
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})
     size = min(work.config.batch_size, len(work.rows))

@@ -24,7 +24,9 @@ from logitcache.teacher.work import Work
 
 
 class UnreadTeacher(OneTeacher):
-    """A teacher without the digest of its weights."""
+    """A teacher without the digest of its weights, whose size in a plan is the same for any
+    weights.
+    """
 
     def identity(self) -> dict[str, Any]:
         return {"weights": identity.digest_json("weights"), **self.first.arithmetic()}
@@ -35,7 +37,9 @@ class UnreadTeacher(OneTeacher):
 
 @dataclass(frozen=True)
 class TokenisedPlan(Planned):
-    """A dump of rows that are tokens already, repeated where the plan has more rows."""
+    """A dump of rows that are tokens already. Where the plan has more rows than ``tokens``, these
+    are repeated.
+    """
 
     tokens: Examples | None = None
 
@@ -61,7 +65,9 @@ def tokens_as_source(work: Workload) -> Source:
 
 
 def write_cache(plan: Planned, folder: Path) -> float:
-    """Seconds of a dump as its report counts them, fsynced files included."""
+    """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsynced
+    files.
+    """
     with CacheWriter(folder, plan.plan) as writer:
         summary = Summary.of_table(len(plan.rows), plan.task)
         return timed(lambda: Work(writer, plan, summary).finish())

@@ -1,4 +1,6 @@
-"""``logitcache codecs``: what each codec keeps of a teacher's answers to a sample."""
+"""``logitcache codecs``: what each codec keeps of a teacher's answers on a sample of its data, and
+the best one for a number of bytes.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def compare_codecs(
     codecs = list(settings.codecs)
     if settings.bytes_per_token is not None:
         chosen = [at_bytes(kind, sample, settings.bytes_per_token, width) for kind in WITHIN_BUDGET]
-        codecs = [text for text in chosen if text]
+        codecs = list(filter(None, chosen))
     if not codecs:
         raise SpecError(
             expected="a budget that some codec keeps to",
@@ -109,6 +111,5 @@ class _Kept:
 
     def joined(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
         """At most so many positions: logits f32[P, V], labels i64[P]."""
-        return torch.cat(self.logits)[:positions], torch.from_numpy(np.concatenate(self.labels))[
-            :positions
-        ]
+        labels = torch.from_numpy(np.concatenate(self.labels))
+        return torch.cat(self.logits)[:positions], labels[:positions]

@@ -69,7 +69,9 @@ class OfEntropy:
 
 @dataclass(frozen=True)
 class CodecFigures:
-    """Means over positions. Squared errors are sums over words, gradient errors relative."""
+    """Means over positions. Squared errors are sums over the vocabulary, gradient errors are
+    relative.
+    """
 
     name: str
     bytes: float  # stored for a position
@@ -164,6 +166,7 @@ class _Totals:
         batches = self.n // self.sample.batch or 1
         off = self.off[:, :batches]
         gold = self.gold[:, :batches]
+        by_entropy = map(self._third, range(THIRDS), off, gold)
         return CodecFigures(
             name=named(codec.to_dict()),
             bytes=mean["bytes"],
@@ -177,9 +180,7 @@ class _Totals:
             gradient_error=float((mean["one"] / mean["own"]) ** 0.5),
             batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
             seconds=self.seconds / self.n,
-            by_entropy=tuple(
-                self._third(number, off[number], gold[number]) for number in range(THIRDS)
-            ),
+            by_entropy=tuple(by_entropy),
         )
 
     def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:
@@ -201,7 +202,9 @@ def _entropy(sample: Sample) -> Tensor:
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:
-    """A target with every word's probability, f64[P, V]; a bucket is spread as the unigram."""
+    """A target with every word's probability, f64[P, V]. A bucket is spread as a student would have
+    it that knows the unigram distribution alone.
+    """
     if not isinstance(payload, Sparse):
         assert isinstance(payload, Dense)
         return payload.logits.double().softmax(1)
@@ -221,7 +224,9 @@ def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor
 
 
 def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each."""
+    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each. What is
+    neither drawn nor estimated is bias.
+    """
     nothing = torch.zeros(len(p), dtype=torch.float64)
     if isinstance(codec, Sampled):
         return (p * (1 - p)).sum(1) / codec.n, nothing
@@ -239,7 +244,9 @@ def _listed(payload: Payload[Tensor], width: int) -> float:
 
 
 def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
-    """The largest codec of a kind within a budget of bytes, as it is typed; empty: none."""
+    """The largest codec of a kind (``topk``, ``sampled`` or ``varopt``) whose positions take at
+    most so many bytes, as it is typed; empty where the smallest one takes more.
+    """
     setting = {"topk": "k", "sampled": "n", "varopt": "mean"}[kind]
     parts = [sample.logits[part] for part in sample.parts()]
     low = 0

@@ -36,7 +36,9 @@ def document(
     seed: int = 0,
     complete: bool = True,
 ) -> Document:
-    """The document of a bench: results, machine, versions and setting."""
+    """The document of a bench: its results, with machine, versions and setting. ``command`` is the
+    command line.
+    """
     from logitcache.bench.machine import machine, versions
 
     assert bench in BENCHES, bench
@@ -72,7 +74,9 @@ def until_interrupted(reporter: Reporter) -> Iterator[Measuring]:
 
 
 def nameless(word: str) -> str:
-    """A word of a command line; of a local path the last part alone."""
+    """A word of a command line, a local path by its last part alone, so that no path is recorded. A
+    URL or the name of a model on the hub stays.
+    """
     path = Path(word)
     local = (
         path.is_absolute() or word.startswith((".", "~")) or (len(path.parts) > 1 and path.exists())
@@ -86,7 +90,9 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Document:
-    """Read a document that a bench has written. Raises SpecError for any other file."""
+    """Read a document that a bench has written. Raises SpecError for another file or another
+    schema.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -39,6 +39,7 @@ from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
 from logitcache.data.collate import pad
 from logitcache.errors import SpecError
+from logitcache.models.call import on_device
 from logitcache.models.quiet import quiet
 from logitcache.records import Array, Examples, Int64
 from logitcache.reporter import SILENT, Reporter
@@ -117,10 +118,11 @@ def cases(material: Material, cache: Path) -> dict[str, Case]:
     """What is measured in turn, by name; the dump is written to ``cache``."""
     rows = material.rows
     by_length = [pad(rows, batch) for batch in material.by_length(material.config.batch_tokens)]
-    in_order = [pad(rows, batch) for batch in material.in_file_order()]
-    wide = [
-        _padded_to(rows, batch, material.settings.max_length) for batch in material.in_file_order()
-    ]
+    in_order = []
+    wide = []
+    for batch in material.in_file_order():
+        in_order.append(pad(rows, batch))
+        wide.append(_padded_to(rows, batch, material.settings.max_length))
     return {
         DUMP: partial(whole_dump, material, cache),
         BARE: _forward(material.teacher, by_length),
@@ -140,11 +142,7 @@ def whole_dump(material: Material, cache: Path, reporter: Reporter = SILENT) -> 
 
 def _forward(teacher: TeacherModel, batches: Sequence[Mapping[str, Array]]) -> Case:
     """Bare forward passes over batches that are on the device before anything is timed."""
-    device = teacher.model.device
-    tensors = [
-        {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-        for batch in batches
-    ]
+    tensors = [on_device(batch, teacher.model) for batch in batches]
 
     def run() -> None:
         with torch.inference_mode():
@@ -168,14 +166,15 @@ def _padded_to(rows: Examples, batch: Int64, width: int) -> dict[str, Array]:
 
 
 def _pipeline(material: Material) -> Case:
-    """`transformers.pipeline` on the same texts, cut alike, with the logits of every class."""
+    """`transformers.pipeline` as its guide uses it for many texts: one call with all of them and a
+    batch size. Texts are cut as the dump cuts them, and the logits of every class are returned.
+    """
     teacher = material.teacher
     texts, pairs = material.source.split("train").texts()
     inputs: list[Any] = texts
     if pairs is not None:
-        inputs = [
-            {"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)
-        ]
+        both = zip(texts, pairs, strict=True)
+        inputs = [{"text": text, "text_pair": pair} for text, pair in both]
     with quiet():
         classify: Callable[..., Any] = transformers.pipeline(
             "text-classification",
@@ -199,7 +198,9 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows, in batches of growing token budgets."""
+    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch
+    of all rows.
+    """
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))
@@ -219,7 +220,9 @@ def _in_turn(
     errors: dict[str, str],
     reporter: Reporter,
 ) -> None:
-    """As :func:`turns.in_turn`, but an interrupt keeps all blocks; what fails is left out."""
+    """As :func:`turns.in_turn`, but an interrupt keeps all blocks, and a case that does not fit in
+    memory is left out of later rounds.
+    """
     for name, case in cases.items():
         _once(name, case, material, [], errors)
     for turn, order in enumerate(turns.rotated(list(cases), rounds), 1):
@@ -246,8 +249,7 @@ def _once(
 def _counted(material: Material) -> float:
     """FLOPs of the first batch by torch's counter."""
     inputs = pad(material.rows, material.by_length(material.config.batch_tokens)[0])
-    device = material.teacher.model.device
-    tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
+    tensors = on_device(inputs, material.teacher.model)
     with torch.no_grad():
         return counted_flops(lambda: material.teacher.model(**tensors))
 
@@ -255,9 +257,9 @@ def _counted(material: Material) -> float:
 def _setting(material: Material) -> dict[str, Any]:
     config = material.config
     first_shard = material.shards[0]
-    padded = {
-        name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()
-    }
+    padded = {}
+    for name, sizes in material.sizes().items():
+        padded[name] = sum(rows * width for rows, width in sizes)
     return {
         "teacher": model_figures(material.teacher.name, material.teacher.model),
         "head": "random" if material.random_head else "trained",
@@ -319,9 +321,9 @@ def _peak(material: Material, measured: Measured) -> dict[str, Any] | None:
     if measured.peak is None:
         return None
     sizes = material.sizes()
-    flops = {
-        name: sum(forward_flops(material.shape, *size) for size in sizes[name]) for name in CASES
-    }
+    flops = {}
+    for name in CASES:
+        flops[name] = sum(forward_flops(material.shape, *size) for size in sizes[name])
     shares = {}
     for name, blocks in measured.times.items():
         if blocks and name not in measured.errors:

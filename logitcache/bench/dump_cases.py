@@ -71,7 +71,9 @@ class Material:
         return turns.settled(self.teacher.model.device)
 
     def by_length(self, budget: int, rows: int | None = None) -> list[Int64]:
-        """Batches of a token budget as a dump makes them: places in ``rows``."""
+        """Batches of a token budget as a dump makes them, of the first rows or of all: places in
+        ``rows``.
+        """
         shards = self.shards if rows is None else [(0, rows)]
         batches = []
         for start, end in shards:
@@ -80,9 +82,8 @@ class Material:
 
     def in_file_order(self) -> list[Int64]:
         """Batches of 32 rows as the file has them."""
-        return [
-            np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)
-        ]
+        rows = np.arange(len(self.rows))
+        return np.split(rows, rows[BATCH::BATCH])
 
     def sizes(self) -> dict[str, Sizes]:
         """Rows and padded width of the batches that each case puts to the teacher."""

@@ -84,9 +84,8 @@ def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, fl
 
 def word_tokenizer(words: Sequence[str], longest: int) -> Any:
     """A tokenizer that makes one token of each of these words."""
-    vocabulary = {
-        word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
-    }
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    vocabulary = dict(zip(entries, range(len(entries)), strict=True))
     return transformers.BertTokenizer(vocab=vocabulary, model_max_length=longest)
 
 

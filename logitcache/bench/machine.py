@@ -41,7 +41,9 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory() -> int:
-    """The largest resident set so far, in bytes: of /proc, else of the system's own count."""
+    """The largest resident set of this process so far, in bytes. The system's own count may include
+    that of the parent process, so /proc is read where it exists.
+    """
     peak = process_status("self", "VmHWM")
     if peak is not None:
         return peak
@@ -49,7 +51,9 @@ def peak_memory() -> int:
 
 
 def process_status(pid: int | str, name: str) -> int | None:
-    """A size from /proc/PID/status in bytes; None where there is no such file."""
+    """A size from /proc/PID/status in bytes; None where the system has no such file, or the process
+    is gone.
+    """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

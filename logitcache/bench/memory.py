@@ -1,4 +1,6 @@
-"""The memory that each method's training takes, each in a process of its own."""
+"""How much memory a method's training takes: each in a process of its own, which ends before the
+next begins.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Peak:
 
 
 def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
-    """The memory of a few steps of a case; ``cache`` is the folder that it reads."""
+    """Train a few steps of a case in a process of its own. ``cache`` is a folder, for the cases
+    that read one.
+    """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(config, name, cache, sender), daemon=True)

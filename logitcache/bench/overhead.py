@@ -94,7 +94,9 @@ def bench(
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
-    """The workload. Raises SpecError for too little memory, or too few rows for a block."""
+    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a
+    block: the batches of a second epoch would differ between methods.
+    """
     try:
         work = load(settings.work, reporter)
     except (MemoryError, RuntimeError) as error:
@@ -206,7 +208,9 @@ class _Run:
             case.joules.append((after - before) / steps)
 
     def _flops(self, name: str) -> dict[str, float]:
-        """Of a step's passes, and of the teacher in the loop: counted, and from the shapes."""
+        """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and
+        from the shapes.
+        """
         work = self.work
         batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape
@@ -264,11 +268,8 @@ class _Run:
         lengths = rows.lengths()
         first = settings.settle * size
         last = first + settings.steps * size
-        return float(
-            np.mean(
-                [lengths[order[start : start + size]].max() for start in range(first, last, size)]
-            )
-        )
+        batches = lengths[order[first:last]].reshape(-1, size)
+        return float(batches.max(axis=1).mean())
 
     def results(self) -> dict[str, Any]:
         """The document's results."""
@@ -369,11 +370,10 @@ class _Run:
     def _costs(self) -> dict[str, Any] | None:
         """The costs of all epochs and students, as far as their cases were measured."""
         settings = self.settings
-        cases = {
-            name: self.measured[name]
-            for name in self._without_error()
-            if self.measured[name].blocks
-        }
+        cases = {}
+        for name in self._without_error():
+            if self.measured[name].blocks:
+                cases[name] = self.measured[name]
         if not self.dumps or not set(cases) & set(LINES.values()):
             return None
         rows = self.work.train_rows

@@ -1,4 +1,6 @@
-"""The phases of a training step, by stopwatches around calls, in blocks of their own."""
+"""The phases of a training step, by stopwatches around the calls of `Trainer` and of this package.
+They are measured in blocks of their own, because each border waits for the device.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,9 @@ class ReadBench:
         self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
 
     def measure_loaders(self, folder: Path, width: int, workers: int) -> None:
-        """One epoch of random batches behind a DataLoader whose workers run already."""
+        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its
+        workers started before.
+        """
         stores = {way.name: Stored(way.open, way.folder(folder)) for way in self.ways if way.loads}
         cases = {name: _epoch(_loader(store, workers)) for name, store in stores.items()}
         calls = dict.fromkeys(stores, LOADER_BATCHES)
@@ -168,17 +170,17 @@ class ReadBench:
         repeats: int,
         settle: int,
     ) -> None:
-        """Measure in turn, in whole rounds. ``calls``: batches of a repeat."""
+        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``:
+        batches of a repeat.
+        """
         times: Times = {}
         try:
             in_turn(cases, self.config.rounds, repeats, settle, into=times)
         finally:
             if times and all(times.values()):
                 batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
-                self.cases += [
-                    case(name, rows[name], blocks, batches[OURS])
-                    for name, blocks in batches.items()
-                ]
+                for name, blocks in batches.items():
+                    self.cases.append(case(name, rows[name], blocks, batches[OURS]))
 
 
 def _case(
@@ -232,7 +234,9 @@ def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A DataLoader that asks for whole batches, the fastest use of one."""
+    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a
+    DataLoader.
+    """
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)
@@ -259,7 +263,9 @@ def _epoch(loader: Iterable[Any]) -> Case:
 
 
 class Stored:
-    """A store as a DataLoader sees it; each worker opens it for itself."""
+    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for
+    itself.
+    """
 
     def __init__(self, open_store: Callable[[Path], Opened], folder: Path) -> None:
         self.open_store = open_store
@@ -280,7 +286,9 @@ class Stored:
 
 
 def _logits(batch: Any) -> Any:
-    """The logits alone as a tensor: each tensor that leaves a worker costs more than its read."""
+    """The logits as a tensor, and nothing else: hashes are compared where they are read, and each
+    tensor that travels from a worker costs more than reading it does.
+    """
     import torch
 
     logits = batch["logits"] if isinstance(batch, dict) else batch
@@ -289,7 +297,9 @@ def _logits(batch: Any) -> Any:
 
 @contextmanager
 def _ended_at_once() -> Iterator[None]:
-    """An interrupt ends the workers too: a DataLoader would wait for them."""
+    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has
+    to end.
+    """
     try:
         yield
     except INTERRUPTED:

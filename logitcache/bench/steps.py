@@ -47,7 +47,9 @@ FOREVER = 1_000_000_000
 
 
 class OnlineTrainer(DistillTrainer):
-    """KD whose teacher is called for every batch, on the student's own inputs."""
+    """KD with its teacher in the loop: called for every batch in eval mode, without a gradient, on
+    the student's own inputs and in its precision.
+    """
 
     teacher: TeacherModel
 
@@ -77,7 +79,9 @@ class OnlineTrainer(DistillTrainer):
 
 
 class BlockClock(TrainerCallback):
-    """The times of a block's steps; the first ``settle`` do not count."""
+    """The times of a block's steps. The first ``settle`` steps do not count, and the last one ends
+    the training.
+    """
 
     def __init__(self, fence: Callable[[], object], singly: bool) -> None:
         self.fence = fence
@@ -118,7 +122,9 @@ class Case:
     clock: BlockClock
 
     def block(self, settle: int, steps: int) -> list[float]:
-        """Seconds of ``steps`` steps after ``settle`` uncounted ones, with a fresh optimiser."""
+        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The
+        optimiser is made for the block and released after it.
+        """
         self.clock.begin(settle, steps)
         with quiet():
             self.trainer.train()
@@ -126,7 +132,9 @@ class Case:
         return self.clock.seconds()
 
     def _let_go(self) -> None:
-        """Release the optimiser's moments and the gradients."""
+        """Release the optimiser's moments and the gradients, so that memory holds those of one case
+        at a time.
+        """
         trainer = self.trainer
         trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
         trainer.optimizer = trainer.lr_scheduler = None
@@ -182,7 +190,9 @@ class Cases:
         return trainer
 
     def _stock_trainer(self, clock: BlockClock) -> Trainer:
-        """`transformers.Trainer` with its own label smoothing; rows in the order of the others."""
+        """`transformers.Trainer` with its own collator, label smoothing and loop. Its rows come in
+        the same order as those of the other cases.
+        """
         return Trainer(
             model=self.work.student,
             args=self._arguments(
@@ -200,10 +210,10 @@ class Cases:
         examples = []
         for row_index in permutation(len(rows), self.work.config.seed, 0):
             start, stop = indptr[row_index], indptr[row_index + 1]
-            row: dict[str, Any] = {
-                name: column.values[start:stop].tolist() for name, column in rows.inputs.items()
-            }
-            row |= {"attention_mask": [1] * int(stop - start), "labels": int(rows.label[row_index])}
+            row: dict[str, Any] = {"attention_mask": [1] * int(stop - start)}
+            row["labels"] = int(rows.label[row_index])
+            for name, column in rows.inputs.items():
+                row[name] = column.values[start:stop].tolist()
             examples.append(row)
         return examples
 

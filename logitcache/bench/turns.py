@@ -25,7 +25,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of the rounds' ratios, and its interval at ``confidence``."""
+    """The median of the rounds' ratios, and an interval of it; ``confidence`` is what so many
+    rounds can reach.
+    """
 
     median: float
     low: float

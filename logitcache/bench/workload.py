@@ -73,7 +73,9 @@ class Workload:
 
 
 def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
-    """Student, teacher and rows. Raises SpecError, FingerprintMismatch."""
+    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch
+    for a teacher of other labels than the data's.
+    """
     config.check()
     device = str(check_device(config.device))
     with quiet():
@@ -217,7 +219,9 @@ def _sample(split: Rows, config: WorkloadConfig) -> Rows:
 
 
 def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
-    """The sample's lengths in tokens of the student's tokenizer, or of a learnt vocabulary."""
+    """The sample's lengths in tokens, by the student's tokenizer, or by a vocabulary learnt from
+    the split where that is not on this machine.
+    """
     tokenizer = None
     if not is_shape(config.student):
         with suppress(SpecError):

@@ -146,7 +146,9 @@ class Cache:
 
     @cached_property
     def index(self) -> HashIndex:
-        """All rows by their hash; built when it is first needed."""
+        """All rows by their hash. Built when it is first needed: rows at their own places never
+        need it.
+        """
         return HashIndex(self.row_hashes(), self.skipped)
 
     def take(
@@ -221,7 +223,9 @@ class Cache:
         return self.take(np.arange(len(row_hash)), row_hash)
 
     def find(self, row_hash: Int64) -> Int64:
-        """The first row of each text, by hash; -1 where there is none: i64[n]."""
+        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal
+        texts the first.
+        """
         return self.index.find(np.asarray(row_hash, dtype=np.int64))
 
     def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:
@@ -232,7 +236,9 @@ class Cache:
         return lookup(self, row_id, row_hash)
 
     def locate(self, row_id: Int64, row_hash: Int64) -> Int64:
-        """:meth:`lookup` of texts that are all here. Raises AlignmentError for one that is not."""
+        """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row
+        whose text is not.
+        """
         advice = (
             f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
             "new --out."
@@ -240,7 +246,9 @@ class Cache:
         return locate(self, row_id, row_hash, advice)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
-        """The hash of these rows' texts, or of all: i64[N]. Raises AlignmentError."""
+        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for
+        a row that is not here.
+        """
         return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))[
             "row_hash"
         ]
@@ -302,7 +310,9 @@ class Cache:
         return indptr, self.reader.take(records, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
-        """Raises AlignmentError naming the first of these rows that has no answer in the cache."""
+        """Prove that every one of these rows has an answer in the cache, at its place or by its
+        text. Raises AlignmentError naming the first that has none.
+        """
         self._check_answered(self.locate(row_id, row_hash))
 
     def _check_answered(self, row_id: Int64) -> None:
@@ -369,5 +379,7 @@ class Cache:
                 yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
-        """The faults found when every byte is read and every checksum compared."""
+        """Read every byte and compare checksums, the plan and every receipt too; the faults found,
+        none if all is well.
+        """
         return list(self.reader.faults())

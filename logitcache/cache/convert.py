@@ -139,7 +139,9 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
 
 
 def to_parquet(reader: Reader, out: Path) -> Made:
-    """One file for each shard: a line for each row and view, lower levels as lists in lists."""
+    """One file for each shard, with page checksums: a row for each row and view, levels below as
+    lists in lists.
+    """
     metadata = _metadata(reader)
     if out.exists() and not out.is_dir():
         raise SpecError(
@@ -178,7 +180,9 @@ def _metadata(reader: Reader) -> bytes:
 
 
 def _exported(out: Path, names: list[str], metadata: bytes) -> set[str]:
-    """Files of this export that an earlier command wrote. Raises SpecError for other files."""
+    """The names of this export's files that an earlier command wrote. Raises SpecError where the
+    folder holds something else.
+    """
     exported = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     for name in sorted(exported):
         if name not in names or _read_metadata(out / name) != metadata:
@@ -211,7 +215,9 @@ def _parquet(table: pa.Table) -> memoryview:
 
 
 def _table(reader: Reader, index: int, metadata: bytes) -> pa.Table:
-    """A shard as a table, with lengths of lists in place of columns of ends."""
+    """A shard as a table: ``row_id``, ``view`` where there are several, and all columns but those
+    of ends, which become the lengths of lists.
+    """
     shard = reader.shards[index]
     plan = reader.manifest.plan
     arrays = arrays_of(reader, index)
@@ -320,7 +326,9 @@ def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
 
 
 def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
-    """A shard's files and bytes. Raises CorruptShard where they are not the receipt's."""
+    """A shard's files and their bytes. Raises CorruptShard where size or digest are not those of
+    the receipt.
+    """
     for file in receipt.files:
         path = LocalFolder(part / SHARDS).path(file)
         refuse_links(part / SHARDS, file.name)

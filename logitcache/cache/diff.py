@@ -1,4 +1,6 @@
-"""How far two caches differ, row by row of the same text."""
+"""How far two caches differ: row by row, each row of one with the row of the same text in the
+other, block by block.
+"""
 
 from __future__ import annotations
 
@@ -151,8 +153,8 @@ def _blocks(cache: Cache) -> Iterator[Int64]:
 
 
 def _check_alike(a: Cache, b: Cache) -> None:
-    """Raises SpecError where one cache keeps some words alone, and the other others or all; of
-    caches without logits, where they share no signal.
+    """Raises SpecError where one cache keeps some words of a vocabulary alone, and the other all,
+    or those of another temperature. Of caches without logits, where they share no signal.
     """
     if NoLogits in (type(a.codec), type(b.codec)):
         check_shared(a, b)

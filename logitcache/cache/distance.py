@@ -48,7 +48,9 @@ class Spread:
         self.largest = max(self.largest, float(values.max(initial=0.0)))
 
     def result(self) -> dict[str, Any]:
-        """``mean``, ``p50``, ``p95``, ``p99`` (at most 1 % low) and ``max``; 0 without values."""
+        """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where
+        nothing was added.
+        """
         below = np.cumsum(self.counts)
         count = int(below[-1])
         lower_edges = np.concatenate([[0.0], self.edges])

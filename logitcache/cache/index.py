@@ -19,7 +19,9 @@ ABSENT = -1
 
 
 class HashIndex:
-    """Rows by their hash: of equal texts the first, an answered one if there is one."""
+    """Rows by their hash. Of equal texts the first row is found, an answered one before one without
+    an answer.
+    """
 
     def __init__(self, row_hash: Int64, unanswered: Int64) -> None:
         """``row_hash`` i64[N] of all rows; ``unanswered`` i64[n], the rows that have no answer."""
@@ -33,7 +35,9 @@ class HashIndex:
         self.row_hash: Int64 = row_hash[order]
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, or ABSENT: i64[n]. Hashes are sorted for the processor's caches."""
+        """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their
+        hashes, because a random order would miss the processor's caches.
+        """
         rows = np.full(len(row_hash), ABSENT)
         if not len(self.row_hash):
             return rows
@@ -76,7 +80,9 @@ def lookup(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
 
 
 def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
-    """:func:`lookup` of texts that are all there. Raises AlignmentError for those that are not."""
+    """:func:`lookup` of texts that are all in the table. Raises AlignmentError naming the first row
+    whose text is not, and how many there are.
+    """
     rows = lookup(table, row_id, row_hash)
     absent = np.flatnonzero(rows == ABSENT)
     if len(absent):

@@ -1,4 +1,6 @@
-"""The document of `logitcache inspect`: a cache's manifest, and one row. No torch."""
+"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row,
+decoded. No torch, no download.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ TOP = 5
 
 
 def describe(cache: Cache) -> dict[str, Any]:
-    """``logitcache inspect --json`` but for ``row``. Raises FormatError for foreign receipts."""
+    """The document of ``logitcache inspect --json``, but for ``row``. Raises FormatError for
+    receipts that no dump writes.
+    """
     manifest = cache.manifest
     plan = manifest.plan
     receipts = manifest.receipts
@@ -79,7 +83,9 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 
 def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a plan records of its teacher. Raises FormatError for fields no dump writes."""
+    """What a plan records of its teacher. Raises FormatError where a field that is shown is not
+    what a dump writes.
+    """
     order = recorded.get("label_order")
     folds = recorded.get("folds")
     if order is not None and not (
@@ -273,7 +279,9 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, is_given: bool) -> list[Path]:
-    """The paths that a source may have here. Raises SpecError for a given one without any."""
+    """The paths that a source may have on this disk. Raises SpecError for a ``is_given`` source
+    that has none.
+    """
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
     if not is_given:

@@ -68,7 +68,9 @@ class Part:
         return tuple(member.cache for member in self.members)
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers at the positions that all caches of the part have. Raises AlignmentError."""
+        """The answers for these rows of the part, at the positions that all of its caches have.
+        Raises AlignmentError for a text that is not in every cache.
+        """
         first, *further = [member.take(row_id, row_hash, view) for member in self.members]
         if not further:
             return first
@@ -87,7 +89,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Joined:
-    """Answers like a cache's, from one or many, with columns in the data's order."""
+    """What a student learns from: answers like a cache, from one or many, with columns in the
+    data's order.
+    """
 
     parts: tuple[Part, ...]
     match: Match  # of the first cache's columns to the data's classes
@@ -147,7 +151,9 @@ class Joined:
         return end_to_end(answers).rows(np.argsort(order))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Joined:
-        """The same teachers with these rows looked up, as no step does. Raises AlignmentError."""
+        """The same teachers, with these rows looked up once, so that no step looks for them. Raises
+        AlignmentError naming the first row whose text is not in its caches.
+        """
         parts = [
             part.located(row_id[index] - part.start, row_hash[index])
             for part, index in self.rows_by_part(row_id)

@@ -128,7 +128,9 @@ def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
 
 
 def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
-    """The part of the cache's split, unless it has all texts of another part alone."""
+    """The part that a cache answers for: that of its split's name, unless it has all texts of
+    another part alone.
+    """
     split = str(cache.manifest.plan.data.get("split"))
     own = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
     if parts == [own] or (own in texts and _has(cache, *texts[own])):
@@ -170,7 +172,9 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
 
 
 def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
-    """Raises SpecError unless the same teachers are averaged in all parts."""
+    """Raises SpecError unless the same teachers are averaged in all parts: else labelled and
+    unlabelled rows would have different teachers.
+    """
     if max(map(len, answering.values()), default=1) < 2:
         return
     folders = {_teacher(cache): cache.folder for cache in chain(*answering.values())}

@@ -1,4 +1,6 @@
-"""Which columns hold a teacher's answers: a row's, or those of a level below it."""
+"""Which columns hold a teacher's answers: those of a row beside its hash, or a level of their own
+below it.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def inputs_of(plan: Plan) -> tuple[str, ...]:
 
 
 def codec_of(plan: Plan) -> tuple[Codec, str]:
-    """The logits' codec and the level of its columns. Raises FormatError for others."""
+    """The codec of the logits, and the level of its columns. Raises FormatError where there is
+    none, or the columns are not those it writes.
+    """
     value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}")

@@ -35,7 +35,9 @@ def views_of(cache: Cache) -> int:
 
 
 def stored_source(caches: Mapping[str, Cache]) -> Source:
-    """The splits that these caches hold, each a table; the first one names them."""
+    """The splits that these caches hold, each a table of its own; the first one says what they are
+    called.
+    """
     first = next(iter(caches.values()))
     plan = first.manifest.plan
     return Source(

@@ -1,4 +1,6 @@
-"""A cache as people look at it: a row's answer, a table, a notebook's view."""
+"""A cache as people look at it: the answer of one row, all answers as a table, and what a notebook
+shows.
+"""
 
 from __future__ import annotations
 

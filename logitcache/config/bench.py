@@ -191,7 +191,9 @@ def check_some(methods: tuple[str, ...], names: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class OverheadConfig:
-    """What ``bench overhead`` measures: ``rounds`` blocks of ``settle`` and ``steps`` steps."""
+    """What ``bench overhead`` measures: ``rounds`` blocks of ``steps`` steps of each case, after
+    ``settle`` that do not count.
+    """
 
     work: WorkloadConfig = field(default_factory=WorkloadConfig)
     methods: tuple[str, ...] = option(
@@ -263,7 +265,9 @@ class DumpBenchConfig:
 
 @dataclass(frozen=True)
 class ReadBenchConfig:
-    """What ``bench read`` measures; ``open_rows`` 0 and no ``workers`` leave parts out."""
+    """What ``bench read`` measures. ``open_rows`` 0 leaves out the opening of a large cache, no
+    ``workers`` the DataLoaders.
+    """
 
     widths: tuple[int, ...] = option(
         (2, 64, 1000),

@@ -34,7 +34,9 @@ from logitcache.config.train import TrainConfig
 
 @dataclass(frozen=True)
 class Takes:
-    """A configuration's options as a command takes them."""
+    """The options of a configuration, as a command takes them: without some, some required, some of
+    another default.
+    """
 
     config: type
     without: frozenset[str] = frozenset()
@@ -53,9 +55,10 @@ class Takes:
 
 
 def _uncounted() -> Iterator[Declared]:
-    counted = {
-        declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED
-    }
+    counted = set()
+    for declared in options_of(PlanConfig):
+        if declared.option.cost is Cost.COUNTED:
+            counted.add(declared.name)
     for config in (DumpConfig, WorkersConfig, TrainConfig):
         for declared in options_of(config):
             if declared.option.cost is not Cost.COUNTED and declared.name not in counted:
@@ -89,10 +92,24 @@ _NO_DUMP = frozenset(
     | {"overwrite", "part"}
 )
 
+# Options of a training that a budget, or text without labels, leaves no use for.
+_NO_BUDGET = frozenset(
+    {"epochs", "select", "predict", "layers", "folds", "text_pair", "label", "labels", "unlabelled"}
+    | {"label_map", "class_weight", "data_seed", "max_length"}
+)
+
 # one dump and some steps, no whole study
 COMMANDS: dict[str, tuple[Takes, ...]] = {
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "pretrain": (
+        Takes(
+            TrainConfig,
+            without=_NO_BUDGET,
+            required=frozenset({"budget"}),
+            defaults={"task": "masked-lm"},
+        ),
+    ),
     "codecs": (Takes(CodecsConfig), Takes(DumpConfig, without=_NO_DUMP)),
     "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "compare": (Takes(CompareConfig),),

@@ -83,7 +83,9 @@ class DumpConfig:
     )
 
     def check(self) -> None:
-        """Raises SpecError for values that no data and no machine can make right."""
+        """Raises SpecError for values, or combinations of them, that no data and no machine can
+        make right.
+        """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         self._check_signals()
@@ -146,7 +148,9 @@ class WorkersConfig:
 
 @dataclass(frozen=True)
 class AgainConfig:
-    """Who answered about which rows, for ``repair`` and ``verify --live``."""
+    """Who answered about which rows, for a cache that can name them itself: ``repair`` and ``verify
+    --live``.
+    """
 
     teacher: str | None = option(None, "Default: the teacher that the cache names.", group=TEACHER)
     tokenizer: str | None = tokenizer()

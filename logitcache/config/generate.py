@@ -57,11 +57,9 @@ def signatures() -> str:
             f'    """Options of :class:`{config.__name__}`."""',
             "",
         ]
-        lines += [
-            f"    {declared.name}: {_annotation(declared)}"
-            for declared in options_of(config)
-            if declared.name not in parameters
-        ]
+        for declared in options_of(config):
+            if declared.name not in parameters:
+                lines.append(f"    {declared.name}: {_annotation(declared)}")
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +82,9 @@ def _single(declared: Declared) -> str:
 
 
 def reference(command: str) -> str:
-    """A command's options as a Markdown list; an earlier command's by name alone."""
+    """The options of a command as a Markdown list. Those that an earlier command has too are listed
+    by name alone.
+    """
     items = []
     shared: dict[str, list[str]] = {}
     for declared in options_of_command(command):

@@ -1,4 +1,6 @@
-"""Class names as they are typed for ``--labels``, ``--label-map`` and ``--class-weight``."""
+"""Class names as they are typed: ``--labels A,B``, ``--label-map DATA=TEACHER`` and
+``--class-weight NAME=WEIGHT``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from logitcache.errors import SpecError
 
 
 def names_of(value: Any) -> tuple[str, ...]:
-    """Class names, from a sequence or as they are typed. Raises ValueError."""
+    """Class names, from a sequence of them or as they are typed. Raises ValueError for what is
+    neither.
+    """
     names = parse_names(value) if isinstance(value, str) else value
     if not isinstance(names, Iterable):
         raise ValueError("names, in label order")
@@ -22,7 +26,9 @@ def names_of(value: Any) -> tuple[str, ...]:
 
 
 def map_of(value: Any) -> dict[str, str]:
-    """A label map, from a mapping or as it is typed; numbers are names. Raises ValueError."""
+    """A label map, from a mapping or as it is typed; class numbers are names too. Raises ValueError
+    for what is neither.
+    """
     if isinstance(value, str):
         return parse_map(value)
     if not isinstance(value, Mapping) or not all(
@@ -36,7 +42,9 @@ BALANCED = "balanced"
 
 
 def weights_of(value: Any) -> str | dict[str, float]:
-    """``balanced``, or the weight of each class. Raises ValueError, SpecError."""
+    """``balanced``, or the weight of each class from a mapping or as it is typed. Raises
+    ValueError, SpecError.
+    """
     if value == BALANCED:
         return BALANCED
     expected = f"{BALANCED}, or NAME=WEIGHT,... with weights above 0"

@@ -20,7 +20,9 @@ from logitcache.errors import SpecError
 
 @dataclass(frozen=True)
 class Mixture:
-    """The shares of a target: label, uniform distribution, teacher. They sum to 1."""
+    """How much of a target is the label, the uniform distribution and the teacher's answer. The
+    three sum to 1.
+    """
 
     label: float
     uniform: float = 0.0
@@ -57,7 +59,9 @@ def _label_smoothing(alpha: float, a: float, width: int) -> Mixture:
 
 
 def _tf_reg(alpha: float, a: float, width: int) -> Mixture:
-    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5)."""
+    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5): (a - r) onehot + r K
+    uniform.
+    """
     r = (1 - a) / (width - 1)
     return Mixture(label=1 - alpha + alpha * (a - r), uniform=alpha * r * width)
 
@@ -68,7 +72,9 @@ def _distillation(alpha: float, a: float, width: int) -> Mixture:
 
 
 class Methods(dict[str, Method]):
-    """Our methods by name; asked for ``module:Class``, what is known of a user's own."""
+    """Our methods by name. Asked for ``module:Class``, it gives what is known of a user's own; such
+    a name is not in it.
+    """
 
     def __missing__(self, name: str) -> Method:
         """Raises SpecError where there is no such method, or it cannot be imported."""

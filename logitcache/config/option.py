@@ -214,7 +214,9 @@ def validate(config: Any) -> None:
 
 
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
-    """The value as the option holds it, in Python's own types. Raises SpecError."""
+    """The value as the option holds it: numbers of any library as Python's own, paths as Path.
+    Raises SpecError.
+    """
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
@@ -270,7 +272,9 @@ def _number(declared: Declared, value: Any, spelled: str) -> int | float:
 
 
 def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
-    """A path of this machine. Raises SpecError for a URL."""
+    """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called
+    ``s3:``.
+    """
     scheme, separator, _ = os.fspath(value).partition("://")
     if not separator or not isinstance(value, str):
         return Path(value)
@@ -280,7 +284,9 @@ def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> 
 
 
 def file_path(url: str) -> Path:
-    """The path that a ``file://`` URL names. Raises SpecError for one with a host."""
+    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not
+    on this machine.
+    """
     _, _, path = url.partition("://")
     if not path.startswith("/"):
         raise SpecError(

@@ -77,7 +77,9 @@ def check_importable(names: Iterable[str]) -> None:
 
 
 def named(term: Any) -> str:
-    """The name of a term in memory, for :func:`term_of`. Raises SpecError for what is none."""
+    """The name of a term that somebody has in memory, under which :func:`term_of` gives it back.
+    Raises SpecError for what is none.
+    """
     kind = type(term)
     if isinstance(term, type) or not callable(term):
         raise SpecError(

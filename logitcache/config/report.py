@@ -1,4 +1,6 @@
-"""Options of compare, inspect, verify, convert, demo and report."""
+"""Options of the commands that look at caches and results: compare, inspect, verify, convert, demo
+and report.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ _sequence_option = partial(option, group=GROUP, cost=Cost.NONE, recorded=False)
 
 @dataclass(frozen=True)
 class Sequences:
-    """How documents are cut into rows, and which tokens are learnt; None: the default."""
+    """How documents are cut into rows of tokens, and which tokens are learnt; None where that is
+    left to the default, or in a training to its cache.
+    """
 
     seq_len: int | None = _sequence_option(
         None,

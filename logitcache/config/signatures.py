@@ -139,6 +139,10 @@ class TrainOptions(TypedDict, total=False):
     temperature: float | None
     tau_squared: bool | None
     epochs: float
+    budget: str | None
+    regime: Literal["fresh", "repeat"] | None
+    charge_dump: int | None
+    dump_cost: str | None
     learning_rate: float | None
     batch_size: int
     accumulate: int

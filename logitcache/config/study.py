@@ -16,7 +16,7 @@ RUNNING = "Running"
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """Names, from a sequence or separated by commas. Raises ValueError."""
+    """Names, from a sequence of them or separated by commas. Raises ValueError for what is neither."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable) or isinstance(parts, Mapping):
         raise ValueError("names separated by commas")
@@ -27,7 +27,9 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 def seeds(value: Any) -> tuple[int, ...]:
-    """Different seeds, from a sequence or separated by commas. Raises ValueError."""
+    """Seeds, from a sequence of whole numbers or separated by commas. Raises ValueError for what is
+    neither, and for a seed that is given twice.
+    """
     expected = f"whole numbers from 0 to {MAX_SEED}, separated by commas"
     if isinstance(value, int) and not isinstance(value, bool):
         value = [value]
@@ -44,7 +46,9 @@ def seeds(value: Any) -> tuple[int, ...]:
 
 
 def assignments(value: Any) -> dict[str, Any]:
-    """Options of `train`, from a mapping or as NAME=VALUE. Raises ValueError."""
+    """Options of `train` by name, from a mapping or as NAME=VALUE. Raises ValueError for what is
+    neither.
+    """
     if isinstance(value, Mapping):
         return {str(name).replace("-", "_"): setting for name, setting in value.items()}
     pairs = value.split(",") if isinstance(value, str) else list(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.budget import Pretraining
 from logitcache.config.data import (
     LANGUAGE,
     Columns,
@@ -33,6 +34,7 @@ ENTITY_F1 = "entity_f1"  # of tags of words
 TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
 LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
+EPOCHS = 5.0
 STUDENT = "Student"
 METHOD = "Method"
 TRAINING = "Training"
@@ -49,8 +51,10 @@ def student() -> Any:
 
 
 def layer_numbers(value: Any) -> tuple[int, ...]:
-    """Numbers of layers, from a sequence of them or separated by commas. Raises ValueError."""
-    parts = value.split(",") if isinstance(value, str) else value
+    """Numbers of layers, from a sequence of them or separated by commas; or one, as YAML reads it.
+    Raises ValueError.
+    """
+    parts = str(value).split(",") if isinstance(value, str | int) else value
     try:
         numbers = tuple(int(part) for part in parts)
     except (TypeError, ValueError):
@@ -173,7 +177,8 @@ class TrainConfig:
         cost=Cost.NONE,
         recorded=False,
     )
-    epochs: float = option(5.0, "Passes over the rows.", above=0, group=TRAINING)
+    epochs: float = option(EPOCHS, "Passes over the rows.", above=0, group=TRAINING)
+    pretraining: Pretraining = field(default_factory=Pretraining)
     learning_rate: float | None = option(
         None,
         "Peak of the learning rate. Default: 2e-5 for pretrained weights, 5e-4 for random ones.",
@@ -305,7 +310,9 @@ class TrainConfig:
         return (self.cache,) if isinstance(self.cache, str | Path) else tuple(self.cache)
 
     def check(self) -> None:
-        """Raises SpecError for values that no data and no machine can make right."""
+        """Raises SpecError for values, or combinations of them, that no data and no machine can
+        make right.
+        """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
@@ -314,6 +321,7 @@ class TrainConfig:
         check_revision(self.student, self.revision)
         check_student(self.student, self.init, self.revision)
         check_batch(self.batch_size, self.accumulate)
+        self.pretraining.check(self.epochs != EPOCHS, self.select, self.warmup)
         if self.loss_execution == "torch" and self.method != "base":
             raise SpecError(
                 expected="--method base: PyTorch's linear_cross_entropy learns gold labels alone",

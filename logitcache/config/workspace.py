@@ -40,7 +40,9 @@ class Workspace:
         return self.caches / f"{_plain(source)}-{split}-{Path(teacher).resolve().name}{kind}"
 
     def run(self, source: str, method: str, seed: int, student: str = "", digest: str = "") -> Path:
-        """Where a run lies; ``student`` and ``digest`` only where they are not the defaults'."""
+        """Where a run lies: ``student`` is named where it is not the default, ``digest`` is of the
+        options that differ from their defaults.
+        """
         method = re.sub(r"[^\w.=+-]+", "-", method).strip("-")  # it may be a user's module:Class
         parts = (method, student, f"seed{seed}", digest)
         return self.folder / "runs" / _plain(source) / "-".join(filter(None, parts))
@@ -55,11 +57,15 @@ class Workspace:
 
     @property
     def self_kd(self) -> Path:
-        """Self-KD's own copies and caches, apart from those where kd looks for a teacher's."""
+        """Self-KD's own first copies and caches: apart from ``caches``, where kd looks for a
+        teacher's.
+        """
         return self.folder / "self-kd"
 
     def first_copy(self, digest: str) -> Path:
-        """Self-KD's first copy where its seed's base run differs; ``digest`` of its settings."""
+        """Where Self-KD's first copy lies when the base run of its seed has other settings:
+        ``digest`` is of these.
+        """
         return self.self_kd / f"copy-{digest[:12]}"
 
 

@@ -26,7 +26,9 @@ POINTS = 31  # of a curve
 
 @dataclass(frozen=True)
 class StepCosts:
-    """A step's cost in seconds or joules; ``online`` is kd with the teacher in the loop."""
+    """What one optimiser step costs, in seconds or joules. Methods with a teacher read its answers
+    from a cache; ``online`` is kd with the teacher in the loop.
+    """
 
     methods: Mapping[str, float]  # by method
     online: float
@@ -34,7 +36,9 @@ class StepCosts:
 
     @classmethod
     def measured(cls, steps: Mapping[str, float], forward: float) -> StepCosts | None:
-        """Of steps by case, or None; ``forward``: a forward pass's share of a base step."""
+        """Of steps by their case; None unless all of STUDY are there. ``forward``: the share of a
+        base step that a student's forward pass takes.
+        """
         if not all(case in steps for case in STUDY):
             return None
         methods = {method: steps[method] for method in METHODS}
@@ -43,7 +47,9 @@ class StepCosts:
 
 @dataclass(frozen=True)
 class Runs:
-    """A study's runs; with a teacher, ``unlabelled`` rows count too. Raises SpecError."""
+    """So many students, each trained for so many epochs over ``rows`` labelled rows; methods with a
+    teacher learn from ``unlabelled`` ones too. Raises SpecError for none.
+    """
 
     rows: int
     batch_size: int
@@ -84,7 +90,9 @@ class Runs:
 
 @dataclass(frozen=True)
 class Sums:
-    """A study's cost with a teacher in the loop, with caches, and at base's or LS's price."""
+    """A study's cost with a teacher in the loop, with caches, and if each method cost what base or
+    label smoothing costs.
+    """
 
     online: float
     cached: float
@@ -101,7 +109,9 @@ class Sums:
 
 
 def break_even(dump: float, online: float, cached: float) -> float | None:
-    """Epochs × students after which a cache has paid for itself; None: never."""
+    """After how many epochs × students a cache has paid for itself; None: never. ``dump`` is its
+    cost, ``online`` and ``cached`` are an epoch's.
+    """
     if online <= cached:
         return None
     return dump / (online - cached)
@@ -143,7 +153,9 @@ def total(
 
 
 def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, list[float] | None]:
-    """Hours after so many epochs × students, by curve; None where its case is missing."""
+    """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its
+    dump. ``steps``: seconds by case; a curve whose case is not there is None.
+    """
     last = max(1, ceil(runs.epochs * runs.seeds))
     epochs = sorted({round(last * i / (POINTS - 1)) for i in range(POINTS)})
     lines: dict[str, list[float] | None] = {"epochs": [float(epoch) for epoch in epochs]}

@@ -50,7 +50,9 @@ class Shape:
 
 
 def shape_of(model: nn.Module) -> Shape:
-    """The shape of a model of `transformers`. Raises SpecError without layers or width."""
+    """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one
+    whose configuration names neither layers nor width.
+    """
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     table_weights = {id(weight) for table in tables for weight in table.parameters()}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
@@ -97,6 +99,38 @@ def step_flops(shape: Shape, rows: int, length: float) -> float:
     return (1 + BACKWARD) * forward_flops(shape, rows, length)
 
 
+@dataclass(frozen=True)
+class ForwardCost:
+    """FLOPs of a forward pass that computes its answers at some positions alone: of each token, of
+    each pair of tokens of a row (attention's scores, and the mean they weigh), of each position.
+    """
+
+    token: float
+    pair: float
+    position: float
+
+    def of_batch(self, rows: int, length: float, positions: float) -> float:
+        """Of a batch [rows, length], padding included."""
+        tokens = rows * length
+        return tokens * self.token + tokens * length * self.pair + positions * self.position
+
+
+def forward_cost(model: nn.Module) -> ForwardCost:
+    """Of a model of `transformers`. A language model's last linear map is computed at the positions
+    that are learnt, all before it at every token; a classifier's head at one position a row. Raises
+    what :func:`shape_of` raises.
+    """
+    shape = shape_of(model)
+    pair = 4.0 * shape.layers * shape.width
+    last = getattr(model, "get_output_embeddings", lambda: None)()
+    if last is None:
+        return ForwardCost(2.0 * shape.body, pair, 2.0 * shape.head)
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    is_table = any(last.weight is weight for weight in tables)  # counted as one then
+    inner = shape.inner - (0 if is_table else last.weight.numel())
+    return ForwardCost(2.0 * inner, pair, 2.0 * last.weight.numel())
+
+
 def update_flops(shape: Shape, rows: int, length: float) -> float:
     """Of what a step does besides: the gradients of looked-up embeddings added up, and AdamW."""
     return rows * length * shape.width + ADAMW_FLOPS * shape.parameters
@@ -108,7 +142,9 @@ def update_bytes(shape: Shape) -> float:
 
 
 def expected_online_ratio(n_teacher: float, n_student: float) -> float:
-    """Teacher in the loop ÷ label smoothing, without embeddings: 1 + 2 N_t / 6 N_s."""
+    """A teacher in the loop ÷ label smoothing, for parameters outside the embeddings: 1 + 2 N_t / 6
+    N_s.
+    """
     return 1 + n_teacher / (3 * n_student)
 
 
@@ -136,7 +172,9 @@ def counted_online_ratio(
 
 @dataclass(frozen=True)
 class Device:
-    """Dense FLOPs a second by dtype, bytes a second, and the assumed ``share`` of the peak."""
+    """What a device can do: dense FLOPs a second by dtype, bytes a second of its memory, and the
+    ``share`` of that peak that is assumed to be reached.
+    """
 
     name: str
     peak: Mapping[str, float]

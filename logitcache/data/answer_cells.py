@@ -52,7 +52,9 @@ def numbers_of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
 
 
 def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
-    """A list's numbers, by class if named; names are votes. Raises ValueError, TypeError."""
+    """The numbers of a list, by class where it names them; names alone are counted as votes. Raises
+    ValueError or TypeError where it holds something else.
+    """
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]

@@ -37,7 +37,9 @@ _MISSING = "|".join(map(re.escape, sorted((*MISSING_TEXTS, "[deleted]", "[remove
 
 @dataclass(frozen=True)
 class Pattern:
-    """An RE2 expression of a fault; unless of ``whole`` texts, Python finds where it is."""
+    """A regular expression of RE2 that texts with a fault match. Unless it is of ``whole`` texts,
+    Python reads it alike and finds where the fault is.
+    """
 
     fault: Fault
     expression: str
@@ -65,7 +67,9 @@ PATTERNS = (
 
 
 def faults_of_texts(source: Source) -> Iterator[Finding]:
-    """The faults of each split's texts, by six to thirteen searches of them all."""
+    """The faults of the texts of each split. Cost: six searches of all texts, and seven of those
+    that one of the patterns for parts of texts fits.
+    """
     inside = "|".join(f"(?:{pattern.expression})" for pattern in PATTERNS if not pattern.whole)
     for split, rows in source.splits.items():
         suspects = np.flatnonzero(matches(rows, inside))

@@ -1,4 +1,6 @@
-"""The weight of each class in the loss, the same for every method."""
+"""The weight of each class in the loss: a weight of each labelled position, the same for every
+method.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A batch from row numbers: one gather of inputs, one of targets, one proof."""
+"""A batch from row numbers: one vectorised gather for inputs, one for targets, one comparison of
+hash columns.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,9 @@ def _rarity(label: Int64) -> Int64:
 
 
 def _rarest(rank: Int64, text: Int64, texts: int) -> Int64:
-    """The rarest class of each text: i64[texts], of classes by ``rank`` and ``text`` i64[N]."""
+    """The rarest class among each text's labels: i64[texts]. ``rank`` i64[N] numbers classes by
+    rarity; ``text`` i64[N] numbers the texts.
+    """
     rarest = np.full(texts, np.iinfo(np.int64).max)
     np.minimum.at(rarest, text, rank)
     return rarest

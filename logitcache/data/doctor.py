@@ -59,7 +59,9 @@ class Checkup:
 
 
 def examine(source: Source) -> Checkup:
-    """All that can be told of the rows alone, in some passes over the texts."""
+    """Everything that can be told of the rows alone. Cost: some passes over all texts, all but one
+    of them in arrow.
+    """
     findings = [*label_faults(source), *repeats(source), *faults_of_texts(source)]
     findings.sort(key=lambda finding: not finding.is_serious)
     splits = tuple(_shape(source, split) for split in source.splits)
@@ -67,7 +69,9 @@ def examine(source: Source) -> Checkup:
 
 
 def remark(source: Source) -> str:
-    """One line on what is surely wrong with hashes and labels; empty where nothing is."""
+    """One line on what is surely wrong with the rows, from their hashes and labels alone; empty
+    where nothing is.
+    """
     findings = [finding for finding in label_faults(source, names=False) if finding.is_serious]
     findings += sure_repeats(source)
     findings += [_empty(source, split) for split in source.splits]
@@ -114,7 +118,9 @@ def counts_of(source: Source, rows: Rows) -> Int64:
 
 
 def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
-    """Findings about labels, with ``names`` of labels in texts too; None without labels."""
+    """Findings about the labels; unless ``names``, without the search for names of labels in texts.
+    None for a task whose every text is its own label.
+    """
     if not source.num_labels or TASKS[source.task].self_contained:
         return
     for split, rows in source.splits.items():
@@ -218,7 +224,9 @@ def _first(rows: Rows, label: int) -> int:
 
 
 def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
-    """Texts in which the name of their own label stands, and no other."""
+    """Texts in which the name of their own label stands, and no other: whoever reads them need not
+    understand them.
+    """
     names = [folded(name) for name in source.label_names or ()]
     plain = []
     for index, name in enumerate(names):

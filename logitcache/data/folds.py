@@ -15,7 +15,9 @@ def folds_of(row_hash: Int64, folds: int) -> Int64:
 
 
 def check_folds(rows: Rows, source: Source, folds: int) -> None:
-    """Raises SpecError where all rows of a class are in one fold."""
+    """Raises SpecError where all rows of a class are in one fold: a model trained without it would
+    not know the class.
+    """
     of_row = folds_of(rows.row_hash, folds)
     row, labels = rows.labelled()
     for label in np.unique(labels):

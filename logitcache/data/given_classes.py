@@ -21,7 +21,9 @@ from logitcache.reporter import Reporter
 
 
 def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type, Any], str | None]:
-    """The name that each value is, letter for letter or as a number; else None."""
+    """The name that each value is, letter for letter or as a number; None for a value that is none
+    of them.
+    """
     names_of_classes = set(names)
     numbers = {float(name.replace(",", ".")): name for name in names if is_number(name)}
     by_value: dict[tuple[type, Any], str | None] = {}

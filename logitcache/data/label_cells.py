@@ -1,4 +1,6 @@
-"""A cell of a label column: a list, choices of Label Studio, or numbers by class."""
+"""What one cell of a label column holds, where it is more than a name or a number: a list, choices
+of Label Studio, or a number for each class.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # num
 
 
 def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, bool]:
-    """The label in a cell or None, and whether it is certain. Raises SpecError for several."""
+    """The one label in a cell, None where it has none; and whether it is certain, or the likeliest
+    of several. Raises SpecError, without a place, for several labels.
+    """
     numbers = None
     if isinstance(cell, Mapping):
         numbers = _probabilities(cell, column)
@@ -63,7 +67,9 @@ def _is_span(element: Any) -> bool:
 
 
 def is_of_votes(cells: Iterable[Any]) -> bool:
-    """Whether names stand twice in some list: then these are votes, not several labels."""
+    """Whether these are lists of names of which some name a class twice: they are votes, not
+    several labels.
+    """
     is_repeated = False
     for cell in cells:
         if not isinstance(cell, list | tuple):
@@ -75,7 +81,9 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
 
 
 def unwrapped(value: Any) -> Any:
-    """Label Studio's choices as a list, other JSON objects as mappings, all else as it is."""
+    """What a cell writes as a JSON object, as a csv of nested values has it: Label Studio's choices
+    as a list, any other as a mapping. Another value as it is, an array as a list.
+    """
     if hasattr(value, "tolist"):  # of numpy and torch
         return value.tolist()
     if isinstance(value, str) and value.lstrip().startswith('{"'):
@@ -89,7 +97,9 @@ def unwrapped(value: Any) -> Any:
 
 
 def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, float]:
-    """The probability of each class in a cell, 0 without a label. Raises SpecError."""
+    """The probability of each class in a cell, all 0 where there is no label. Raises SpecError for
+    other objects, and where numbers do not sum to 1.
+    """
     try:
         numbers = {name: float(number or 0) for name, number in cell.items()}
     except (TypeError, ValueError):

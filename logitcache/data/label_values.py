@@ -146,12 +146,9 @@ def cleaned(
     columns = {
         split: _trimmed(values, names, column, reporter) for split, values in columns.items()
     }
-    texts = {
-        value
-        for values in columns.values()
-        for value in values.distinct
-        if isinstance(value, str) and value
-    }
+    texts: set[str] = set()
+    for values in columns.values():
+        texts |= {value for value in values.distinct if isinstance(value, str) and value}
     columns = {
         split: _without_missing(values, names, texts, column, reporter)
         for split, values in columns.items()
@@ -160,7 +157,9 @@ def cleaned(
 
 
 def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Values:
-    """Single labels of lists, votes and numbers. Raises SpecError for several labels."""
+    """Lists of one element are that element, an empty list is no label, and of votes and of numbers
+    by class the likeliest is. Raises SpecError for a row of several labels.
+    """
     cells = _cells(values)
     are_votes = is_of_votes(cells)
     distinct = []
@@ -182,7 +181,9 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
 
 
 def _cells(values: Values) -> list[Any]:
-    """The distinct values, with lists and objects in place of texts that write them."""
+    """The distinct values, with lists in place of texts that write them (where all of a text file's
+    do), and objects in place of JSON.
+    """
     texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
     if texts and not values.table.typed:
         lists = {text: list_in(text) for text in texts}
@@ -272,7 +273,9 @@ def _say(
 def _without_withheld(
     columns: Columns, names: Collection[str], column: str | None, reporter: Reporter
 ) -> Columns:
-    """No labels where all are -1 (or -100). Raises SpecError for -100 beside labels."""
+    """A split other than train in which nothing but -1 (or -100) stands has no labels; nor has data
+    that holds nothing else. Raises SpecError for -100 beside labels.
+    """
     withheld = {split: _withheld(values, names) for split, values in columns.items()}
     labelled = any(
         value is not None for s, v in columns.items() if withheld[s] is None for value in v.distinct

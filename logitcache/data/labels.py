@@ -78,7 +78,9 @@ def labels(
 
 
 def _note_gaps(present: list[int], count: int, column: str | None, reporter: Reporter) -> None:
-    """A note of class numbers that no row has: they stay classes."""
+    """A note of the class numbers below the largest that no row has: they stay classes, as those of
+    a part of the data or of a teacher's columns.
+    """
     if len(present) == count:
         return
     numbers = set(present)
@@ -99,10 +101,11 @@ def _text(value: Any) -> str:
 
 
 def _numbered(columns: Columns, classes: Classes) -> dict[str | None, Int64]:
-    return {
-        split: values.mapped([UNLABELLED if v is None else classes[v] for v in values.distinct])
-        for split, values in columns.items()
-    }
+    numbered = {}
+    for split, values in columns.items():
+        numbers = [UNLABELLED if v is None else classes[v] for v in values.distinct]
+        numbered[split] = values.mapped(numbers)
+    return numbered
 
 
 def _named_by_class_label(
@@ -125,9 +128,7 @@ def _named_by_class_label(
         for position, value in enumerate(values.distinct):
             if value is not None and not UNLABELLED <= value < len(names):
                 raise out_of_range(value, names, values.where(position))
-        distinct = [
-            None if value in (None, UNLABELLED) else names[value] for value in values.distinct
-        ]
+        distinct = [None if v in (None, UNLABELLED) else names[v] for v in values.distinct]
         renamed[split] = replace(values, distinct=distinct)
     return renamed, declared
 
@@ -144,11 +145,10 @@ def _renamed(
     ]
     if None not in names and len(set(names)) == len(names):
         return tuple(name for name in names if name is not None)
-    moved = [
-        name
-        for i, name in enumerate(names)
-        if name is not None and class_names.names[i : i + 1] != (name,)
-    ]
+    moved = []
+    for i, name in enumerate(names):
+        if name is not None and class_names.names[i : i + 1] != (name,):
+            moved.append(name)
     if moved:
         raise SpecError(
             expected=f"the class names of the data ({listed(classes)}) or other ones",
@@ -180,9 +180,10 @@ def _of_one_kind(columns: Columns, class_names: ClassNames | None, column: str |
         for value, parts in joined_names(texts).items():
             raise several_labels(parts, column, first_place(columns, value))
         raise _score(fractions[0], present, columns, column)
-    read: dict[tuple[type, Any], Any] = {
-        (float, v): int(v) for v in present if isinstance(v, float)
-    }
+    read: dict[tuple[type, Any], Any] = {}
+    for value in present:
+        if isinstance(value, float):
+            read[float, value] = int(value)
     if all(text.casefold() in BOOLEANS for text in texts):
         read |= {(str, text): text.casefold() == BOOLEANS[1] for text in texts}
     elif all(integer(text) is not None for text in texts):
@@ -200,12 +201,11 @@ def _is_fraction(value: Any) -> bool:
 
 
 def _replaced(columns: Columns, read: Mapping[tuple[type, Any], Any]) -> Columns:
-    return {
-        split: replace(
-            values, distinct=[read.get((type(value), value), value) for value in values.distinct]
-        )
-        for split, values in columns.items()
-    }
+    whole = {}
+    for split, values in columns.items():
+        distinct = [read.get((type(value), value), value) for value in values.distinct]
+        whole[split] = replace(values, distinct=distinct)
+    return whole
 
 
 def _score(value: Any, present: list[Any], columns: Columns, column: str | None) -> SpecError:
@@ -221,7 +221,9 @@ def _score(value: Any, present: list[Any], columns: Columns, column: str | None)
 
 
 def _check_kinds(columns: Columns, column: str | None, *, alike: bool) -> None:
-    """Raises SpecError for a label of no kind, or (``alike``) of another than before."""
+    """Raises SpecError naming the first row whose label is no text, number or boolean; or
+    (``alike``) is of another kind than those before.
+    """
     first: type | None = None
     for values in columns.values():
         for position, value in enumerate(values.distinct):

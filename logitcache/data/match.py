@@ -152,7 +152,9 @@ def _columns(data: Sequence[object], own: Sequence[object]) -> Int64:
 
 
 def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
-    """By numbers that both have, or by place where one side has names alone."""
+    """By the numbers that both sides have; or, where one side has names and the other numbers
+    alone, by place.
+    """
     count = list(range(len(data)))
     own_numbers = _numbers(own)
     data_numbers = _numbers(data)
@@ -192,7 +194,9 @@ def _count_up(names: Sequence[str]) -> bool:
 def _by_map(
     own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str, str], where: str
 ) -> Match | None:
-    """By the map, else by names. None where classes are left without a column."""
+    """By the map, and by names where it says nothing. None where classes are left over that have no
+    column of their name.
+    """
     columns: dict[int, int] = {}
     for name, column_name in label_map.items():
         index = _index(data, name)
@@ -215,9 +219,8 @@ def _by_map(
         match = _by_name(tuple(own[i] for i in free), tuple(data[i] for i in classes))
         if match is None:
             return None
-        columns |= {
-            index: free[position] for index, position in zip(classes, match.order, strict=True)
-        }
+        for index, position in zip(classes, match.order, strict=True):
+            columns[index] = free[position]
     order = np.array([columns[i] for i in range(len(data))], np.int64)
     return Match(order, Kind.MAPPED, data, own)
 
@@ -230,7 +233,9 @@ def _unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[
 
 
 def _index(names: tuple[str, ...], name: str) -> int | None:
-    """The place of a name: as written, else where one alone differs in spelling."""
+    """The place of a name among others: as it is written, else where one alone differs in spelling
+    only.
+    """
     if names.count(name) == 1:
         return names.index(name)
     spelled = folds(names).get(folded(name))
@@ -292,9 +297,7 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
     data = {integer(name) for name in task.label_names}
     if None in data or None in written or len(written) < len(own) or not data <= set(written):
         return None
-    pairs = {
-        str(number): name for number, name in sorted(written.items(), key=lambda item: item[0] or 0)
-    }
+    pairs = {str(number): written[number] for number in sorted(written, key=lambda n: n or 0)}
     return f"{labels_option(tuple(pairs))} {map_option(pairs)}"
 
 
@@ -334,17 +337,19 @@ def _by_beginning(
         if long.startswith(short) and not short.isdecimal():
             likely[index].append(column)
     uses = Counter(column for columns in likely.values() for column in columns)
-    return {
-        index: columns[0]
-        for index, columns in likely.items()
-        if len(columns) == 1 and uses[columns[0]] == 1
-    }
+    alone = {}
+    for index, columns in likely.items():
+        if len(columns) == 1 and uses[columns[0]] == 1:
+            alone[index] = columns[0]
+    return alone
 
 
 def pairs_of(
     own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64
 ) -> dict[str, str]:
-    """A label map that gives this order; columns of equal names by their numbers."""
+    """A label map that gives this order; a column whose name is not its own alone is named by its
+    number.
+    """
     pairs = {}
     for name, column in zip(data, order, strict=True):
         is_unique = own.count(own[column]) == 1
@@ -369,8 +374,7 @@ _REMARKS = {
 
 def shown(match: Match) -> str:
     """A match in one line."""
-    pairs = [
-        f"{name} <- {match.own[column]} (column {column})"
-        for name, column in zip(match.data, match.order, strict=True)
-    ]
+    pairs = []
+    for name, column in zip(match.data, match.order, strict=True):
+        pairs.append(f"{name} <- {match.own[column]} (column {column})")
     return f"labels: {listed(pairs)}{_REMARKS[match.kind]}"

@@ -1,4 +1,6 @@
-"""Names of classes: spellings, numbers, and options that list names."""
+"""Names of classes: spellings of one name, names that are numbers, and options of the command line
+that list names.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ LISTED = 20  # so many names are printed in a piece of advice
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Names in label order; ``numbers[i]`` is what the data writes for ``names[i]``, or i."""
+    """Names in label order that somebody gave. ``numbers[i]`` is what the data writes for
+    ``names[i]`` where that was given too; else class i may be written as i.
+    """
 
     names: tuple[str, ...]
     numbers: tuple[int, ...] | None = None
@@ -57,7 +61,9 @@ def is_number(text: str) -> bool:
 
 
 def class_number(name: str) -> int | None:
-    """The number in a name such as "2", "LABEL_2", "False" (0) or "True" (1); else None."""
+    """The number of a class that is named by nothing else: "2", "LABEL_2", "False" (0) and "True"
+    (1); else None.
+    """
     if name.casefold() in BOOLEANS:
         return BOOLEANS.index(name.casefold())
     unnamed = _UNNAMED.fullmatch(name)
@@ -65,7 +71,9 @@ def class_number(name: str) -> int | None:
 
 
 def is_unnamed(name: str) -> bool:
-    """Whether a name is one of LABEL_0, LABEL_1, ... of `transformers`."""
+    """Whether a name is LABEL_0, LABEL_1, ...: what `transformers` calls a column that nobody
+    named.
+    """
     return _UNNAMED.fullmatch(name) is not None
 
 
@@ -84,7 +92,9 @@ def labels_option(names: Sequence[str]) -> str:
 
 
 def map_option(pairs: Mapping[str, str]) -> str:
-    """``--label-map`` with these pairs of class and column, as a shell reads it."""
+    """``--label-map`` with these pairs of a class of the data and one of the teacher, as a shell
+    reads it.
+    """
     value = json.dumps(pairs)
     has_equals = any("=" in name for name in pairs)
     if (

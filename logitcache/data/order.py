@@ -27,7 +27,9 @@ _ROUNDS = (
 
 
 def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint64]:
-    """64 random bits for each counter, a pure function of the arguments: u64 of its shape."""
+    """64 random bits for each counter value: a pure function of (seed, purpose, counter), u64 of
+    counter's shape.
+    """
     digest = blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
     key = int.from_bytes(digest, "little")
     with np.errstate(over="ignore"):
@@ -109,7 +111,9 @@ def windowed_permutation(
 
 
 def of_view(order: Callable[[int], Int64], views: int, epoch: int) -> Int64:
-    """An epoch's ``order`` of rows with several views: epoch e has view e mod views."""
+    """An epoch's ``order`` of rows that each have so many views, one behind the other: epoch e has
+    view e mod views.
+    """
     return order(epoch) * views + epoch % views
 
 
@@ -123,7 +127,9 @@ def filled_up(order: Int64, multiple: int) -> Int64:
 
 
 def subset(n: int, size: int, seed: int = 0) -> Int64:
-    """``size`` of n rows in order: i64[min(size, n)]; a smaller draw lies inside a larger one."""
+    """``size`` of n rows, drawn without replacement, in row order: i64[min(size, n)]. A smaller
+    subset lies inside a larger one.
+    """
     return np.sort(_shuffled(np.arange(n), seed, "subset")[:size])
 
 

@@ -129,7 +129,9 @@ def _label(rows: Rows) -> Int64:
 def _keys(
     rows: Rows, plain: Callable[[pa.LargeStringArray], pa.LargeStringArray], least: float = 0
 ) -> Int64:
-    """Hashes of plain texts: i64[N]; NO_KEY where less than this share of bytes is left."""
+    """Hashes of the texts made plain: i64[N]; NO_KEY where nothing is left, or less than this share
+    of the bytes.
+    """
 
     def block(part: slice) -> Int64:
         texts = [field[part] for field in fields(rows)]
@@ -165,7 +167,9 @@ def _letters(texts: pa.LargeStringArray) -> pa.LargeStringArray:
 def _found(
     source: Source, part: Keyed, has_fault: Bool, fault: Fault, against: Keyed | None = None
 ) -> Iterator[Finding]:
-    """The finding of these rows of a split, if any: the first, and the row it is like."""
+    """The finding of these rows of a split, if there are any: the first of them, and the row that
+    it is like.
+    """
     count = int(has_fault.sum())
     if not count:
         return

@@ -168,11 +168,11 @@ class Source:
     @property
     def dumped(self) -> dict[str, Rows]:
         """The tables, by the split that a dump of each is called by."""
-        return {
-            name: self.tables.get(name, rows)
-            for name, rows in self.splits.items()
-            if not self.shares_table(name)
-        }
+        own = {}
+        for name, rows in self.splits.items():
+            if not self.shares_table(name):
+                own[name] = self.tables.get(name, rows)
+        return own
 
     def place(self, split: str, row_id: int) -> str:
         """Where the user finds a row of a split: its file and line, or its number."""
@@ -205,7 +205,9 @@ class Source:
         return rows[name]
 
     def shared(self) -> dict[str, SharedTexts]:
-        """What each held-out split shares with the training rows, if anything."""
+        """What each held-out split shares with the training rows; splits that share nothing are
+        left out.
+        """
         train = self.splits.get("train")
         by_split: dict[str, SharedTexts] = {}
         for name, rows in self.splits.items():
@@ -220,11 +222,11 @@ class Source:
         return by_split
 
     def digest(self) -> str:
-        """Digest of all splits and labels, the same with and without ``unlabelled``."""
+        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and
+        without it are the same data.
+        """
         splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
-        parts = [
-            (f"{k}/{c}", a)
-            for k, r in splits.items()
-            for c, a in (("hash", r.row_hash), ("label", r.labels))
-        ]
+        parts = []
+        for name, rows in splits.items():
+            parts += [(f"{name}/hash", rows.row_hash), (f"{name}/label", rows.labels)]
         return identity.digest_arrays(parts)

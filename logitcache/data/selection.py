@@ -1,4 +1,6 @@
-"""Which rows of a table are trained on and which are scored; row_ids stay."""
+"""Which rows of a table are trained on and which are scored. Selections keep the row_id, and a note
+says what was held out.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from logitcache.reporter import Reporter
 
 
 def divided(source: Source, name: str, reporter: Reporter) -> Source:
-    """The source with labelled rows held out, where none was given to score on."""
+    """The source with some labelled rows of train held out, where no labelled row was given to
+    score on.
+    """
     labelled = [split for split, rows in source.splits.items() if (rows.label >= 0).any()]
     missing = [split for split in ("dev", "test") if split not in source.splits]
     if labelled != ["train"] or not missing:
@@ -51,7 +55,9 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
 
 
 def held_out(source: Source, reporter: Reporter) -> Source:
-    """The source as it is trained on: with rows held out where none were given."""
+    """The source as it is trained on: where no labelled row was given to score on, some of train
+    are held out.
+    """
     if source.division is not None:
         return source
     source = divided(source, source.name, reporter)
@@ -78,15 +84,15 @@ def drawn(source: Source, preset: Preset, seed: int) -> Source:
 
 
 def without(source: Source, split: str, where: str, reporter: Reporter) -> Source:
-    """Without rows of a split that nobody is to learn from; they stay in the table."""
+    """The source without unlabelled rows of a split that nobody is to learn from: those whose text
+    is held out, and those without any text. They stay in the table.
+    """
     rows = source.splits.get(split)
     if rows is None or not (rows.label == UNLABELLED).any():
         return source
-    held_out = {
-        name: part
-        for name, part in source.splits.items()
-        if name not in ("train", UNLABELLED_SPLIT)
-    }
+    held_out = dict(source.splits)
+    for name in ("train", UNLABELLED_SPLIT):
+        held_out.pop(name, None)
     is_unlabelled = rows.label == UNLABELLED
     is_held_out = np.zeros(len(rows), bool)
     for part in held_out.values():

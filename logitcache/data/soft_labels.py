@@ -69,7 +69,9 @@ class SoftLabels:
         )
 
     def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:
-        """f32[N, K] less each row's maximum (NaN: no answer), and their kind. Raises SpecError."""
+        """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no
+        answer. Raises SpecError naming the first row that is none of it.
+        """
         values = self.values
         missing: Flags = np.asarray(np.isnan(values).all(axis=1))
         broken: Flags = np.asarray(np.isnan(values).any(axis=1) & ~missing)
@@ -122,7 +124,9 @@ class SoftLabels:
         raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", sums, advice)
 
     def _check_counts(self, votes: Float64) -> None:
-        """Raises SpecError where lists of whole numbers may be annotators' class numbers."""
+        """Raises SpecError where lists of whole numbers may as well be the class numbers that
+        annotators chose: all are below K, and their sums differ.
+        """
         sums = votes.sum(axis=1)
         if self.names is None and (votes < votes.shape[1]).all() and (sums != sums[0]).any():
             first = ", ".join(f"{value:.0f}" for value in votes[0][:8])
@@ -202,15 +206,17 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
         return list(columns)
     before, _, after = columns[0].partition("*")
     long_enough = len(before) + len(after)
-    return [
-        n
-        for n in table.columns
-        if n.startswith(before) and n.endswith(after) and len(n) > long_enough
-    ]
+    matching = []
+    for name in table.columns:
+        if name.startswith(before) and name.endswith(after) and len(name) > long_enough:
+            matching.append(name)
+    return matching
 
 
 def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """The classes in column names: the pattern's *, or what tells the names apart."""
+    """The classes that columns are called by: what stands in place of a pattern's *, or what is
+    left of the names without the words that all begin or end with (p_neg, p_pos).
+    """
     if "*" in columns[0]:
         before, _, after = columns[0].partition("*")
         return tuple(name[len(before) : len(name) - len(after)] for name in names)
@@ -296,7 +302,9 @@ def _listed(column: Any) -> list[Any]:
 
 
 def _matrix(column: Any) -> Float64 | None:
-    """Lists of numbers of one length, in one step; None where they are not."""
+    """Lists of numbers that are all of one length, in one step; None where they have to be looked
+    at one by one.
+    """
     if isinstance(column, list):
         if not column or not isinstance(column[0], list | np.ndarray) or _holds_text(column[0]):
             return None

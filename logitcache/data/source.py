@@ -1,4 +1,6 @@
-"""Rows by a name of data: read, labelled with class numbers, divided into splits."""
+"""Rows of text by name: what a name of data stands for is read, labels become class numbers, and
+each split is selected from its table.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,9 @@ def _given_names(
     tables: Mapping[str | None, Table],
     column: str | None,
 ) -> ClassNames | None:
-    """Class names that somebody gave; the data goes before a file of ``datasets``."""
+    """The names of the classes that somebody gave; a file of the ``datasets`` library does not go
+    before the data.
+    """
     numbered = () if origin.preset is None else origin.preset.label_names
     is_declared = any(column in table.classes for table in tables.values())
     return label_names(names, origin.folders, None if is_declared else column, numbered)
@@ -145,7 +149,9 @@ def _note_choices(
 def _divided(
     source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter
 ) -> Source:
-    """The source with these splits, some held out or drawn where none were given."""
+    """The source with the splits of these rows, some of them held out or drawn where none were
+    given.
+    """
     where = Path(origin.where).name
     if origin.preset is not None and origin.preset.per_class is not None:
         source = drawn(replace(source, splits={"train": rows["train"]}), origin.preset, seed)
@@ -186,7 +192,9 @@ def _described(
 def _both(
     origin: Origin, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
 ) -> tuple[Origin, Origin | None]:
-    """The data, and unlabelled rows that are named beside it or stand in it as a split."""
+    """The data, and the unlabelled rows that are named beside it or stand in it as a split (in
+    memory alone).
+    """
     if UNLABELLED_SPLIT not in origin.tables:
         if unlabelled is None:
             return origin, None
@@ -203,7 +211,9 @@ def _both(
 
 
 def _or_preset(columns: Columns, preset: Preset | None) -> Columns:
-    """The columns that were named, else a preset's."""
+    """The columns that were asked for, else a preset's. A text column that was asked for alone is
+    no pair's.
+    """
     if preset is None:
         return columns
     text, pair = columns.text, columns.text_pair
@@ -247,7 +257,9 @@ def _itself(table: Table) -> Table:
 
 
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
-    """The hash of each row by its text columns: i64[N]. Raises SpecError for no text."""
+    """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no
+    text.
+    """
     return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
 
 

@@ -105,7 +105,9 @@ class TextSpool:
 
 
 def arrow_texts(texts: Sequence[str]) -> pa.LargeStringArray:
-    """Texts as arrow holds them: [n], without pandas. Raises UnicodeEncodeError."""
+    """Texts as arrow holds them: [n]. Raises UnicodeEncodeError for half of a surrogate pair.
+    ``pyarrow.array`` does the same, but imports pandas first, which takes half a second.
+    """
     encoded = [text.encode() for text in texts]
     ends = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=ends[1:])
@@ -121,7 +123,9 @@ def arrow_integers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
 
 
 def numpy_of(values: pa.Array | pa.ChunkedArray) -> Array:
-    """Integers or booleans without nulls as numpy holds them: [n], without pandas."""
+    """Integers or booleans without nulls as numpy holds them: [n]. Without pandas, as
+    :func:`arrow_texts`.
+    """
     if isinstance(values, pa.ChunkedArray):
         return np.concatenate([np.empty(0, np.int64), *map(numpy_of, values.chunks)])
     assert values.null_count == 0
@@ -135,7 +139,9 @@ def numpy_of(values: pa.Array | pa.ChunkedArray) -> Array:
 
 
 def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
-    """One array of texts from many, of which one at a time is in memory."""
+    """One array of texts (none of them null) from many, of which only one need be in memory at a
+    time.
+    """
     spool = TextSpool()
     for block in blocks:
         spool.add(block)

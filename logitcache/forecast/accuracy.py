@@ -1,4 +1,6 @@
-"""How far a plan is off: calibrated, predicted and measured in turn in one process."""
+"""How far a plan is off. It is calibrated, predicted and measured round by round in one process, so
+that differences are those of the plan; the drift of the machine is measured too.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ def _dump(inputs: Inputs, speeds: Speeds) -> tuple[Round, int]:
 def _measure_memory(
     config: PlanConfig, inputs: Inputs, measured: Measured, reporter: Reporter
 ) -> None:
-    """Memory of two trainings; predictions include what this process held before."""
+    """Memory of a training with label smoothing and of one with its teacher in the loop. The
+    prediction includes the memory that this process held before.
+    """
     memory, teacher_memory = memory_of(inputs)
     predicted = {LS: memory.training(), ONLINE: memory.training() + teacher_memory}
     for name, size in predicted.items():

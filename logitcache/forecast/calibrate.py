@@ -28,6 +28,7 @@ from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
 from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batches
 from logitcache.forecast.finetuning import step_from_flops, step_timed
+from logitcache.models.call import on_device
 from logitcache.records import Array, Examples, Int64, evenly_spaced
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
@@ -61,7 +62,9 @@ class Pace:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Seconds of steps, answers and parts of the dump; ``watts``: the device's power."""
+    """Seconds of a training step, of a batch's answers, and of the parts of a dump. ``watts``: the
+    device's power.
+    """
 
     step: float  # of training, with label smoothing
     own_forward: float  # the student's answers to a training batch
@@ -105,7 +108,9 @@ def from_flops(work: Workload, device: Device, finetune: Finetune | None = None)
 
 
 class Calibration:
-    """Timing of a workload: ``planned`` is its dump, ``seconds`` the limit of each part."""
+    """Timing of a workload. ``planned`` is its dump; ``seconds`` the time for a dump's batches, and
+    again for training steps; ``finetune`` how its teacher is trained first.
+    """
 
     def __init__(
         self,
@@ -172,7 +177,9 @@ class Calibration:
         return Pace(widths[::-1], seconds_per_token[::-1])
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
-        """The same batches with fewer rows, where all would take too long."""
+        """The same batches with fewer rows, where all of them would take too long: judged by a few
+        rows of one.
+        """
         sample = batches[len(batches) // 2][:LEAST_ROWS]
         forward_pass = self._forward_pass(sample)
         forward_pass()
@@ -182,13 +189,17 @@ class Calibration:
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
     def _forward_pass(self, batch: Int64) -> Callable[[], object]:
-        """A dump's batch, from rows to logits; on a GPU several, padded meanwhile."""
+        """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded
+        meanwhile.
+        """
         teacher = self.work.teacher
         rows = self.work.teacher_rows
         return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]
 
     def _medians(self, cases: Sequence[Callable[[], object]]) -> Array:
-        """Median seconds of each case, f64[n]: at least three rounds, the first uncounted."""
+        """The median seconds of each case, f64[n], of as many rounds as there is time for: at least
+        three, of which the first does not count.
+        """
         end = time.perf_counter() + self.seconds
         rounds: list[list[float]] = []
         while len(rounds) < 3 or time.perf_counter() < end:
@@ -209,11 +220,15 @@ class Calibration:
         )
 
     def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
-        """The mean, with rows of like length weighed by the batches that they stand for."""
+        """The mean. Rows of like length make batches of unlike width: those first..last stand for
+        all by theirs.
+        """
         return float(np.mean(seconds)) * self.share(first, last, rows)
 
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
-        """What a batch of the epoch weighs beside those first..last; 1 without grouping."""
+        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped
+        by length.
+        """
         if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
@@ -255,9 +270,7 @@ class Calibration:
         """The student's logits without a gradient, in its own precision."""
         student = self.work.student
         dtype = getattr(torch, DTYPES[self.work.config.precision])
-        tensors = {
-            name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()
-        }
+        tensors = on_device(inputs, student)
         training = student.training
         student.train(False)
         is_mixed = dtype is not torch.float32

@@ -1,4 +1,6 @@
-"""How some batches of an epoch stand for all, whose widths differ with grouping."""
+"""An epoch's batches, and how some of them stand for all: with rows grouped by length, batches
+differ in width.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def mean_tokens(lengths: Int64, batches: Sequence[Int64]) -> float:
 
 
 def share_of_epoch(lengths: Int64, batches: Sequence[Int64], first: int, last: int) -> float:
-    """Padded tokens of an epoch's batch ÷ those of the timed batches first..last."""
+    """Padded tokens of a batch of the epoch ÷ those of batches first..last, which were timed; 1
+    where those are all.
+    """
     if last > len(batches):
         return 1.0
     return mean_tokens(lengths, batches) / mean_tokens(lengths, batches[first:last])

@@ -1,4 +1,6 @@
-"""What fine-tuning a teacher takes: steps of a dump's own, on a copy of it."""
+"""What it takes to fine-tune a teacher: steps as a dump's fine-tuning takes them, on a copy of the
+teacher.
+"""
 
 from __future__ import annotations
 

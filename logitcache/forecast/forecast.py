@@ -62,7 +62,9 @@ class Dumped:
 
 @dataclass(frozen=True)
 class Totals:
-    """What all runs take with the dump; ``online_hours``: with teachers in the loop."""
+    """What all runs take, with the dump, and ``online_hours`` what they would with teachers in the
+    loop.
+    """
 
     epochs: float
     seeds: int
@@ -89,12 +91,12 @@ class Forecast:
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``plan --json``."""
+        sizes = {}
+        for codec, size in self.bytes.items():
+            sizes[codec] = {"bytes": size, "bytes_per_row": size / self.rows}
         return {
             "setting": dict(self.setting),
-            "bytes": {
-                codec: {"bytes": size, "bytes_per_row": size / self.rows}
-                for codec, size in self.bytes.items()
-            },
+            "bytes": sizes,
             "dump": asdict(self.dump),
             "methods": {name: dict(vars(costed)) for name, costed in self.methods.items()},
             "total": dict(vars(self.total)),
@@ -141,7 +143,9 @@ def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
 
 
 def device_of(name: str | None) -> Device:
-    """A device of this machine, or like a known GPU. Raises SpecError for another."""
+    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises
+    SpecError where it is not in the table.
+    """
     gpu = flops.gpu(name or "")
     if gpu is not None:
         return gpu
@@ -229,7 +233,9 @@ def _reads_cache(methods: Sequence[str]) -> bool:
 
 
 def step_costs(speeds: Speeds) -> StepCosts:
-    """Costs of a step by method; a cached answer adds nothing that shows here."""
+    """Costs of a step by method. A cached answer adds nothing that a calibration of some seconds
+    could measure; `bench overhead` measures it.
+    """
     step = speeds.step
     return StepCosts(
         dict.fromkeys(METHODS, step), step + speeds.teacher_forward, speeds.own_forward
@@ -261,7 +267,9 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
 def _methods(
     names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory, teacher: int
 ) -> dict[str, Costed]:
-    """Of each method, and of kd with its teacher (``teacher`` bytes) in the loop."""
+    """Of each method, and where kd is one of them, of kd with its teacher in the loop, which takes
+    ``teacher`` bytes more.
+    """
 
     def costed(method: str, step: float, held: int) -> Costed:
         return Costed(step, step * runs.epoch_steps(method), step * runs.run_steps(method), held)

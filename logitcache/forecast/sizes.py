@@ -1,4 +1,6 @@
-"""What a cache weighs on disk, and a training or dump in memory, from shapes."""
+"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes
+alone.
+"""
 
 from __future__ import annotations
 
@@ -58,15 +60,12 @@ def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
     for index, (start, end) in enumerate(plan.shards()):
         rows = end - start
         if rows not in encoded:
-            zeros = {
-                column.name: np.zeros(column.shape(rows), column.dtype) for column in plan.columns
-            }
+            zeros = {c.name: np.zeros(c.shape(rows), c.dtype) for c in plan.columns}
             shard = store.encode(index, plan.columns, zeros)
             encoded[rows] = [file.described("") for file in shard.values()]
         names = store.names(index, plan.columns)
-        files = tuple(
-            replace(file, name=name) for name, file in zip(names, encoded[rows], strict=True)
-        )
+        named = zip(names, encoded[rows], strict=True)
+        files = tuple(replace(file, name=name) for name, file in named)
         receipts.append(Receipt(digest, start, rows, {"row": rows}, files, sketches, stated))
     documents = [
         plan.to_dict(),
@@ -79,7 +78,9 @@ def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes; ``process``: what a process holds before."""
+    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a
+    GPU).
+    """
 
     student: Shape
     rows: int  # of a batch

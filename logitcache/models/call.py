@@ -30,7 +30,9 @@ Inputs = Mapping[str, Tensor]
 
 
 class ModelFailed(SpecError):
-    """A model's own code has failed on row ``row`` of a batch, ``row_id`` of the data."""
+    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch,
+    ``row_id`` its number in the data where that is known.
+    """
 
     row = 0
     row_id: int | None = None
@@ -92,7 +94,9 @@ def classify_several(
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:
-    """Vectors f32[P, W] of f32[B, W] or f32[B, T, W]; ``where`` i64[P, 2]: row, column."""
+    """The vectors at kept positions, f32[P, W]: of f32[B, W], one for each row, or f32[B, T, W].
+    ``where`` i64[P, 2] is (row in batch, column of the inputs).
+    """
     if logits.dim() == 2:
         return logits.index_select(0, where[:, 0])
     return logits[where[:, 0], where[:, 1]]
@@ -105,7 +109,9 @@ def ask(
     *,
     per_token: bool = False,
 ) -> Tensor:
-    """The same from numpy's arrays, on the model's device, in eval mode."""
+    """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only
+    where the caller says so (``torch.no_grad``, ``torch.inference_mode``).
+    """
     return ask_several(model, inputs, padding, (per_token,))[0]
 
 
@@ -121,17 +127,23 @@ def ask_several(
         inputs, token = _filled_apart(inputs, padding)
     if model.training:
         torch.nn.Module.eval(model)
-    tensors = {
-        k: torch.from_numpy(v).to(model.device, non_blocking=True) for k, v in inputs.items()
-    }
+    tensors = on_device(inputs, model)
     if token is None:
         return classify_several(model, tensors, padding, per_token)
     with _pad_token(model, token):
         return classify_several(model, tensors, padding, per_token)
 
 
+def on_device(inputs: Mapping[str, Array], model: PreTrainedModel) -> dict[str, Tensor]:
+    """Numpy's arrays as tensors on the model's device."""
+    device = model.device
+    return {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in inputs.items()}
+
+
 def takes_mask(model: PreTrainedModel) -> bool:
-    """Whether the forward pass takes an attention mask, heeded or not."""
+    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is
+    another question.
+    """
     parameters = inspect.signature(model.forward).parameters
     return "attention_mask" in parameters or any(
         p.kind is p.VAR_KEYWORD for p in parameters.values()
@@ -251,11 +263,10 @@ def _filled_apart(inputs: Mapping[str, Array], padding: Padding) -> tuple[Mappin
 @contextmanager
 def _pad_token(model: PreTrainedModel, token: int) -> Iterator[None]:
     """The model's padding token, for the time of one call."""
-    before = [
-        (config, config.pad_token_id)
-        for config in configurations(model)
-        if hasattr(config, "pad_token_id")
-    ]
+    before = []
+    for config in configurations(model):
+        if hasattr(config, "pad_token_id"):
+            before.append((config, config.pad_token_id))
     for config, _ in before:
         config.pad_token_id = token
     try:

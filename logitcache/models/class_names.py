@@ -1,4 +1,6 @@
-"""The names of a checkpoint's columns, by ``id2label`` or ``label2id`` of its config.json."""
+"""The names of a checkpoint's columns, as its config.json writes them. `transformers` reads
+``id2label`` alone, and makes LABEL_0, LABEL_1, ... of a ``label2id`` that stands there without it.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,9 @@ def cut(
 
 
 def _prefix(names: Iterable[str], depth: int | None) -> str | None:
-    """What stands before a layer's number in names of weights; None if not one list."""
+    """What stands before the number of a layer in the names of its weights; None where no list of
+    modules has as many entries as there are layers.
+    """
     numbers: dict[str, set[int]] = defaultdict(set)
     for name in names:
         match = NUMBERED.match(name)
@@ -91,7 +93,9 @@ def _renumbered(weights: Mapping[str, Any], prefix: str, layers: Sequence[int]) 
 
 
 def _shortened(settings: Mapping[str, Any], depth: int, layers: Sequence[int]) -> dict[str, Any]:
-    """A configuration's values for fewer layers: their number, and lists by layer."""
+    """A configuration's values for fewer layers: their number, whatever the model calls it, and
+    lists with a value for each layer.
+    """
     shorter = dict(settings)
     for name, value in settings.items():
         if isinstance(value, list) and len(value) == depth and name != "architectures":

@@ -60,7 +60,9 @@ class Described:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The names of its columns. Raises FingerprintMismatch for a contradiction."""
+        """The names of its columns, in order. Raises FingerprintMismatch where its configuration
+        contradicts itself.
+        """
         names, _ = names_in(self.config, self.name)
         if names:
             return tuple(name for _, name in sorted(names.items()))
@@ -72,12 +74,16 @@ class Described:
         return tuple(f"LABEL_{i}" for i in range(count if type(count) is int else 2))
 
     def check_problem(self) -> None:
-        """Raises SpecError where its outputs are no distribution over classes."""
+        """Raises SpecError where its outputs are no distribution over classes that exclude one
+        another.
+        """
         check_problem(self.config.get("problem_type"), len(self.class_names), self.name)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Its tokenizer of the library `tokenizers`, without cutting or padding; or None."""
+        """Its tokenizer, of the library `tokenizers`, which neither cuts nor pads; None where it
+        has none of it.
+        """
         path = self.folder / TOKENIZER
         if not path.is_file():
             return None
@@ -103,7 +109,9 @@ class Described:
 
 
 def described(name: str) -> Described | None:
-    """The checkpoint of this name on this machine, in a folder or of the hub; or None."""
+    """The checkpoint of this name where its files are on this machine: in a folder, or kept of the
+    hub; else None.
+    """
     if Path(name).is_dir():
         return Described(name, Path(name))
     if not hub.on_hub(name):
@@ -125,13 +133,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
-    """Shapes of a safetensors file's tensors by name; empty where it cannot be read."""
+    """The shapes of a safetensors file's tensors by name, from its header alone; empty where that
+    cannot be read.
+    """
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
-        return {
-            name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
-        }
+        header.pop("__metadata__", None)
+        return {name: list(entry["shape"]) for name, entry in header.items()}
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return {}

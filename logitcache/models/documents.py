@@ -50,7 +50,9 @@ def told_apart(
 
 
 def _first_position(model: PreTrainedModel) -> int:
-    """The position of a row's first token: behind the padding token's in RoBERTa."""
+    """The position of a row's first token: RoBERTa and its kin count from behind the padding
+    token's.
+    """
     tables = (
         module for name, module in model.named_modules() if name.endswith("position_embeddings")
     )

@@ -17,7 +17,9 @@ AGAIN = "Save or download it again."
 
 @dataclass(frozen=True)
 class Failure:
-    """A checkpoint that was not loaded: its files and what ``auto`` raised."""
+    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that
+    was to load it.
+    """
 
     path: str
     names: list[str]  # of its files; none where they cannot be listed
@@ -31,15 +33,14 @@ class Failure:
     @property
     def weights(self) -> list[str]:
         """Names of whole weights in safetensors, or of a part of them."""
-        return [
-            name
-            for name in self.names
-            if name.endswith(".safetensors") and not name.startswith("adapter_")
-        ]
+        weights = [name for name in self.names if name.endswith(".safetensors")]
+        return [name for name in weights if not name.startswith("adapter_")]
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """A folder's config.json, or nothing. Raises SpecError for what is no object."""
+        """What a folder's config.json says; empty where there is none. Raises SpecError for a file
+        that is no object of JSON.
+        """
         return read_object(self.folder / "config.json") if "config.json" in self.names else {}
 
 

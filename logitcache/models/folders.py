@@ -29,14 +29,13 @@ def an_adapter(remark: str = "") -> SpecError:
 
 
 def nested(failure: Failure) -> SpecError | None:
-    """A folder above the checkpoint: a Trainer's, the hub's, a sentence transformer's."""
+    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence
+    transformer's.
+    """
     if "config.json" in failure.names:
         return None
-    folders = {
-        file.parent
-        for pattern in ("*/config.json", "snapshots/*/config.json")
-        for file in files_like(failure, pattern)
-    }
+    files = [*files_like(failure, "*/config.json"), *files_like(failure, "snapshots/*/config.json")]
+    folders = {file.parent for file in files}
     if not folders:
         return None
     newest = max(
@@ -63,7 +62,9 @@ def no_config(failure: Failure) -> SpecError | None:
 
 
 def fault_of(folder: Path) -> SpecError | None:
-    """Why a folder's files are no model's, as an error without its place; or None."""
+    """Why the files of a folder are no model's, whatever library looks at it: an error without its
+    place; None where they may be one's.
+    """
     names = sorted(path.name for path in folder.iterdir())
     failure = Failure(str(folder), names, FileNotFoundError())
     for check in (adapter, nested, no_config):

@@ -27,7 +27,9 @@ def is_gguf(path: str) -> bool:
 
 
 def check_gguf(path: str) -> None:
-    """Raises SpecError for no file, another format, or without the package for it."""
+    """Raises SpecError where there is no such file, it is none of this format, or the package that
+    reads it is missing.
+    """
     file = Path(path)
     expected = "a .gguf file"
     if not file.is_file():
@@ -53,7 +55,9 @@ def check_gguf(path: str) -> None:
 
 
 def location(path: str) -> tuple[str, dict[str, Any]]:
-    """(folder, arguments) by which `transformers` reads a path or .gguf. Raises SpecError."""
+    """Where `transformers` reads a checkpoint, and its argument for a .gguf file: (folder,
+    {"gguf_file": name}); for any other path (path, {}). Raises SpecError as :func:`check_gguf`.
+    """
     if not is_gguf(path):
         return path, {}
     check_gguf(path)

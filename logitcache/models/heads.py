@@ -30,14 +30,16 @@ CAPS = ("final_logit_softcapping",)  # names in configurations of transformers
 FACTORS = ("logit_scale", "lm_head_multiplier")
 DIVISORS = ("logits_scaling",)
 ROUNDINGS = 64.0  # of the model's dtype, by which products added up in another order may differ
-CHECKED_ROWS, CHECKED_TOKENS = 4, 64  # that a model is asked about, to compare
+CHECKED_ROWS, CHECKED_TOKENS = 4, 16  # that a model is asked about, to compare
 # The largest logit that the head is made to give: a cap shows at large ones alone, and hides a
 # scale there.
 CHECKED_SIZES = (4.0, 400.0)
 
 
 def has_head(model: PreTrainedModel) -> bool:
-    """Whether one linear map, a plain matrix here, makes its answers."""
+    """Whether its answers are made by one linear map that is a plain matrix here: not one that is
+    spread over processes.
+    """
     head = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
     return (
@@ -48,7 +50,9 @@ def has_head(model: PreTrainedModel) -> bool:
 
 
 def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
-    """A model's last linear map; only its first ``width`` columns, if given."""
+    """The last linear map of a model with one; only its first ``width`` columns, where that is
+    said.
+    """
     linear = model.get_output_embeddings()
     assert isinstance(linear, nn.Linear)
     config = model.config.get_text_config()
@@ -68,7 +72,9 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
 def _hooked(
     model: PreTrainedModel, take: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 ) -> Iterator[list[Tensor]]:
-    """Pass the head's input f[B, T, d] through ``take``: (for the list, for the map)."""
+    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``: its
+    first result goes into the list, its second to the map.
+    """
     calls: list[Tensor] = []
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:

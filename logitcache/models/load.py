@@ -1,4 +1,6 @@
-"""Checkpoints, for teacher and student alike: device, precision, tokenizer."""
+"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,10 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
     """
     fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     prefix = model.base_model_prefix
-    body = [
-        name
-        for name in fresh
-        if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")
-    ]
+    body = []
+    for name in fresh:
+        if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split("."):
+            body.append(name)
     if body:
         _refuse_wrapped(body[0], info["unexpected_keys"], path)
         raise SpecError(
@@ -54,7 +55,9 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
 
 
 def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
-    """Raises SpecError for weights saved by DataParallel or torch.compile."""
+    """Raises SpecError where a weight is stored as that of a model inside another one, as
+    DataParallel and torch.compile have it.
+    """
     wrapper = next((key.removesuffix(name) for key in stored if key.endswith(f".{name}")), None)
     if wrapper is not None:
         raise SpecError(
@@ -66,7 +69,9 @@ def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
 
 
 def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:
-    """Raises SpecError where weights and configuration are of two models."""
+    """Raises SpecError where the weights of a teacher and its configuration are of two models: a
+    head of another number of columns, or more layers than are used.
+    """
     for name, stored, expected in sorted(info["mismatched_keys"]):
         contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
         advice = "Correct id2label in its config.json: one name for each column."
@@ -91,7 +96,9 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
-    """How `transformers` reads any checkpoint: no pickle, no conversion on the hub."""
+    """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it
+    asks nobody on the hub to convert one.
+    """
     return {
         **({} if commit is None else commit.settings()),
         "use_safetensors": True,
@@ -155,7 +162,9 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
 
 
 def _is_empty(tokenizer: Any) -> bool:
-    """Whether it knows special tokens alone; CANINE's vocabulary takes seconds."""
+    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes
+    seconds.
+    """
     tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
     if not set(tokens) <= set(tokenizer.all_special_ids):
         return False
@@ -213,7 +222,9 @@ def load_tokenizer(
 
 
 def _name_pad_token(tokenizer: Any, path: str) -> None:
-    """Give the tokenizer a padding token. Raises SpecError without special tokens."""
+    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no
+    special token at all.
+    """
     if tokenizer.pad_token is not None:
         return
     candidates = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
@@ -225,7 +236,9 @@ def _name_pad_token(tokenizer: Any, path: str) -> None:
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
-    """Names of a tokenizer's outputs. Raises SpecError where it reads no texts."""
+    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises
+    SpecError where it cannot read texts.
+    """
     try:
         return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
     except Exception as error:  # whatever a tokenizer of tables or pages raises
@@ -239,7 +252,9 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
 
 
 def _stands_in(tokenizer: Any) -> bool:
-    """Whether the checkpoint's own tokenizer class is replaced, as its code may not run."""
+    """Whether a checkpoint names a tokenizer class of its own: where its code may not run,
+    `transformers` quietly takes another that may cut texts otherwise.
+    """
     import transformers
 
     own_classes = tokenizer.init_kwargs.get("auto_map", {}).get("AutoTokenizer") or ()

@@ -1,4 +1,6 @@
-"""Loading a checkpoint: whatever libraries and its own code raise becomes one line."""
+"""A checkpoint is loaded, or the error says on one line why not and what may be done: what the
+libraries and a checkpoint's own code raise is caught here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def loading(
 
 @contextmanager
 def saving(name: str) -> Iterator[None]:
-    """The same for saving; what is said of the disk passes through."""
+    """The same for saving. What is said of the disk passes through: libraries have no type of their
+    own for that.
+    """
     try:
         with quiet():
             yield
@@ -94,7 +98,9 @@ def _is_about_the_checkpoint(error: BaseException) -> bool:
 
 
 def _cause_of(failure: Failure, checks: Checks) -> SpecError:
-    """Why a checkpoint was not loaded, as an error without its place."""
+    """Why a checkpoint was not loaded: an error without its place. Its advice is empty where none
+    is known.
+    """
     if isinstance(failure.error, SpecError) and failure.folder.exists():
         return failure.error
     try:

@@ -1,4 +1,6 @@
-"""The code that a checkpoint brings (``--trust-remote-code``), a part of a teacher."""
+"""The code that a checkpoint brings, where it runs (``--trust-remote-code``): a part of what a
+teacher is.
+"""
 
 from __future__ import annotations
 

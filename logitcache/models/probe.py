@@ -33,6 +33,9 @@ from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
 from logitcache.models.documents import find_documents
+from logitcache.models.heads import has_head, head_of
+from logitcache.models.projection import head_logits
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import (
     Array,
     Examples,
@@ -132,7 +135,9 @@ class Probe:
         return self._gather(batches, padding)
 
     def mixed(self, padding: Padding) -> Float32:
-        """Answers in batches of unlike lengths, all rows and the shorter half: f32[2, N, K]."""
+        """Rows in batches of lengths that differ as much as can be: all of them, then the shorter
+        half among themselves (the longer ones as before): f32[2, N, K].
+        """
         lengths = self.rows.lengths()
         rows = max(2, self.budget // int(lengths.max()))
         order = np.argsort(lengths, kind="stable")
@@ -161,7 +166,9 @@ def _spread(order: Int64, rows: int) -> list[Int64]:
 
 
 def _difference(answers: Float32, reference: Float32) -> float:
-    """The largest over rows with a finite reference; infinite without an answer."""
+    """The largest, over rows with a finite reference; infinite where one of them has no finite
+    answer.
+    """
     finite = np.isfinite(reference).all(axis=1)
     apart = np.abs(answers[..., finite, :] - reference[finite])
     if np.isnan(apart).any():
@@ -170,7 +177,9 @@ def _difference(answers: Float32, reference: Float32) -> float:
 
 
 def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
-    """Rows of several lengths up to ``max_length``, from texts joined and cut."""
+    """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are,
+    and texts joined to longer ones and cut at :data:`LENGTHS` lengths, two at each.
+    """
     if rows.tokens:
         return _cut_tokens(tokenizer, rows, max_length)
     sample = rows.select(evenly_spaced(len(rows), NATURAL + 2 * LENGTHS))
@@ -230,9 +239,9 @@ def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
 
 
 def _together(parts: list[Examples]) -> Examples:
-    inputs = {
-        name: _concatenated([part.inputs[name] for part in parts]) for name in parts[0].inputs
-    }
+    inputs = {}
+    for name in parts[0].inputs:
+        inputs[name] = _concatenated([part.inputs[name] for part in parts])
     return _examples(inputs, parts[0].padding)
 
 
@@ -288,13 +297,21 @@ def _rounding(dtype: torch.dtype, reference: Array) -> float:
 
 
 def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding) -> torch.Tensor:
-    """The logits of each row's first and last token, one behind the other: f32[B, 2 K]."""
-    logits = ask(model, inputs, padding, per_token=True)
+    """The logits of each row's first and last token, one behind the other: f32[B, 2 K]. Those of a
+    vocabulary are computed of these tokens alone.
+    """
+    is_headed = has_head(model)
+    watched = HEAD_INPUT.watch(model) if is_headed else model
+    vectors = ask(watched, inputs, padding, per_token=True)
     mask = inputs["attention_mask"]
     rows = torch.arange(len(mask))
     first = torch.from_numpy(mask.argmax(axis=1))
     last = first + torch.from_numpy(mask.sum(axis=1)) - 1
-    return torch.cat([logits[rows, first], logits[rows, last]], dim=1)
+    ends = torch.cat([vectors[rows, first], vectors[rows, last]])
+    if is_headed:
+        head = head_of(model)
+        ends = head_logits(ends.to(head.weight.dtype), head).float()
+    return torch.cat(ends.chunk(2), dim=1)
 
 
 def padding_remark(chosen: Padding, own: Padding) -> str:
@@ -310,7 +327,9 @@ def padding_remark(chosen: Padding, own: Padding) -> str:
 
 
 def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
-    """Raises SpecError for token types that the model has no embedding for."""
+    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an
+    error of its own.
+    """
     types = rows.inputs.get("token_type_ids")
     if types is None:
         return

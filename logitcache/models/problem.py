@@ -15,7 +15,9 @@ SINGLE_LABEL = "single_label_classification"
 
 
 def check_problem(kind: str | None, num_labels: int, name: str) -> None:
-    """Raises SpecError for a ``kind`` of problem that is no distribution over classes."""
+    """Raises SpecError for a teacher whose outputs are no distribution over classes that exclude
+    one another. ``kind`` is the problem that its configuration names.
+    """
     if kind not in (None, SINGLE_LABEL):
         raise SpecError(
             expected="a teacher of classes that exclude one another",
@@ -33,7 +35,9 @@ def check_problem(kind: str | None, num_labels: int, name: str) -> None:
 
 
 def check_counts(config: Mapping[str, Any]) -> None:
-    """Raises SpecError, without its place, for counts of classes or layers no model has."""
+    """Raises SpecError, without its place, for numbers of classes or layers that nobody has: a
+    library would take minutes and all memory over them.
+    """
     for name, value in config.items():
         if name == "num_labels":
             limit = MAX_LABELS

@@ -1,4 +1,6 @@
-"""What a checkpoint's configuration says of outputs and padding: fixed or refused."""
+"""What a checkpoint's configuration says of outputs, precision, problem and padding: put right, or
+refused.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def is_token(token: Any, model: PreTrainedModel) -> bool:
 
 
 def embeddings(model: PreTrainedModel, otherwise: int) -> int:
-    """Tokens that the model has embeddings for; ``otherwise`` without a table."""
+    """Tokens that the model has embeddings for; ``otherwise`` where it has no table of them
+    (CANINE).
+    """
     try:
         table: Any = model.get_input_embeddings()
     except NotImplementedError:
@@ -97,7 +101,9 @@ def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """A padding token that no row can end in: the tokenizer's own, or a new one."""
+    """The tokenizer's own padding token, if no row can end in it, or else a new one: a decoder
+    would read a row that ends in its padding token at an earlier place.
+    """
     ends = {row[-1] for row in tokenizer(["a", "b c"])["input_ids"] if row}
     if tokenizer.pad_token_id not in {tokenizer.eos_token_id, tokenizer.unk_token_id, *ends}:
         return
@@ -106,7 +112,9 @@ def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def make_room_for_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """Add an embedding for a padding token that was added to the tokenizer."""
+    """An embedding for a padding token that was added to the tokenizer, for this student or for one
+    before it.
+    """
     if tokenizer.pad_token == NEW_PAD and embeddings(model, len(tokenizer)) < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 

@@ -75,7 +75,9 @@ def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
 
 
 def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
-    """The parts of a tokenizer that `tokenizers` computes, without its decoder."""
+    """The parts of a tokenizer that the library `tokenizers` computes. Its decoder is left out: it
+    makes texts.
+    """
     document = json.loads(backend.to_str())
     model = dict(document["model"])
     tokens = [tokenizer.get_vocab(), model.pop("vocab", None)]  # a unigram model has scores there
@@ -93,7 +95,9 @@ def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
 
 
 def _python_parts(tokenizer: Any) -> dict[str, Any]:
-    """The parts of a tokenizer written in Python: class, arguments, vocabulary, merges."""
+    """The parts of a tokenizer written in Python: its class, what that was made with, its
+    vocabulary and merges.
+    """
     ranks = getattr(tokenizer, "bpe_ranks", None) or {}
     pieces = getattr(tokenizer, "sp_model", None)
     model = b"" if pieces is None else pieces.serialized_model_proto()
@@ -114,9 +118,7 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
     names = {
         name for kind in classes for name in inspect.signature(vars(kind)["__init__"]).parameters
     }
-    names = {
-        name for name in names if not name.endswith(("_file", "_token")) and name not in NO_SETTINGS
-    }
+    names = {name for name in names if not name.endswith(("_file", "_token"))} - set(NO_SETTINGS)
     values = {name: getattr(tokenizer, name, None) for name in sorted(names)}
     return {
         name: value for name, value in values.items() if isinstance(value, bool | int | float | str)
@@ -124,13 +126,15 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
 
 
 def _added_tokens(tokenizer: Any) -> list[Any]:
-    """Every token that is looked for before a text is cut: id, text and rules."""
+    """Every token that is looked for before a text is cut up: its id, its text and how it is looked
+    for.
+    """
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     added: Mapping[int, Any] = tokenizer.added_tokens_decoder
-    return [
-        [int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)]
-        for i in sorted(added)
-    ]
+    tokens: list[list[Any]] = []
+    for i in sorted(added):
+        tokens.append([int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)])
+    return tokens
 
 
 def _special(tokenizer: Any) -> dict[str, int]:
@@ -151,17 +155,17 @@ def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:
         encoded = [_encoded(tokenizer, text) for text in texts]
         encoded += [_encoded(tokenizer, *pair) for pair in pairs]
         cut = {"truncation": True, "max_length": EXAMPLE_LENGTH}
-        encoded += [
-            _encoded(tokenizer, *fields, **cut)
-            for fields in ((texts[0] * 3,), (texts[0] * 3, texts[1]))
-        ]
+        encoded.append(_encoded(tokenizer, texts[0] * 3, **cut))
+        encoded.append(_encoded(tokenizer, texts[0] * 3, texts[1], **cut))
     columns = ("input_ids", "token_type_ids")
     ids, types = ([example.get(name) for example in encoded] for name in columns)
     return {"ids": identity.digest_json(ids), "token_types": identity.digest_json(types)}
 
 
 def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
-    """Ids and token types of one example; nothing where it cannot be read."""
+    """Ids and token types of one example; nothing where the tokenizer cannot read it, which is a
+    trait too.
+    """
     try:
         encoding = tokenizer(*fields, verbose=False, **how)
     except (
@@ -175,7 +179,9 @@ def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
 
 @contextmanager
 def _state_kept(backend: Any) -> Iterator[None]:
-    """Keeps the padding and truncation that calls leave in the library's object."""
+    """The padding and truncation of the last call stay in the library's object, and are saved with
+    it.
+    """
     if backend is None:
         yield
         return

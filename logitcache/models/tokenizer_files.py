@@ -34,17 +34,20 @@ def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
     for name, remove in ((SETTINGS, ORIGINS), (BACKEND, set(LAST_CALL))):
         if name in contents:
             document = json.loads(contents[name])
-            kept = {
-                key: None if key in LAST_CALL else value
-                for key, value in document.items()
-                if key not in remove or key in LAST_CALL
-            }
+            kept: dict[str, Any] = {}
+            for key, value in document.items():
+                if key in LAST_CALL:
+                    kept[key] = None
+                elif key not in remove:
+                    kept[key] = value
             contents[name] = json.dumps(kept, ensure_ascii=False).encode()
     return {f"{PREFIX}{name}": np.frombuffer(data, np.uint8) for name, data in contents.items()}
 
 
 def write_tokenizer(arrays: Mapping[str, Array], folder: Path) -> bool:
-    """Write the tokenizer among these arrays as one folder; False where none is."""
+    """Make the folder of the tokenizer that is among these arrays; False where none is. The folder
+    appears as a whole.
+    """
     files = {name.removeprefix(PREFIX): arrays[name] for name in arrays if name.startswith(PREFIX)}
     if not files:
         return False

@@ -85,9 +85,9 @@ def _learn_vocabulary(texts: list[str], size: int) -> dict[str, int]:
     from tokenizers import BertWordPieceTokenizer
 
     learner = BertWordPieceTokenizer(lowercase=True)
-    characters = Counter(
-        c for text in texts for c in learner.normalizer.normalize_str(text) if not c.isspace()
-    )
+    characters: Counter[str] = Counter()
+    for text in texts:
+        characters.update("".join(learner.normalizer.normalize_str(text).split()))
     alphabet = sorted(characters, key=lambda c: (-characters[c], c))[:ALPHABET]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     learner.train_from_iterator(

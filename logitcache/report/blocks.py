@@ -1,4 +1,6 @@
-"""Parts of a report, for any renderer: sections of blocks."""
+"""The parts of a report, for any renderer: sections of blocks; a block has a caption, a picture and
+a table.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from logitcache.report.words import NONE, Unit, digits, seconds, sizes
 
 @dataclass(frozen=True)
 class Table:
-    """Texts. The first column names a row; all others hold figures, at the right."""
+    """Texts. The first column names a row and is set at the left; all others hold figures, at the
+    right.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -20,7 +24,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """One thing that was measured; ``caption`` gives it in sentences."""
+    """One thing that was measured. ``caption``: sentences that give what is seen in words and
+    figures.
+    """
 
     title: str
     caption: str
@@ -48,7 +54,9 @@ def section(
 
 
 def table(columns: Mapping[str, Iterable[str]]) -> Table | None:
-    """A table of columns by header, without empty ones but the first; None without rows."""
+    """A table of columns of one length by their headers, but for those that are empty in every row;
+    None without rows. The first column stays.
+    """
     header: list[str] = []
     cells: list[list[str]] = []
     for name, column in columns.items():
@@ -81,10 +89,11 @@ def spreads(header: str, values: Sequence[Spread | None]) -> dict[str, Iterable[
     """Two columns: medians, with the unit that fits them, and quartiles."""
     medians = [None if spread is None else spread.median for spread in values]
     unit = seconds(medians)
-    quartiles = [
-        NONE if spread is None else f"{unit.show(spread.q1)}–{unit.show(spread.q3)}"
-        for spread in values
-    ]
+    quartiles = []
+    for spread in values:
+        quartiles.append(NONE)
+        if spread is not None:
+            quartiles[-1] = f"{unit.show(spread.q1)}–{unit.show(spread.q3)}"
     return {f"{header}, {unit.name}": map(unit.show, medians), "quartiles": quartiles}
 
 

@@ -1,4 +1,6 @@
-"""Pictures of what benches measured: records that draw themselves."""
+"""Pictures of what benches measured. Each is a record of what is drawn, and draws itself as wide as
+it is read.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines over one axis. ``mark``: where on ``marked`` something happens, drawn closer."""
+    """Lines over one axis. ``mark``: where on the line ``marked`` something happens, and what;
+    drawn closer beside the whole where it happens early.
+    """
 
     lines: tuple[Line, ...]
     x_axis: str
@@ -214,7 +218,9 @@ class DotLine:
 
 @dataclass(frozen=True)
 class Dots:
-    """Times by powers of ten: ``panels`` are (title, lines), ``beside`` explains texts."""
+    """Times on a scale where each step is ten times the last: ``panels`` are (title, lines).
+    ``beside`` explains the texts beside the lines.
+    """
 
     panels: tuple[tuple[str, tuple[DotLine, ...]], ...]
     beside: str
@@ -245,14 +251,13 @@ class Dots:
         legend(figure, grid[0], look)
 
     def _label_factor(self) -> float:
-        """The ratio of two labels of the axis: what leaves room between them."""
-        values = [
-            value
-            for _, lines in self.panels
-            for line in lines
-            for value in line.seconds.values()
-            if value > 0
-        ]
+        """How many times as much each label of the axis is as the last: what leaves room between
+        them.
+        """
+        values: list[float] = []
+        for _, lines in self.panels:
+            for line in lines:
+                values += [value for value in line.seconds.values() if value > 0]
         if values and max(values) > _DECADES * min(values):
             return 100.0
         return 10.0
@@ -290,7 +295,9 @@ class Dots:
 
 @dataclass(frozen=True)
 class Hits:
-    """Predicted over measured, and the aim: ``rows`` are (label, ratios, text)."""
+    """Predicted over measured: a dot per round, the median as a line, and the band that was aimed
+    at. ``rows`` are (label, ratios, text at the right).
+    """
 
     rows: tuple[tuple[str, tuple[float, ...], str], ...]
     axis: str

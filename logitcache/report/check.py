@@ -72,9 +72,8 @@ def _classes(report: Report) -> Columns:
     columns = {"class": [names[index] for index in order]}
     for shape in shapes:
         total = shape.counts.sum()
-        columns[shape.name] = [
-            f"{shape.counts[i]:,} ({shape.counts[i] / total:.1%})" for i in order
-        ]
+        counts = shape.counts[order]
+        columns[shape.name] = [f"{count:,} ({count / total:.1%})" for count in counts]
     if len(names) > len(order):
         columns["class"].append(f"… {len(names) - len(order):,} more")
         for shape in shapes:

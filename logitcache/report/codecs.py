@@ -1,4 +1,6 @@
-"""The picture of ``logitcache codecs``: a gradient's error by bytes and entropy."""
+"""The picture of ``logitcache codecs``: the error of a batch's gradient against the bytes of a
+position, for positions of low, middle and high entropy.
+"""
 
 from __future__ import annotations
 

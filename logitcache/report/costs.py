@@ -62,13 +62,13 @@ def costs_block(document: Part, steps: Mapping[str, Part]) -> Block | None:
         return Block("What it costs in all", f"What all of it costs is not told: {lacking}.")
     in_hours = max(line.ys[-1] for line in lines) >= 0.5
     factor = 1.0 if in_hours else 60.0
-    scaled = tuple(
-        Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines
-    )
+    scaled = []
+    for line in lines:
+        scaled.append(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)))
     even = costs.number("break_even_epochs")
     mark = None if even is None else (even, f"paid for itself after {digits(even)}")
     picture = Curves(
-        scaled, "epochs × students", "hours" if in_hours else "minutes", mark, "cached"
+        tuple(scaled), "epochs × students", "hours" if in_hours else "minutes", mark, "cached"
     )
     clauses = [_break_even(costs, lines), _protocol_text(costs.part("protocol"))]
     if not clauses[1] and lacking:
@@ -90,10 +90,11 @@ def costs_block(document: Part, steps: Mapping[str, Part]) -> Block | None:
 
 def _not_measured(document: Part, steps: Mapping[str, Part]) -> str:
     """Which methods of a study, and whether the dump, were not measured; empty where all were."""
-    measured = {
-        name for name, step in steps.items() if not has_failed(step) and step.spread("step_seconds")
-    }
-    lacking = [method(name) for name in STUDY if name not in measured]
+    lacking = []
+    for name in STUDY:
+        step = steps.get(name)
+        if step is None or has_failed(step) or step.spread("step_seconds") is None:
+            lacking.append(method(name))
     if not document.part("dump").values:
         lacking.append("the dump")
     if not lacking:
@@ -115,11 +116,8 @@ def _break_even(costs: Part, lines: Sequence[Line]) -> str:
     if even is not None:
         return f"the cache has paid for itself after {digits(even)} epochs × students"
     drawn = {line.key for line in lines}
-    lacking = [
-        method(case)
-        for key, case in (("cached", "kd"), ("online", "kd-online"))
-        if key not in drawn
-    ]
+    cases = (("cached", "kd"), ("online", "kd-online"))
+    lacking = [method(case) for key, case in cases if key not in drawn]
     if not lacking:
         return (
             "a cache never pays for itself here: an epoch from it takes no less than one with the "

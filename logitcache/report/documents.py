@@ -1,4 +1,6 @@
-"""Documents of benches, which may have been edited or interrupted."""
+"""Documents that benches wrote. They are read with care: they may have been edited, or their bench
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Part:
-    """An object of a document: no number is None, another type an error with its key."""
+    """One object of a document. A value that is absent, null or no finite number is None; a value
+    of another type is an error that names the file and the key.
+    """
 
     values: Mapping[str, Any]
     path: Path
@@ -63,9 +67,8 @@ class Part:
 
     def series(self, key: str) -> list[float]:
         """The numbers in the list under a key; 0 for those that are none."""
-        return [
-            self._number(f"{key}[{i}]", value) or 0.0 for i, value in enumerate(self._list(key))
-        ]
+        values = enumerate(self._list(key))
+        return [self._number(f"{key}[{i}]", value) or 0.0 for i, value in values]
 
     def texts(self, key: str) -> list[str]:
         """The texts in the list under a key."""
@@ -160,7 +163,9 @@ class Model:
     embeddings: float | None  # parameters that are looked up
 
     def like(self, other: Model) -> bool:
-        """Whether both may be one: of one name and body, or of one size to the last."""
+        """Whether both may be one: of one name and size (learnt vocabularies differ), or of one
+        size to the last.
+        """
         same_name = self.name.rsplit("/", 1)[-1] == other.name.rsplit("/", 1)[-1]
         if self.parameters is None or other.parameters is None:
             return same_name
@@ -203,11 +208,8 @@ class Bench:
     def models(self) -> dict[str, Model]:
         """Its teacher and its student, where it has them."""
         setting = self.document.part("setting")
-        return {
-            role: _model(setting, role)
-            for role in ("teacher", "student")
-            if setting.values.get(role)
-        }
+        roles = filter(setting.values.get, ("teacher", "student"))
+        return {role: _model(setting, role) for role in roles}
 
     @property
     def data(self) -> str:
@@ -258,10 +260,8 @@ class Bench:
     @property
     def versions(self) -> str:
         """The versions of what measured, as one line."""
-        versions = self.document.part("versions").values
-        return ", ".join(
-            f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions.items()
-        )
+        versions = self.document.part("versions").values.items()
+        return ", ".join(f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions)
 
     def same_machine(self, other: Bench) -> bool:
         """Whether both were measured on one machine. The reader has no device: it runs beside any."""
@@ -301,7 +301,9 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
 
 
 def differences(benches: Sequence[Bench]) -> str:
-    """A sentence that names files of different models or data; or empty."""
+    """A sentence that names the files where they are of different models or data; empty where they
+    are not.
+    """
     models = False
     data = False
     for first, second in combinations(benches, 2):

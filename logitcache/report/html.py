@@ -1,4 +1,6 @@
-"""One HTML page of benches, built as a tree: nothing is fetched, nothing runs."""
+"""One HTML page of what benches measured: nothing in it is fetched and nothing runs. It is built as
+a tree, so that what stands in a document stays text.
+"""
 
 from __future__ import annotations
 
@@ -225,7 +227,9 @@ def _table(figure: ET.Element, table: Table) -> None:
 
 
 def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:
-    """A picture as an element: ids begin with ``prefix``, colours are the page's."""
+    """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the
+    page's.
+    """
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
         for child in list(parent):
@@ -234,10 +238,9 @@ def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element
                 parent.remove(child)
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]
-        attributes = {
-            key.rpartition("}")[2]: _page_value(value, prefix)
-            for key, value in element.attrib.items()
-        }
+        attributes = {}
+        for key, value in element.attrib.items():
+            attributes[key.rpartition("}")[2]] = _page_value(value, prefix)
         if "id" in attributes:
             attributes["id"] = prefix + attributes["id"]
         element.attrib = attributes

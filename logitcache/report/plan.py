@@ -127,11 +127,10 @@ def _dump(document: Part) -> Block | None:
 
 
 def _cache(document: Part) -> Block | None:
-    codecs = {
-        name: part
-        for name, part in document.parts("bytes").items()
-        if part.number("bytes") is not None
-    }
+    codecs = {}
+    for name, part in document.parts("bytes").items():
+        if part.number("bytes") is not None:
+            codecs[name] = part
     if not codecs:
         return None
     totals = numbers_of(codecs.values(), "bytes")

@@ -36,7 +36,9 @@ def dots(comparison: Comparison, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Dots:
-    """Each method's seeds, mean and interval; ``of_study``: over seeds and rows."""
+    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows,
+    and the title stands elsewhere.
+    """
 
     comparison: Comparison
     of_study: bool = False

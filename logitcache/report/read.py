@@ -75,13 +75,12 @@ def _warm_table(cases: Sequence[Part]) -> Table | None:
     lines: dict[tuple[str, str, str], dict[str, Part]] = {}
     for part in cases:
         lines.setdefault((case_label(part), *_key(part)), {})[_order(part)] = part
-    columns = {
-        "32 rows from": [name for name, _, _ in lines],
-        "width": [width for _, width, _ in lines],
-        "workers": [workers for _, _, workers in lines],
-    }
+    columns: dict[str, list[str]] = {"32 rows from": [], "width": [], "workers": []}
+    for line in lines:
+        for cell, column in zip(line, columns.values(), strict=True):
+            column.append(cell)
     for order in _ORDERS:
-        parts = [line.get(order) for line in lines.values()]
+        parts = [readers.get(order) for readers in lines.values()]
         columns[f"{order}, {unit.name}"] = [_time_cell(part, unit) for part in parts]
         columns[f"{order} ÷ logitcache"] = [_ratio_cell(part) for part in parts]
     return table(columns)

@@ -1,4 +1,6 @@
-"""The sections of a study's report: table, verdicts, pictures, cost, calibration."""
+"""The sections of a study's report: the table in the paper's layout, verdicts, pictures, cost and
+calibration.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,9 @@ from logitcache.study.rows import Row
 from logitcache.study.verdict import p_text, scale_of, spoken
 
 PAPER = "Kobyzev et al."
+_OF_VERDICTS = (
+    "task and method", "difference", "95 %", "p", "p, Holm", "p min", "p of margin", "seeds to decide", "finding",
+)  # fmt: skip
 
 
 def study_sections(studied: Studied, paper_table: str | None = None) -> list[Section]:
@@ -84,12 +89,12 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
     rows = []
     teachers = [cell.teacher for cell in cells]
     if any(teacher is not None for teacher in teachers):
-        line = [
-            NONE
-            if cell.teacher is None
-            else _spread(cell.teacher.value, cell.teacher.std, cell.comparison.metric)
-            for cell in cells
-        ]
+        line = []
+        for cell in cells:
+            line.append(NONE)
+            if cell.teacher is not None:
+                metric = cell.comparison.metric
+                line[-1] = _spread(cell.teacher.value, cell.teacher.std, metric)
         known = [teacher.value for teacher in teachers if teacher is not None]
         mean = _spread(fmean(known), None, "accuracy") if len(known) == len(cells) else NONE
         rows.append(("teacher", *line, *([mean] if has_score else []), ""))
@@ -155,20 +160,7 @@ def _kept_block(studied: Studied) -> Block | None:
 
 
 def _verdict_block(studied: Studied, verdicts: Sequence[str]) -> Block:
-    lines: dict[str, list[str]] = {
-        name: []
-        for name in (
-            "task and method",
-            "difference",
-            "95 %",
-            "p",
-            "p, Holm",
-            "p min",
-            "p of margin",
-            "seeds to decide",
-            "finding",
-        )
-    }
+    lines: dict[str, list[str]] = {name: [] for name in _OF_VERDICTS}
     for cell in studied.cells:
         for row in cell.comparison.rows:
             if row.difference is None:

@@ -1,4 +1,6 @@
-"""A page's style sheet: light and dark, wide and narrow, and paper."""
+"""The style sheet of a page: colours for light and dark screens, widths for wide and narrow ones
+and for paper.
+"""
 
 from __future__ import annotations
 

@@ -144,7 +144,9 @@ def percent(share: float | None) -> str:
 
 
 def median_of(ratio: Ratio | None) -> str:
-    """The median with the decimals that its interval is worth; 1 beside itself."""
+    """The median alone, with the decimals that its interval is worth; 1 for what is compared with
+    itself.
+    """
     if ratio is None:
         return NONE
     if is_one(ratio):

@@ -16,11 +16,14 @@ from logitcache.stages.rows import load, with_rows
 from logitcache.store.manifest import Plan
 from logitcache.targets.table import codec_from_dict
 from logitcache.teacher.asked import Asked, task_of
-from logitcache.teacher.plan import Said, planned, recorded_map
+from logitcache.teacher.plan import planned, recorded_map
+from logitcache.teacher.said import Said
 
 
 def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
-    """The data that a cache names and matches best. Raises SpecError without any."""
+    """The data that a cache names, where there is any of that name here; of several, the one with
+    the cache's very rows. Raises SpecError where there is none, or it cannot be read.
+    """
     candidates = [str(path) for path in lying_here(recorded.source)]
     if recorded.source in docstrings.NAMES or presets.find(recorded.source) is not None:
         candidates.append(recorded.source)
@@ -54,7 +57,9 @@ def planned_again(
     reporter: Reporter,
     plan: Plan,
 ) -> Asked:
-    """The dump of a cache, planned again by its plan and the configuration."""
+    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
+    plan names them.
+    """
     recorded = Said.of(plan)
     codec = codec_from_dict(plan.targets["logits"])
     data = config.data if data is None else data

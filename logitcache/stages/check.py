@@ -1,4 +1,6 @@
-"""``logitcache check``: rows and models looked at without torch or weights."""
+"""``logitcache check``: rows, and the teacher and the student that they are meant for, looked at
+before anything costs time. No torch, no model, and of what lies on this machine no network.
+"""
 
 from __future__ import annotations
 
@@ -95,11 +97,10 @@ class Report:
 
     def _split(self, shape: SplitShape) -> dict[str, Any]:
         position = self.checkup.splits.index(shape)
-        by_model = {
-            model: lengths[position].to_dict()
-            for model, lengths in self.tokens.items()
-            if shape.rows
-        }
+        by_model = {}
+        if shape.rows:
+            for model, lengths in self.tokens.items():
+                by_model[model] = lengths[position].to_dict()
         counted = zip(self.class_names, shape.counts.tolist(), strict=True)
         return {
             "rows": shape.rows,
@@ -188,7 +189,9 @@ def check(
 def _match(
     name: str, model: Described | None, config: CheckConfig, source: Source, reporter: Reporter
 ) -> Match | None:
-    """How columns or answers become the classes; None if not known. Raises as a dump."""
+    """How a teacher's columns, or answers that exist already, become the classes; None where that
+    is not known yet. Raises what a dump raises.
+    """
     answers = answer_source(name)
     if answers is not None:
         folder = config.workspace.data
@@ -204,7 +207,9 @@ def _match(
 
 
 def _described(name: str, who: str, reporter: Reporter) -> Described | None:
-    """A model's files; None for a shape. Raises SpecError for what is not to be found."""
+    """A model's files, where they tell something: a shape has none. Raises SpecError for what is
+    neither here nor, as far as it can be asked, on the hub.
+    """
     model = checkpoint(who, name, None)
     if model is None and not is_shape(name):
         reporter.note(f"{name}: not looked at, for no files of it are on this machine")
@@ -216,7 +221,9 @@ def _described(name: str, who: str, reporter: Reporter) -> Described | None:
 def _tokens(
     source: Source, models: Sequence[Described], max_length: int
 ) -> tuple[dict[str, tuple[Lengths, ...]], list[Finding]]:
-    """Lengths in tokens by model, and rows that it would cut; by words if need be."""
+    """The lengths in tokens of each model with a tokenizer, and the rows that it would cut. Without
+    one, the rows that have more words than fit: each is a token or more.
+    """
     lengths: dict[str, tuple[Lengths, ...]] = {}
     findings: list[Finding] = []
     counted = [model for model in models if model.tokenizer is not None]

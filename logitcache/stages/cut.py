@@ -1,4 +1,6 @@
-"""``--layers``: a student cut out of a checkpoint, then a checkpoint like any other."""
+"""``--layers``: a student that is cut out of a checkpoint, and from there on a checkpoint like any
+other.
+"""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ from logitcache.teacher.reuse import Known
 
 if TYPE_CHECKING:
     from logitcache.teacher.panel import Panel
+    from logitcache.teacher.plan import Planned
 
 
 def dump(
@@ -79,10 +80,15 @@ def dump(
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]
-    reports = {
-        split: _dump(config, asked, source, split, older, reporter)
-        for split, asked in plans.items()
-    }
+    is_language = TASKS[source.task].self_contained
+    workspace = config.workspace if is_language else None  # a budget may be charged with a dump
+    reports = {}
+    for split, asked in plans.items():
+        folder = folder_of(config, source, split)
+        stage = Dump(
+            asked, source, folder, older, config.overwrite, config.part, workspace=workspace
+        )
+        reports[split] = result_of(stage, reporter)
     first = reports.pop(config.split)
     return replace(
         first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values())
@@ -111,16 +117,25 @@ def planner(
     rows = panel.first.as_rows(source, settings, reporter)
     if panel.first.kind.self_contained:
         keep_tokenizer(panel.first.tokenizer, config.workspace)
-    return rows, lambda split, codecs: checked_plan(
-        panel,
-        rows,
-        split,
-        settings,
-        label_map=label_map,
-        reuse=older,
-        codecs=codecs,
-        reporter=reporter,
-    )
+    first: list[Planned] = []  # what is learnt of the teacher there holds for the other splits
+
+    def plan(split: str, codecs: Sequence[Codec]) -> Asked:
+        planned = checked_plan(
+            panel,
+            rows,
+            split,
+            settings,
+            label_map=label_map,
+            reuse=older,
+            codecs=codecs,
+            like=first[0] if first else None,
+            reporter=reporter,
+        )
+        if len(planned.rows):
+            first.append(planned)
+        return planned
+
+    return rows, plan
 
 
 def load_panel(
@@ -157,18 +172,6 @@ def _device(config: DumpConfig) -> str | None:
     if config.teacher.device is not None or config.part is None or torch.cuda.device_count() < 2:
         return config.teacher.device
     return f"cuda:{int(os.environ.get('LOCAL_RANK', config.part[0])) % torch.cuda.device_count()}"
-
-
-def _dump(
-    config: DumpConfig,
-    asked: Asked,
-    source: Source,
-    split: str,
-    older: Known | None,
-    reporter: Reporter,
-) -> DumpReport:
-    folder = folder_of(config, source, split)
-    return result_of(Dump(asked, source, folder, older, config.overwrite, config.part), reporter)
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:

@@ -148,7 +148,9 @@ def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
 
 
 def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
-    """Raises SpecError before a fine-tuning whose teacher no cache can have."""
+    """Raises SpecError before a fine-tuning where answers are to be reused: none of them can be the
+    new teacher's.
+    """
     advice = "Dump again without --reuse."
     if folds is None:
         workspace = job.config.workspace
@@ -165,7 +167,9 @@ def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
 
 
 def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
-    """The workspace's teacher that gave a cache's answers: by name, then weights."""
+    """The teacher fine-tuned in this workspace that gave a cache's answers: of those of its name,
+    the one with its weights.
+    """
     teacher = cache.manifest.plan.teacher
     name = escape(Path(str(teacher.get("name"))).name)
     dtype = teacher.get("dtype")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.budget import STEPS_FILE
 from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
@@ -29,6 +30,7 @@ LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other fi
 OWN_FILES = (
     "result.json",
     "predictions.parquet",
+    STEPS_FILE,
     "model*.safetensors*",
     "config.json",
     "generation_config.json",
@@ -89,7 +91,9 @@ def read_result(out: Path) -> dict[str, Any]:
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
-    """The run's record in a folder; None if empty. Raises SpecError for other files."""
+    """The record of the run in a folder; None where the folder is missing or empty. Raises
+    SpecError where it holds something else.
+    """
     if not out.exists():
         return None
     names = [out.name]
@@ -128,7 +132,9 @@ def check_foreign(out: Path) -> None:
 
 
 def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
-    """Raises FingerprintMismatch where the run here has other settings or teacher."""
+    """Raises FingerprintMismatch where the run that was begun in this folder has other settings or
+    another teacher. The answers that a Self-KD learns from are compared when they have been made.
+    """
     recorded = _recorded(job.out) if recorded is None else recorded
     if recorded is None or job.config.overwrite:
         return
@@ -145,7 +151,9 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
 
 
 def claim(job: Job) -> None:
-    """Write the run's record into its folder, which ``--overwrite`` empties first."""
+    """Write the run's record into its folder; with ``--overwrite`` the run that was there is
+    removed first.
+    """
     if job.config.overwrite:
         forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +163,9 @@ def claim(job: Job) -> None:
 
 
 def forget(out: Path) -> None:
-    """Remove the files of a run alone, ``run.json`` last."""
+    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is
+    still a run's.
+    """
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -31,12 +31,14 @@ from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
 from logitcache.reporter import Reporter
+from logitcache.stages.budget import budget_plan, budget_record, check_text
 from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import load, selected_rows
 from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
 from logitcache.stages.teachers import starts_of, unlabelled_of
+from logitcache.student.budget import NOT_CHARGED, Charge
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
 from logitcache.student.term import OwnObjective
@@ -72,10 +74,13 @@ class Job:
     stored: Mapping[str, Cache] = field(
         default_factory=dict
     )  # by split: the caches that hold the rows
+    charge: Charge = NOT_CHARGED  # what a budget pays for the teacher's answers
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class, f32[K]. Raises SpecError for a class without rows."""
+        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
+        does not have.
+        """
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -98,7 +103,9 @@ class Job:
         return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
-        """Training rows with a label, and without; several masks of a row are one."""
+        """How many rows of training have a label, and how many have none; a row under several masks
+        is one.
+        """
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 
@@ -109,11 +116,10 @@ class Job:
     @cached_property
     def _record(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
-        values = {
-            f.name: getattr(self.config, f.name)
-            for f in fields(self.config)
-            if f.name not in NOT_RECORDED
-        }
+        values = {}
+        for member in fields(self.config):
+            if member.name not in NOT_RECORDED:
+                values[member.name] = getattr(self.config, member.name)
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
@@ -135,6 +141,7 @@ class Job:
             "label_names": self.task.label_names,
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
+            **budget_record(self.config, self.charge),
         }
 
 
@@ -176,6 +183,9 @@ def resolve(
     folder, settings = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
     class_weights(config.class_weight, train.labels, task)  # refused before anything is written
+    plan = budget_plan(config)
+    if plan is not None:
+        check_text(plan, config, train, source.views, source.name)
     fingerprint = stored["train"].fingerprint if stored else None
     out = config.out or folder
     return Job(
@@ -197,7 +207,9 @@ def resolve(
 def _rows_of_run(
     config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
-    """The rows of a run or of its caches, and the tokenizer if it was needed."""
+    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to
+    make the rows.
+    """
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -232,7 +244,9 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
-    """The run with its tokenizer, loaded or, when nothing else is refused, learnt."""
+    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so
+    whatever can be refused without it is refused before.
+    """
     tokenizer = job.tokenizer or _tokenizer(
         job.config, job.source, reporter, job.stored.get("train")
     )
@@ -251,12 +265,13 @@ def _tokenizer(
 ) -> Any:
     if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
         return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
+    longest = max(config.max_length, config.sequences.seq_len or 0)  # of a learnt vocabulary
     return student_tokenizer(
         config.student,
         config.tokenizer,
         source.split("train"),
         config.vocabulary,
-        config.max_length,
+        longest,
         config.workspace.tokenizers,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
@@ -296,9 +311,8 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:
-        names = ", ".join(
-            source.label_names[i] if source.label_names else str(i) for i in without[:8]
-        )
+        class_names = source.label_names or range(source.num_labels)
+        names = ", ".join(str(class_names[i]) for i in without[:8])
         reporter.note(
             f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}"
         )

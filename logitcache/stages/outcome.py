@@ -1,4 +1,6 @@
-"""The files of a run that `compare` reads (docs/results.md)."""
+"""The files of a run that `logitcache compare` reads: ``result.json`` and ``predictions.parquet``
+(docs/results.md).
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,15 @@ from logitcache.data.class_weights import weights_by_name
 from logitcache.records import Block, rows_of
 from logitcache.stages.job import Job
 from logitcache.store.files import write_atomic
+from logitcache.student.budget import BudgetClock
 from logitcache.student.fit import Fitted
 
 FORMAT = "logitcache-result/1"
 
 
-def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, Any]:
+def result_dict(
+    job: Job, fitted: Fitted, teacher: Joined | None, budget: BudgetClock | None = None
+) -> dict[str, Any]:
     """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
     objective = job.objective
     task = job.task
@@ -58,6 +63,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "cache_fingerprint": None if teacher is None else teacher.fingerprint,
         "cache_rows": None if teacher is None else len(teacher),
         "caches": [] if teacher is None else [_cache(cache) for cache in teacher.caches],
+        "budget": None if budget is None else budget.record(),
         "rows_seen": fitted.rows_seen,
         "steps": fitted.steps,
         "seconds_per_step": fitted.seconds_per_step,
@@ -76,7 +82,9 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
 
 
 def _held_out(job: Job) -> dict[str, Any]:
-    """How rows were held out, and which of them share their text with training."""
+    """How the rows that were scored were held out, and which of them share their text with a
+    training row.
+    """
     division = job.source.division
     shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
     return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
@@ -98,7 +106,9 @@ def write_predictions(
     unscored: dict[str, Block],
     evidence: tuple[str, ...] = (),
 ) -> None:
-    """One row per evaluated or answered position, with logits[K] or evidence columns."""
+    """One row per position that was evaluated, or answered only: split, row_id, position, label,
+    and logits[K] or these columns of evidence.
+    """
     blocks = [*predictions.items(), *unscored.items()]
     tables = [_table(split, p, evidence) for split, p in blocks]
     sink = pa.BufferOutputStream()

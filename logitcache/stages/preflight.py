@@ -107,7 +107,9 @@ def check_student(config: TrainConfig, source: Source) -> None:
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:
-    """Raises what the search for a run's caches raises; for Self-KD, its folds'."""
+    """Raises what the search for the caches of a run raises, unless they are at URLs; for Self-KD,
+    what its folds raise.
+    """
     if not METHODS[config.method].needs_teacher:
         return
     train = selected_rows(config, source, SILENT)
@@ -121,7 +123,9 @@ def check_teaching(config: TrainConfig, source: Source) -> None:
 
 
 def check_labels(source: Source) -> None:
-    """Raises SpecError unless training rows have labels of two classes or more."""
+    """Raises SpecError unless the training rows can be learnt from: some have a label, of two
+    classes or more.
+    """
     check_labelled(source)
     check_classes(source.split("train").labels, source)
 
@@ -165,7 +169,9 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
 
 
 def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:
-    """The error over a checkpoint that is in no folder and not on the hub."""
+    """The error over a checkpoint that is neither in a folder nor, for the reason ``on_hub``, on
+    the hub.
+    """
     problem = f"no {what} can be loaded: there is no such folder"
     if on_hub is None:
         return SpecError(problem, advice=ADVICE[what], where=name)
@@ -179,7 +185,9 @@ def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> Spec
 def teacher_match(
     teacher: Described, source: Source, label_map: Mapping[str, str] | None
 ) -> Match | None:
-    """How a teacher's columns answer; None if not told. Raises SpecError, FingerprintMismatch."""
+    """How a teacher's columns answer for the classes; None where it has to be trained first, or
+    files do not tell. Raises SpecError, FingerprintMismatch where it cannot answer for them.
+    """
     if not teacher.is_trained_as(TASKS[source.task]):
         return None
     teacher.check_problem()
@@ -191,7 +199,9 @@ def teacher_match(
 def check_begun(
     source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path
 ) -> None:
-    """Raises FingerprintMismatch for a cache begun with other rows or settings."""
+    """Raises FingerprintMismatch where a folder holds a cache that was begun with other rows or
+    settings.
+    """
     path = folder / "plan.json"
     if not path.is_file():
         return

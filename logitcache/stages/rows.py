@@ -1,4 +1,6 @@
-"""The rows of a run or dump, checked without torch."""
+"""The rows that a run or a dump names. No torch: what is wrong with them is said before any of it
+is loaded.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def check_labelled(source: Source) -> None:
 
 
 def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
-    """The rows a method learns from: with labels, and those a teacher answers."""
+    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those
+    without a label.
+    """
     rows = source.split("train")
     check_labelled(source)
     without_label = np.flatnonzero(rows.label < 0)
@@ -121,7 +125,9 @@ R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)
 def with_rows(
     config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter
 ) -> tuple[R, Source | None]:
-    """The configuration with named rows, and the source of rows in memory."""
+    """The configuration with its rows named, and the source of rows in memory. Names are loaded
+    later, when the rest of the configuration has been checked.
+    """
     if isinstance(data, Source):
         if config.columns != Columns() or unlabelled is not None or config.data_seed:
             raise SpecError(

@@ -72,7 +72,9 @@ class Held:
 
 
 def result_of(stage: Stage[R], reporter: Reporter = SILENT, *, wait: bool = False) -> R:
-    """The result of a stage, made if need be; ``wait`` where another makes it."""
+    """The result of a stage, which is made first where it is not done. Where another command is
+    making it, ``wait`` for that instead of raising Locked.
+    """
     with held(stage, reporter, wait=wait) as folder:
         if folder.is_done:
             reporter.note(stage.done_note())

@@ -90,7 +90,9 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
 
 
 def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
-    """Raises SpecError for an option other than that of a cache's rows."""
+    """Raises SpecError for the first option that is given with another value than the one that a
+    cache's rows were made with.
+    """
     made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
@@ -142,10 +144,8 @@ def _with_siblings(named: Sequence[Cache]) -> Caches:
         for cache in _caches_in(named[0].folder.parent):
             if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
                 caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
-    return {
-        split: caches[split]
-        for split in sorted(caches, key=lambda split: (split != "train", split))
-    }
+    order = sorted(caches, key=lambda split: (split != "train", split))
+    return {split: caches[split] for split in order}
 
 
 def _caches_in(folder: Path) -> list[Cache]:
@@ -183,7 +183,9 @@ def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
 
 
 def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
-    """The folder of a cache's tokenizer, written if need be. Raises SpecError for none."""
+    """The folder of the tokenizer that a cache was made with: in the workspace, where it is written
+    from the cache if it is not there. Raises SpecError for a cache that does not hold one.
+    """
     folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
     if not folder.is_dir() and not write_tokenizer(cache.assets, folder):
         raise SpecError(
@@ -247,7 +249,9 @@ def _first_difference(mine: Mapping[str, int], workspace: Workspace, cache: Cach
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length and the making of the cache's rows."""
+    """The configuration with the length of the cache's rows, and with what else they were made
+    with.
+    """
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

@@ -1,4 +1,6 @@
-"""Tokenised rows, kept for the next run of this process that reads them."""
+"""Tokenised rows, kept for the next run of this process that reads the same ones: a study trains
+many students on them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``logitcache train``: a run with answers that are found, joined or made."""
+"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD)
+made.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ from logitcache.ranks import (
     on_its_own,
 )
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.budget import budget_plan, charge_of
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import default_folder
 from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
@@ -66,7 +69,9 @@ class Run(Stage[R]):
     content = CONTENT
 
     def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
-        """``name`` is for the reporter; Self-KD has no ``teacher`` until it runs."""
+        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it
+        runs.
+        """
         self.job = job
         self.teacher = teacher
         self.name = name
@@ -134,7 +139,9 @@ def train(
 def prepared(
     config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True
 ) -> tuple[Job, Joined | None]:
-    """A run with defaults and located answers. Nothing but a vocabulary is written."""
+    """A run with its defaults resolved, and the answers that it is to learn from, located and
+    proved. Nothing is written but a vocabulary that is learnt. Raises what :func:`train` raises.
+    """
     job = resolve(config, source, reporter, reads_stored=reads_stored)
     if job.unlabelled() is not None:
         check_unlabelled(job.source, config.unlabelled)
@@ -143,6 +150,8 @@ def prepared(
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
         job = _with_folder(replace(job, cache_fingerprint=teacher.fingerprint))
+        job = replace(job, charge=charge_of(config, teacher))
+        budget_plan(config, job.charge)
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
@@ -150,7 +159,9 @@ def prepared(
 
 
 def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]:
-    """The run with rows located and skipped ones left out. Raises what a join raises."""
+    """The run without the rows that a dump has skipped, and its teacher with every row located: its
+    hash proves that the teacher answered it. Raises SpecError, FingerprintMismatch, AlignmentError.
+    """
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
     if job.stored:  # its rows are those of the cache
@@ -161,7 +172,9 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
 
 
 def _with_folder(job: Job) -> Job:
-    """The run with its folder: another one for a cache that is not the workspace's."""
+    """The run with its folder. Where caches are named and no folder is, a cache other than the
+    workspace's own has another folder, unless a run that learns from it has begun in the plain one.
+    """
     fingerprint = job.cache_fingerprint
     if (
         job.requested.out is not None
@@ -181,7 +194,9 @@ def _with_folder(job: Job) -> Job:
 
 
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
-    """The caches that teach the run; None for a method without, and for Self-KD."""
+    """The caches that teach the run; None for a method without a teacher, and for one that teaches
+    itself.
+    """
     config = job.config
     if not job.stored:
         return teacher_of(config, job.source, job.train, job.task, reporter)
@@ -228,11 +243,10 @@ def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
 def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Warn of caches that were dumped when other rows may have been held out."""
     source = job.source
-    scored = [
-        rows.row_hash[rows.label >= 0]
-        for name, rows in source.splits.items()
-        if name in ("dev", "test")
-    ]
+    scored = []
+    for name, rows in source.splits.items():
+        if name in ("dev", "test"):
+            scored.append(rows.row_hash[rows.label >= 0])
     texts = np.concatenate([np.empty(0, np.int64), *scored])
     # shared texts have a note of their own
     texts = texts[~stand_in(texts, source.split("train").row_hash)]
@@ -249,7 +263,9 @@ def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
 
 
 def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
-    """Whether a cache's labels and rows show that other rows were held out."""
+    """Whether other rows may have been held out when a cache was dumped, judged by its labels and
+    rows alone.
+    """
     division = source.division
     if division is not None and not division.held_out:
         return False
@@ -267,7 +283,9 @@ def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
 
 
 def _has_same_rows(cache: Cache, table: Rows) -> bool:
-    """Whether a cache has a table's rows and labels in any order; of words, texts."""
+    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts
+    alone.
+    """
     if len(cache) != len(table):
         return False
     row_hash = cache.row_hashes()

@@ -89,7 +89,9 @@ def find_cache(
 def _with_all_texts(
     caches: list[Cache], texts: Int64, split: str, workspace: Workspace
 ) -> list[Cache]:
-    """The caches that have every text. Raises SpecError for none, CorruptShard."""
+    """The caches that have every text. Raises SpecError where there is none: of the caches that can
+    be read, the one that has most of the texts is named; CorruptShard where one cannot be read.
+    """
     counts: list[int] = []
     readable: list[Cache] = []
     broken: list[LogitCacheError] = []
@@ -125,7 +127,9 @@ def _with_all_texts(
 
 
 def _is_worth_reuse(cache: Cache, share: float) -> bool:
-    """Whether answers to this ``share`` of texts are worth ``--reuse``."""
+    """Whether the answers of a cache to this share of the texts are advised for ``--reuse``: few
+    may be there by chance, and a teacher that is a column cannot be asked about the others.
+    """
     return share >= FAIR_SHARE and "answers" not in cache.manifest.plan.teacher
 
 
@@ -157,7 +161,9 @@ def _plan(path: Path) -> Plan | None:
 
 
 def _or_average(caches: list[Cache]) -> str:
-    """More advice: averages need teachers that saw all or none of the rows."""
+    """More advice: the averages of caches make sense only if all or none of their teachers have
+    seen the rows.
+    """
     if len({"folds" in cache.manifest.plan.teacher for cache in caches}) > 1:
         return " (the one with folds has no row that was answered by a teacher trained on it)"
     return ", or name each and average them with --teachers mean"

@@ -102,7 +102,9 @@ def _to_arrow(column: Column, array: Array) -> pa.Array:
 
 
 class Table(common.Table):
-    """One level of all shards. Raises CorruptShard where bytes are not the receipts'."""
+    """One level of all shards. Raises CorruptShard, naming file, batch and rows, where bytes are
+    not those that the receipts were made for.
+    """
 
     def __init__(
         self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]
@@ -224,7 +226,9 @@ class _Mapped:
             self.any_fresh = bool(self.fresh_of_shard.any())
 
     def _check(self, shard_number: int, batch: int, number: int) -> None:
-        """Check a shard's record batch, the ``number``-th of all, and set its origins."""
+        """Check record batch ``batch`` of a shard, and set the origins of its columns; ``number``
+        counts over all shards.
+        """
         table = self.table
         shard = table.shards[shard_number]
         if shard_number not in self.readers:
@@ -259,7 +263,9 @@ class _Mapped:
             self.views[name].origins[number] = offset - batch * table.batch_rows * size
 
     def _open(self, shard_number: int) -> tuple[memoryview, Any]:
-        """A shard's bytes and reader, once header and footer are checked."""
+        """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those
+        that were written.
+        """
         table = self.table
         shard = table.shards[shard_number]
         file = table.file(shard)

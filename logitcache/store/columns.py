@@ -76,7 +76,9 @@ def ends(level: str) -> Column:
 
 
 def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
-    """The columns of each level, ``row`` first. Raises FormatError for broken levels."""
+    """The columns of each level, ``row`` first, every level after the one it hangs below. Raises
+    FormatError where a name is used twice, or the level above another is missing.
+    """
     names = {column.name for column in columns}
     if not 1 <= len(columns) <= MAX_COLUMNS or len(names) < len(columns):
         raise FormatError(
@@ -96,7 +98,9 @@ def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
 
 
 def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
-    """Records of each level. Asserts that arrays are the columns' and ends fit."""
+    """The number of records of each level. Asserts that the arrays are those of the columns, and
+    that ends fit.
+    """
     assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
     records = {level: len(arrays[members[0].name]) for level, members in levels(columns).items()}
     for column in columns:

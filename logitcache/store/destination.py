@@ -28,7 +28,9 @@ def names_in(folder: Path) -> set[str]:
 
 
 def check_place(folder: Path) -> None:
-    """Raises SpecError for a place where no cache can be made; claims nothing."""
+    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is
+    claimed.
+    """
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     if not existing.is_dir():
         raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=existing)
@@ -39,7 +41,9 @@ def check_place(folder: Path) -> None:
 
 
 def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a folder inside a cache."""
+    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign
+    file.
+    """
     for above in folder.resolve().parents:
         if _is_cache(above):
             raise SpecError(
@@ -64,7 +68,9 @@ def _is_ours(stated: Mapping[str, Any]) -> bool:
 
 
 def own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
-    """The plan of the cache in a folder of these files. Raises SpecError for others."""
+    """The plan of the cache in this folder, which holds files of these names. Raises SpecError
+    where it holds something else.
+    """
     advice = "Choose another place, or an empty folder."
     if PLAN not in names or names - OWN_NAMES:
         content = (

@@ -62,7 +62,9 @@ class File:
 
     @classmethod
     def from_dict(cls, value: Any) -> File:
-        """Raises FormatError for wrong fields, or extents that do not tile the file."""
+        """Raises FormatError where a field is missing or of another type, or the extents do not
+        tile the file.
+        """
         if not has_fields(value, cls) or not 0 <= value["bytes"] <= MAX_BYTES:
             raise FormatError("receipt: a file's field is missing, unknown or of another type.")
         return cls(**{**value, "extents": _tiles(value["extents"], value["bytes"])})
@@ -90,7 +92,9 @@ def pieces(data: memoryview) -> tuple[Extent, ...]:
 
 
 def _tiles(pieces: list[Any], size: int) -> tuple[Extent, ...]:
-    """Extents from lengths and checksums. Raises FormatError unless they tile ``size``."""
+    """The extents of a file from their lengths and checksums. Raises FormatError unless they tile
+    so many bytes.
+    """
     extents = []
     start = 0
     for piece in pieces:

@@ -12,7 +12,9 @@ _JSON: dict[Any, type] = {Mapping: dict, tuple: list}
 
 
 def has_fields(value: Any, record: Any, **extra: type) -> bool:
-    """Whether a JSON value has exactly a dataclass's fields or more, of its types."""
+    """Whether a JSON value is an object with exactly the fields of a dataclass, and more, each of
+    just its type: true is no number.
+    """
     types = {**_json_types(record), **extra}
     if not isinstance(value, Mapping) or set(value) != set(types):
         return False
@@ -21,12 +23,11 @@ def has_fields(value: Any, record: Any, **extra: type) -> bool:
 
 @cache
 def _json_types(record: Any) -> dict[str, type]:
-    """The JSON type of each field of a dataclass that is always there."""
-    hints = {
-        name: hint
-        for name, hint in get_type_hints(record).items()
-        if get_origin(hint) is not UnionType
-    }
+    """The JSON type of each field of a dataclass; not of those that may be None, which are not
+    always there.
+    """
+    hints = get_type_hints(record)
+    hints = {name: hint for name, hint in hints.items() if get_origin(hint) is not UnionType}
     return {name: _JSON.get(get_origin(hint), hint) for name, hint in hints.items()}
 
 

@@ -90,13 +90,14 @@ def temporary(path: Path) -> Path:
 
 def leftovers(folder: Path) -> list[Path]:
     """The temporary files that interrupted writers left in this folder and those below it."""
-    return sorted(
-        path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir()
-    )
+    paths = sorted(folder.rglob(TEMPORARY))
+    return [path for path in paths if path.is_symlink() or not path.is_dir()]
 
 
 def first_link(folder: Path, name: str | PurePath) -> Path | None:
-    """The first link from a folder, itself too, to a name below it."""
+    """The first link on the way from a folder, which may be one itself, to a name below it; the
+    name counts too.
+    """
     path = folder
     for part in PurePath(name).parts:
         path = path / part
@@ -134,12 +135,16 @@ def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
-    """Write a file whole or not at all, over what was there. Raises DiskError."""
+    """Write a file so that a reader sees all of it or none, in place of what was there. Raises
+    DiskError, and its kind OutOfSpace.
+    """
     write_pieces(path, [data], len(data))
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
-    """As :func:`write_atomic`, in pieces of about ``size`` bytes in all."""
+    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises
+    what the pieces raise, too.
+    """
     with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
 
@@ -159,7 +164,9 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
-    """Write a file under a temporary name, removed whatever happens."""
+    """Write a file under a temporary name, for the caller to rename. The temporary file is removed
+    whatever happens.
+    """
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
@@ -191,7 +198,9 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in this folder survive a power loss; nothing to do on Windows."""
+    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and
+    journals them, it does nothing.
+    """
     if platforms.FOLDER is None:
         return
     handle = system.open_folder(folder)
@@ -211,7 +220,9 @@ def sync_file(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Make this folder and all its names survive a power loss. Raises DiskError."""
+    """Make all names in this folder, and its own name, survive a power loss: a process that was
+    killed before may not have done so. Raises DiskError.
+    """
     with disk(folder):
         sync_folder(folder)
         if os.access(folder.parent, os.R_OK):  # else its name was not ours to give
@@ -219,7 +230,9 @@ def settle(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, power-safe. Raises DiskError."""
+    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises
+    DiskError.
+    """
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -237,7 +250,9 @@ def make_folder(path: Path) -> None:
 
 
 def remove(folder: Path, name: str | PurePath) -> None:
-    """Remove a file or the link that leads to it, power-safe. Raises DiskError."""
+    """Remove a file below a folder, if it exists, so that a power loss does not bring it back.
+    Where a folder on the way is a link, that link is removed. Raises DiskError.
+    """
     path = first_link(folder, name) or folder / name
     with disk(path):
         try:
@@ -248,7 +263,9 @@ def remove(folder: Path, name: str | PurePath) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with all it holds, or a link to one. Raises DiskError."""
+    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises
+    DiskError.
+    """
     with disk(path):
         if path.is_symlink():
             system.remove(path)
@@ -264,7 +281,9 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def disk(path: Path, needed: int = 0) -> Iterator[None]:
-    """An OSError of writing there as a DiskError; errors of the place pass."""
+    """Turn an OSError of writing there into a DiskError of one line. Errors of the place itself (no
+    permission, not a folder) pass unchanged.
+    """
     try:
         yield
     except OSError as error:

@@ -21,7 +21,9 @@ class NewerFormat(FormatError):
 
 
 def read_own(path: Path) -> dict[str, Any]:
-    """A JSON object that ``write_json`` wrote, byte for byte. Raises FormatError."""
+    """A JSON object that ``write_json`` wrote. Raises FormatError unless the file has exactly the
+    bytes that it writes: a changed byte is damage even where the value stays the same.
+    """
     refuse_link(path)
     return parse_own(_read(path), path)
 

@@ -131,7 +131,9 @@ def lock_folder(folder: Path, **how: Any) -> Lock:
 
 
 def refuse_held(folder: Path, content: str) -> None:
-    """Raises Locked where a process holds a folder. Nothing is changed."""
+    """Raises Locked where a process holds a folder. Nothing is changed, not even the lock file of a
+    dead process.
+    """
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | platforms.NO_FOLLOW | platforms.OPENED)
     except OSError:
@@ -150,7 +152,9 @@ def _locked(holder: str, folder: Path, content: str) -> Locked:
 
 
 def alive(folder: Path, pattern: str) -> list[str]:
-    """Lock files of a pattern that are held; dead ones are removed. Raises DiskError."""
+    """The names of lock files of this pattern that a process holds, this one included. Files of
+    dead processes are removed. Raises DiskError.
+    """
     held = []
     for path in sorted(folder.glob(pattern)):
         with files.disk(path):
@@ -161,7 +165,9 @@ def alive(folder: Path, pattern: str) -> list[str]:
 
 
 def _give_back(path: Path, handle: int) -> bool:
-    """Close a lock file and remove it unless it is shared; whether it is not."""
+    """Close a lock file, and remove it unless another process shares the lock; returns whether none
+    does.
+    """
     try:
         platforms.lock(handle, shared=False)
         if platforms.POSIX and _is_at(handle, path):
@@ -203,7 +209,9 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _holder(handle: int) -> str:
-    """The process that holds a locked file; it gets a moment to write its name."""
+    """The process that holds a locked file. A file that was just locked may be empty still, or name
+    a dead process: then its holder has a moment to write its name.
+    """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         try:

@@ -122,7 +122,9 @@ class Receipt:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
-        """Raises FormatError for wrong fields or another digest."""
+        """Raises FormatError where a field is missing or of another type, or the digest is not the
+        content's.
+        """
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError("receipt: its content does not have the digest it states: damaged.")
@@ -146,12 +148,16 @@ class Receipt:
         return sum(file.bytes for file in self.files)
 
     def positions(self, plan: Plan) -> int:
-        """Vectors kept: one for each row and view, or those of their own levels."""
+        """Vectors that were kept: one for each row and view, unless levels named as the plan's
+        targets hold them.
+        """
         below = [records for level, records in self.records.items() if level in plan.targets]
         return sum(below) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
-        """Whether this is a plan's receipt of that shard, with exactly its files."""
+        """Whether this is the receipt of that shard of a plan, with exactly the files that such a
+        shard has.
+        """
         start, end = plan.shard(index)
         same_shard = (
             (self.plan, self.first_row, self.rows) == (digest, start, end - start)
@@ -210,7 +216,9 @@ def differences(
     without: Collection[str] = (),
     within: str = "",
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Leaves in which two plans differ, but those ``without``: (name, first, second)."""
+    """The leaves in which two plans differ: (dotted name, value of the first, value of the second).
+    Leaves called as in ``without`` do not count.
+    """
     for key in sorted({*first, *second} - {*without}, key=lambda key: (key in FOLLOWING, key)):
         name = f"{within}{key}"
         left = _as_json(first.get(key))
@@ -242,7 +250,9 @@ def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
 
 
 def _tensors(plan: Mapping[str, Any]) -> File | None:
-    """The file of tensors that a plan names. Raises FormatError for another name."""
+    """The file of tensors that a plan's JSON names. Raises FormatError for another file than the
+    one they have.
+    """
     if "tensors" not in plan:
         return None
     file = File.from_dict(plan["tensors"])
@@ -277,7 +287,9 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Manifest:
-        """Raises FormatError for another digest, or what is no manifest."""
+        """Raises FormatError where the digest is not the content's, or the content is not a
+        manifest's.
+        """
         _check_format(value)
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
@@ -303,7 +315,9 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest. Raises IncompleteCache before a dump's end, FormatError for no cache."""
+    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished,
+    FormatError where it is no cache.
+    """
     manifest = folder / MANIFEST
     plan = folder / PLAN
     path = manifest if manifest.is_file() else plan

@@ -58,7 +58,9 @@ class Reader:
         return reader
 
     def check_files(self) -> None:
-        """Raises CorruptShard for a file that is missing or of another size."""
+        """Check that all files are there. Raises CorruptShard naming one that is missing or of
+        another size.
+        """
         tensors = self.manifest.plan.tensors
         for files in (
             *(receipt.files for receipt in self.manifest.receipts),
@@ -110,7 +112,9 @@ class Reader:
             raise
 
     def refuse_replaced(self) -> None:
-        """Raises FingerprintMismatch where another cache has taken the folder."""
+        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened.
+        Checksums that fail are then no sign of damage.
+        """
         if not isinstance(self.files, LocalFolder):
             return
         replacement = "an unfinished one"
@@ -156,7 +160,9 @@ class Reader:
         return {level: _records_of(self.shards, level) for level in self.tables}
 
     def faults(self) -> Iterator[Fault]:
-        """All that is not as it was written, by every byte. Raises FingerprintMismatch."""
+        """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch
+        where the cache was replaced meanwhile.
+        """
         for fault in chain(
             self.faults_outside_shards(), self.tensor_faults(), *map(self.faults_of, self.shards)
         ):
@@ -183,7 +189,9 @@ class Reader:
                 )
 
     def faults_outside_shards(self) -> Iterator[Fault]:
-        """Faults of plan and receipts beside the manifest, and files too many."""
+        """Faults outside the shards' files: the plan and the receipts must say what the manifest
+        says, and there must be no other files.
+        """
         expected = {PLAN: self.manifest.plan.to_dict()}
         tensors = self.manifest.plan.tensors
         names = set() if tensors is None else {f"{SHARDS}/{tensors.name}"}
@@ -211,13 +219,17 @@ class Reader:
         return None
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault as an error with advice. Raises FingerprintMismatch if all was replaced."""
+        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the
+        whole cache was replaced meanwhile.
+        """
         self.refuse_replaced()
         return fault.error(self.where)
 
 
 def strangers(folder: Path, expected: Collection[str]) -> list[str]:
-    """Files in ``shards`` that do not belong to the cache; ``.*.tmp`` may."""
+    """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files
+    (``.*.tmp``) are passed over: a writer may have been interrupted, or may be at work.
+    """
     names = []
     for path in sorted((folder / SHARDS).rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -72,7 +72,9 @@ def place(name: str | os.PathLike[str]) -> str | Path:
 
 
 def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
-    """A complete cache in a folder or at a URL. Raises as the two readers do."""
+    """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and
+    :meth:`RemoteReader.of` do.
+    """
     url_or_path = place(name)
     if isinstance(url_or_path, str):
         return RemoteReader.of(url_or_path)
@@ -80,7 +82,9 @@ def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
 
 
 def home() -> Path:
-    """Folders of fetched files: in ``$LOGITCACHE_HOME``, or ``~/.cache/logitcache``."""
+    """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or
+    ``~/.cache/logitcache``.
+    """
     return Path(os.environ.get(HOME) or Path.home() / ".cache" / "logitcache")
 
 
@@ -92,7 +96,9 @@ class RemoteFolder:
     folder: Path
 
     def path(self, file: File) -> Path:
-        """A file's path, fetched if need be. Raises CorruptShard, SpecError."""
+        """A file's path on this disk, fetched first if need be. Raises CorruptShard naming the URL
+        where the bytes there are not those of the receipt, SpecError where the URL cannot be read.
+        """
         path = self.folder / file.name
         if not files.is_there(self.folder, file.name, file.bytes):
             files.refuse_links(self.folder.parent, PurePath(SHARDS, file.name).parent)
@@ -140,7 +146,9 @@ class RemoteReader(Reader):
 
     @classmethod
     def of(cls, url: str) -> RemoteReader:
-        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, SpecError."""
+        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where
+        the URL cannot be read.
+        """
         where = f"{url}/{MANIFEST}"
         try:
             data = b"".join(stream(where, MAX_BYTES))
@@ -157,7 +165,9 @@ class RemoteReader(Reader):
         """Does nothing: files are fetched when they are needed."""
 
     def take(self, addresses: Places, names: Any) -> dict[str, Array]:
-        """As of a local cache; the error over a damaged file says to delete it."""
+        """As of a local cache; the error for a fetched file that was damaged later says to delete
+        it.
+        """
         try:
             return super().take(addresses, names)
         except CorruptShard as error:
@@ -167,13 +177,17 @@ class RemoteReader(Reader):
             raise
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a fetched file: faulty files at the URL are never kept."""
+        """A fault in a fetched file, damaged after it was fetched: faulty files at the URL are
+        never kept.
+        """
         error = fault.error(self.folder)
         error.advice = ANEW
         return error
 
     def faults(self) -> Iterator[Fault]:
-        """All at the URL that is not as written; every byte is fetched again."""
+        """Everything at the URL that is not as it was written. Fetches every byte again, and keeps
+        the files without a fault.
+        """
         files.make_folder(self.folder)
         lock = Lock(self.folder, ".verify.lock", wait=math.inf)
         scratch = self.folder / ".verify"

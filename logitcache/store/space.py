@@ -50,7 +50,9 @@ class Space:
             self.data = np.zeros(max(1, sum(pages)), np.uint8)
 
     def map(self, index: int, path: Path) -> memoryview:
-        """Map the file there; its bytes. Raises CorruptShard for none or another size."""
+        """Map the file that belongs there, and give its bytes. Raises CorruptShard where it is
+        gone, a link, or of another size.
+        """
         try:
             handle = os.open(
                 path, os.O_RDONLY | platforms.NO_FOLLOW | platforms.NO_WAIT | platforms.OPENED

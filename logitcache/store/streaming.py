@@ -45,7 +45,9 @@ class Missing(CorruptShard):
 
 
 def stream(url: str, size: int) -> Iterator[bytes]:
-    """A file's bytes in pieces, one over ``size`` at most. Raises Missing, SpecError."""
+    """A file's bytes in pieces, and no more than one byte over ``size``. Raises Missing where there
+    is none, SpecError where it cannot be read.
+    """
     left = size + 1
     try:
         system, path = _system(url)
@@ -67,7 +69,9 @@ def stream(url: str, size: int) -> Iterator[bytes]:
 
 
 def _system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it. Raises SpecError."""
+    """fsspec's file system for a URL, and the path in it. Raises SpecError where there is no such
+    protocol here.
+    """
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0]
@@ -93,7 +97,9 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _patience(url: str) -> dict[str, Any]:
-    """Web servers' settings: any time for a file, SILENT_SECONDS for a pause."""
+    """Settings of a web server's file system: a file may take any time, and a server may pause for
+    SILENT_SECONDS.
+    """
     if not url.startswith(WEB):
         return {}
     import aiohttp
@@ -110,7 +116,9 @@ def _failures() -> tuple[type[BaseException], ...]:
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
-    """The failure that fsspec reports as a missing file; None for a missing one."""
+    """The failure of a web server that fsspec reports as a missing file; None where the file is
+    missing indeed.
+    """
     cause = error.__cause__
     is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
     if url.startswith(WEB) and not is_absent and isinstance(cause, _failures()):

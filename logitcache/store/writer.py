@@ -1,4 +1,6 @@
-"""Writing a cache: plan, each shard and its receipt, manifest; then resumable."""
+"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it
+again goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,9 @@ class CacheWriter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the lock for looking, claiming shards and writing the manifest."""
+        """Hold the lock under which parts look at what is there, claim shards and write the
+        manifest.
+        """
         if self.part is None:
             yield
             return
@@ -164,7 +168,9 @@ class CacheWriter:
             remove(folder, MANIFEST)
 
     def _put_tensors(self) -> None:
-        """Write the tensors that are kept once. Raises SpecError without them."""
+        """Write the tensors that are kept once, unless they are there. Raises SpecError where
+        nobody has given them.
+        """
         file, shards = self.plan.tensors, self.folder / SHARDS
         if file is None:
             return
@@ -184,7 +190,9 @@ class CacheWriter:
         write_new(shards / file.name, self._tensors)
 
     def _sweep(self, shards: range) -> None:
-        """Remove what interrupted writers of these shards left."""
+        """Remove temporary files that interrupted writers of these shards left, and lock files of
+        dead processes.
+        """
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]
@@ -233,7 +241,9 @@ class CacheWriter:
         sketches: Mapping[str, Any],
         conditions: Mapping[str, Any],
     ) -> Receipt:
-        """Write a shard and its receipt, with checksums of the bytes in memory."""
+        """Write shard ``index`` and its receipt. The checksums are those of the bytes in memory,
+        not of what came back from the disk.
+        """
         start, end = self.plan.shard(index)
         records = check_arrays(self.plan.columns, arrays)
         encoded = self.store.encode(index, self.plan.columns, arrays)
@@ -253,7 +263,9 @@ class CacheWriter:
         self.receipts[index] = receipt
 
     def discard(self, index: int) -> None:
-        """Remove a shard and its receipt, or a link in its place."""
+        """Remove a shard and its receipt, so that it can be written anew. The cache is not complete
+        afterwards. A link in the shard's place is removed, and not what it points to.
+        """
         shards = self.folder / SHARDS
         self.receipts.pop(index, None)
         if self.complete:
@@ -282,7 +294,9 @@ class CacheWriter:
 
 
 def _lock_part(folder: Path, index: int, parts: int) -> Lock:
-    """Lock one part. Raises Locked where it is held, or parts differ in number."""
+    """Lock one part. Raises Locked where another process holds it, or where other processes write
+    parts of another number.
+    """
     ending = f"-of-{parts}.lock"
     for name in alive(folder, PART):
         if not name.endswith(ending):
@@ -296,7 +310,9 @@ def _lock_part(folder: Path, index: int, parts: int) -> Lock:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a cache's files alone, its plan last; the folder stays."""
+    """Remove the files of a cache and no others; the folder itself stays, for it may be a link. The
+    plan goes last, so that after an interruption the rest is still recognised as a cache.
+    """
     remove(folder, MANIFEST)
     if (folder / SHARDS).is_dir():
         remove_folder(folder / SHARDS)

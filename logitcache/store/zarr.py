@@ -121,7 +121,9 @@ def group_name(index: int) -> str:
 
 
 def array_names(index: int, column: Column) -> tuple[str, str]:
-    """Names of an array's files: ``00017.zarr/logits/zarr.json`` and ``.../c/0/0``."""
+    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json`` and
+    ``00017.zarr/logits/c/0/0``.
+    """
     array = f"{index:05d}.zarr/{column.name}"
     return f"{array}/{META}", f"{array}/{chunk_key(column)}"
 
@@ -171,7 +173,9 @@ def _encode(layout: Layout, array: Array) -> Encoded:
 
 
 class Table(common.Table):
-    """One level of all shards, by whole chunks. Raises CorruptShard for other bytes."""
+    """One level of all shards, read by whole chunks. Raises CorruptShard, naming file, batch and
+    rows, where bytes are not those that the receipts were made for.
+    """
 
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
         count = len(addresses.record)
@@ -214,7 +218,9 @@ class Table(common.Table):
         return decoded
 
     def _open(self, name: str, number: int) -> tuple[Any, memoryview]:
-        """A column's array in a shard and its bytes, once its metadata is checked."""
+        """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to
+        be what was written.
+        """
         shard = self.shards[number]
         column = self.columns[name]
         layout = self._layout(shard, name)
@@ -301,6 +307,8 @@ def _grouped(keys: Array) -> Iterator[tuple[int, Array]]:
 
 
 def _bytes(path: Path, file: File) -> memoryview:
-    """A file's bytes, mapped. Raises FormatError for a link, CorruptShard for no file."""
+    """A file's bytes, mapped. Raises FormatError where a folder on the way there is a link,
+    CorruptShard where the file is gone, a link, or of another size.
+    """
     refuse_links(path.parents[file.name.count("/")], PurePath(file.name).parent)
     return Space([file.bytes]).map(0, path)

@@ -10,6 +10,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from logitcache.reporter import Meter
+from logitcache.student.budget import BudgetClock
+
+PERCENT = 100
 
 
 class BestPlace(TrainerCallback):
@@ -27,7 +30,9 @@ class BestPlace(TrainerCallback):
 
 
 class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps, but for an epoch's last, which Trainer takes."""
+    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
+    it has evaluated.
+    """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -45,8 +50,10 @@ class StepClock(TrainerCallback, ExportableState):
     Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
     """
 
-    def __init__(self, stage: Meter) -> None:
+    def __init__(self, stage: Meter, budget: BudgetClock | None = None) -> None:
+        """With a ``budget``, what is shown is how many percent of it are spent."""
         self.stage = stage
+        self.budget = budget
         self.seconds: list[float] = []
         self.last: float | None = None
         self.started = time.perf_counter()
@@ -62,7 +69,10 @@ class StepClock(TrainerCallback, ExportableState):
         saved = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
         self.seconds = list(saved.get("seconds", []))
         self.started = time.perf_counter() - saved.get("spent", 0.0)
-        self.stage.start(state.max_steps, state.global_step)
+        if self.budget is None:
+            self.stage.start(state.max_steps, state.global_step)
+        else:
+            self.stage.start(PERCENT, int(PERCENT * self.budget.progress))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last = None
@@ -75,4 +85,8 @@ class StepClock(TrainerCallback, ExportableState):
         if self.last is not None:
             self.seconds.append(now - self.last)
         self.last = now
-        self.stage.advance()
+        if self.budget is None:
+            self.stage.advance()
+        else:
+            percent = min(PERCENT, int(PERCENT * self.budget.progress))
+            self.stage.advance(percent - self.stage.done)

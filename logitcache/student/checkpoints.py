@@ -8,9 +8,12 @@ first.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from logitcache.errors import FormatError
+from logitcache.errors import FormatError, LogitCacheError, OutOfSpace
 from logitcache.store import files
 from logitcache.store.json_files import read_json, write_json
 
@@ -25,7 +28,9 @@ def step(folder: Path) -> int:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """What is called a checkpoint there, by step; links are none."""
+    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not
+    written here.
+    """
     folders = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
     return sorted((p for p in folders if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
@@ -80,7 +85,9 @@ def discard(checkpoint: Path) -> None:
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
-    """Keep the last ``limit`` checkpoints (None: all) and the best one."""
+    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside
+    them.
+    """
     checkpoints = checkpoints_in(folder)
     if not limit or not checkpoints:
         return
@@ -93,19 +100,41 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove broken checkpoints; their names. Raises FormatError for a link."""
+    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a
+    folder of ours is a link.
+    """
     for path in (folder, folder / WRITING, folder / REMOVED):
         files.refuse_link(path)
     if not folder.is_dir():
         return []
-    torn = [
-        p
-        for p in (*checkpoints_in(folder), *checkpoints_in(folder / WRITING))
-        if not (is_whole(p) and p.parent == folder)
-    ]
+    torn = [path for path in checkpoints_in(folder) if not is_whole(path)]
+    torn += checkpoints_in(folder / WRITING)
     for checkpoint in torn:
         discard(checkpoint)
     for leftover in (folder / WRITING, folder / REMOVED):
         if leftover.is_dir():
             files.remove_folder(leftover)
     return [p.name for p in torn]
+
+
+@contextmanager
+def disk(out: Path) -> Iterator[None]:
+    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises
+    OutOfSpace.
+    """
+    try:
+        yield
+    except (OSError, LogitCacheError):
+        raise
+    except Exception as error:  # safetensors, torch and tokenizers raise one of three kinds
+        full = "No space left" in str(error) or "File too large" in str(error)
+        if not full and not (
+            isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
+        ):
+            raise
+        free = shutil.disk_usage(out).free
+        raise OutOfSpace(
+            f"disk full: a checkpoint could not be written ({free:,} bytes are free)",
+            advice="Make room and run the same command again: it goes on from the last whole checkpoint.",
+            where=out,
+        ) from error

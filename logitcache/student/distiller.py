@@ -1,4 +1,6 @@
-"""Student, gathered positions, head and loss as one module."""
+"""A student, its gathered positions, head and loss as one module: the one that Trainer, DDP and
+FSDP wrap.
+"""
 
 from __future__ import annotations
 

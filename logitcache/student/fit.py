@@ -33,6 +33,7 @@ from logitcache.records import (
 )
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.budget import BudgetClock
 from logitcache.student.callbacks import BestPlace, CheckpointEvery, StepClock
 from logitcache.student.gathered import FILLING, of_positions
 from logitcache.student.losses.gradient import divergence
@@ -56,7 +57,9 @@ class Diverged(SpecError):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Share of answers equal to the teacher's, and mean KL(teacher || student), on train."""
+    """How near the student came to its teacher, on labelled train rows: share of equal answers, and
+    mean KL(teacher || student) in nats.
+    """
 
     agreement: float
     kl: float
@@ -92,11 +95,13 @@ def fit(
     class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
     unscored: Mapping[str, Examples] = MappingProxyType({}),
+    budget: BudgetClock | None = None,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
     rows alone. ``references`` are the teachers that answers to a split are compared with, where the
-    task's scores do that. ``unscored`` are rows by split that are answered only.
+    task's scores do that. ``unscored`` are rows by split that are answered only. A ``budget`` ends
+    the training; raises Spent where its text has ended before.
     On several ranks, each has the figures and the first saves.
     """
     train_rows = prepared["train"]
@@ -104,11 +109,8 @@ def fit(
     references = dict(references or {})
     if teacher is not None and task.evidence_names:
         references.setdefault("train", teacher)
-    dev = _dev_places(prepared, task, references.get("dev"))
-    clock = StepClock(stage)
-    callbacks = [clock, BestPlace()]
-    if settings.checkpoint_steps is not None:
-        callbacks.append(CheckpointEvery(settings.checkpoint_steps))
+    dev = _dev_places(prepared, task, references.get("dev")) if budget is None else None
+    clock = StepClock(stage, budget)
     folder = out / "checkpoints"
     eval_rows = _eval_rows(task, prepared)
     trainer = DistillTrainer(
@@ -118,14 +120,14 @@ def fit(
         group_by_length=settings.group_by_length,
         loss_execution=settings.loss_execution,
         reads_head=_reads_head(student, task, train_rows, stage),
+        budget=budget,
         args=arguments(settings, folder, evaluate=dev is not None, eval_rows=eval_rows),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
-        callbacks=callbacks,
+        callbacks=_callbacks(clock, budget, settings),
     )
-    last = checkpoints.last(folder)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    _trained(trainer, checkpoints.last(folder), budget)
     seconds = clock.spent()
     executions = ", ".join(sorted(trainer.model.executions))
     if executions:
@@ -134,11 +136,12 @@ def fit(
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = {
-        split: predict(trainer, rows, task, references.get(split))
-        for split, rows in samples.items()
-    }
+    predictions = {}
+    for split, rows in samples.items():
+        predictions[split] = predict(trainer, rows, task, references.get(split))
     scores = {split: task.score(p) for split, p in predictions.items()}
+    if budget is not None:
+        budget.stand("evaluation")
     fidelity = None
     if "kl" in scores["train"]:
         fidelity = Fidelity(scores["train"]["agreement"], scores["train"]["kl"])
@@ -161,13 +164,37 @@ def fit(
     )
 
 
+def _callbacks(clock: StepClock, budget: BudgetClock | None, settings: FitSettings) -> list[Any]:
+    """What happens beside the steps; the budget first, as the others read it."""
+    callbacks: list[Any] = [budget, clock, BestPlace()]
+    if settings.checkpoint_steps is not None:
+        callbacks.append(CheckpointEvery(settings.checkpoint_steps))
+    return [callback for callback in callbacks if callback is not None]
+
+
+def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | None) -> None:
+    """Train from the ``last`` checkpoint on, which may be one after which the budget is spent.
+    Raises Spent where the text has ended before the budget.
+    """
+    if budget is not None and last is not None and budget.is_spent_in(last):
+        trainer.take_up(last)
+        budget.stand("set_up")
+        return
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if budget is not None:
+        budget.check_spent()
+
+
 def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
-    """Scores on dev after each epoch, of what a Trainer has logged."""
+    """Scores on dev after each epoch, of what a Trainer has logged; what else it logs is of its
+    speed.
+    """
     history = []
     for log in logs:
-        scores = {
-            name.removeprefix(_EVAL): value for name, value in log.items() if name.startswith(_EVAL)
-        }
+        scores = {}
+        for name, value in log.items():
+            if name.startswith(_EVAL):
+                scores[name.removeprefix(_EVAL)] = value
         scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
         if scores:
             history.append({"epoch": float(log["epoch"]), **scores})
@@ -185,7 +212,9 @@ def _dev_places(
 
 
 def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter) -> bool:
-    """Whether one linear map alone makes the logits, so that the loss may be fused."""
+    """Whether the student's logits are those of its last linear map alone, so that the loss may be
+    fused with it.
+    """
     if not task.per_token:
         return False
     if remakes_logits(student, rows, rows.padding):
@@ -197,7 +226,9 @@ def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter
 
 
 def _rows_seen(train: Examples, batch: int, step: int) -> int:
-    """Rows trained on, with repeats: of whole epochs and more."""
+    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and
+    more. An epoch has one view of each row.
+    """
     n = len(train) // train.views
     epochs, steps = divmod(step, -(-n // batch))
     return epochs * n + steps * batch
@@ -237,7 +268,9 @@ def _eval_rows(task: Classification, prepared: Mapping[str, Examples]) -> int:
 
 
 def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Examples]:
-    """All held-out rows, and some labelled train rows, the same for every method."""
+    """All rows of the held-out splits, and at most so many train rows, evenly spread: labelled
+    ones, so that they are the same for every method.
+    """
     labelled = np.flatnonzero(prepared["train"].label >= 0)
     rows = evenly_spaced(len(labelled), train_rows)
     return {**prepared, "train": prepared["train"].select(labelled[rows])}
@@ -246,7 +279,9 @@ def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Exampl
 def predict(
     trainer: DistillTrainer, rows: Examples, task: Classification, reference: Teacher | None = None
 ) -> Block:
-    """What scores need of answers to these rows, in their order, padded little."""
+    """What scores need of the student's answers to these rows (:meth:`Task.evidence`), in their
+    order; computed in order of length, so that little is padding.
+    """
     ordered, order = _by_length(rows)
     output = trainer.predict(EvalPlaces(Collator(ordered, task, _teachers(reference))))
     logits, label = of_positions(output.predictions, output.label_ids)
@@ -278,7 +313,9 @@ def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
 
 
 def peak_memory() -> int:
-    """Most memory held, in bytes: on the GPU if there is one, else resident."""
+    """Most memory this process has held, in bytes: allocated on the GPU where there is one, else
+    resident.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return platforms.peak_memory()

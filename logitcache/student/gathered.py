@@ -1,4 +1,6 @@
-"""Answers to an evaluated batch, gathered by rows, and as positions again."""
+"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions
+again.
+"""
 
 from __future__ import annotations
 

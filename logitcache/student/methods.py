@@ -20,7 +20,9 @@ from logitcache.student.term import OwnObjective
 
 @dataclass(frozen=True)
 class Objective:
-    """A method with its numbers; ``soft_factor``: the squared temperature, or 1."""
+    """A method with its numbers. ``soft_factor`` is what the soft term is multiplied by: the
+    squared temperature, or 1.
+    """
 
     method: str
     alpha: float  # weight of the soft term, 0 to 1

@@ -1,4 +1,6 @@
-"""The student: a checkpoint, an architecture with fresh weights, or a shape."""
+"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh
+weights, or a small BERT by its shape.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2
 
 
 def commit_of(student: str, revision: str | None) -> str | None:
-    """The commit of a student on the hub; else None. Raises SpecError for none there."""
+    """The commit that a student on the hub is loaded at; None for a shape, or a checkpoint on this
+    machine. Raises SpecError where the hub has none.
+    """
     if is_shape(student) or is_own(student):
         return None
     with loading("student", student, ADVICE, revision):
@@ -61,7 +65,9 @@ def student_tokenizer(
     trust_remote_code: bool = False,
     reporter: Reporter = SILENT,
 ) -> Any:
-    """The named tokenizer, the checkpoint's, or a vocabulary learnt into ``folder``."""
+    """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a
+    WordPiece vocabulary learnt from these rows and kept in ``folder``.
+    """
     if tokenizer is not None:
         return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
     if not is_shape(student) and not is_own(student):
@@ -227,7 +233,9 @@ def _shape_config(
 
 
 def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
-    """Raises SpecError where configuration or tokenizer cannot be saved."""
+    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of
+    training, not after.
+    """
     with saving(name), tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

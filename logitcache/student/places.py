@@ -1,4 +1,6 @@
-"""Rows as Trainer's DataLoader asks for them: places in an order."""
+"""Rows as Trainer's DataLoader asks for them: places in an order, of which a collator makes
+batches.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ BLOCK = 8192
 
 
 class Places(Dataset[int]):
-    """Places 0..n-1 and padding; a batch of them is one array."""
+    """Places 0..n-1, and padding. A batch of places goes to the collator as one array: no Python
+    per row.
+    """
 
     def __init__(self, n: int, order: EpochOrder | None = None) -> None:
         self.n, self.order = n, order
 
     def set_epoch(self, epoch: int) -> None:
-        """What accelerate calls where ranks resume within an epoch."""
+        """What accelerate calls where it does not reach the sampler: when several ranks resume
+        within an epoch.
+        """
         if self.order is not None:
             self.order.set_epoch(epoch)
 
@@ -37,7 +43,9 @@ class Places(Dataset[int]):
 
 
 class EpochOrder(Sampler[int]):
-    """An epoch's order, a function of its number, padded to a ``multiple``."""
+    """The order of an epoch, a pure function of its number, as a sampler: n places, filled up with
+    padding to a ``multiple``. accelerate calls ``set_epoch``.
+    """
 
     def __init__(self, n: int, order: Callable[[int], Int64], multiple: int = 1) -> None:
         self.n, self.order, self.multiple, self.epoch = n, order, multiple, 0

@@ -57,7 +57,9 @@ class OwnObjective:
         *,
         some_unlabelled: bool = False,
     ) -> Tensor:
-        """Loss of each position, f[P]. Raises SpecError for a term that fails."""
+        """Loss of each position, f[P]. Raises SpecError where the term raises, or returns something
+        else.
+        """
         payload = Dense(teacher) if isinstance(teacher, Tensor) else teacher
         if payload is not None and not isinstance(payload, Dense):
             raise SpecError(

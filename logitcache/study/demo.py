@@ -33,7 +33,9 @@ MAX_LENGTH = 64
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How large a demo is; students get fewer labels than the teacher had."""
+    """How large a demo is. Students get fewer labelled rows than the teacher had: that is where a
+    teacher can help.
+    """
 
     teacher: str  # shape
     teacher_rows: int

@@ -91,10 +91,10 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
         by_cost.setdefault(key, []).append(trial)
     teachers: dict[str, Dumped] = {}
     with TemporaryDirectory() as place:
-        groups = [
-            _group(study, trials, teachers, Workspace(Path(place)), reporter)
-            for trials in by_cost.values()
-        ]
+        workspace = Workspace(Path(place))
+        groups = []
+        for trials in by_cost.values():
+            groups.append(_group(study, trials, teachers, workspace, reporter))
     known = tuple(teachers[name] for name in study.teachers if name in teachers)
     return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), known)
 
@@ -114,13 +114,10 @@ def _check_rows(study: Plan) -> None:
 def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
     """The options of `plan` that decide what a trial costs."""
     given = trial.planned.options
-    values = {
-        name: value
-        for name, value in given.items()
-        if name in _TAKEN - _OF_TEACHER and name != "method"
-    }
+    names = _TAKEN - _OF_TEACHER - {"method"}
+    values = {name: value for name, value in given.items() if name in names}
     if teacher is None:
-        return {**values, "teacher": given["student"]}  # nobody asks it
+        return values
     return {**values, **{n: value for n, value in teacher.options.items() if n in _TAKEN}}
 
 
@@ -154,6 +151,8 @@ def _group(
             from logitcache.stages.cut import with_layers
 
             values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
+        if teacher is None:
+            values["teacher"] = values["student"]  # nobody asks it
         config = build(PlanConfig, values)
         if config.work.rows is not None:  # of students; a dump covers all rows
             config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
@@ -168,9 +167,9 @@ def _group(
             dump_hours=forecast.dump.seconds / HOUR,
             bytes=forecast.bytes[teacher.config.settings.codec],
         )
-    seconds = sum(
-        count * forecast.methods[costed[name]].run_seconds for name, count in methods.items()
-    )
+    seconds = 0.0
+    for name, count in methods.items():
+        seconds += count * forecast.methods[costed[name]].run_seconds
     return Group(first.task, first.student, methods, seconds / HOUR)
 
 

@@ -28,7 +28,9 @@ _NUMBERS = ("0", "1")
 
 @dataclass(frozen=True)
 class Test:
-    """A file of the submission: the server's strings, and other ``names`` of classes."""
+    """A file of the submission. ``answers`` are the server's strings in the order of its labels;
+    ``names`` what classes may be called beside these and their numbers.
+    """
 
     file: str
     task: str  # whose student answers
@@ -98,9 +100,10 @@ def _chosen(
 ) -> dict[str, Trial]:
     """One trial for each task of GLUE."""
     tasks = {test.task for test in TESTS}
-    fitting = [
-        trial for trial in trials if trial.method == method and task_key(trial.task) in tasks
-    ]
+    fitting = []
+    for trial in trials:
+        if trial.method == method and task_key(trial.task) in tasks:
+            fitting.append(trial)
     students = sorted({trial.student for trial in fitting})
     if student is None and len(students) > 1:
         raise SpecError(f"--student: expected one of {', '.join(students)}, found none. Name it.")

@@ -1,4 +1,6 @@
-"""What follows from differences: corrections, equivalence, seeds to decide."""
+"""What follows from a difference: corrections for several tests, equivalence within a margin, and
+the seeds that a decision needs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _RANKS = 3 / np.pi  # efficiency of signed ranks beside t, of normal data (Hodge
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for a family of tests (Holm, 1979)."""
+    """p values corrected for being tested together: all that are 0.05 or less have a chance of 5 %
+    of one false finding among them (Holm, 1979).
+    """
     order = np.argsort(p_values, kind="stable")
     left = len(order) - np.arange(len(order))
     stepped = np.maximum.accumulate(np.asarray(p_values, np.float64)[order] * left)
@@ -27,17 +31,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def non_inferiority(estimate: Estimate, margin: float, *, lower_is_better: bool = False) -> float:
-    """The p of "worse by the margin or more" (Wellek, 2010, section 2.3)."""
+    """The p of the hypothesis that a method is worse than its baseline by the margin or more: a
+    small one shows that it is not (Wellek, 2010, section 2.3).
+    """
     return (-estimate if lower_is_better else estimate).p_of_at_most(-margin)
 
 
 def equivalence(estimate: Estimate, margin: float) -> float:
-    """The larger p of two one-sided tests at the margin (TOST; Schuirmann, 1987)."""
+    """The p of the hypothesis that a difference is as large as the margin, to either side: the
+    larger of two one-sided tests (TOST; Schuirmann, 1987).
+    """
     return max(estimate.p_of_at_most(-margin), (-estimate).p_of_at_most(-margin))
 
 
 def power_of_t(effect: float | Float, freedom: float | Float, level: float) -> Float:
-    """Power of a two-sided t test at ``effect`` standard errors (Cohen, 1988)."""
+    """The chance that a two-sided t test rejects at ``level`` where the true mean is ``effect``
+    standard errors from 0 (Cohen, 1988; the noncentral t distribution).
+    """
     from scipy.stats import nct, t
 
     critical = t.ppf(1 - level / 2, freedom)

@@ -36,7 +36,9 @@ LEARNING_RATE = 2e-3
 
 @dataclass(frozen=True)
 class LanguageSize:
-    """How large the demo is; the teacher reads documents more often than students."""
+    """How large the demo is. The teacher reads all documents several times, the students once or
+    twice.
+    """
 
     teacher: str  # shape
     student: str  # shape

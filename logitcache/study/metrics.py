@@ -72,7 +72,9 @@ class RowSums:
         return self.score(counts @ self.of_row)
 
     def pseudo_values(self) -> Float:
-        """The jackknife's pseudo-values, f64[R] (Quenouille, 1956; Tukey, 1958)."""
+        """The jackknife's pseudo-value of each row, f64[R] (Quenouille, 1956; Tukey, 1958): of a
+        mean over rows, each row's own value.
+        """
         rows = len(self.of_row)
         total = self.of_row.sum(0)
         return rows * self.score(total) - (rows - 1) * self.score(total - self.of_row)

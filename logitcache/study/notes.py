@@ -42,14 +42,15 @@ def notes_on(
     baseline: str,
     resamples: int,
 ) -> Iterator[str]:
-    """The notes. ``matched``: each group's baseline; ``bases``: all of its groups."""
+    """The notes, one by one. ``matched`` gives each group's baseline, ``bases`` all groups of the
+    baseline.
+    """
     if not bases:
         yield f"no result of {baseline!r} is here, so there are no differences; found {_labels(rows)}"
-    unmatched = [
-        group
-        for group, base in zip(groups, matched, strict=True)
-        if base is None and group not in bases
-    ]
+    unmatched = []
+    for group, base in zip(groups, matched, strict=True):
+        if base is None and group not in bases:
+            unmatched.append(group)
     if bases and unmatched:
         names = _labels(bases)
         yield f"which of {names} to set against {_labels(unmatched)} is not clear; name one with --baseline"

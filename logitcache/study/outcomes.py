@@ -47,11 +47,8 @@ class Cell:
     @property
     def base(self) -> Row | None:
         """The row of the baseline, where there is one."""
-        bases = [
-            row
-            for row in self.comparison.rows
-            if self.comparison.baseline in (row.method, row.label)
-        ]
+        baseline = self.comparison.baseline
+        bases = [row for row in self.comparison.rows if baseline in (row.method, row.label)]
         return bases[0] if len(bases) == 1 else None
 
     def results_of(self, row: Row) -> list[Result]:
@@ -59,7 +56,9 @@ class Cell:
         return [trial.result for trial in self.trials if trial.result.folder in row.folders]
 
     def lead_kept(self, row: Row) -> float | None:
-        """The share of the teacher's lead over the baseline; None without a lead."""
+        """The share of the teacher's lead over the baseline that a method has; None where the
+        teacher has none.
+        """
         if self.teacher is None or self.base is None:
             return None
         lead = self.teacher.value - self.base.mean
@@ -69,16 +68,19 @@ class Cell:
 
     def sentences(self) -> dict[str, str]:
         """What follows, by the label of the row."""
-        return {
-            row.label: task_sentence(row, row.difference, self.judgements[row.label])
-            for row in self.comparison.rows
-            if row.difference is not None
-        }
+        sentences = {}
+        for row in self.comparison.rows:
+            if row.difference is not None:
+                judgement = self.judgements[row.label]
+                sentences[row.label] = task_sentence(row, row.difference, judgement)
+        return sentences
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean and deviation over seeds of a method's unweighted mean over tasks."""
+    """The unweighted mean of a method's tasks, for each seed that has them all (Kobyzev et al.,
+    2023): its mean and sample standard deviation over those seeds.
+    """
 
     mean: float
     std: float | None

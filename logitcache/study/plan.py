@@ -107,7 +107,9 @@ class Plan:
 
 
 def _may_change(entry: Entry, failed_teachers: Collection[str]) -> bool:
-    """Whether nothing of a trial was made with its options yet."""
+    """Whether nothing of a trial exists that was made with its options: it failed, or was not run
+    for its teacher had failed.
+    """
     if entry.state is State.FAILED:
         return True
     return entry.state is State.PENDING and entry.planned.teacher in failed_teachers
@@ -135,11 +137,12 @@ def _check_same(before: Planned, now: Planned, where: Path) -> None:
     if (before.options, before.teacher) == (now.options, now.teacher):
         return
     names = sorted({*before.options, *now.options})
-    differing = [
-        f"{name} = {short(before.options.get(name))}, now {short(now.options.get(name))}"
-        for name in names
-        if before.options.get(name) != now.options.get(name)
-    ]
+    differing = []
+    for name in names:
+        was = before.options.get(name)
+        value = now.options.get(name)
+        if was != value:
+            differing.append(f"{name} = {short(was)}, now {short(value)}")
     found = differing[0] if differing else f"teacher {before.teacher}, now {now.teacher}"
     raise FingerprintMismatch(
         f"its trial {before.id} was planned with {found}. Choose another --out.", where=where
@@ -260,7 +263,9 @@ def _base_folder(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Path
 
 
 def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher | None:
-    """A trial's teacher, or None. Raises SpecError where the spec names none."""
+    """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
+    the spec names none.
+    """
     given = spec.options(*cell)
     method = METHODS[given["method"]]
     is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches

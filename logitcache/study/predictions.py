@@ -17,7 +17,9 @@ MAX_POSITIONS = 1 << 20  # of a row
 
 @dataclass(frozen=True)
 class Predictions:
-    """A student's answers to a split by ``row_id``: R rows or positions, K classes."""
+    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K
+    classes.
+    """
 
     row_id: Int64  # [R], strictly increasing; of positions, one number for each
     label: Int64  # [R], in [0, K)
@@ -84,7 +86,9 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
 
 
 def read_answers(path: Path, split: str) -> tuple[Int64, Int64] | None:
-    """row_id and likeliest class of unlabelled rows; or None. Raises FormatError."""
+    """The row_id and the likeliest class of each row of a split without a label, in the order of
+    rows; None where there are none. Raises FormatError.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

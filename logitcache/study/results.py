@@ -261,7 +261,9 @@ def by_seed(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TASK) -> None:
-    """Raises FingerprintMismatch unless all have the same data and label names."""
+    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and
+    label names.
+    """
     first = results[0]
     for other in results[1:]:
         for name in names:
@@ -275,7 +277,9 @@ def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TA
 
 
 def check_same_rows(results: Sequence[Result], split: str) -> None:
-    """Raises FingerprintMismatch unless all answer the same rows, labelled alike."""
+    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split,
+    with the same labels.
+    """
     first = results[0]
     for other in results[1:]:
         difference = _difference(first.predictions[split], other.predictions[split])

@@ -1,4 +1,6 @@
-"""Rows of a comparison: groups of settings beside their baseline, by seed."""
+"""The rows of a comparison: results are grouped by method and settings, and each group is compared
+with its baseline, seed by seed.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's scores over its seeds, in fractions or nats."""
+    """One line of the table: one method's scores over its seeds. In the metric's own unit:
+    fractions, or nats.
+    """
 
     label: str
     method: str
@@ -138,7 +142,9 @@ def _estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
-    """Groups in the table's order. Raises SpecError for a run that is there twice."""
+    """Groups in the table's order. Raises SpecError for two results of one method, settings and
+    seed.
+    """
     by_method: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda result: result.seed):
         by_method.setdefault(result.method, []).append(result)
@@ -184,7 +190,9 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings in which results of one method may differ, digests shortened."""
+    """Settings in which two results of one method may differ, with shortened digests of their data
+    and teachers.
+    """
     digests = {"unlabelled": result.settings.get("unlabelled")}
     if (
         result.method not in METHODS or not METHODS[result.method].self_taught
@@ -209,7 +217,9 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """The other method's groups with the same distinguishing settings."""
+    """The groups of another method to compare this one with: those that agree in the settings that
+    tell them apart.
+    """
     return [
         second for second in candidates if not differing_settings(group, second, second.variant)
     ]
@@ -217,17 +227,19 @@ def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
 
 def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:
     """The settings of these that differ, without those in which methods may differ."""
-    return sorted(
-        name
-        for name in set(names) - OF_THE_METHOD
-        if first.settings.get(name) != second.settings.get(name)
-    )
+    differing = []
+    for name in set(names) - OF_THE_METHOD:
+        if first.settings.get(name) != second.settings.get(name):
+            differing.append(name)
+    return sorted(differing)
 
 
 def build_row(
     group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int
 ) -> Row:
-    """One row; its partners may be None. Raises FormatError for a contradiction."""
+    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result
+    contradicts itself.
+    """
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
     return Row(
@@ -269,10 +281,9 @@ def _difference(
     pairs = _shared_seeds(group, baseline)
     if not pairs:
         return None
-    by_seed = {
-        seed: result.metrics[split][metric] - base.metrics[split][metric]
-        for seed, result, base in pairs
-    }
+    by_seed = {}
+    for seed, result, base in pairs:
+        by_seed[seed] = result.metrics[split][metric] - base.metrics[split][metric]
     differences = list(by_seed.values())
     interval = None
     estimate = of_seeds(differences) if len(pairs) > 1 else None

@@ -109,7 +109,9 @@ class Estimate:
         return self.error < 10.0**-_DECIMALS
 
     def p_of_at_most(self, limit: float) -> float:
-        """The one-sided p of "at most ``limit``", never below that of the rows."""
+        """The one-sided p of the hypothesis that the true mean is ``limit`` or less, never below
+        that of the rows (`p_of_rows`).
+        """
         distance = self.mean - limit
         if distance <= 0:
             return 1.0 if self.is_constant else 1.0 - self._tail(-distance)
@@ -186,7 +188,9 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
 
 
 def _exact_p(ranks: np.ndarray, positive: int) -> float:
-    """Twice the smaller share of sign patterns as far out, counted rank by rank."""
+    """Twice the smaller share of patterns of signs whose sum of positive ranks is as far out as
+    this one; the patterns of each sum are counted rank by rank.
+    """
     patterns = np.zeros(ranks.sum() + 1)
     patterns[0] = 1
     for rank in ranks:
@@ -271,7 +275,9 @@ def paired_bootstrap(
     resamples: int,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
-    """The interval of the mean difference over test rows drawn anew (`resample`)."""
+    """The interval of the mean difference over these pairs, when test rows are drawn anew
+    (`resample`): what another test set would say of these models.
+    """
     return resample(metric, predictions, baseline, resamples=resamples, seed=seed).of_rows()
 
 
@@ -312,10 +318,9 @@ def multi_bootstrap(
     (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
     """
     pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
-    whole = [
-        float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0)))
-        for one, other in pairs
-    ]
+    whole = []
+    for one, other in pairs:
+        whole.append(float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0))))
     of_rows = np.stack([one.pseudo_values() - other.pseudo_values() for one, other in pairs])
     of_rows += np.asarray(whole)[:, None] - of_rows.mean(axis=1, keepdims=True)
     found = components(of_rows)
@@ -332,7 +337,9 @@ def multi_bootstrap(
 
 
 def of_seeds(differences: Sequence[float]) -> Estimate:
-    """The mean of S >= 2 differences with Student's interval over seeds alone."""
+    """The mean of S >= 2 differences and Student's interval, which covers the seeds alone: where
+    each seed has rows of its own, or predictions do not give the metric.
+    """
     values = np.asarray(differences, np.float64)
     found = Components(float(values.var(ddof=1)), 0.0)
     mean = float(values.mean())

@@ -197,16 +197,18 @@ def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
     for result in results:
         teacher = (result.cache_fingerprint, result.teachers)
         teachers.setdefault(result.method, set()).add(teacher)
-    return [
-        replace(result, cache_fingerprint=None, teachers=())
-        if len(teachers[result.method]) > 1
-        else result
-        for result in results
-    ]
+    without = []
+    for result in results:
+        if len(teachers[result.method]) > 1:
+            result = replace(result, cache_fingerprint=None, teachers=())
+        without.append(result)
+    return without
 
 
 def _unified(results: Sequence[Result], split: str) -> list[Result]:
-    """Results of the same rows, in all or by seed. Raises FingerprintMismatch."""
+    """The results, found to be of the same rows; where each seed has rows of its own (a draw of a
+    larger table), found to be so within each seed. Raises FingerprintMismatch.
+    """
     if len({result.data_digest for result in results}) == 1 or len(by_seed(results)) == 1:
         check_same_task(results)
         check_same_rows(results, split)
@@ -217,9 +219,9 @@ def _unified(results: Sequence[Result], split: str) -> list[Result]:
         check_same_rows(group, split)
     unified = []
     for result in results:
-        settings = {
-            name: value for name, value in result.settings.items() if name not in _OF_THE_ROWS
-        }
+        settings = {**result.settings}
+        for name in _OF_THE_ROWS:
+            settings.pop(name, None)
         settings["train_rows"] = results[0].train_rows
         unified.append(replace(result, settings=settings, cache_fingerprint=None, teachers=()))
     return unified
@@ -229,11 +231,11 @@ def _teacher(
     teachers: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], comparison: Comparison
 ) -> TeacherScore | None:
     """The mean over the teachers of a task, where each seed has its own."""
-    scores = [
-        (name, metrics[comparison.split][comparison.metric])
-        for name, metrics in teachers
-        if comparison.metric in metrics.get(comparison.split, {})
-    ]
+    scores = []
+    for name, metrics in teachers:
+        of_split = metrics.get(comparison.split, {})
+        if comparison.metric in of_split:
+            scores.append((name, of_split[comparison.metric]))
     if not scores:
         return None
     values = [float(value) for _, value in scores]

@@ -83,11 +83,8 @@ class Comparison:
                 "p: two-sided Wilcoxon signed-rank test over the n seeds. It covers the randomness of training, on "
                 f"{self.evidence.these}; p min is the smallest p that so many seeds can reach."
             )
-        resamples = [
-            difference.interval.resamples
-            for difference in differences
-            if difference.interval is not None
-        ]
+        intervals = filter(None, (difference.interval for difference in differences))
+        resamples = [interval.resamples for interval in intervals]
         if resamples:
             unit = self.evidence.unit
             scored = f"{unit} of {self.split}"
@@ -124,7 +121,9 @@ class Comparison:
         return pandas.DataFrame([row.to_json() for row in self.rows])
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``--json``: metrics as fractions (nll in nats), or null."""
+        """The document of ``--json``: metrics as fractions (nll in nats), null where there is
+        nothing to say.
+        """
         passes = self.teacher_passes
         return {
             "rows": [row.to_json() for row in self.rows],
@@ -263,7 +262,9 @@ def teacher_passes_of(results: Sequence[Result]) -> TeacherPasses | None:
 
 
 def render(comparison: Comparison, console: Console) -> None:
-    """Print the table, what its tests cover, the teacher passes and the verdict."""
+    """Print the table, what its tests cover, the teacher passes and the verdict. Notes are left to
+    the caller.
+    """
     console.print(_fitting(comparison, console))
     for sentence in comparison.coverage:
         console.print(sentence, style="dim", markup=False, highlight=False)
@@ -273,7 +274,9 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The first table of 0, 1 or 2 kinds of folded cells that fits; else the last."""
+    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the
+    last if none does.
+    """
     unbounded = console.options.update(max_width=_UNBOUNDED)
     for folds in _FOLDS:
         table = _table(comparison, folds)
@@ -299,7 +302,9 @@ def _table(comparison: Comparison, folds: int) -> Table:
 
 
 def _label(label: str, folds: int) -> str:
-    """A label, or over several lines: settings apart, long ones broken."""
+    """A label as it is, or over several lines: each setting on its own, a long one broken after
+    ``_`` or ``=``.
+    """
     if folds == 0:
         return label
     lines: list[str] = []

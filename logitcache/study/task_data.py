@@ -24,10 +24,11 @@ def with_data(tasks: Mapping[str, Mapping[str, Any]], data: str) -> dict[str, di
             advice="Add it, or choose tasks with --tasks.",
             where=data,
         )
-    return {
-        name: {**given, "data": _in_folder(given["data"], folders[_plain(name)])}
-        for name, given in tasks.items()
-    }
+    found = {}
+    for name, settings in tasks.items():
+        data = _in_folder(settings["data"], folders[_plain(name)])
+        found[name] = {**settings, "data": data}
+    return found
 
 
 def _in_folder(data: str, folder: Path) -> str:

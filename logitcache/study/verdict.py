@@ -56,7 +56,9 @@ def p_equals(p: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value with two digits, more near 0.05; ``< 0.001`` below that."""
+    """A p value with two digits, and more where two digits would move it to 0.05 or across it; ``<
+    0.001`` where it is.
+    """
     if p < SMALLEST_SHOWN:
         return f"< {SMALLEST_SHOWN}"
     if p >= SIGNIFICANCE + 0.005:
@@ -204,7 +206,9 @@ def _reservation(metric: str, difference: Difference, evidence: Evidence) -> str
 
 
 def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str:
-    """What follows for one task: helps, not worse, no larger effect, or undecided."""
+    """What follows for one task: *helps*, *not worse*, *no effect larger than* the margin, or
+    *undecided*, and how many seeds would decide.
+    """
     scale = scale_of(row.metric)
     name = spoken(row.label)
     baseline = spoken(difference.baseline)
@@ -229,7 +233,9 @@ def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str
 
 
 def _more_rows(estimate: Estimate, scale: Scale) -> str:
-    """Advice where no row shows a difference: the share still possible; or empty."""
+    """What to do where no seed and no row shows a difference; empty where one does. The bound is
+    the share that no row of R shows with a chance of 5 %.
+    """
     if not estimate.is_constant or estimate.mean != 0:
         return ""
     if not estimate.has_rows or scale is _NATS:

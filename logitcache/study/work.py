@@ -37,7 +37,9 @@ POLL = 0.5  # seconds until trials that others hold are looked at again
 
 
 def work(study: Plan, rows: Sources, reporter: Reporter) -> None:
-    """Run a study's trials until all have ended. Raises DiskError, KeyboardInterrupt."""
+    """Run the trials of a study until all have ended. Raises DiskError, KeyboardInterrupt: what has
+    ended stays so.
+    """
     worker = Worker(study, rows, reporter)
     pending = [trial for trial in study.trials if not worker.has_ended(trial)]
     with reporter.stage("study", "trials") as stage:
@@ -65,7 +67,9 @@ class Worker:
         return end.state in (*FINISHED, State.FAILED)
 
     def attempt(self, trial: Trial, stage: Meter) -> bool:
-        """Run a trial unless it has ended; False where another process holds it."""
+        """Run a trial, unless it has ended; returns False where another process holds it, or its
+        teacher.
+        """
         if not self.has_ended(trial):
             started = time.monotonic()
             end = self._end(trial)
@@ -99,7 +103,9 @@ class Worker:
         return End(State.DONE, figures={"data": source.digest()})
 
     def _teacher(self, teacher: Teacher, trial: Trial) -> End:
-        """How a teacher has ended, made if need be. Raises Locked."""
+        """How a teacher has ended: it is made now, unless it has. Raises Locked where another
+        process makes it.
+        """
         end = folder.teacher_end(self.study.folder, teacher.id)
         if end.state is State.FAILED:
             return end
@@ -152,7 +158,9 @@ class Worker:
 
 
 def _words(error: Exception, teacher: str | None = None) -> dict[str, str]:
-    """An error as it is recorded; of a bug with the end of its traceback."""
+    """An error as it is recorded: its kind, its message, and of what is no refusal of ours the last
+    lines of its traceback.
+    """
     words = {"kind": type(error).__name__, "message": str(error)}
     if isinstance(error, LogitCacheError):
         words["kind"] = error.kind
@@ -166,17 +174,18 @@ def _words(error: Exception, teacher: str | None = None) -> dict[str, str]:
 
 def _scored(source: Source) -> list[str]:
     """The splits that students are scored on and that are tables of their own."""
-    return [
-        split
-        for split, rows in source.splits.items()
-        if split not in ("train", UNLABELLED_SPLIT)
-        and not source.shares_table(split)
-        and (rows.label >= 0).any()
-    ]
+    splits = []
+    for split, rows in source.splits.items():
+        is_held_out = split not in ("train", UNLABELLED_SPLIT) and not source.shares_table(split)
+        if is_held_out and (rows.label >= 0).any():
+            splits.append(split)
+    return splits
 
 
 def _scores(report: DumpReport, source: Source, trial: Trial) -> dict[str, dict[str, float]]:
-    """The teacher's scores by split, from its dumps' reports or its cache."""
+    """The teacher's scores by split: of tables of their own as their dumps counted them, of rows
+    held out of the table of train as its cache answers for them.
+    """
     dumped = zip(_scored(source), report.held_out, strict=False)  # none beside folds
     scores = {split: held_out.scores for split, held_out in dumped}
     for split, rows in source.splits.items():

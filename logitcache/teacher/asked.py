@@ -36,7 +36,9 @@ class Receiver(Protocol):
     """Takes the answers of one batch after the other."""
 
     def add(self, index: Int64, vectors: Any) -> None:
-        """Add ``vectors`` f32[P, K], of torch or numpy, for the rows at these places."""
+        """``vectors`` f32[P, K], a tensor on the teacher's device or an array of numpy's, are of
+        all kept positions of the rows at these places.
+        """
 
 
 R = TypeVar("R", bound=Receiver)
@@ -82,9 +84,17 @@ class Asked(ABC):
         """The file of the tensors that the cache keeps once, where there are any."""
         return None
 
+    def flops(self, rows: int, tokens: float, positions: float) -> float | None:
+        """Of asking about so many rows, of so many tokens and kept positions together; None where
+        no model is asked, or its size is not known.
+        """
+        return None
+
     @abstractmethod
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
-        """Rows start..stop as the teacher reads them; only those at ``index``, if given."""
+        """Rows start..stop as the teacher reads them; only those at these places (counted from
+        start), where given.
+        """
 
     @abstractmethod
     def positions(self, rows: Examples) -> Positions:
@@ -101,7 +111,9 @@ class Asked(ABC):
 
     @abstractmethod
     def answer(self, rows: Rows) -> tuple[Examples, Float32] | None:
-        """Other rows' logits at kept positions, f32[P, K]; None if they cannot be asked."""
+        """Other rows of the source, and the logits at their kept positions, f32[P, K]; None where
+        they cannot be asked about.
+        """
 
     @abstractmethod
     def ask_again(
@@ -133,7 +145,9 @@ def task_of(source: Source, own: tuple[str, ...]) -> Classification:
 
 
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
-    """Names of a cache's columns: the data's, the teacher's, or numbers."""
+    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one
+    name twice.
+    """
     if task.label_names is not None or len(set(match.own)) < len(match.own):
         return match.data
     return match.names
@@ -146,7 +160,9 @@ def occurring(source: Source) -> list[int]:
 
 
 def label_digest(rows: Rows) -> str:
-    """Digest of the gold labels, of which a cache holds one version."""
+    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two
+    versions of them.
+    """
     return identity.digest_arrays([("label", rows.labels)])
 
 
@@ -159,7 +175,9 @@ def checked_shard_rows(
     positions: int = 1,
     tokens: int | None = None,
 ) -> int:
-    """Rows of a shard. Raises SpecError for more shards than a manifest lists."""
+    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
+    manifest can list.
+    """
     count = chosen or shard_rows(columns, parameters, max_length, positions, tokens)
     if -(-rows // count) > MAX_SHARDS:
         raise SpecError(

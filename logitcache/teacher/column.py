@@ -287,7 +287,9 @@ def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str)
 
 
 def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: str) -> None:
-    """Raises SpecError for rows without an answer, unless skipped, or all of them."""
+    """Raises SpecError for rows without an answer, unless they are to be skipped, and where no row
+    has one.
+    """
     missing = np.flatnonzero(np.isnan(logits).any(axis=1))
     if not len(missing) or (settings.on_nonfinite == "skip" and len(missing) < len(rows)):
         return

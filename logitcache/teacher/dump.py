@@ -99,7 +99,9 @@ def dump_split(
 
 
 def begun_codec(folder: Path) -> list[Codec]:
-    """The codec of a cache begun in this folder; None if none can be told."""
+    """The codec of the cache that this folder holds or that was begun there; none where there is
+    none, or whoever claims the folder will say what is wrong with it.
+    """
     with suppress(FormatError, OSError):
         return [codec_from_dict(Plan.from_dict(read_own(folder / PLAN)).targets["logits"])]
     return []
@@ -115,17 +117,20 @@ def checked_plan(
     own_classes: bool = False,
     reuse: Known | None = None,
     codecs: Sequence[Codec] = (),
+    like: Planned | None = None,
     reporter: Reporter = SILENT,
 ) -> Planned:
     """What a dump is to hold, refused where it cannot be made; nothing is written. ``codecs`` are
-    those of the dumps that this one belongs to. Raises FingerprintMismatch, SpecError, as
-    :func:`dump_split` does.
+    those of the dumps that this one belongs to, ``like`` is one of these dumps. Raises
+    FingerprintMismatch, SpecError, as :func:`dump_split` does.
     """
     from logitcache.teacher.plan import planned
 
     with reporter.phase("plan"):
         older = [] if reuse is None else [reuse.cache.codec]
-        dump_plan = planned(teacher, source, split, settings, label_map, codecs=[*codecs, *older])
+        dump_plan = planned(
+            teacher, source, split, settings, label_map, codecs=[*codecs, *older], like=like
+        )
     if dump_plan.match.data:
         reporter.note(shown(dump_plan.match))
     if reuse is not None:

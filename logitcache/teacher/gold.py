@@ -72,7 +72,9 @@ def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
 
 
 def spread(labels: Int64, count: int) -> Int64:
-    """Places of up to ``count`` labelled rows, spread over classes and rows: i64[n]."""
+    """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the
+    rows: i64[n].
+    """
     rows = np.flatnonzero(labels >= 0)
     rows = rows[np.argsort(labels[rows], kind="stable")]
     _, sizes = np.unique(labels[rows], return_counts=True)
@@ -88,7 +90,9 @@ def spread(labels: Int64, count: int) -> Int64:
 
 
 def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
-    """Whether answers agree with labels beyond chance (probability below 1e-6)."""
+    """Whether answers agree with the labels so often that independent ones, with the same counts,
+    would with probability below 1e-6.
+    """
     from scipy.stats import binom
 
     if not len(gold):

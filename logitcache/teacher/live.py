@@ -60,7 +60,9 @@ class Live:
 
 
 def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
-    """Ask about ``rows`` drawn rows again. Raises SpecError where none has an answer."""
+    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none
+    has an answer.
+    """
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
@@ -124,7 +126,9 @@ def _of_logits(cache: Cache, dump_plan: Asked, drawn: Int64) -> dict[str, Any]:
 def _answers(
     cache: Cache, dump_plan: Asked, drawn: Int64
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
-    """Logits of drawn rows: in the shard's own batches, alone, and doubled."""
+    """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy
+    of themselves.
+    """
     plan = cache.manifest.plan
     for index in np.unique(drawn // plan.shard_rows):
         start, stop = plan.shard(int(index))

@@ -1,4 +1,6 @@
-"""A teacher that is asked: in eval mode, columns in the data's order."""
+"""A teacher that is asked: loaded once, in eval mode, its columns in the order of the data's
+labels.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ class TeacherModel:
         return f"{len(self.label_names)} labels ({names})"
 
     def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
-        """The source whose rows are put to it, made by the task."""
+        """The source whose rows are put to it: made of the texts where the task makes rows of its
+        own.
+        """
         if any(rows.tokens for rows in source.splits.values()):
             return source
         return self.kind.tokenised(
@@ -120,7 +124,9 @@ class TeacherModel:
         return weights_digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
-        """Digest of the configuration, without names, places and versions."""
+        """Digest of what the weights are computed with: the configuration, without names, places
+        and versions.
+        """
         settings = {
             k: v
             for k, v in self.model.config.to_dict().items()
@@ -131,7 +137,9 @@ class TeacherModel:
         return identity.digest_json(json.loads(text, parse_constant=str))
 
     def arithmetic(self) -> dict[str, str]:
-        """What weights are computed with: settings, and own code that runs."""
+        """What the weights are computed with: the settings, and the checkpoint's own code where
+        that runs.
+        """
         code = code_digest(self.model, self.model.config)
         return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
@@ -161,7 +169,9 @@ class TeacherModel:
         return vectors[..., torch.from_numpy(self.order).to(vectors.device)]
 
     def answers(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
-        """The signal at these rows' kept positions, in one batch: f32[P, W]."""
+        """The signal at the kept positions of the rows at these places, asked in one batch: f32[P,
+        W].
+        """
         with reporter.phase("pad"):
             inputs = pad(rows, index, self.padding)
             where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
@@ -287,7 +297,9 @@ def load_teacher(
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """The teacher in the loop: a forward pass for each batch, answers as a cache's."""
+    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity
+    tests and the benchmark's baseline.
+    """
 
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
@@ -307,7 +319,9 @@ class LiveTeacher:
         return HashIndex(self.rows.row_hash, np.empty(0, np.int64))
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers as a cache gives them. Raises AlignmentError for a foreign text."""
+        """Answers as a cache gives them. Raises AlignmentError for a text that is not among its
+        rows.
+        """
         check_views(self.where, view, 1)
         rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import torch
@@ -22,14 +22,17 @@ from logitcache.data.folds import folds_of
 from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
+from logitcache.models.projection import Projected, Projector
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import LOGITS, Signal
+from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.payloads import Head
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
 from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
+from logitcache.teacher.signals import Seen
 
 _ALIKE = "Train the teachers of all folds alike."
 
@@ -45,7 +48,9 @@ class Panel(Protocol):
         """What a plan records of who answers, besides names and precision: the weights."""
 
     def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
-        """Each teacher, and the places in ``rows`` that it answers for."""
+        """Each teacher that has something to answer, and the places in ``rows`` that it answers
+        for.
+        """
 
     def in_order(self, order: Int64 | None) -> Panel:
         """The same, answering with its columns in the data's order."""
@@ -183,6 +188,30 @@ def ask_all(
         batch_tokens //= 2
 
 
+def ask_logits(
+    panel: Panel,
+    head: Head[torch.Tensor] | None,
+    rows: Examples,
+    batch_tokens: int,
+    begin: Callable[[], R],
+    stage: Meter | None = None,
+) -> tuple[R, int]:
+    """The same for logits, where ``head`` may be the map that makes them of its inputs: then they
+    are computed of the kept positions alone, and as they are read.
+    """
+    if head is None:
+        return ask_all(panel, rows, batch_tokens, begin, stage)
+    projector = Projector(head)
+    receiver, fits = ask_all(
+        panel.watching(HEAD_INPUT, panel.first.signals),
+        rows,
+        batch_tokens,
+        lambda: Projecting(begin(), projector),
+        stage,
+    )
+    return receiver.receiver, fits
+
+
 def answer(
     panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None
 ) -> tuple[Float32, int]:
@@ -222,6 +251,22 @@ def answer_alone(panel: Panel, rows: Examples, times: int = 1) -> Float32:
 def positions_of(panel: Panel, rows: Examples) -> Positions:
     """The kept positions of all of these rows, as the panel's tokenizer has them."""
     return panel.first.kind.positions(rows, np.arange(len(rows)))
+
+
+@dataclass(frozen=True)
+class Projecting(Generic[R]):
+    """Hands a receiver the logits of the vectors that it is given, as they are read."""
+
+    receiver: R
+    projector: Projector
+
+    def add(self, index: Int64, vectors: torch.Tensor | Seen) -> None:
+        if isinstance(vectors, Seen):
+            assert vectors.logits is not None
+            projected = Projected(vectors.logits, self.projector)
+            self.receiver.add(index, replace(vectors, logits=projected))
+            return
+        self.receiver.add(index, Projected(vectors, self.projector))
 
 
 class Vectors:

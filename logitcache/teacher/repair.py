@@ -86,7 +86,9 @@ def repair(
 
 
 def _lock(folder: Path, held: ExitStack) -> Lock | None:
-    """The cache's lock; None without a cache, or where nothing can be written."""
+    """The cache's lock, until the context ends. None where there is no cache, or where nothing can
+    be written.
+    """
     if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
         return None
     try:
@@ -208,7 +210,9 @@ def diagnose(folder: Path) -> Diagnosis:
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """The manifest, None if damaged or missing. Raises FormatError for no cache."""
+    """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says
+    it is a cache.
+    """
     try:
         return read_manifest(folder)
     except IncompleteCache:

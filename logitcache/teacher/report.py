@@ -1,4 +1,6 @@
-"""What a finished dump says of its teacher, and of its use for teaching."""
+"""What a finished dump says of its teacher: how often it is right, how sure it is, and what that
+means for teaching.
+"""
 
 from __future__ import annotations
 
@@ -173,7 +175,9 @@ def _on_classes(
 
 
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
-    """Rows cut at max_length, and the first of them; copied rows do not count."""
+    """How many rows of a cache were cut at max_length, and the first of them; copied rows are not
+    counted.
+    """
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
     rows = sum(shard["rows"] for shard in cut)
     first = min((shard["first"] for shard in cut), default=None)
@@ -205,7 +209,9 @@ def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
 
 
 def unfinished(writer: CacheWriter) -> DumpReport:
-    """What a part can say while others still write."""
+    """What a part can say of a cache that others have shards to write of still: what is there so
+    far.
+    """
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
@@ -269,7 +275,9 @@ def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> li
 
 
 def _best_order(tally: Scores) -> float:
-    """Accuracy of the teacher's classes in their best order (an assignment)."""
+    """The accuracy that the teacher's classes have in their best order: the largest sum over one
+    cell of each row and column of the table of classes by answers.
+    """
     from scipy.optimize import linear_sum_assignment
 
     classes, gold = np.unique(tally.labels, return_inverse=True)
@@ -284,7 +292,9 @@ def _best_order(tally: Scores) -> float:
 def _remarks(
     scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str
 ) -> list[str]:
-    """What a gap between train and dev means for teaching."""
+    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest
+    there can be.
+    """
     if not scores or not dev:
         return []
     # two standard errors of dev's accuracy

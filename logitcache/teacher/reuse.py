@@ -25,13 +25,17 @@ SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
 def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
-    """Fields by which two plans' answers differ: (field, expected, actual)."""
+    """The fields by which the answers of two plans differ, names aside: (field, expected value,
+    actual value).
+    """
     fields = [{name: plan.to_dict()[name] for name in SAME} for plan in (expected, actual)]
     yield from differences(*fields, without=NAMES)
 
 
 class Known:
-    """The rows of a finished cache by hash; equal texts have equal answers."""
+    """The rows of a finished cache, by their hash. Equal texts have equal answers, so which of them
+    is found does not matter.
+    """
 
     def __init__(self, cache: Cache) -> None:
         """Raises CorruptShard where the cache's bytes are not those its receipts were made for."""
@@ -55,7 +59,9 @@ class Known:
             )
 
     def find(self, row_hash: Int64, view: Int64 | int = 0) -> Int64:
-        """The row_id of each of these rows, or -1: i64[N]; ``view``: the draw."""
+        """The row_id in the cache of each of these rows, or -1: i64[N]. ``view`` is which draw of
+        its answer a row has: those of one row stand one behind the other.
+        """
         first = self.cache.find(row_hash)
         return np.where(first < 0, first, first + view)
 

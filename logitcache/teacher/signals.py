@@ -21,6 +21,7 @@ from logitcache.targets.table import codec_from_dict, named, parse
 if TYPE_CHECKING:
     import torch
 
+    from logitcache.models.projection import Projected
     from logitcache.teacher.model import TeacherModel
 
 
@@ -30,7 +31,7 @@ class Seen:
     kept), and by name its signals of all tokens f[S, d], or of rows f[B, d].
     """
 
-    logits: torch.Tensor | None
+    logits: torch.Tensor | Projected | None
     signals: Mapping[str, torch.Tensor]
 
 

@@ -73,7 +73,9 @@ class Work:
         return {} if tensors is None else decode(tensors)
 
     def finish(self) -> Done:
-        """Write what is missing and seal the cache, if no other part has to."""
+        """Compute and write what is missing; seal the cache, if no other part has something to do.
+        A cache that has no shard yet is forgotten if its answers cannot be used.
+        """
         todo = self.writer.missing
         done = Done()
         rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
@@ -173,7 +175,9 @@ class Work:
         begin: Callable[[], Assembly],
         stage: Meter,
     ) -> tuple[Assembly, int]:
-        """Answers to the rows at ``new``; several draws of one are asked once."""
+        """The teacher's answers to the rows at the places ``new`` of a shard. Where several draws
+        of one answer are stored, it is asked for once.
+        """
         copies = np.arange(len(new))[None]
         if self.planned.draws > 1:
             copies = repeats(examples.row_hash)
@@ -192,7 +196,9 @@ class Work:
     def _layout(
         self, start: int, end: int, examples: Examples, new: Int64, position: Int64
     ) -> Layout:
-        """Kept positions of a shard's rows; ``position``: in the older cache, or -1."""
+        """The kept positions of the rows of a shard. ``position`` is where the older cache has each
+        row, or -1.
+        """
         rows = self.planned.rows
         old = np.flatnonzero(position >= 0)
         positions = self.planned.positions(examples)
@@ -217,12 +223,16 @@ class Work:
         return Layout(row_id, row_hash, answers.indptr, answers.index, label, view, tokens)
 
     def _cut(self, examples: Examples, index: Int64) -> dict[str, Any]:
-        """How many of these rows were cut at max_length, and the first of them."""
+        """How many of these rows, at ``index`` of the table, were cut at max_length, and the first
+        of them.
+        """
         cut = index[examples.cut]
         return {"cut": {"rows": len(cut), "first": int(cut[0])}} if len(cut) else {}
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
-        """Raises SpecError naming rows with unusable answers, unless they are skipped."""
+        """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
+        such rows.
+        """
         codec = self.planned.codec
         how = self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():
@@ -282,7 +292,9 @@ class Work:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A shard told of rows by asked place: ``rows`` i64[C, n], -1 where fewer."""
+    """A shard that is told of rows by their places among those that are asked. ``rows`` i64[C, n]
+    are the places in the shard of the rows that have an answer; -1 where fewer than C have it.
+    """
 
     shard: Assembly
     rows: Int64
@@ -305,7 +317,9 @@ class _Placed:
 
 
 def repeats(row_hash: Int64) -> Int64:
-    """[c, i]: place of the c-th equal of the i-th different row, or -1: i64[C, n]."""
+    """Equal rows together: [c, i] is the place of the c-th row that equals the i-th one of those
+    that differ, or -1 where there are fewer: i64[C, n].
+    """
     _, first, group = np.unique(row_hash, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))  # in the order in which they first occur
     group = rank[group.reshape(-1)]

@@ -144,6 +144,10 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Give them, or leave from: out.", TrainConfig, {"student": "from:x"}, {"layers": "0,2"}),
     ("or leave from: out.", TrainConfig, {"student": "from:x"}, {"student": "x"}),
     ("Leave --layers out.", TrainConfig, {"student": "2x128", "layers": "0"}, {"layers": None}),
+    ("Leave it out.", TrainConfig, {"regime": "fresh"}, {"regime": None}),
+    ("Leave it out.", TrainConfig, {"budget": "1h", "epochs": 2}, {"epochs": None}),
+    ("Give more, a larger --warmup, or --warmup 0.", TrainConfig, {"budget": "steps=3"},
+     {"warmup": 0}),
     ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip
@@ -160,6 +164,7 @@ BASE: dict[type, Mapping[str, Any]] = {
 }
 # What no option can reach is no user's.
 REASONS = {
+    "or a smaller --batch-size.": "a step's cost is known when it was made: tests/student/test_budget.py",
     "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:check_student": "a student of a user's own: tests/student/test_own_student.py",

@@ -16,7 +16,7 @@ import pytest
 from logitcache_cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs" / "cli.md"
 NO_RUN = "<!-- no-run -->"
 FENCE = re.compile(
@@ -277,7 +277,7 @@ def test_lines_fit(page: Path) -> None:
     long = [
         f"{page.name}:{n}"
         for n, line in enumerate(page.read_text("utf-8").splitlines(), 1)
-        if len(line) > 120
+        if len(line) > 120 and not line.startswith("|")  # a row of a table cannot be broken
     ]
     assert not long
 

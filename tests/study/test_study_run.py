@@ -31,20 +31,7 @@ from logitcache.study.folder import State, StudyFolder
 from logitcache_cli.main import cli
 from tests.conftest import singles, write_rows
 from tests.runs import NoSteps, Steps, result
-
-METHODS = ["base", "self-kd", "kd"]
-
-
-def spec_of(data: Path, teacher: Path, **changes: Any) -> dict[str, Any]:
-    document = {
-        "tasks": {"singles": str(data)},
-        "students": {"tiny": "1x32"},
-        "methods": METHODS,
-        "seeds": [0, 1],
-        "teacher": str(teacher),
-        "settings": {"epochs": 1, "vocabulary": 150, "batch_size": 30, "max_length": 32},
-    }
-    return {**document, **changes}
+from tests.study.specs import METHODS, spec_of
 
 
 class Asked(Notes):
@@ -353,32 +340,3 @@ def test_the_options_of_a_teacher_that_failed_may_change(
     assert (teacher.options["codec"], study.trials[1].planned.teacher) == ("topk:k=2", teacher.id)
     with pytest.raises(FingerprintMismatch, match=r"planned with teacher .* Choose another --out"):
         logitcache.run_study({**spec, "teacher": broken}, **cut)
-
-
-def test_a_dry_run_refuses_rows_that_a_run_would_refuse(
-    spec: dict[str, Any], tmp_path: Path
-) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text(json.dumps({**spec, "tasks": {"none": str(tmp_path / "none.json")}}))
-    done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
-    assert (done.exit_code, "no such file or folder" in done.stderr) == (2, True)
-
-
-@pytest.mark.parametrize("student", [{}, {"layers": [0]}])
-def test_a_dry_run_says_what_cannot_be_forecast(
-    spec: dict[str, Any], tmp_path: Path, student: dict[str, Any]
-) -> None:
-    path = tmp_path / "spec.yaml"
-    none = {"student": str(tmp_path / "none"), **student}
-    path.write_text(json.dumps({**spec, "students": {"tiny": none}}))
-    done = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run", "--json"])
-    assert done.exit_code == 0, done.stderr
-    document = json.loads(done.stdout)
-    untaught, taught = document["groups"]
-    assert untaught["trials"] == {"base": 2, "self-kd": 2}
-    assert taught["trials"] == {"kd": 2}
-    assert document["hours"] is None
-    plain = CliRunner().invoke(cli, ["study", "run", str(path), "--dry-run"])
-    for group in (untaught, taught):
-        assert "no student" in group["reason"]
-        assert f"not forecast: {group['reason']}" in plain.stdout

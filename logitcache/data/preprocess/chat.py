@@ -103,7 +103,9 @@ class Template:
         return ids
 
     def _marked(self, messages: Sequence[Message], ids: list[int]) -> list[tuple[int, int]] | None:
-        """The tokens between the template's own marks; None where some message has none."""
+        """The tokens between the template's own marks; None where these are not one run for each
+        assistant message.
+        """
         encoded = self.tokenizer.apply_chat_template(
             list(messages), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
@@ -132,7 +134,9 @@ class Template:
         return pieces
 
     def _tokens_of(self, beginning: str, ids: list[int], text: str, count: int, how: str) -> int:
-        """How many tokens the ``beginning`` of ``text`` is. Raises SpecError for a part of one."""
+        """How many of the tokens of ``text`` its ``beginning`` is, the rendering of the first
+        ``count`` messages. Raises SpecError where it is none of its token boundaries.
+        """
         tokens = self._ids(beginning)
         if ids[: len(tokens)] == tokens:
             return len(tokens)

@@ -81,7 +81,9 @@ def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
 def causal_documents(
     tokenizer: Any, rows: Rows, form: str, only_completions: bool, where: str
 ) -> Documents:
-    """Documents with what a tokenizer adds. Raises SpecError without a supervised token."""
+    """Every document as a causal model learns it: with what its tokenizer puts before it, and its
+    end token. Raises SpecError naming a row that has no supervised token.
+    """
     if form == "messages":
         return _flat(chat.rendered(tokenizer, rows, where, only_completions))
     return _flat(_texts(tokenizer, rows, only_completions and form == "prompt", where))
@@ -137,7 +139,9 @@ def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
 
 @dataclass(frozen=True)
 class Cut:
-    """Documents cut into rows: where rows begin, and each token's place in its document."""
+    """Documents cut into rows: where each row begins in the tokens of all, and of each token its
+    place in its document.
+    """
 
     starts: Int64  # [N]
     stops: Int64  # [N]
@@ -205,7 +209,9 @@ def interleaved(views: Sequence[dict[str, Ragged]]) -> dict[str, Ragged]:
 
 
 def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:
-    """Rows of ready tokens that have a label; ``views`` go together. Raises SpecError for none."""
+    """Rows of tokens that are ready, those without any label left out, which is said; ``views``
+    that follow one another are left out together. Raises SpecError where none is left.
+    """
     labels = tokens["labels"]
     row = np.repeat(np.arange(len(labels)), labels.lengths())
     counts = np.bincount(row[labels.values >= 0], minlength=len(labels))
@@ -239,17 +245,18 @@ def token_hashes(tokens: dict[str, Ragged]) -> Int64:
     names = sorted(tokens)
     indptr = tokens["labels"].indptr
     columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
-    rows = [
-        tuple(column[start:stop].tobytes() for column in columns)
-        for start, stop in itertools.pairwise(indptr)
-    ]
+    rows = []
+    for start, stop in itertools.pairwise(indptr):
+        rows.append(tuple(column[start:stop].tobytes() for column in columns))
     return identity.hash_bytes(rows)
 
 
 def examples(
     tokenizer: Any, rows: Rows, start: int, stop: int, max_length: int, views: int = 1
 ) -> Examples:
-    """Rows start..stop of tokens. Raises SpecError for one longer than ``max_length``."""
+    """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than
+    ``max_length``.
+    """
     index = np.arange(start, stop)
     tokens = {name: column.select(index) for name, column in rows.tokens.items()}
     labels = tokens.pop("labels")
@@ -274,12 +281,13 @@ def examples(
 
 
 def packed(source: Source, make: Any, reporter: Reporter) -> Source:
-    """The source with each split made into rows of tokens by ``make(rows, name)``."""
-    tables = {
-        split: make(rows, f"{source.name}/{split}")
-        for split, rows in source.splits.items()
-        if len(rows)
-    }
+    """The source with each split made into rows of tokens by ``make(rows, name)``, and a table of
+    its own.
+    """
+    tables = {}
+    for split, rows in source.splits.items():
+        if len(rows):
+            tables[split] = make(rows, f"{source.name}/{split}")
     for split, rows in tables.items():
         tokens = len(rows.tokens["labels"].values)
         learnt = int((rows.tokens["labels"].values >= 0).sum())

@@ -1,4 +1,6 @@
-"""Rows to token ids, unpadded and ragged, with the identity columns beside."""
+"""Rows to token ids: whatever the tokenizer's ``model_input_names`` ask for, unpadded and ragged,
+with the identity columns beside.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | Non
 
 
 def _has_texts(tables: Sequence[Table], columns: Columns) -> bool:
-    """Whether there are columns of texts and of one label each that nobody named."""
+    """Whether there is a column of texts, and one of a label for each, where nobody has named a
+    column.
+    """
     if columns.text is not None or columns.label is not None:
         return False
     plain = {name for table in tables for name in table.columns if not _is_lists(table, name)}
@@ -73,7 +75,9 @@ def _is_lists(table: Table, name: str) -> bool:
 
 
 def opened(table: Table, names: Columns) -> Opened:
-    """Rows and words of a table. Raises SpecError unless each word has a label."""
+    """The rows and the words of a table. Raises SpecError naming a row whose words are none, or
+    that has not as many labels as words.
+    """
     assert names.text is not None
     if names.text not in table.columns:
         raise SpecError(
@@ -90,9 +94,9 @@ def opened(table: Table, names: Columns) -> Opened:
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
         _check(own, tags, table.place(row))
     lengths = np.fromiter(map(len, words), np.int64, len(words))
-    flat = [
-        [None] * len(own) if tags is None else tags for own, tags in zip(words, labels, strict=True)
-    ]
+    flat = []
+    for own, tags in zip(words, labels, strict=True):
+        flat.append([None] * len(own) if tags is None else tags)
     row_of_word = np.repeat(np.arange(len(words)), lengths)
     texts = arrow_texts([SEPARATOR.join(own) for own in words])
     units = replace(
@@ -141,7 +145,9 @@ def _check(words: Any, tags: Any, where: str) -> None:
 
 
 def rarest(labels: Ragged) -> Int64:
-    """The rarest label of each row's words, -1 without: what it counts as when held out."""
+    """The rarest label of each row's words, -1 where none has one: what a row counts for where rows
+    are held out.
+    """
     classes = labels.values[labels.values >= 0]
     counts = np.bincount(classes, minlength=1)
     order = np.argsort(counts, kind="stable")
@@ -156,7 +162,9 @@ def rarest(labels: Ragged) -> Int64:
 
 
 def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) -> Examples:
-    """Tokens of rows start..stop, word by word. Raises SpecError without places of words."""
+    """Tokenise rows start..stop, word by word, cut to ``max_length`` tokens the way the tokenizer
+    truncates. Raises SpecError for a tokenizer that does not tell which word a token is of.
+    """
     assert rows.tags is not None
     if not tokenizer.is_fast:
         raise SpecError(
@@ -233,7 +241,9 @@ def _encoded(tokenizer: Any, words: list[list[str]], max_length: int) -> Any:
 
 
 def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: bool) -> Int64:
-    """The token of each word's first piece, or NO_WORD: i64[words]."""
+    """The token of each word's first piece, or NO_WORD where it is cut away or has none:
+    i64[words].
+    """
     word = np.array([NO_WORD if number is None else number for number in word_of_token], np.int64)
     token = np.flatnonzero(word >= 0)[::-1]  # backwards: the first piece of a word is written last
     first = np.full(words, NO_WORD)

@@ -14,7 +14,9 @@ from logitcache.records import Int64
 
 
 class Agreement:
-    """Pairs of a class and its answer, and ``counts`` of each: i64[n]. Cost: one sort."""
+    """``labels``, ``answers`` and ``counts`` i64[n]: pairs of a class and the class that was
+    answered, each once, and how often they were met. Cost: a sort of the pairs.
+    """
 
     def __init__(self, labels: Int64, answers: Int64, counts: Int64) -> None:
         classes = np.concatenate([labels, answers])
@@ -46,7 +48,9 @@ class Agreement:
         return 2 * self.right / (self.labelled + self.answered)
 
     def correlation(self) -> float:
-        """Matthews correlation of K classes (Gorodkin 2004, eq. 8); 0 for one class alone."""
+        """Matthews correlation of K classes (Gorodkin 2004, eq. 8); 0 where labels or answers are
+        all of one class.
+        """
         expected = float(self.labelled @ self.answered)
         labels = self.total**2 - float(self.labelled @ self.labelled)
         answers = self.total**2 - float(self.answered @ self.answered)

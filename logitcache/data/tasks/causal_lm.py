@@ -14,7 +14,9 @@ from logitcache.reporter import Reporter
 
 @dataclass(frozen=True)
 class CausalLM(LanguageModel):
-    """The next token. Views of a row differ in what is drawn of the answer alone."""
+    """The next token. The views of a row are the same tokens: what differs is what is drawn of the
+    teacher's answer.
+    """
 
     name: ClassVar[str] = "causal-lm"
     option: ClassVar[str] = "--task causal-lm "

@@ -82,7 +82,9 @@ class Classification:
     def tokenised(
         cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter
     ) -> Source:
-        """The source in rows of at most ``limit`` tokens, where the task cuts texts."""
+        """The source whose rows are put to models: itself, unless the task cuts texts into rows of
+        at most ``limit`` tokens by what ``settings`` say.
+        """
         return source
 
     def longest(self, settings: DumpSettings, limit: int) -> int:
@@ -96,7 +98,9 @@ class Classification:
 
     @staticmethod
     def evidence(logits: Any, label: Any, teacher: Any) -> Any:
-        """What scores need of answers f[P, W]: f[P, E]. ``teacher`` may be None."""
+        """What scores need of the answers f[P, W] to some positions: f[P, E]. Tensors; ``teacher``
+        may be None.
+        """
         return logits
 
     def scores(self) -> Scores:
@@ -116,7 +120,9 @@ class Classification:
 
     @staticmethod
     def has_unlabelled(rows: Examples) -> bool:
-        """Whether some positions may have a teacher's answer and no label."""
+        """Whether some positions of these rows may be without a label, and have a teacher's answer
+        alone.
+        """
         return bool((rows.labels < 0).any())
 
     @staticmethod
@@ -145,7 +151,9 @@ class Classification:
 
 
 def check_metric(metric: str, task: Classification) -> str:
-    """A metric that can be computed; ``f1`` needs two classes. Raises SpecError."""
+    """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes.
+    Raises SpecError.
+    """
     if metric in task.metrics:
         return metric
     if metric == "f1":
@@ -171,7 +179,9 @@ def score(logits: Float32, labels: Int64) -> dict[str, float]:
 
 
 class Scores:
-    """The same, added up block by block as counts of answers to each class."""
+    """The same, added up block by block: what is kept is how often each class was answered for
+    each, not the rows.
+    """
 
     def __init__(self) -> None:
         self._pairs, self.counts, self._nll, self._width = (
@@ -215,7 +225,9 @@ class Scores:
         )
 
     def add_guesses(self, guesses: Int64, labels: Int64) -> None:
-        """Add likeliest classes i64[N] alone, which give no negative log-likelihood."""
+        """The likeliest class of each position alone, i64[N], where no full vector is there: then
+        there is no mean negative log-likelihood.
+        """
         is_labelled = labels >= 0
         self._count(
             labels[is_labelled] * MAX_CLASSES + guesses[is_labelled],
@@ -224,7 +236,9 @@ class Scores:
 
     @property
     def labels(self) -> Array:
-        """The label of each pair that was met, i64[n], ``counts`` times."""
+        """The label of each pair of a label and an answer that was met: i64[n]; ``counts`` i64[n]
+        says how often.
+        """
         return self._pairs // MAX_CLASSES
 
     @property

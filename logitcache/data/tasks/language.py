@@ -28,6 +28,7 @@ from logitcache.errors import SpecError
 from logitcache.payloads import Sparse
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions, numbers_in_rows
 from logitcache.reporter import Reporter
+from logitcache.targets.blocks import likeliest
 
 BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
@@ -55,7 +56,9 @@ class LanguageModel(Classification, ABC):
 
     @classmethod
     def columns(cls, tables: Sequence[Table], named_columns: Columns) -> Columns | None:
-        """The columns of texts, prompts and completions, or messages, if the task is named."""
+        """The columns of texts, of prompts and completions, or of messages; None unless this task
+        is named.
+        """
         if named_columns.task != cls.name:
             return None
         have = list(dict.fromkeys(name for table in tables for name in table.columns))
@@ -88,7 +91,9 @@ class LanguageModel(Classification, ABC):
 
     @staticmethod
     def positions(rows: Examples, selection: Int64) -> Positions:
-        """The labelled tokens of the rows at these places, by their place in the row."""
+        """The tokens of the rows at these places that have a label; a token is joined by its place
+        in the row.
+        """
         labels = rows.units["labels"].select(selection)
         index = numbers_in_rows(labels.indptr)
         supervised = np.flatnonzero(labels.values >= 0)
@@ -153,31 +158,36 @@ class LanguageModel(Classification, ABC):
         V], ``label`` i64[P], ``teacher`` its likeliest tokens i64[P] and its divergence from these
         answers f[P], or None.
         """
-        return _evidence(logits.float().log_softmax(1), label, teacher)
-
-    @staticmethod
-    def evidence_and_entropy(logits: Any, label: Any) -> tuple[Any, Any]:
-        """:meth:`evidence` of a teacher's own answers, f32[P, 5], and their entropy in nats, f32[P]."""
         import torch
 
         log_p = logits.float().log_softmax(1)
-        evidence = _evidence(log_p, label, None)
-        return evidence, -torch.linalg.vecdot(log_p.exp(), log_p)
+        top = log_p.max(1)
+        column = label.clamp(min=0)[:, None]
+        nll = -log_p.gather(1, column)[:, 0]
+        is_right = (top.indices == label).float()
+        agrees = kl = torch.full_like(nll, -1.0)
+        if teacher is not None:
+            likeliest, kl = teacher
+            agrees = (likeliest == top.indices).float()
+        return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
 
+    @staticmethod
+    def evidence_and_entropy(logits: Any, label: Any) -> tuple[Any, Any]:
+        """:meth:`evidence` of a teacher's own answers, f32[P, 5], and their entropy in nats,
+        f32[P]; in as few passes over the vocabulary as can be: a dump waits for it.
+        """
+        import torch
 
-def _evidence(log_p: Any, label: Any, teacher: Any) -> Any:
-    """The evidence of log-probabilities f32[P, V]."""
-    import torch
-
-    top = log_p.max(1)
-    column = label.clamp(min=0)[:, None]
-    nll = -log_p.gather(1, column)[:, 0]
-    is_right = (top.indices == label).float()
-    agrees = kl = torch.full_like(nll, -1.0)
-    if teacher is not None:
-        likeliest, kl = teacher
-        agrees = (likeliest == top.indices).float()
-    return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
+        z = logits.float()
+        z = z - z.amax(1, keepdim=True)
+        p = z.softmax(1)
+        confidence = p.amax(1)
+        log_sum = -confidence.log()
+        nll = log_sum - z.gather(1, label.clamp(min=0)[:, None])[:, 0]
+        is_right = (likeliest(z) == label).float()
+        none = torch.full_like(nll, -1.0)
+        evidence = torch.stack([nll, is_right, confidence, none, none], 1)
+        return evidence, log_sum - torch.linalg.vecdot(p, z)
 
 
 def form_of(tables: Sequence[Table], names: Columns) -> str:
@@ -205,7 +215,9 @@ def row_length(settings: Sequences, limit: int) -> int:
 
 
 def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
-    """The evidence of a teacher's likeliest tokens alone: f32[P, 5]."""
+    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone.
+    f32[P, 5].
+    """
     evidence = np.full((len(label), len(EVIDENCE)), -1.0, np.float32)
     evidence[:, 0] = np.nan
     evidence[:, 1] = payload.likeliest() == label
@@ -214,7 +226,9 @@ def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
 
 
 class TokenScores(Scores):
-    """Loss, perplexity, accuracy, calibration and agreement, position by position."""
+    """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position
+    by position.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +241,9 @@ class TokenScores(Scores):
         self.bins = np.zeros((BINS, 3))  # positions, their confidence and hits, by confidence
 
     def add(self, block: Block) -> None:
-        """Add rows with a teacher's logits and labels; drawn entries count nowhere."""
+        """Rows with a teacher's logits and their labels. Entries that were drawn count nowhere: the
+        likeliest word and its probability do not follow from them.
+        """
         import torch
 
         payload = block.answers.payload

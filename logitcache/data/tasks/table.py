@@ -24,7 +24,9 @@ TASKS: dict[str, type[Task]] = {
 def chosen(
     tables: Sequence[Table], named_columns: Columns, where: Path | str
 ) -> tuple[type[Task], Columns]:
-    """The task that is named or fits first, and its columns. Raises SpecError for neither."""
+    """The task that is asked for, or the first one whose columns the data has, and these columns.
+    Raises SpecError where the data has not the columns of the task that is asked for.
+    """
     for kind in TASKS.values() if named_columns.task is None else [TASKS[named_columns.task]]:
         columns = kind.columns(tables, named_columns)
         if columns is not None:

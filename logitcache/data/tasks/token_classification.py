@@ -1,4 +1,6 @@
-"""Token classification: a position for each word, at its first piece; K logits."""
+"""Token classification: each word is a kept position, at its first piece; K class logits. Judged by
+entities.
+"""
 
 from __future__ import annotations
 
