@@ -75,6 +75,7 @@ class DumpOptions(TypedDict, total=False):
     shard_rows: int | None
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]
+    signal: Sequence[str]
     seq_len: int | None
     pack: bool | None
     keep_documents: bool | None
