@@ -283,17 +283,13 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
         )
     for row, answer in enumerate(rows):
         if answer is not None and isinstance(answer, dict) != isinstance(first_answer, dict):
-            expected = (
-                "classes by name, as in the rows before"
-                if isinstance(first_answer, dict)
-                else "a list of numbers"
-            )
+            expected = "a list of numbers"
+            if isinstance(first_answer, dict):
+                expected = "classes by name, as in the rows before"
             raise _no_answer(table, name, row, answer, expected)
-    return (
-        _of_names(rows, table, absent)
-        if isinstance(first_answer, dict)
-        else _of_lists(rows, len(first_answer), table, name)
-    )
+    if isinstance(first_answer, dict):
+        return _of_names(rows, table, absent)
+    return _of_lists(rows, len(first_answer), table, name)
 
 
 def _listed(column: Any) -> list[Any]:

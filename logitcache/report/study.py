@@ -176,7 +176,7 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str]) -> Block:
                 _p(judgement.p_value),
                 _p(row.difference.test.p_min),
                 _p(judgement.p_equivalence),
-                NONE if judgement.seeds_to_decide is None else str(judgement.seeds_to_decide),
+                str(judgement.seeds_to_decide or NONE),
                 str(judgement.finding),
             )
             for column, value in zip(lines.values(), values, strict=True):

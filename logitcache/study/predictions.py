@@ -66,11 +66,10 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0
     if not is_of_tokens:
-        classes = (
-            pc.max(pc.list_value_length(table["logits"])).as_py()
-            if label_names is None
-            else len(label_names)
-        )
+        if label_names is None:
+            classes = pc.max(pc.list_value_length(table["logits"])).as_py()
+        else:
+            classes = len(label_names)
     are_positions = False
     if "position" in pq.read_schema(path).names:  # older results have one position a row
         positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
