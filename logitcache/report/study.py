@@ -129,9 +129,9 @@ def _paper_row(
     cells: Sequence[Cell], method: str, paper_table: str | None, has_score: bool
 ) -> list[tuple[str, ...]]:
     """The line of the paper below ours; empty where it has none of these tasks."""
-    figures = [
-        paper.figure(paper_table, cell.comparison.split, method, cell.task) for cell in cells
-    ]
+    figures = []
+    for cell in cells:
+        figures.append(paper.figure(paper_table, cell.comparison.split, method, cell.task))
     if not any(figures):
         return []
     keys = {paper.task_key(cell.task) for cell in cells}

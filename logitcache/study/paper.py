@@ -100,8 +100,6 @@ table9 test sst5 base 38.65±1.01
 table9 test sst5 tf-reg 40.02±0.73
 table9 test sst5 kd 41.18±0.95
 """
-# p of Wilcoxon's test over 8 test runs of SST-5 (Table 8): pre-trained and randomly initialised.
-TABLE_8 = {"tf-reg": (0.46, 0.01), "kd": (0.94, 0.01)}
 
 _Key = tuple[str, str, str, str]  # table, split, method, task
 

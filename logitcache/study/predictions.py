@@ -78,10 +78,11 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
             table = table.set_column(1, "row_id", pa.array(row_id))
             are_positions = True
     splits = pc.unique(table["split"]).to_pylist()
-    return {
-        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions)
-        for name in splits
-    }
+    predictions = {}
+    for name in splits:
+        part = table.filter(pc.equal(table["split"], name))
+        predictions[name] = _of_split(name, part, classes, are_positions)
+    return predictions
 
 
 def read_answers(path: Path, split: str) -> tuple[Int64, Int64] | None:

@@ -150,9 +150,11 @@ def group_results(results: Sequence[Result]) -> list[Group]:
         by_method.setdefault(result.method, []).append(result)
     order = list(METHODS)
     order += sorted(set(by_method) - set(METHODS))
-    return [
-        group for method in order if method in by_method for group in _variants(by_method[method])
-    ]
+    groups = []
+    for method in order:
+        if method in by_method:
+            groups += _variants(by_method[method])
+    return groups
 
 
 def _variants(results: Sequence[Result]) -> list[Group]:
