@@ -44,7 +44,7 @@ COMMANDS = (
         "plan",
         "report",
     ),
-    *("demo", "bench overhead", "bench dump", "bench read", "bench plan"),
+    *("demo", "pretrain", "tune", "bench overhead", "bench dump", "bench read", "bench plan"),
 )
 REFUSALS = {
     "wrong option": "train --alfa 1",

@@ -14,7 +14,6 @@ from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
@@ -183,6 +182,8 @@ def mean_teacher(logits: Sequence[Float32]) -> Float32:
     The arithmetic mean of an ensemble's answers (Hinton et al. 2015, who name the geometric one
     beside it); another temperature then softens the mean, as it would soften one teacher's answer.
     """
+    from scipy.special import log_softmax  # takes long to load
+
     total = reduce(np.logaddexp, (log_softmax(answer, axis=1) for answer in logits))
     mean: Float32 = (total - total.max(axis=1, keepdims=True)).astype(np.float32)
     return mean

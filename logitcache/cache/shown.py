@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import softmax
 
 from logitcache.errors import visible
 from logitcache.notebook import html_table
@@ -37,6 +36,8 @@ class Answer:
     @property
     def probabilities(self) -> dict[str, float]:
         """The probability of each class, in the order of the columns."""
+        from scipy.special import softmax  # takes long to load
+
         shares = softmax(self.logits.astype(np.float64))
         return dict(zip(self.class_names, shares.tolist(), strict=True))
 
@@ -103,6 +104,8 @@ def to_pandas(cache: Cache, rows: Sequence[int] | Array | None = None) -> Any:
     row_id = np.arange(len(cache)) if rows is None else np.asarray(rows, np.int64)
     row_id = row_id[~np.isin(row_id, cache.skipped)]
     answers = cache.take(row_id)
+    from scipy.special import softmax  # takes long to load
+
     shares = softmax(answers.logits.astype(np.float64), axis=1)
     rows_of_positions = rows_of(answers.indptr)
     columns: dict[str, Any] = {

@@ -65,7 +65,7 @@ def answer_source(teacher: str) -> AnswerSource | None:
     if not colon or prefix not in (COLUMN, LOGITS, FILE):
         if _ends(teacher, ARRAYS):
             return AnswerSource(False, (), teacher)
-        if _ends(teacher, TABLES):
+        if _ends(teacher, TABLES) and not Path(teacher).is_dir():
             raise _no_column(teacher)
         return None
     # a path may have an @

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from logitcache import identity
 from logitcache.config.shapes import FROM, is_shape
 from logitcache.errors import SpecError, short
 
@@ -178,6 +177,8 @@ def student_digest(student: str) -> str | None:
 def source_digest(value: Any) -> str | None:
     """Digest of the text of a class or a function; None where there is none."""
     try:
-        return identity.digest_json(inspect.getsource(value))[:12]
+        from logitcache.identity import digest_json  # numpy, which `--help` has no need of
+
+        return digest_json(inspect.getsource(value))[:12]
     except (OSError, TypeError):
         return None

@@ -216,7 +216,7 @@ def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter
     """Whether the student's logits are those of its last linear map alone, so that the loss may be
     fused with it.
     """
-    if not task.per_token:
+    if not task.self_contained:  # few classes: nothing to fuse
         return False
     if remakes_logits(student, rows, rows.padding):
         return True

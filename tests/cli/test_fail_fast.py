@@ -20,6 +20,7 @@ from tests.conftest import write_rows
 from tests.fake_caches import make, plan
 
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "pandas", "sklearn", "matplotlib"}
+OF_OPTIONS = 3  # refusals, the first, that need no numpy either
 SCRIPT = """
 import json, sys
 from click.testing import CliRunner
@@ -118,3 +119,4 @@ def test_refusals_that_need_no_model_load_none(place: Path) -> None:
         assert (exit_code, said in stderr) == (code, True), (words, stderr)
         assert stderr.splitlines()[-1].partition(":")[0].isidentifier(), (words, stderr)
         assert sorted(HEAVY & set(modules)) == [], words
+    assert not any("numpy" in modules for _, _, modules in outcomes[:OF_OPTIONS])
