@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Say what is wrong with data, before anything costs time.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
+    "pretrain": "Train a language model from scratch under a budget.",
     "compare": "Say which results differ, by how much, and how sure that is.",
     "inspect": "Say what a cache holds.",
     "codecs": "Measure what codecs keep of a teacher's answers.",
@@ -38,11 +39,14 @@ COMMANDS = {
     "plan": "Say what a dump and its trainings would cost, before they are run.",
     "bench": "Measure what distillation costs on this machine.",
     "study": "Run methods x tasks x students x seeds, and go on where that stopped.",
+    "tune": "Search for the settings of a method, on a Ray cluster.",
     "report": "Make a page of what benches have measured.",
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
-RESUMABLE = ("dump", "train", "repair", "convert", "merge", "study", "demo")
+RESUMABLE = (
+    "dump", "train", "pretrain", "repair", "convert", "merge", "study", "tune", "demo",
+)  # fmt: skip
 BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {

@@ -10,11 +10,11 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import Locked
 from logitcache.reporter import SILENT, progress
 
-from .options import Command, as_json, options, typed
+from .options import SharedCommand, as_json, options, typed
 from .progress import show
 
 
-@click.command(cls=Command)
+@click.command(cls=SharedCommand)
 @options("train")
 @as_json
 def command(as_json: bool, **values: Any) -> None:
@@ -22,7 +22,11 @@ def command(as_json: bool, **values: Any) -> None:
 
     Running the same command again goes on where it stopped, or returns what is there.
     """
-    config = typed(TrainConfig, values)
+    run(typed(TrainConfig, values), as_json)
+
+
+def run(config: TrainConfig, as_json: bool) -> None:
+    """Train, and show the result: of ``logitcache pretrain`` too."""
     from logitcache.ranks import is_first
     from logitcache.stages.preflight import training_rows
 
@@ -42,4 +46,6 @@ def command(as_json: bool, **values: Any) -> None:
         ) from None
     document = {"out": str(folder), **{key: result[key] for key in PRINTED}}
     document["class_weight"] = result.get("class_weight")
+    if config.pretraining.budget is not None:
+        document["budget"] = result["budget"]
     show(document, as_json, lambda document: document["out"])

@@ -31,22 +31,26 @@ __all__ = [
     "load_tokenizer",
     "objective",
     "prepare",
+    "pretrain",
     "progress",
     "repair",
     "run_study",
     "to_torch",
     "train",
+    "tune",
     "verify_live",
 ]
 
 _PLACES = {
     "dump": "api",
+    "pretrain": "api",
     "train": "api",
     "check": "api",
     "compare": "api",
     "load": "api",
     "diff": "api",
     "run_study": "api",
+    "tune": "api",
     "repair": "api",
     "verify_live": "api",
     "Source": "data.source",
@@ -74,9 +78,11 @@ if TYPE_CHECKING:
         diff,
         dump,
         load,
+        pretrain,
         repair,
         run_study,
         train,
+        tune,
         verify_live,
     )
     from logitcache.cache.cache import Cache

@@ -42,6 +42,7 @@ FLOORS = (
         "ranks",
         "platforms",
         "processes",
+        "cluster",
         "extras",
     ),
     ("config",),
@@ -75,6 +76,7 @@ WITH_TRANSFORMERS = (
     "logitcache/data/sources/datasets.py",
     "logitcache/models/",
     "logitcache/teacher/",
+    "logitcache/student/budget.py",
     "logitcache/student/callbacks.py",
     "logitcache/student/distiller.py",
     "logitcache/student/trainer.py",
@@ -318,7 +320,7 @@ READS_WORDS_OF_LIBRARIES = (
     "logitcache/data/sources/datasets.py",
     "logitcache/models/call.py",
     "logitcache/store/streaming.py",
-    "logitcache/student/trainer.py",
+    "logitcache/student/checkpoints.py",
 )
 PROSE = r"\w+\.(message|problem|reason|advice|remark|note)\b"
 READS_PROSE = re.compile(

@@ -30,6 +30,7 @@ from logitcache.config.report import (
 )
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
+from logitcache.config.tune import TuneConfig
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,24 @@ _NO_DUMP = frozenset(
     | {"overwrite", "part"}
 )
 
+# Options of a training that a budget, or text without labels, leaves no use for.
+_NO_BUDGET = frozenset(
+    {"epochs", "select", "predict", "layers", "folds", "text_pair", "label", "labels", "unlabelled"}
+    | {"label_map", "class_weight", "data_seed", "max_length"}
+)
+
 # one dump and some steps, no whole study
 COMMANDS: dict[str, tuple[Takes, ...]] = {
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "pretrain": (
+        Takes(
+            TrainConfig,
+            without=_NO_BUDGET,
+            required=frozenset({"budget"}),
+            defaults={"task": "masked-lm"},
+        ),
+    ),
     "codecs": (Takes(CodecsConfig), Takes(DumpConfig, without=_NO_DUMP)),
     "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "compare": (Takes(CompareConfig),),
@@ -118,6 +133,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     "study run": (Takes(StudyConfig),),
     "study report": (Takes(StudyReportConfig),),
     "study submit": (Takes(StudySubmitConfig),),
+    "tune": (Takes(TuneConfig, without=frozenset({"seeds", "ray", "dry_run"})),),
     "report": (Takes(ReportConfig),),
     "demo": (Takes(DemoConfig),),
 }

@@ -56,6 +56,7 @@ class DumpOptions(RowsOptions, total=False):
     shard_rows: int | None
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]
+    signal: Sequence[str]
     seq_len: int | None
     pack: bool | None
     keep_documents: bool | None
@@ -99,6 +100,10 @@ class TrainOptions(RowsOptions, total=False):
     temperature: float | None
     tau_squared: bool | None
     epochs: float
+    budget: str | None
+    regime: Literal["fresh", "repeat"] | None
+    charge_dump: int | None
+    dump_cost: str | None
     learning_rate: float | None
     batch_size: int
     accumulate: int
@@ -124,6 +129,7 @@ class TrainOptions(RowsOptions, total=False):
     group_by_length: bool
     loss_execution: Literal["auto", "plain", "fused", "torch"]
     cache: Any
+    live: str | None
     label_map: str | Mapping[str, str] | None
     teachers: Literal["mean"] | None
     folds: int | None
@@ -156,4 +162,25 @@ class StudyOptions(TypedDict, total=False):
     epochs: float | None
     set: str | Mapping[str, Any] | None
     out: str | PathLike[str] | None
-    workers: int
+    workers: int | None
+    ray: bool
+
+
+class TuneOptions(TypedDict, total=False):
+    """Options of :class:`TuneConfig`."""
+
+    tasks: str | Sequence[str] | None
+    students: str | Sequence[str] | None
+    methods: str | Sequence[str] | None
+    data: str | None
+    teacher: str | None
+    student: str | None
+    rows: int | None
+    epochs: float | None
+    set: str | Mapping[str, Any] | None
+    out: str | PathLike[str] | None
+    workers: int | None
+    samples: int
+    space: str | Mapping[str, Sequence[Any]] | None
+    seed: int
+    best: int

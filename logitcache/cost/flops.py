@@ -99,6 +99,38 @@ def step_flops(shape: Shape, rows: int, length: float) -> float:
     return (1 + BACKWARD) * forward_flops(shape, rows, length)
 
 
+@dataclass(frozen=True)
+class ForwardCost:
+    """FLOPs of a forward pass that computes its answers at some positions alone: of each token, of
+    each pair of tokens of a row (attention's scores, and the mean they weigh), of each position.
+    """
+
+    token: float
+    pair: float
+    position: float
+
+    def of_batch(self, rows: int, length: float, positions: float) -> float:
+        """Of a batch [rows, length], padding included."""
+        tokens = rows * length
+        return tokens * self.token + tokens * length * self.pair + positions * self.position
+
+
+def forward_cost(model: nn.Module) -> ForwardCost:
+    """Of a model of `transformers`. A language model's last linear map is computed at the positions
+    that are learnt, all before it at every token; a classifier's head at one position a row. Raises
+    what :func:`shape_of` raises.
+    """
+    shape = shape_of(model)
+    pair = 4.0 * shape.layers * shape.width
+    last = getattr(model, "get_output_embeddings", lambda: None)()
+    if last is None:
+        return ForwardCost(2.0 * shape.body, pair, 2.0 * shape.head)
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    is_table = any(last.weight is weight for weight in tables)  # counted as one then
+    inner = shape.inner - (0 if is_table else last.weight.numel())
+    return ForwardCost(2.0 * inner, pair, 2.0 * last.weight.numel())
+
+
 def update_flops(shape: Shape, rows: int, length: float) -> float:
     """Of what a step does besides: the gradients of looked-up embeddings added up, and AdamW."""
     return rows * length * shape.width + ADAMW_FLOPS * shape.parameters

@@ -33,6 +33,9 @@ from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
 from logitcache.models.documents import find_documents
+from logitcache.models.heads import has_head, head_of
+from logitcache.models.projection import head_logits
+from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import (
     Array,
     Examples,
@@ -294,13 +297,21 @@ def _rounding(dtype: torch.dtype, reference: Array) -> float:
 
 
 def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding) -> torch.Tensor:
-    """The logits of each row's first and last token, one behind the other: f32[B, 2 K]."""
-    logits = ask(model, inputs, padding, per_token=True)
+    """The logits of each row's first and last token, one behind the other: f32[B, 2 K]. Those of a
+    vocabulary are computed of these tokens alone.
+    """
+    is_headed = has_head(model)
+    watched = HEAD_INPUT.watch(model) if is_headed else model
+    vectors = ask(watched, inputs, padding, per_token=True)
     mask = inputs["attention_mask"]
     rows = torch.arange(len(mask))
     first = torch.from_numpy(mask.argmax(axis=1))
     last = first + torch.from_numpy(mask.sum(axis=1)) - 1
-    return torch.cat([logits[rows, first], logits[rows, last]], dim=1)
+    ends = torch.cat([vectors[rows, first], vectors[rows, last]])
+    if is_headed:
+        head = head_of(model)
+        ends = head_logits(ends.to(head.weight.dtype), head).float()
+    return torch.cat(ends.chunk(2), dim=1)
 
 
 def padding_remark(chosen: Padding, own: Padding) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
 from logitcache.reporter import Reporter
+from logitcache.stages.dump_cost import add_cost
 from logitcache.stages.stage import Stage
 from logitcache.store.destination import check_place
 from logitcache.store.lock import Lock
@@ -33,6 +35,7 @@ class Dump(Stage[DumpReport]):
     overwrite: bool = False
     part: tuple[int, int] | None = None
     content: str = "this cache"
+    workspace: Workspace | None = None  # where the cost of a dump is to be recorded
     report: DumpReport | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class Dump(Stage[DumpReport]):
             lock=lock,
             reporter=reporter,
         )
+        if self.workspace is not None:
+            add_cost(self.workspace, self.planned, self.report, self.part, self.overwrite)
 
     def result(self) -> DumpReport:
         assert self.report is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache import identity
+from logitcache.config.budget import STEPS_FILE
 from logitcache.config.data import Columns
 from logitcache.config.methods import METHODS
 from logitcache.config.own import has_fresh_weights, student_digest
@@ -18,18 +19,19 @@ from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import own_metric
 from logitcache.errors import FormatError, SpecError
 from logitcache.models.gguf import is_gguf
+from logitcache.stages.budget import budget_record
 from logitcache.store.json_files import read_json
 from logitcache.student.methods import objective
 
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
 SETTINGS = "settings"  # key in run.json: the name of the run's settings
-NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
+NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet", STEPS_FILE}
 # Fields that are in the folder's name, are recorded by what follows from them, or do not change a
 # result.
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
-    "first_copy",
+    "first_copy", "pretraining", "live",
 }  # fmt: skip
 
 
@@ -51,7 +53,8 @@ def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
             advice="Add one, or give --select last.",
             where=source.name,
         )
-    return replace(config, select=config.select or ("best" if has_labels else "last"))
+    keeps_last = not has_labels or config.pretraining.budget is not None
+    return replace(config, select=config.select or ("last" if keeps_last else "best"))
 
 
 def default_folder(
@@ -90,7 +93,7 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
     plain = _settings(
         replace(default, method=config.method, student=config.student, seed=config.seed), source
     )
-    differing = {name: value for name, value in settings.items() if value != plain[name]}
+    differing = {name: value for name, value in settings.items() if value != plain.get(name)}
     checkpoint = student_digest(config.student)
     if checkpoint is None and not is_shape(config.student):
         checkpoint = _checkpoint_digest(config.student)
@@ -122,10 +125,17 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
     return {
         **values,
         **goal.record(),
+        **budget_record(config),
+        **live_record(config),
         "sequences": asdict(config.sequences.recipe()),
         "label_map": config.label_map or None,
         "tokenizer": None if config.tokenizer is None else checkpoint_name(config.tokenizer),
     }
+
+
+def live_record(config: TrainConfig) -> dict[str, str]:
+    """What a run records of a teacher that is asked in every step; empty without one."""
+    return {} if config.live is None else {"live": checkpoint_name(config.live)}
 
 
 def folder_name(student: str) -> str:

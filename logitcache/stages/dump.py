@@ -26,7 +26,7 @@ from logitcache.stages.stage import result_of
 from logitcache.stages.stored import keep_tokenizer
 from logitcache.store.destination import check_place
 from logitcache.targets.codec import Codec
-from logitcache.targets.table import parse
+from logitcache.targets.table import codec_of_logits
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.column import recorded
 from logitcache.teacher.dump import begun_codec, checked_plan
@@ -35,6 +35,7 @@ from logitcache.teacher.reuse import Known
 
 if TYPE_CHECKING:
     from logitcache.teacher.panel import Panel
+    from logitcache.teacher.plan import Planned
 
 
 def dump(
@@ -50,7 +51,7 @@ def dump(
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
-    parse(config.settings.codec)  # refused before rows are read
+    codec_of_logits(config.settings)  # refused before rows are read
     source = held_out(source or load(config, reporter), reporter)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
@@ -79,10 +80,14 @@ def dump(
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]
+    is_language = TASKS[source.task].self_contained
+    workspace = config.workspace if is_language else None  # a budget may be charged with a dump
     reports = {}
     for split, asked in plans.items():
         folder = folder_of(config, source, split)
-        stage = Dump(asked, source, folder, older, config.overwrite, config.part)
+        stage = Dump(
+            asked, source, folder, older, config.overwrite, config.part, workspace=workspace
+        )
         reports[split] = result_of(stage, reporter)
     first = reports.pop(config.split)
     return replace(
@@ -112,16 +117,25 @@ def planner(
     rows = panel.first.as_rows(source, settings, reporter)
     if panel.first.kind.self_contained:
         keep_tokenizer(panel.first.tokenizer, config.workspace)
-    return rows, lambda split, codecs: checked_plan(
-        panel,
-        rows,
-        split,
-        settings,
-        label_map=label_map,
-        reuse=older,
-        codecs=codecs,
-        reporter=reporter,
-    )
+    first: list[Planned] = []  # what is learnt of the teacher there holds for the other splits
+
+    def plan(split: str, codecs: Sequence[Codec]) -> Asked:
+        planned = checked_plan(
+            panel,
+            rows,
+            split,
+            settings,
+            label_map=label_map,
+            reuse=older,
+            codecs=codecs,
+            like=first[0] if first else None,
+            reporter=reporter,
+        )
+        if len(planned.rows):
+            first.append(planned)
+        return planned
+
+    return rows, plan
 
 
 def load_panel(

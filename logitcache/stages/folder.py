@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.budget import STEPS_FILE
 from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
@@ -29,6 +30,7 @@ LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other fi
 OWN_FILES = (
     "result.json",
     "predictions.parquet",
+    STEPS_FILE,
     "model*.safetensors*",
     "config.json",
     "generation_config.json",

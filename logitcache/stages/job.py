@@ -31,12 +31,20 @@ from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
 from logitcache.reporter import Reporter
+from logitcache.stages.budget import budget_plan, budget_record, check_text
 from logitcache.stages.cut import with_layers
-from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
+from logitcache.stages.defaults import (
+    checkpoint_name,
+    default_folder,
+    live_record,
+    with_init,
+    with_selection,
+)
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import load, selected_rows
 from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
 from logitcache.stages.teachers import starts_of, unlabelled_of
+from logitcache.student.budget import NOT_CHARGED, Charge
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
 from logitcache.student.term import OwnObjective
@@ -72,6 +80,7 @@ class Job:
     stored: Mapping[str, Cache] = field(
         default_factory=dict
     )  # by split: the caches that hold the rows
+    charge: Charge = NOT_CHARGED  # what a budget pays for the teacher's answers
 
     @cached_property
     def class_weight(self) -> Float32 | None:
@@ -138,6 +147,8 @@ class Job:
             "label_names": self.task.label_names,
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
+            **budget_record(self.config, self.charge),
+            **live_record(self.config),
         }
 
 
@@ -179,6 +190,9 @@ def resolve(
     folder, settings = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
     class_weights(config.class_weight, train.labels, task)  # refused before anything is written
+    plan = budget_plan(config)
+    if plan is not None:
+        check_text(plan, config, train, source.views, source.name)
     fingerprint = stored["train"].fingerprint if stored else None
     out = config.out or folder
     return Job(
@@ -212,6 +226,7 @@ def _rows_of_run(
         return config, source, {}, None
     if any(rows.tokens for rows in source.splits.values()):  # made before: of a teacher's own rows
         return config, source, {}, None
+    reads_stored = reads_stored and config.live is None
     stored = caches_of(config, source, reporter) if reads_stored else {}
     if stored:
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -258,12 +273,16 @@ def _tokenizer(
 ) -> Any:
     if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
         return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
+    longest = max(config.max_length, config.sequences.seq_len or 0)  # of a learnt vocabulary
+    named = config.tokenizer
+    if named is None and config.live is not None and lacks_tokenizer(config.student):
+        named = config.live
     return student_tokenizer(
         config.student,
-        config.tokenizer,
+        named,
         source.split("train"),
         config.vocabulary,
-        config.max_length,
+        longest,
         config.workspace.tokenizers,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,

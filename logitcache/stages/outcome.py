@@ -21,12 +21,15 @@ from logitcache.data.class_weights import weights_by_name
 from logitcache.records import Block, rows_of
 from logitcache.stages.job import Job
 from logitcache.store.files import write_atomic
+from logitcache.student.budget import BudgetClock
 from logitcache.student.fit import Fitted
 
 FORMAT = "logitcache-result/1"
 
 
-def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, Any]:
+def result_dict(
+    job: Job, fitted: Fitted, teacher: Joined | None, budget: BudgetClock | None = None
+) -> dict[str, Any]:
     """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
     objective = job.objective
     task = job.task
@@ -60,6 +63,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "soft_factor": objective.soft_factor,
         "class_weight": class_weight,
         **_answers(teacher),
+        "budget": None if budget is None else budget.record(),
         "rows_seen": fitted.rows_seen,
         "steps": fitted.steps,
         "seconds_per_step": fitted.seconds_per_step,

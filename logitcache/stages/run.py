@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from logitcache.cache.joined import Joined
+from logitcache.config.budget import STEPS_FILE
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT
@@ -25,15 +26,17 @@ from logitcache.models.quiet import quiet
 from logitcache.ranks import first_alone, is_first, meet
 from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Reporter
+from logitcache.stages.budget import budget_plan, clock, most_passes
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
+from logitcache.stages.live import live_teacher
 from logitcache.stages.outcome import result_dict, write_predictions
 from logitcache.stages.tokenised import tokenised
 from logitcache.store.json_files import write_json
 from logitcache.student import checkpoints
-from logitcache.student.fit import Diverged, fit
+from logitcache.student.budget import BudgetClock, Spent
+from logitcache.student.fit import Diverged, Fitted, fit
 from logitcache.student.model import build_student
-from logitcache.student.trainer import disk
 
 
 def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train") -> None:
@@ -73,46 +76,66 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     prepared = {split: replace(rows, padding=padding) for split, rows in prepared.items()}
     prepared["train"] = replace(prepared["train"], views=job.source.views)
     unscored = _unscored(job, tokenizer, max_length, padding)
+    plan = budget_plan(config, job.charge)
+    asked = None if config.live is None else live_teacher(job, prepared["train"], reporter)
+    budget = None if plan is None else clock(plan, student, asked)
+    if plan is not None:
+        settings = replace(settings, epochs=most_passes(config))
     with first_alone():
         if is_first():
             claim(job)
             _remove_torn(job.out / "checkpoints", reporter)
     try:
-        with disk(job.out), reporter.stage(name, "steps") as stage:
+        with checkpoints.disk(job.out), reporter.stage(name, "steps") as stage:
             fitted = fit(
                 student,
                 tokenizer,
                 job.objective,
                 job.task,
                 prepared,
-                teacher,
+                asked or teacher,
                 settings,
                 job.out,
                 stage,
                 job.class_weight,
                 job.stored,
                 unscored,
+                budget,
             )
     except SpecError as error:
         can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(
-            error, Diverged
+            error, Diverged | Spent
         )
         if is_first() and not can_go_on:
             forget(job.out)
         raise error.at(config.student) from error.__cause__
     if is_first():
-        write_predictions(
-            job.out / "predictions.parquet",
-            fitted.predictions,
-            fitted.unscored,
-            job.task.evidence_names,
-        )
-        write_json(job.out / "result.json", result_dict(job, fitted, teacher))
-        _remove_checkpoints(job.out)
+        _write(job, fitted, teacher, budget, reporter)
     meet()
     metric = config.metric or "accuracy"
     scores = [f"{split} {values[metric]:.4f}" for split, values in fitted.scores.items()]
     reporter.note(f"{job.out}: {config.metric} {', '.join(scores)}")
+
+
+def _write(
+    job: Job,
+    fitted: Fitted,
+    teacher: Joined | None,
+    budget: BudgetClock | None,
+    reporter: Reporter,
+) -> None:
+    """The files of a result, ``result.json`` last."""
+    write_predictions(
+        job.out / "predictions.parquet",
+        fitted.predictions,
+        fitted.unscored,
+        job.task.evidence_names,
+    )
+    if budget is not None:
+        budget.write_steps(job.out / STEPS_FILE)
+        reporter.note(f"{job.out}: {budget.in_words()}")
+    write_json(job.out / "result.json", result_dict(job, fitted, teacher, budget))
+    _remove_checkpoints(job.out)
 
 
 def _padding(
@@ -178,10 +201,6 @@ def _unscored(
     """The rows of held-out splits without a label, if they are to be answered."""
     if not job.config.predict:
         return {}
-    if job.task.per_token:
-        raise SpecError(
-            "--predict: expected a task with one label a row, found another. Leave it out."
-        )
     splits = {}
     for name, rows in job.source.splits.items():
         without_label = (rows.label < 0).nonzero()[0]

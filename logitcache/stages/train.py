@@ -35,6 +35,7 @@ from logitcache.ranks import (
     on_its_own,
 )
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.budget import budget_plan, charge_of
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import default_folder
 from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
@@ -149,6 +150,8 @@ def prepared(
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
         job = _with_folder(replace(job, cache_fingerprint=teacher.fingerprint))
+        job = replace(job, charge=charge_of(config, teacher))
+        budget_plan(config, job.charge)
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
@@ -195,6 +198,8 @@ def _teacher(job: Job, reporter: Reporter) -> Joined | None:
     itself.
     """
     config = job.config
+    if config.live is not None:  # it is loaded when the run is not done yet
+        return None
     if not job.stored:
         return teacher_of(config, job.source, job.train, job.task, reporter)
     if not METHODS[config.method].needs_teacher:

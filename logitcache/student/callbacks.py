@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from logitcache.reporter import Meter
+from logitcache.student.budget import BudgetClock
+
+PERCENT = 100
+
+_EVAL = "eval_"  # what a Trainer puts before the name of a score
+_NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
 
 
 class BestPlace(TrainerCallback):
@@ -40,6 +47,34 @@ class CheckpointEvery(TrainerCallback):
             control.should_save = True
 
 
+class DevScores(TrainerCallback):
+    """Tells the reporter of the scores on dev, once the epoch's checkpoint is there."""
+
+    def __init__(self, stage: Meter) -> None:
+        self.stage = stage
+        self.scores: dict[str, float] = {}
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.scores = dev_scores(kwargs["metrics"])
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.scores:
+            self.stage.reporter.scored(self.stage, float(state.epoch), self.scores)
+        self.scores = {}
+
+
+def dev_scores(logged: Mapping[str, float]) -> dict[str, float]:
+    """The scores on dev among what a Trainer logs after an epoch; what else it logs is of its
+    speed.
+    """
+    scores = {
+        name.removeprefix(_EVAL): float(value)
+        for name, value in logged.items()
+        if name.startswith(_EVAL)
+    }
+    return {name: value for name, value in scores.items() if name not in _NO_SCORES}
+
+
 class StepClock(TrainerCallback, ExportableState):
     """Seconds between ends of successive steps of an epoch: compute and data, without evaluation
     and checkpoints.
@@ -47,8 +82,10 @@ class StepClock(TrainerCallback, ExportableState):
     Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
     """
 
-    def __init__(self, stage: Meter) -> None:
+    def __init__(self, stage: Meter, budget: BudgetClock | None = None) -> None:
+        """With a ``budget``, what is shown is how many percent of it are spent."""
         self.stage = stage
+        self.budget = budget
         self.seconds: list[float] = []
         self.last: float | None = None
         self.started = time.perf_counter()
@@ -64,7 +101,10 @@ class StepClock(TrainerCallback, ExportableState):
         saved = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
         self.seconds = list(saved.get("seconds", []))
         self.started = time.perf_counter() - saved.get("spent", 0.0)
-        self.stage.start(state.max_steps, state.global_step)
+        if self.budget is None:
+            self.stage.start(state.max_steps, state.global_step)
+        else:
+            self.stage.start(PERCENT, int(PERCENT * self.budget.progress))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last = None
@@ -77,4 +117,8 @@ class StepClock(TrainerCallback, ExportableState):
         if self.last is not None:
             self.seconds.append(now - self.last)
         self.last = now
-        self.stage.advance()
+        if self.budget is None:
+            self.stage.advance()
+        else:
+            percent = min(PERCENT, int(PERCENT * self.budget.progress))
+            self.stage.advance(percent - self.stage.done)

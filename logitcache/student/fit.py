@@ -33,7 +33,14 @@ from logitcache.records import (
 )
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
-from logitcache.student.callbacks import BestPlace, CheckpointEvery, StepClock
+from logitcache.student.budget import BudgetClock
+from logitcache.student.callbacks import (
+    BestPlace,
+    CheckpointEvery,
+    DevScores,
+    StepClock,
+    dev_scores,
+)
 from logitcache.student.gathered import FILLING, of_positions
 from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
@@ -41,11 +48,10 @@ from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
 from logitcache.student.term import OwnObjective
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
+from logitcache.teacher.model import LiveTeacher
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
 EVAL_ROWS = 64
-_EVAL = "eval_"  # what a Trainer puts before the name of a score
-_NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
 
 
 class Diverged(SpecError):
@@ -87,18 +93,20 @@ def fit(
     objective: Objective | OwnObjective,
     task: Classification,
     prepared: dict[str, Examples],
-    teacher: Joined | None,
+    teacher: Joined | LiveTeacher | None,
     settings: FitSettings,
     out: Path,
     stage: Meter,
     class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
     unscored: Mapping[str, Examples] = MappingProxyType({}),
+    budget: BudgetClock | None = None,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
     rows alone. ``references`` are the teachers that answers to a split are compared with, where the
-    task's scores do that. ``unscored`` are rows by split that are answered only.
+    task's scores do that. ``unscored`` are rows by split that are answered only. A ``budget`` ends
+    the training; raises Spent where its text has ended before.
     On several ranks, each has the figures and the first saves.
     """
     train_rows = prepared["train"]
@@ -106,11 +114,8 @@ def fit(
     references = dict(references or {})
     if teacher is not None and task.evidence_names:
         references.setdefault("train", teacher)
-    dev = _dev_places(prepared, task, references.get("dev"))
-    clock = StepClock(stage)
-    callbacks = [clock, BestPlace()]
-    if settings.checkpoint_steps is not None:
-        callbacks.append(CheckpointEvery(settings.checkpoint_steps))
+    dev = _dev_places(prepared, task, references.get("dev")) if budget is None else None
+    clock = StepClock(stage, budget)
     folder = out / "checkpoints"
     eval_rows = _eval_rows(task, prepared)
     trainer = DistillTrainer(
@@ -120,14 +125,14 @@ def fit(
         group_by_length=settings.group_by_length,
         loss_execution=settings.loss_execution,
         reads_head=_reads_head(student, task, train_rows, stage),
+        budget=budget,
         args=arguments(settings, folder, evaluate=dev is not None, eval_rows=eval_rows),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
-        callbacks=callbacks,
+        callbacks=_callbacks(clock, budget, settings),
     )
-    last = checkpoints.last(folder)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    _trained(trainer, checkpoints.last(folder), budget)
     seconds = clock.spent()
     executions = ", ".join(sorted(trainer.model.executions))
     if executions:
@@ -140,10 +145,12 @@ def fit(
     for split, rows in samples.items():
         predictions[split] = predict(trainer, rows, task, references.get(split))
     scores = {split: task.score(p) for split, p in predictions.items()}
+    if budget is not None:
+        budget.stand("evaluation")
     fidelity = None
     if "kl" in scores["train"]:
         fidelity = Fidelity(scores["train"]["agreement"], scores["train"]["kl"])
-    elif teacher is not None:
+    elif isinstance(teacher, Joined):
         fidelity = _fidelity(teacher, samples["train"], predictions["train"])
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
@@ -162,17 +169,34 @@ def fit(
     )
 
 
+def _callbacks(clock: StepClock, budget: BudgetClock | None, settings: FitSettings) -> list[Any]:
+    """What happens beside the steps; the budget first, as the others read it."""
+    callbacks: list[Any] = [budget, clock, BestPlace(), DevScores(clock.stage)]
+    if settings.checkpoint_steps is not None:
+        callbacks.append(CheckpointEvery(settings.checkpoint_steps))
+    return [callback for callback in callbacks if callback is not None]
+
+
+def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | None) -> None:
+    """Train from the ``last`` checkpoint on, which may be one after which the budget is spent.
+    Raises Spent where the text has ended before the budget.
+    """
+    if budget is not None and last is not None and budget.is_spent_in(last):
+        trainer.take_up(last)
+        budget.stand("set_up")
+        return
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if budget is not None:
+        budget.check_spent()
+
+
 def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
     """Scores on dev after each epoch, of what a Trainer has logged; what else it logs is of its
     speed.
     """
     history = []
     for log in logs:
-        scores = {}
-        for name, value in log.items():
-            if name.startswith(_EVAL):
-                scores[name.removeprefix(_EVAL)] = value
-        scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
+        scores = dev_scores(log)
         if scores:
             history.append({"epoch": float(log["epoch"]), **scores})
     return tuple(history)

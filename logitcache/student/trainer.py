@@ -9,7 +9,6 @@ micro-batches.
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,19 +19,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from logitcache.config.methods import METHODS
 from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
-from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
+from logitcache.errors import SpecError
 from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64
 from logitcache.student import checkpoints
+from logitcache.student.budget import BudgetClock
 from logitcache.student.distiller import Distiller
 from logitcache.student.gathered import by_row
 from logitcache.student.losses.gradient import check_temperature, compared
@@ -95,8 +96,11 @@ def to_torch(batch: Batch[Any]) -> dict[str, Any]:
 
 
 def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
-    """Places of train rows, or a batch that :class:`EvalPlaces` made."""
-    return to_torch(samples if isinstance(samples, Batch) else collator(samples))
+    """Places of train rows, or a batch that :class:`EvalPlaces` made; with its number of tokens,
+    padding aside.
+    """
+    batch = samples if isinstance(samples, Batch) else collator(samples)
+    return {**to_torch(batch), "tokens": int(batch.inputs["attention_mask"].sum())}
 
 
 class DistillTrainer(Trainer):
@@ -118,10 +122,12 @@ class DistillTrainer(Trainer):
         group_by_length: bool = False,
         loss_execution: str = "auto",
         reads_head: bool = True,
+        budget: BudgetClock | None = None,
         **kwargs: Any,
     ) -> None:
-        """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own
-        (``args``, ``callbacks``, ``eval_dataset`` as :class:`EvalPlaces`, ...). Raises SpecError
+        """``collator`` holds the training rows and their teachers; ``budget`` is one of the
+        callbacks, and sets the learning rate; ``kwargs`` are Trainer's own (``args``,
+        ``callbacks``, ``eval_dataset`` as :class:`EvalPlaces`, ...). Raises SpecError
         for arguments under which Trainer would drop what a batch carries, a method whose teacher is
         missing, or rows without a label for a method that learns from labels alone.
         """
@@ -129,7 +135,9 @@ class DistillTrainer(Trainer):
         _check_arguments(kwargs.get("args"))
         if collator.task.per_token and not METHODS[objective.method].needs_teacher:
             collator = replace(collator, labelled_only=True)
-        self.collate, self.group_by_length = collator, group_by_length
+        self.collate = collator
+        self.group_by_length = group_by_length
+        self.budget = budget
         bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
@@ -209,6 +217,21 @@ class DistillTrainer(Trainer):
         total = self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
         return total.masked_fill(total == 0, 1)  # of rows without a kept position: their loss is 0
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Trainer's own, or one that follows the share of a budget that has been spent."""
+        budget = self.budget
+        if budget is None or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        scheduled: Any = self.optimizer if optimizer is None else optimizer
+        self.lr_scheduler = LambdaLR(scheduled, lambda step: budget.rate())
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def take_up(self, checkpoint: Path) -> None:
+        """Take the weights and the state of a checkpoint after which no step is to be made."""
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._load_from_checkpoint(str(checkpoint))
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -216,6 +239,8 @@ class DistillTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        if self.budget is not None:
+            self.budget.read(inputs["batch"], inputs["tokens"])
         summed, logits = model(inputs["batch"])
         # DDP averages gradients over ranks
         loss = summed / num_items_in_batch * self.accelerator.num_processes
@@ -307,29 +332,6 @@ def _check_arguments(args: TrainingArguments | None) -> None:
         )
     # several GPUs are torchrun's, one process each: DataParallel carries no Batch
     args._n_gpu = min(args.n_gpu, 1)
-
-
-@contextmanager
-def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises
-    OutOfSpace.
-    """
-    try:
-        yield
-    except (OSError, LogitCacheError):
-        raise
-    except Exception as error:  # safetensors, torch and tokenizers raise one of three kinds
-        full = "No space left" in str(error) or "File too large" in str(error)
-        if not full and not (
-            isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
-        ):
-            raise
-        free = shutil.disk_usage(out).free
-        raise OutOfSpace(
-            f"disk full: a checkpoint could not be written ({free:,} bytes are free)",
-            advice="Make room and run the same command again: it goes on from the last whole checkpoint.",
-            where=out,
-        ) from error
 
 
 def check_report(report_to: str) -> None:

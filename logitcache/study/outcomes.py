@@ -51,6 +51,12 @@ class Cell:
         bases = [row for row in self.comparison.rows if baseline in (row.method, row.label)]
         return bases[0] if len(bases) == 1 else None
 
+    @property
+    def init(self) -> str | None:
+        """Which weights its students began with; None where that is not recorded."""
+        init = self.trials[0].result.settings.get("init")
+        return None if init is None else str(init)
+
     def results_of(self, row: Row) -> list[Result]:
         """The results behind a row, of each seed one."""
         return [trial.result for trial in self.trials if trial.result.folder in row.folders]

@@ -100,6 +100,8 @@ table9 test sst5 base 38.65±1.01
 table9 test sst5 tf-reg 40.02±0.73
 table9 test sst5 kd 41.18±0.95
 """
+# p of Wilcoxon's test over 8 test runs of SST-5 (Table 8): pre-trained and randomly initialised.
+TABLE_8 = {"tf-reg": (0.46, 0.01), "kd": (0.94, 0.01)}
 
 _Key = tuple[str, str, str, str]  # table, split, method, task
 
@@ -135,6 +137,22 @@ def table_of(study: str) -> str | None:
     """The paper's table that a built-in study is made after."""
     table = study.rpartition("-")[2]
     return table if study.startswith("kobyzev-") else None
+
+
+def with_weights(table: str | None, init: str | None) -> str | None:
+    """The table that holds the accuracies behind one: Table 8 has p alone, of the runs of Table 4
+    and, with fresh weights, of Table 9.
+    """
+    if table != "table8":
+        return table
+    return "table9" if init == "random" else "table4"
+
+
+def p_value(table: str | None, method: str, init: str | None) -> float | None:
+    """The p of Wilcoxon's test of a method against base as Table 8 prints it; else None."""
+    if table != "table8" or method not in TABLE_8:
+        return None
+    return TABLE_8[method][init == "random"]
 
 
 def figure(table: str | None, split: str, method: str, task: str) -> str | None:

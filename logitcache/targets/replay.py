@@ -116,6 +116,6 @@ def _head(codec: ReplayCodec, key: int, assets: Mapping[str, Array]) -> Head[Arr
     if head is None or head.weight is not assets[WEIGHT]:
         head = Head(assets[WEIGHT], assets.get(BIAS), codec.scale, codec.cap)
         if len(_HEADS) >= MOST_HEADS:
-            _HEADS.clear()
+            _HEADS.pop(next(iter(_HEADS)))  # the oldest
         _HEADS[key] = head
     return head

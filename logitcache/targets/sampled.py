@@ -15,6 +15,7 @@ import numpy as np
 
 from logitcache.config.option import option
 from logitcache.payloads import Array, Sparse
+from logitcache.targets.blocks import sums, word_at
 from logitcache.targets.codec import Kept, Stored, filled
 from logitcache.targets.ids import bytes_to_ids
 from logitcache.targets.sparse import MOST_ENTRIES, WORDS, SparseCodec, check_sample
@@ -54,12 +55,14 @@ class Sampled(SparseCodec):
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Self:
         """With the mean number of distinct words: sum of 1 - (1 - p)^n."""
+        import torch
+
         positions = 0
         distinct = 0.0
         for part in vectors:
-            p = self.probabilities(part).double()
-            is_drawn = 1 - (1 - p).pow(self.n)
-            distinct += float(is_drawn.sum())
+            p = self.probabilities(part)
+            is_drawn = -(self.n * (-p).log1p()).expm1()
+            distinct += float(is_drawn.sum(dtype=torch.float64))
             positions += len(part)
         check_sample(positions)
         return replace(self, distinct=distinct / positions)
@@ -67,11 +70,13 @@ class Sampled(SparseCodec):
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch
 
-        p = self.probabilities(vectors)
-        reached = p.cumsum(1, dtype=torch.float64)
+        p, entropy = self.distribution(vectors, draw)
+        lengths = sums(p)
+        reached = lengths.cumsum(1)
         points = draw.uniform(WORDS, self.n) * reached[:, -1:]
-        words = torch.searchsorted(reached, points, right=True)
-        words = words.clamp(max=self.width - 1).sort(1).values
+        block = torch.searchsorted(reached, points, right=True).clamp(max=lengths.shape[1] - 1)
+        before = reached.gather(1, block) - lengths.gather(1, block)
+        words = word_at(p, block, points - before).sort(1).values
         ones = torch.ones_like(words)
         is_new = ones.clone()
         is_new[:, 1:] = words[:, 1:] != words[:, :-1]
@@ -80,7 +85,7 @@ class Sampled(SparseCodec):
         drawn = torch.zeros_like(words).scatter_add_(1, entry, ones)
         return {
             "entries": entry[:, -1].add(1).to(torch.uint8),
-            "entropy": self.entropy(p, draw),
+            "entropy": entropy,
             "ids": ids.int(),
             "drawn": drawn.to(torch.uint8),
         }

@@ -94,11 +94,18 @@ class SparseCodec:
         scaled = vectors.float() if self.temperature == 1.0 else vectors.float() / self.temperature
         return scaled.softmax(1)
 
-    def entropy(self, probabilities: Tensor, draw: Draw) -> Tensor:
-        """Of each position in nats, rounded at random: f16[P]."""
-        from torch.special import entr
+    def distribution(self, vectors: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """softmax(vectors / temperature), f32[P, V], and its entropy in nats, rounded at random:
+        f16[P]. With the logits' largest one taken off, entropy = log(sum of exp) - sum of p z, and
+        the largest p is 1 / sum of exp.
+        """
+        import torch
 
-        return to_half(entr(probabilities).sum(1), draw.uniform(ENTROPY, 1)[:, 0])
+        scaled = vectors.float() if self.temperature == 1.0 else vectors.float() / self.temperature
+        scaled = scaled - scaled.amax(1, keepdim=True)
+        p = scaled.softmax(1)
+        nats = -p.amax(1).log() - torch.linalg.vecdot(p, scaled)
+        return p, to_half(nats.clamp(min=0), draw.uniform(ENTROPY, 1)[:, 0])
 
     def pack(self, reduced: Kept) -> dict[str, Array]:
         arrays = {name: tensor.cpu().numpy() for name, tensor in reduced.items()}

@@ -17,6 +17,7 @@ import numpy as np
 from logitcache.config.option import option
 from logitcache.errors import SpecError
 from logitcache.payloads import Array, Sparse, Tail
+from logitcache.targets.blocks import largest
 from logitcache.targets.codec import Kept, Stored
 from logitcache.targets.ids import bytes_to_ids, stored_as
 from logitcache.targets.quantise import from_byte, to_byte, to_half
@@ -65,8 +66,8 @@ class TopK(SparseCodec):
         return float(sum(column.bytes for column in self.columns()))
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
-        p = self.probabilities(vectors)
-        prob, ids = p.topk(self.k, dim=1)
+        p, entropy = self.distribution(vectors, draw)
+        prob, ids = largest(p, self.k)
         tail = (1 - prob.sum(1, dtype=prob.double().dtype)).clamp(min=0).float()
         if self.k == self.width:  # no word is left, whatever the roundings add up to
             tail.zero_()
@@ -76,7 +77,7 @@ class TopK(SparseCodec):
             "ids": ids.int(),
             "prob": stored,
             "rest": to_half(tail, draw.uniform(REST, 1)[:, 0]),
-            "entropy": self.entropy(p, draw),
+            "entropy": entropy,
         }
 
     def ids_as_stored(self, ids: Array) -> Array:

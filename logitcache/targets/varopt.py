@@ -12,7 +12,8 @@ expectation only and must never be renormalised.
 Steps for one position: (1) the words with c p >= 1, which are at most c many, are kept; (2) the pi
 of the others are laid end to end, the most probable first, then the rest by number; (3) of the
 points u, u + 1, u + 2, … with one uniform u each takes the word it falls on (systematic sampling).
-Cost: one partial sort and one cumulative sum of V numbers.
+Cost: two passes over V numbers, and a look into the blocks of words that are taken
+(:mod:`logitcache.targets.blocks`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 from logitcache.config.option import option
 from logitcache.errors import SpecError
 from logitcache.payloads import Array, Sparse
+from logitcache.targets.blocks import largest, sums, word_at
 from logitcache.targets.codec import Kept, Stored, filled
 from logitcache.targets.ids import bytes_to_ids
 from logitcache.targets.quantise import from_byte, to_byte
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from logitcache.targets.draws import Draw
 
 HALVINGS = 60  # of the interval that c is looked for in
-WATCHED = 2048  # words of a position whose c p is looked at one by one
+# Words of a position whose c p is looked at one by one: where more of them had c p >= 1, there would
+# be more entries than a position can have.
+WATCHED = MOST_ENTRIES + 1
 NEARLY = 1e-6  # below a whole number of expected entries: rounding must not make one more
 
 
@@ -114,39 +118,34 @@ class VarOpt(SparseCodec):
         return self.c is not None
 
     def calibrated(self, vectors: Iterable[Tensor]) -> VarOpt:
-        """With the c that gives ``mean`` entries on average: sum of min(1, c p) grows with c, so
-        halving finds it. A word behind the ``WATCHED`` most probable ones has c p < 1 for every c
-        in use, so only those are held.
+        """With the c that gives ``mean`` entries on average, found by halving: their number grows
+        with c.
         """
-        p = [_watched(self.probabilities(part)) for part in vectors]
-        positions = sum(map(len, p))
-        check_sample(positions)
-        wanted_entries = self.mean * positions
+        curve = Curve.of(self, vectors)
         low = 1.0
         high = 2.0
-        while high < 2.0**40 and _entries(p, high) < wanted_entries:
+        while high < 2.0**40 and curve.entries(high) < self.mean:
             low = high
             high = 2 * high
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            if _entries(p, middle) < wanted_entries:
+            if curve.entries(middle) < self.mean:
                 low = middle
             else:
                 high = middle
-        c = float(np.float32(high))
-        return replace(_of(self, p, positions, c), mean=self.mean)
+        return replace(curve.codec(float(np.float32(high))), mean=self.mean)
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch
 
-        p = self.probabilities(vectors)
+        p, entropy = self.distribution(vectors, draw)
         drawn = self.drawn(p, draw.uniform(WORDS, 1))
         value = p.gather(1, drawn.ids)
         rounding = draw.uniform(VALUES, value.shape[1])
         stored = {
             "entries": drawn.entries.to(torch.uint8),
             "kept": drawn.certain.to(torch.uint8),
-            "entropy": self.entropy(p, draw),
+            "entropy": entropy,
             "ids": drawn.ids.int(),
             "value": to_byte(value, self.smallest, rounding),
         }
@@ -158,25 +157,26 @@ class VarOpt(SparseCodec):
         """The words kept of probabilities f32[P, V], by one uniform number each, f64[P, 1]."""
         import torch
 
-        top, top_ids = p.topk(self.most, dim=1)
+        top, top_ids = largest(p, self.most)
         c = self.own_c(p, top)
         factor = c[:, None].double()
         pi_top = top.double() * factor
         is_certain = pi_top >= 1
-        pi_behind = p.double() * factor
-        pi_behind.scatter_(1, top_ids, 0.0)
-        pi = torch.cat([torch.where(is_certain, 0.0, pi_top), pi_behind], 1)
-        reached = pi.cumsum(1)
         certain = is_certain.sum(1)
+        behind = p.scatter(1, top_ids, 0.0)
+        lengths = torch.cat([torch.where(is_certain, 0.0, pi_top), sums(behind) * factor], 1)
+        reached = lengths.cumsum(1)
         slot = torch.arange(self.most, device=p.device)
         takes_certain = slot < certain[:, None]
         points = u + (slot - certain[:, None])
-        hit = torch.searchsorted(reached, points, right=True)
-        hit = hit.clamp(max=reached.shape[1] - 1)
+        hit = torch.searchsorted(reached, points, right=True).clamp(max=lengths.shape[1] - 1)
+        before = reached.gather(1, hit) - lengths.gather(1, hit)
+        block = (hit - self.most).clamp(min=0)
+        ids = word_at(behind, block, (points - before) / factor)
         hit = torch.where(takes_certain, slot, hit)
-        is_entry = (points < reached[:, -1:]) & ~takes_certain
         from_top = top_ids.gather(1, hit.clamp(max=self.most - 1))
-        ids = torch.where(hit < self.most, from_top, hit - self.most)
+        ids = torch.where(hit < self.most, from_top, ids)
+        is_entry = (points < reached[:, -1:]) & ~takes_certain
         return Drawn(c, certain, certain + is_entry.sum(1), ids)
 
     def own_c(self, p: Tensor, top: Tensor) -> Tensor:
@@ -227,52 +227,61 @@ class VarOpt(SparseCodec):
         return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """How many entries a codec's positions have on average by c: the sum of min(1, c p) over words.
+    Of each position the ``WATCHED`` most probable words are looked at one by one.
+    """
+
+    uncalibrated: VarOpt
+    positions: int
+    p: Array  # f64[n] of the watched words of all positions, in rising order
+    reached: Array  # f64[n + 1] their sums
+    behind: float  # the probability of all others
+
+    @classmethod
+    def of(cls, codec: VarOpt, vectors: Iterable[Tensor]) -> Curve:
+        """From vectors f[P, V]. Raises SpecError where there is no position."""
+        tops = []
+        total = 0.0
+        for part in vectors:
+            p = codec.probabilities(part)
+            tops.append(largest(p, min(WATCHED, codec.width))[0].cpu().numpy())
+            total += float(sums(p).sum())
+        positions = sum(map(len, tops))
+        check_sample(positions)
+        watched = np.sort(np.concatenate(tops).ravel()).astype(np.float64)
+        reached = np.concatenate([[0.0], watched.cumsum()])
+        return cls(codec, positions, watched, reached, max(0.0, total - reached[-1]))
+
+    def certain(self, c: float) -> int:
+        """Words with c p >= 1, of all positions."""
+        return len(self.p) - int(np.searchsorted(self.p, 1 / c))
+
+    def entries(self, c: float) -> float:
+        """Of a position, on average."""
+        certain = self.certain(c)
+        uncertain = self.reached[len(self.p) - certain] + self.behind
+        return float(certain + c * uncertain) / self.positions
+
+    def codec(self, c: float) -> VarOpt:
+        """That of this c."""
+        mean = max(1.0, self.entries(c))
+        return replace(self.uncalibrated, mean=mean, c=c, values=self.certain(c) / self.positions)
+
+
 def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
     """The codec of the most entries whose positions take at most ``limit`` bytes on average, from
     vectors f[P, V] each.
     """
-    p = [_watched(codec.probabilities(part)) for part in vectors]
-    positions = sum(map(len, p))
-    check_sample(positions)
+    curve = Curve.of(codec, vectors)
     low = 1.0
     high = float(codec.cap - 1)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if _of(codec, p, positions, middle).bytes_per_position() <= limit:
+        if curve.codec(middle).bytes_per_position() <= limit:
             low = middle
         else:
             high = middle
     below = np.nextafter(np.float32(low), np.float32(0))  # a single-precision number is recorded
-    return _of(codec, p, positions, max(1.0, float(below)))
-
-
-def _of(codec: VarOpt, p: list[Tensor], positions: int, c: float) -> VarOpt:
-    """The codec of this c."""
-    certain = 0
-    for part in p:
-        is_certain = part[:, :-1] * c >= 1
-        certain += int(is_certain.sum())
-    mean = max(1.0, _entries(p, c) / positions)
-    return replace(codec, mean=mean, c=c, values=certain / positions)
-
-
-def _watched(p: Tensor) -> Tensor:
-    """The most probable words of each position, f64[P, WATCHED], and the sum of the others behind
-    them.
-    """
-    import torch
-
-    top = p.topk(min(WATCHED, p.shape[1]), dim=1).values.double()
-    total = p.sum(1, dtype=torch.float64)
-    behind = (total - top.sum(1)).clamp(min=0)
-    return torch.cat([top, behind[:, None]], 1)
-
-
-def _entries(p: list[Tensor], c: float) -> float:
-    """The expected entries of all positions: sum of min(1, c p)."""
-    total = 0.0
-    for part in p:
-        watched = (part[:, :-1] * c).clamp(max=1).sum()
-        behind = part[:, -1].sum() * c
-        total += float(watched + behind)
-    return total
+    return curve.codec(max(1.0, float(below)))

@@ -4,7 +4,7 @@ before a dump.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,19 +16,29 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.heads import CHECKED_ROWS, has_head, head_of, remakes_logits
+from logitcache.models.projection import Projected
+from logitcache.payloads import Head
 from logitcache.records import Array, Int64
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import named
-from logitcache.teacher.panel import OneTeacher, Panel, ask_all
+from logitcache.teacher.panel import OneTeacher, Panel, ask_logits
 
 ROWS, LEAST_ROWS = 4096, 16  # that are asked, if each has one position; and at least
 POSITIONS = 4096
+AT_ONCE = 1 << 19  # logits that are looked at together
 SEED = 0
 
 
-def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -> Codec:
+def calibrated(
+    codec: Codec,
+    panel: Panel,
+    rows: Rows,
+    settings: DumpSettings,
+    head: Head[torch.Tensor] | None = None,
+) -> Codec:
     """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the
-    same number. Raises SpecError where there is none to ask about.
+    same number. ``head`` makes the logits, where it does so alone. Raises SpecError where there is
+    no row to ask about.
     """
     if codec.is_calibrated:
         return codec
@@ -40,8 +50,8 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
 
     drawn = drawn_rows(len(rows), positions)
     examples = prepare(teacher.tokenizer, rows.select(drawn), settings.max_length)
-    sample, _ = ask_all(panel, examples, settings.batch_tokens, _Sample)
-    return codec.calibrated(sample.vectors)
+    sample, _ = ask_logits(panel, head, examples, settings.batch_tokens, _Sample)
+    return codec.calibrated(sample)
 
 
 def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
@@ -56,24 +66,24 @@ def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
     return subset(rows, wanted, SEED) if wanted > len(drawn) else drawn
 
 
-def fits_replay(panel: Panel, limit: float, rows: Rows, settings: DumpSettings) -> bool:
-    """Whether a teacher's logits can be replayed from at most so many bytes of a position; some
-    rows tell.
+def head_alone(panel: Panel, rows: Rows, settings: DumpSettings) -> Head[torch.Tensor] | None:
+    """The last linear map of a teacher of a vocabulary, its columns those of the tokenizer's words,
+    where it makes the model's own logits of what it is given; some rows tell.
     """
     teacher = panel.first
-    if (
-        not isinstance(panel, OneTeacher)
-        or not teacher.kind.per_token
-        or not has_head(teacher.model)
-    ):
-        return False
-    weight = head_of(teacher.model).weight
-    if weight.shape[1] * weight.element_size() > limit or not len(rows):
-        return False
-    examples = prepare(
-        teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length
-    )
-    return remakes_logits(teacher.model, examples, teacher.padding)
+    is_vocabulary = teacher.kind.self_contained and isinstance(panel, OneTeacher)
+    if not is_vocabulary or not has_head(teacher.model) or not len(rows):
+        return None
+    first = rows.select(np.arange(min(len(rows), CHECKED_ROWS)))
+    examples = prepare(teacher.tokenizer, first, settings.max_length)
+    if not remakes_logits(teacher.model, examples, teacher.padding):
+        return None
+    return head_of(teacher.model, teacher.width)
+
+
+def fits_replay(head: Head[torch.Tensor], limit: float) -> bool:
+    """Whether a teacher's logits can be replayed from at most so many bytes of a position."""
+    return head.weight.shape[1] * head.weight.element_size() <= limit
 
 
 def choice_note(text: str, codec: Codec) -> str:
@@ -103,9 +113,19 @@ def unigram_of(rows: Rows, width: int) -> Array:
 
 @dataclass
 class _Sample:
-    """Keeps the finite answers."""
+    """Keeps the answers; iterated, their finite logits f32[P, V], few positions at a time. Of a
+    vocabulary what the head is given is kept: its logits are computed when they are read.
+    """
 
-    vectors: list[torch.Tensor] = field(default_factory=list)
+    vectors: list[torch.Tensor | Projected] = field(default_factory=list)
 
-    def add(self, index: Int64, vectors: torch.Tensor) -> None:
-        self.vectors.append(vectors[vectors.isfinite().all(dim=1)].clone())
+    def add(self, index: Int64, vectors: torch.Tensor | Projected) -> None:
+        self.vectors.append(vectors if isinstance(vectors, Projected) else vectors.clone())
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        for batch in self.vectors:
+            together = batch.projector.together if isinstance(batch, Projected) else len(batch)
+            for start in range(0, len(batch), max(1, together)):
+                logits = batch[start : start + together]
+                for part in logits.split(max(1, AT_ONCE // logits.shape[1])):
+                    yield part[part.isfinite().all(dim=1)]

@@ -117,24 +117,27 @@ def checked_plan(
     own_classes: bool = False,
     reuse: Known | None = None,
     codecs: Sequence[Codec] = (),
+    like: Planned | None = None,
     reporter: Reporter = SILENT,
 ) -> Planned:
     """What a dump is to hold, refused where it cannot be made; nothing is written. ``codecs`` are
-    those of the dumps that this one belongs to. Raises FingerprintMismatch, SpecError, as
-    :func:`dump_split` does.
+    those of the dumps that this one belongs to, ``like`` is one of these dumps. Raises
+    FingerprintMismatch, SpecError, as :func:`dump_split` does.
     """
     from logitcache.teacher.plan import planned
 
     with reporter.phase("plan"):
         older = [] if reuse is None else [reuse.cache.codec]
-        dump_plan = planned(teacher, source, split, settings, label_map, codecs=[*codecs, *older])
+        dump_plan = planned(
+            teacher, source, split, settings, label_map, codecs=[*codecs, *older], like=like
+        )
     if dump_plan.match.data:
         reporter.note(shown(dump_plan.match))
     if reuse is not None:
         reuse.check(dump_plan.plan)
     if dump_plan.note:
         reporter.note(f"{dump_plan.name}: {dump_plan.note}")
-    if not own_classes:
+    if not own_classes and settings.keeps_logits:
         check_gold(dump_plan, source, reporter)
     return dump_plan
 

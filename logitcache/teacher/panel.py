@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import torch
@@ -22,14 +22,17 @@ from logitcache.data.folds import folds_of
 from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
+from logitcache.models.projection import Projected, Projector
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import LOGITS, Signal
+from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.payloads import Head
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
 from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
+from logitcache.teacher.signals import Seen
 
 _ALIKE = "Train the teachers of all folds alike."
 
@@ -55,8 +58,10 @@ class Panel(Protocol):
     def padded(self, padding: Padding) -> Panel:
         """The same, asked in batches made like this."""
 
-    def watching(self, signal: Signal) -> Panel:
-        """The same, answering with this signal. Raises SpecError for the inputs of several heads."""
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> Panel:
+        """The same, answering with this signal at kept positions, and with ``signals`` of all
+        tokens and rows. Raises SpecError for the inputs of several heads.
+        """
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class OneTeacher:
     def padded(self, padding: Padding) -> OneTeacher:
         return OneTeacher(replace(self.first, padding=padding))
 
-    def watching(self, signal: Signal) -> OneTeacher:
-        return OneTeacher(replace(self.first, signal=signal))
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> OneTeacher:
+        return OneTeacher(replace(self.first, signal=signal, signals=signals))
 
 
 class FoldTeachers:
@@ -134,7 +139,7 @@ class FoldTeachers:
         panel.first = replace(self.first, padding=padding)
         return panel
 
-    def watching(self, signal: Signal) -> FoldTeachers:
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> FoldTeachers:
         if signal is LOGITS:
             return self
         advice = "Leave --folds out, or dump with another --codec."
@@ -183,6 +188,30 @@ def ask_all(
         batch_tokens //= 2
 
 
+def ask_logits(
+    panel: Panel,
+    head: Head[torch.Tensor] | None,
+    rows: Examples,
+    batch_tokens: int,
+    begin: Callable[[], R],
+    stage: Meter | None = None,
+) -> tuple[R, int]:
+    """The same for logits, where ``head`` may be the map that makes them of its inputs: then they
+    are computed of the kept positions alone, and as they are read.
+    """
+    if head is None:
+        return ask_all(panel, rows, batch_tokens, begin, stage)
+    projector = Projector(head)
+    receiver, fits = ask_all(
+        panel.watching(HEAD_INPUT, panel.first.signals),
+        rows,
+        batch_tokens,
+        lambda: Projecting(begin(), projector),
+        stage,
+    )
+    return receiver.receiver, fits
+
+
 def answer(
     panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None
 ) -> tuple[Float32, int]:
@@ -224,6 +253,22 @@ def positions_of(panel: Panel, rows: Examples) -> Positions:
     return panel.first.kind.positions(rows, np.arange(len(rows)))
 
 
+@dataclass(frozen=True)
+class Projecting(Generic[R]):
+    """Hands a receiver the logits of the vectors that it is given, as they are read."""
+
+    receiver: R
+    projector: Projector
+
+    def add(self, index: Int64, vectors: torch.Tensor | Seen) -> None:
+        if isinstance(vectors, Seen):
+            assert isinstance(vectors.logits, torch.Tensor)
+            projected = Projected(vectors.logits, self.projector)
+            self.receiver.add(index, replace(vectors, logits=projected))
+            return
+        self.receiver.add(index, Projected(vectors, self.projector))
+
+
 class Vectors:
     """Keeps all answers. ``indptr`` i64[N + 1] says how many positions each row has."""
 
@@ -261,7 +306,8 @@ def _ask(
         rows_of_batch = index[batch]
         if selection is not None and not np.isin(rows_of_batch, selection).any():
             continue
-        receiver.add(rows_of_batch, teacher.answers(rows, rows_of_batch, stage.reporter))
+        ask = teacher.seen if teacher.signals else teacher.answers
+        receiver.add(rows_of_batch, ask(rows, rows_of_batch, stage.reporter))
         stage.advance(len(rows_of_batch), int(lengths[rows_of_batch].sum()))
 
 

@@ -7,12 +7,13 @@ pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logitcache.cache.layout import Kept
 from logitcache.data.order import position_keys
 from logitcache.records import (
     LOGITS,
@@ -29,13 +30,19 @@ from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
 from logitcache.targets.draws import Draw
+from logitcache.targets.nothing import NoLogits
+from logitcache.teacher.signals import Seen, SignalColumns
 from logitcache.teacher.summary import Summary
 
 if TYPE_CHECKING:
     import torch
 
-PART_VALUES = 1 << 20  # logits that are reduced and looked at together
-DEVICE_VALUES = 1 << 27  # the same on a GPU, which small parts would leave idle
+    from logitcache.models.projection import Projected
+
+PART_VALUES = 1 << 20  # that are stored and looked at together
+# that are reduced together: few enough for a CPU's cache; small parts would leave a GPU idle
+CPU_VALUES, DEVICE_VALUES = 1 << 19, 1 << 27
+FINITE, FITS = "finite", "fits"  # of a position: its vector is finite, and the codec can hold it
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,9 @@ class Layout:
     index: Int64  # [P] number in its row
     label: Int64  # [P]
     view: Int64  # [n] which draw of its answer a row has
+    tokens: Int64 | None = (
+        None  # [n + 1] where the tokens of each row end, of which signals are kept
+    )
 
     def keys(self, seed: int = 0) -> Int64:
         """The keys of the codec's random numbers: i64[P]. They follow from a row's text, not from
@@ -62,9 +72,7 @@ class _Reduced:
     """What is kept of one batch, perhaps still on its way from the device."""
 
     rows: Int64  # places in the shard
-    kept: Mapping[str, torch.Tensor]
-    finite: torch.Tensor  # bool[P]
-    fits: torch.Tensor  # bool[P] the codec can hold it
+    kept: Mapping[str, torch.Tensor]  # columns of the codec, and bool[P] FINITE and FITS
     copied: torch.cuda.Event | None
 
 
@@ -79,9 +87,10 @@ class Assembly:
         assets: Mapping[str, Array] = NO_ASSETS,
         *,
         seed: int = 0,
+        kept: Sequence[Kept] = (),
     ) -> None:
         """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
-        random numbers.
+        random numbers, ``kept`` are signals that are kept too.
         """
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
@@ -95,25 +104,41 @@ class Assembly:
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)
+        self.signals: SignalColumns | None = None
+        if kept:
+            assert layout.tokens is not None
+            self.signals = SignalColumns(kept, layout.tokens)
         self.not_finite = np.zeros(len(layout.row_id), np.bool_)
         self.too_wide = np.zeros(len(layout.row_id), np.bool_)
         self._pending: list[_Reduced] = []
         self._device: torch.device | None = None  # of the answers; None: numpy's
 
-    def add(self, rows: Int64, vectors: torch.Tensor | Float32) -> None:
+    def add(self, rows: Int64, vectors: torch.Tensor | Projected | Float32 | Seen) -> None:
         """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
         being computed; the batch before is stored meanwhile.
         """
+        if isinstance(vectors, Seen):
+            assert self.signals is not None
+            self.signals.add(rows, vectors.signals)
+            self.skipped |= self.signals.skipped
+            self.not_finite |= self.signals.not_finite
+            self.too_wide |= self.signals.skipped & ~self.signals.not_finite
+            if vectors.logits is None:
+                self._put(rows, {})
+                return
+            vectors = vectors.logits
+        together = _together(vectors)
         if isinstance(vectors, np.ndarray):
             if isinstance(self.codec, DenseCodec):  # without torch
-                for part, at in self._parts(rows):
+                for part, at in self._parts(rows, together):
                     self._store_arrays(self.codec, part, vectors[at])
                 return
             import torch
 
             vectors = torch.from_numpy(vectors)
         self._device = vectors.device
-        reduced = [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
+        parts = self._parts(rows, together)
+        reduced = [self._reduce(part, vectors[at]) for part, at in parts]
         before = self._pending
         self._pending = reduced
         self._store(before)
@@ -126,7 +151,7 @@ class Assembly:
         """
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
-        for part, at in self._parts(rows):
+        for part, at in self._parts(rows, PART_VALUES // self.codec.width):
             selected: dict[str, Array] = {}
             for column in of_positions(self.codec):
                 selected[column.name] = columns[column.name][at]
@@ -143,16 +168,14 @@ class Assembly:
         self._pending = []
         self._store(before)
 
-    def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
-        """Some of these rows after the other, and where their positions are among those of all: few
-        enough that what is computed of them at once is small.
+    def _parts(self, rows: Int64, together: int) -> Iterator[tuple[Int64, slice]]:
+        """Some of these rows after the other, and where their positions are among those of all: at
+        most ``together`` of them where no row has more.
         """
-        width = self.codec.width
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0
         while start < len(rows):
-            last_end = ends[start] + PART_VALUES // width
-            stop = int(np.searchsorted(ends, last_end, "right")) - 1
+            stop = int(np.searchsorted(ends, ends[start] + together, "right")) - 1
             stop = max(start + 1, stop)
             positions = slice(int(ends[start]), int(ends[stop]))
             yield rows[start:stop], positions
@@ -161,43 +184,40 @@ class Assembly:
     def _reduce(self, rows: Int64, vectors: torch.Tensor) -> _Reduced:
         import torch
 
-        smallest, largest = vectors.aminmax(dim=1)
-        finite = vectors.isfinite().all(dim=1)
-        fits = largest - smallest <= self.codec.largest_gap
         index = chosen(self.layout.indptr, rows)[1]
         keys = torch.from_numpy(self._keys[index]).to(vectors.device)
-        reduced = self._kept(vectors, keys)
+        values = DEVICE_VALUES if vectors.is_cuda else CPU_VALUES
+        together = max(1, values // vectors.shape[1])
+        starts = range(0, max(1, len(vectors)), together)
+        parts = [
+            self._kept(vectors[start:][:together], keys[start:][:together]) for start in starts
+        ]
+        kept = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if not vectors.is_cuda:
-            return _Reduced(rows, reduced, finite, fits, None)
-        finite = finite.to("cpu", non_blocking=True)
-        fits = fits.to("cpu", non_blocking=True)
-        reduced = {name: tensor.to("cpu", non_blocking=True) for name, tensor in reduced.items()}
+            return _Reduced(rows, kept, None)
+        kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
         copied = torch.cuda.Event()
         copied.record()
-        return _Reduced(rows, reduced, finite, fits, copied)
+        return _Reduced(rows, kept, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """What the codec keeps, computed of so few positions at once that it is small: a row may
-        have many.
-        """
-        values = DEVICE_VALUES if vectors.is_cuda else PART_VALUES
-        together = max(1, values // self.codec.width)
-        parts = []
-        for start in range(0, max(1, len(vectors)), together):
-            part = slice(start, start + together)
-            parts.append(self.codec.reduce(vectors[part], Draw(keys[part])))
-        if len(parts) == 1:
-            return parts[0]
-        import torch
-
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        """What is kept of some positions, and whether they are finite and the codec can hold them."""
+        smallest = vectors.amin(1)
+        largest = vectors.amax(1)
+        return {
+            **self.codec.reduce(vectors, Draw(keys)),
+            FINITE: smallest.isfinite() & largest.isfinite(),
+            FITS: largest - smallest <= self.codec.largest_gap,
+        }
 
     def _store(self, batch: list[_Reduced]) -> None:
         for reduced in batch:
             if reduced.copied is not None:
                 reduced.copied.synchronize()
-            self._mark(reduced.rows, reduced.finite.numpy(), reduced.fits.numpy())
-            self._put(reduced.rows, self.codec.pack(reduced.kept))
+            kept = dict(reduced.kept)
+            finite = kept.pop(FINITE).numpy()
+            self._mark(reduced.rows, finite, kept.pop(FITS).numpy())
+            self._put(reduced.rows, self.codec.pack(kept))
 
     def _store_arrays(self, codec: DenseCodec, rows: Int64, vectors: Float32) -> None:
         """The same of vectors that are numpy's: f32[P, K]."""
@@ -225,9 +245,10 @@ class Assembly:
         below = [column.name for column in self.codec.columns() if column.count]
         if below:
             self._entries.append((index, {name: columns[name] for name in below}))
-        payload = self.codec.unpack(columns, self.assets)
-        row_hash = layout.row_hash[rows]
-        answers = Answers(row_hash, indptr, layout.index[index], {LOGITS: payload})
+        payloads = {}
+        if not isinstance(self.codec, NoLogits):
+            payloads[LOGITS] = self.codec.unpack(columns, self.assets)
+        answers = Answers(layout.row_hash[rows], indptr, layout.index[index], payloads)
         block = Block(layout.row_id[rows], 0, answers, layout.label[index])
         lost = self.skipped[rows]
         if lost.any():
@@ -257,8 +278,16 @@ class Assembly:
     def sketches(self) -> dict[str, list[float]]:
         """The quantiles that a receipt has of the answered positions."""
         by_name = {"entropy": self.entropy, "top_probability": self.top}
+        if isinstance(self.codec, NoLogits):
+            return {name: [] for name in by_name}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
         return {name: _quantiles(values[answered]) for name, values in by_name.items()}
+
+
+def _together(vectors: torch.Tensor | Projected | Float32) -> int:
+    """How many positions are stored and looked at together."""
+    projector = getattr(vectors, "projector", None)
+    return PART_VALUES // vectors.shape[1] if projector is None else projector.together
 
 
 def empty(column: Stored, records: int) -> Array:

@@ -6,7 +6,7 @@ replays is computed there again, and no more of it is held than :data:`TOGETHER`
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from logitcache.records import Array, Block, Float32, rows_of
 if TYPE_CHECKING:
     import torch
 
-TOGETHER = {"cpu": 1 << 22, "cuda": 1 << 27}  # logits of a vocabulary that are looked at at once
+TOGETHER = {"cpu": 1 << 19, "cuda": 1 << 27}  # logits of a vocabulary that are looked at at once
 
 
 def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
@@ -91,9 +91,15 @@ class Summary:
         return self.kept if self.holds_out else self.scores
 
     def add(self, block: Block, device: torch.device | None = None) -> tuple[Float32, Float32]:
-        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each.
-        ``device`` computes what is said of a vocabulary (None: the CPU).
+        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
+        NaN where no logits are kept. ``device`` computes what is said of a vocabulary (None: the
+        CPU).
         """
+        if not block.answers.payloads:
+            self.answered += len(block.row_id)
+            self.positions += len(block.label)
+            nothing = np.full(len(block.label), np.nan, np.float32)
+            return nothing, nothing
         payload = block.answers.payload
         if isinstance(payload, Sparse):
             entropy, top = payload.entropy, payload.prob.max(1, initial=0)
@@ -130,25 +136,18 @@ class Summary:
         """
         import torch
 
-        from logitcache.models.projection import full_logits
-
         assert isinstance(self.scores, TokenScores) and not self.holds_out
-        device = device or torch.device("cpu")
-
-        def on_device(array: Array) -> torch.Tensor:
-            return torch.from_numpy(np.require(array, requirements="W")).to(device)
-
         entropy = np.empty(len(block.label), np.float32)
         top = np.empty(len(block.label), np.float32)
-        together = max(1, TOGETHER.get(device.type, TOGETHER["cuda"]) // self.task.num_labels)
-        for start in range(0, len(block.label), together):
-            part = slice(start, start + together)
-            logits = full_logits(payload.select(part).map(on_device))
-            label = on_device(block.label[part])
+        start = 0
+        for logits in _few_by_few(payload, device):
+            part = slice(start, start + len(logits))
+            label = torch.from_numpy(block.label[part]).to(logits.device)
             evidence, nats = LanguageModel.evidence_and_entropy(logits, label)
             self.scores.add_evidence(evidence.cpu().numpy())
             top[part] = evidence[:, CONFIDENCE].cpu().numpy()
             entropy[part] = nats.cpu().numpy()
+            start = part.stop
         return entropy, top
 
     def add_shards(self, cache: Cache, shards: Collection[int]) -> None:
@@ -170,3 +169,25 @@ class Summary:
         self.guesses += summary.guesses
         self.low = np.minimum(self.low, summary.low)
         self.high = np.maximum(self.high, summary.high)
+
+
+def _few_by_few(
+    payload: Dense[Array] | Replay[Array], device: torch.device | None
+) -> Iterator[torch.Tensor]:
+    """The logits f[P, V] of full answers on a device (None: the CPU), few positions at a time."""
+    import torch
+
+    from logitcache.models.projection import Projected, as_computed, on_device, projector_of
+
+    device = device or torch.device("cpu")
+    if isinstance(payload, Replay):
+        projector = projector_of(on_device(payload.head, device))
+        hidden = torch.from_numpy(np.require(payload.hidden, requirements="W")).to(device)
+        vectors: Projected | torch.Tensor = Projected(as_computed(hidden), projector)
+        together = projector.together
+    else:
+        vectors = torch.from_numpy(np.require(payload.logits, requirements="W"))
+        together = max(1, TOGETHER[device.type] // vectors.shape[1])
+    for start in range(0, len(vectors), together):
+        logits = vectors[start : start + together].to(device)
+        yield from logits.split(max(1, TOGETHER[device.type] // logits.shape[1]))

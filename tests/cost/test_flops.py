@@ -157,3 +157,26 @@ def test_a_model_without_a_known_width_is_refused() -> None:
 
     with pytest.raises(SpecError, match=r"names its width .* found odd"):
         shape_of(Odd())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_arithmetic_of_a_language_model_is_what_torch_counts(tied: bool) -> None:
+    """Body and transform at every token, the output matrix at the kept positions alone."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=500,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=256,
+        tie_word_embeddings=tied,
+        attn_implementation="eager",
+    )
+    model = BertForMaskedLM(config).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.ones(4, 32, dtype=torch.long))
+    counted = flops.forward_cost(model).of_batch(4, 32, 4 * 32)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
+    fewer = flops.forward_cost(model).of_batch(4, 32, 5)
+    assert counted - fewer == 2 * 500 * 64 * (4 * 32 - 5)

@@ -1,49 +1,58 @@
-"""The tables of the docs are those of the recorded results."""
+"""The figures of a committed study on its page, and in the README, are those of its store."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = ROOT / "docs" / "studies"
+STORES = sorted(path.parent for path in STUDIES.glob("*/report.json"))
+PAGES = {"docstrings": ROOT / "docs" / "helps.md"}  # else the page of the study's name
 
 
-def result(name: str) -> Any:
-    return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text("utf-8"))
+def report(store: Path) -> dict[str, Any]:
+    return dict(json.loads((store / "report.json").read_text("utf-8")))
 
 
-def lines_of(page: str, beginning: str) -> list[str]:
-    """The lines of a page that begin so."""
-    text = (ROOT / "docs" / page).read_text("utf-8")
-    return [line for line in text.splitlines() if line.startswith(beginning)]
+def cell(row: dict[str, Any]) -> str:
+    return f"{100 * row['mean']:.2f} ± {100 * row['std']:.2f}"
 
 
-def test_codecs_has_the_figures_of_its_benchmark() -> None:
-    cases = result("codecs-smollm2")["cases"]
-    expected = [
-        f"| `{case['name']}` | {case['bytes']:.1f} | {case['squared_error']:.4f} | "
-        f"{case['gradient_error']:.3f} | {case['batch_gradient_error']:.3f} |"
-        for case in cases
-    ]
-    found = lines_of("codecs.md", "| `topk:k=") + lines_of("codecs.md", "| `sampled:n=")
-    found = [line for line in found if line.count("|") == 6]
-    assert len(found) > 10
-    assert set(found) <= set(expected)
+def flowing(page: Path) -> str:
+    """A page's text without the ends of its lines."""
+    return " ".join(page.read_text("utf-8").split())
 
 
-def test_the_study_of_language_models_has_the_figures_of_its_benchmark(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    report = importlib.import_module("language_report")
-    studies = result("language-quality")["studies"]
-    assert studies
-    page = (ROOT / "docs" / "studies" / "language.md").read_text("utf-8")
-    for figures in studies.values():
-        for line in report.table(figures).splitlines():
-            assert line in page
+@pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
+def test_a_page_shows_its_studys_figures(store: Path) -> None:
+    text = flowing(PAGES.get(store.name, STUDIES / f"{store.name}.md"))
+    document = report(store)
+    missing = [row["label"] for row in document["rows"] if cell(row) not in text]
+    assert not missing
+    for verdict in document["verdicts"].values():
+        assert " ".join(verdict.split()) in text
+
+
+def test_the_readme_shows_the_first_studys_figures() -> None:
+    text = flowing(ROOT / "README.md")
+    rows = [row for row in report(STUDIES / "sst5")["rows"] if row["method"] in ("base", "kd")]
+    assert len(rows) == 4
+    assert not [row["label"] for row in rows if cell(row) not in text]
+
+
+@pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
+def test_a_report_is_of_the_results_beside_it(store: Path) -> None:
+    for row in report(store)["rows"]:
+        results = store / "trials" / row["task"] / row["student"]
+        scores = [
+            json.loads((results / f"{row['label']}-seed{seed}" / "result.json").read_text())[
+                "metrics"
+            ][row["split"]][row["metric"]]
+            for seed in row["seeds"]
+        ]
+        assert fmean(scores) == pytest.approx(row["mean"], abs=1e-12)

@@ -18,7 +18,7 @@ from logitcache.cache.rows import stored_source
 from logitcache.data.order import of_view
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
-from logitcache.teacher.panel import ask_all
+from logitcache.teacher.panel import ask_logits
 from logitcache.teacher.work import repeats
 
 VIEWS = 3
@@ -80,11 +80,11 @@ def test_the_teacher_is_asked_once_whatever_the_views(
 ) -> None:
     asked: list[int] = []
 
-    def counted(panel: Any, rows: Any, *more: Any) -> Any:
+    def counted(panel: Any, head: Any, rows: Any, *more: Any) -> Any:
         asked.append(len(rows) - len(np.unique(rows.row_hash)))
-        return ask_all(panel, rows, *more)
+        return ask_logits(panel, head, rows, *more)
 
-    monkeypatch.setattr("logitcache.teacher.plan.ask_all", counted)
+    monkeypatch.setattr("logitcache.teacher.plan.ask_logits", counted)
     out = world["folder"] / "again"
     dump(str(lm("llama")), str(texts), views=VIEWS, workspace=out, **world["named"])
     assert asked

@@ -11,8 +11,8 @@ import transformers
 
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask
-from logitcache.models.heads import check_head, has_head, head_input, head_of, remakes_logits
-from logitcache.models.projection import head_logits
+from logitcache.models.heads import check_head, has_head, head_of, remakes_logits
+from logitcache.models.projection import Projected, Projector, head_logits
 from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Batch, Examples, Padding, Ragged, Side
 from logitcache.student.distiller import Distiller
@@ -91,12 +91,15 @@ def test_head_and_body_are_the_model(kind: str) -> None:
     assert has_head(model)
     with torch.no_grad():
         expected = model(**inputs).logits
-        hidden = head_input(model, inputs)
+        hidden = HEAD_INPUT.watch(model)(**inputs).logits
         found = head_logits(hidden, head_of(model))
         again = model(**inputs).logits  # the hook is gone
         cut = head_logits(hidden, head_of(model, 11))
+        projected = Projected(hidden.flatten(0, 1), Projector(head_of(model)))
+        parts = [projected[start : start + 7].clone() for start in range(0, len(projected), 7)]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(cut, expected[..., :11], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.cat(parts), expected.flatten(0, 1), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(again, expected)
     check_head(found[0], expected[0], kind)
     with pytest.raises(SpecError, match="its last linear map's"):

@@ -11,9 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from logitcache.api import dump, load
+from logitcache.config.budget import Pretraining
+from logitcache.config.option import build
+from logitcache.config.train import EPOCHS
 from logitcache.data.folds import check_folds
 from logitcache.identity import check_rows
 from logitcache.reporter import SILENT
@@ -74,6 +79,58 @@ def a_named_cache_of_most_rows(world: World) -> Attempts:
     out = world.folder / "whole"
     dump(str(world.teacher), data, reuse=world.cache, out=out, max_length=48, device="cpu")
     yield world.runs(**how, cache=out)
+
+
+# A budget.
+
+
+def budgeted(budget: str, **options: Any) -> dict[str, Any]:
+    return {"epochs": EPOCHS, "pretraining": build(Pretraining, {"budget": budget, **options})}
+
+
+@follow("Give the folder that `logitcache pretrain` printed.")
+def steps_of_no_run(world: World) -> Attempts:
+    yield world.runs(**budgeted(f"steps-of:{world.folder}", regime="repeat"))
+    table = pa.table({"progress": [0.5, 1.0]})
+    pq.write_table(table, world.folder / "steps.parquet")
+    yield world.runs(**budgeted(f"steps-of:{world.folder}", regime="repeat"))
+
+
+@follow("or read it again: --regime repeat.")
+def text_shorter_than_its_budget(world: World) -> Attempts:
+    yield world.runs(**budgeted("steps=1000"))
+    yield world.runs(**budgeted("steps=1000", regime="repeat"))
+
+
+@follow("Say it with --dump-cost")
+def a_dump_of_unknown_cost(world: World) -> Attempts:
+    how = {"method": "kd", "cache": world.copied("moved")}
+    yield world.runs(**how, **budgeted("1h"))
+    yield world.runs(**how, **budgeted("1h", dump_cost="310s"))
+
+
+@follow("or charge nothing: --charge-dump 0.")
+def a_dump_that_is_not_charged(world: World) -> Attempts:
+    how = {"method": "kd", "cache": world.copied("moved")}
+    yield world.runs(**how, **budgeted("1h"))
+    yield world.runs(**how, **budgeted("1h", charge_dump=0))
+
+
+@follow("Give it in seconds.")
+def a_dump_cost_in_another_unit(world: World) -> Attempts:
+    how = {"method": "kd", "cache": world.cache}
+    yield world.runs(**how, **budgeted("1h", dump_cost="1e9flops"))
+    yield world.runs(**how, **budgeted("1h", dump_cost="9s"))
+
+
+@follow("or share the dump: --charge-dump 10.")
+def a_dump_that_costs_more_than_the_budget(world: World) -> Attempts:
+    how = {"method": "kd", "cache": world.cache}
+    yield world.runs(**how, **budgeted("1m", dump_cost="2m"))
+    yield world.runs(**how, **budgeted("1m", dump_cost="2m", charge_dump=10))
+
+
+# Which cache teaches, and of what.
 
 
 @follow("or dump without --reuse.")
@@ -267,6 +324,8 @@ ASKED_AGAIN = (
     "Leave --live out",
 )
 ELSEWHERE = {
+    "teacher/signals.py:kept_signals": "tests/language/test_signals.py",
+    "teacher/signals.py:check_fits": "tests/language/test_signals.py",
     **dict.fromkeys(FINETUNED, "tests/stages/test_finetune.py"),
     **dict.fromkeys(ANSWERED, "tests/teacher/test_column.py"),
     **dict.fromkeys(OF_TOKENS, "tests/language"),
@@ -293,6 +352,8 @@ ELSEWHERE = {
     "student/trainer.py:share": "tests/student/test_ranks.py",
     "Give data of more, or name all classes": "one class is refused before",
     "Run the bench again with this version.": "tests/study/test_advice.py",
+    "stages/budget.py:budget_plan": "several processes of a launcher",
+    "student/budget.py:check_spent": "its advice is followed above, before it is trained",
     "Correct it.": "what is named is not a value of its kind",
 }
 

@@ -39,6 +39,7 @@ KEYS = {
         "temperature",
     ),
     *(
+        "budget",
         "soft_factor",
         "cache_fingerprint",
         "class_weight",

@@ -33,9 +33,9 @@ class Top(SparseCodec):
         return float(sum(column.bytes for column in self.columns()))
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
-        p = self.probabilities(vectors)
+        p, entropy = self.distribution(vectors, draw)
         prob, ids = p.max(1)
-        return {"ids": ids.int(), "prob": prob, "entropy": self.entropy(p, draw)}
+        return {"ids": ids.int(), "prob": prob, "entropy": entropy}
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
         prob, entropy = columns["prob"][:, None], columns["entropy"].astype(np.float32)

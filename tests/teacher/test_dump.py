@@ -47,13 +47,13 @@ def tokens_of(teacher: TeacherModel, source: Source) -> int:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The row_ids that the teacher is asked about, growing."""
     seen: list[int] = []
-    whole = plan.ask_all
+    whole = plan.ask_logits
 
-    def watch(teacher: TeacherModel, rows: Any, *rest: Any) -> Any:
+    def watch(teacher: TeacherModel, head: Any, rows: Any, *rest: Any) -> Any:
         seen.extend(rows.row_id.tolist())
-        return whole(teacher, rows, *rest)
+        return whole(teacher, head, rows, *rest)
 
-    monkeypatch.setattr(plan, "ask_all", watch)
+    monkeypatch.setattr(plan, "ask_logits", watch)
     return seen
 
 

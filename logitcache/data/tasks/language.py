@@ -21,18 +21,18 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.preprocess import chat
 from logitcache.data.rows import Source
-from logitcache.data.sources.columns import TEXT_COLUMNS
+from logitcache.data.sources.columns import MESSAGES, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
 from logitcache.payloads import Sparse
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions, numbers_in_rows
 from logitcache.reporter import Reporter
+from logitcache.targets.blocks import likeliest
 
 BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
-MESSAGES = "messages"
 # of a position; the last two are -1 without a teacher
 EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
 CONFIDENCE = EVIDENCE.index("confidence")
@@ -51,6 +51,10 @@ class LanguageModel(Classification, ABC):
     train_sample: ClassVar[int] = 128
     needs: ClassVar[str] = (
         "a column of texts, columns prompt and completion, or a column of messages"
+    )
+    advice: ClassVar[str] = (
+        "Name the texts with --text; or save what the model is asked (instruction and input) as prompt, and what it "
+        "answers as completion."
     )
 
     @classmethod
@@ -157,31 +161,37 @@ class LanguageModel(Classification, ABC):
         V], ``label`` i64[P], ``teacher`` its likeliest tokens i64[P] and its divergence from these
         answers f[P], or None.
         """
-        return _evidence(logits.float().log_softmax(1), label, teacher)
-
-    @staticmethod
-    def evidence_and_entropy(logits: Any, label: Any) -> tuple[Any, Any]:
-        """:meth:`evidence` of a teacher's own answers, f32[P, 5], and their entropy in nats, f32[P]."""
         import torch
 
         log_p = logits.float().log_softmax(1)
-        evidence = _evidence(log_p, label, None)
-        return evidence, -torch.linalg.vecdot(log_p.exp(), log_p)
+        top = log_p.max(1)
+        column = label.clamp(min=0)[:, None]
+        nll = -log_p.gather(1, column)[:, 0]
+        is_right = (top.indices == label).float()
+        agrees = kl = torch.full_like(nll, -1.0)
+        if teacher is not None:
+            likeliest, kl = teacher
+            agrees = (likeliest == top.indices).float()
+        return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
 
+    @staticmethod
+    def evidence_and_entropy(logits: Any, label: Any) -> tuple[Any, Any]:
+        """:meth:`evidence` of a teacher's own answers, f32[P, 5], and their entropy in nats,
+        f32[P]; in as few passes over the vocabulary as can be: a dump waits for it.
+        """
+        import torch
 
-def _evidence(log_p: Any, label: Any, teacher: Any) -> Any:
-    """The evidence of log-probabilities f32[P, V]."""
-    import torch
-
-    top = log_p.max(1)
-    column = label.clamp(min=0)[:, None]
-    nll = -log_p.gather(1, column)[:, 0]
-    is_right = (top.indices == label).float()
-    agrees = kl = torch.full_like(nll, -1.0)
-    if teacher is not None:
-        likeliest, kl = teacher
-        agrees = (likeliest == top.indices).float()
-    return torch.stack([nll, is_right, top.values.exp(), agrees, kl], 1)
+        z = logits.float()
+        top, word = likeliest(z)
+        z = z - top
+        p = z.softmax(1)
+        confidence = p.gather(1, word)[:, 0]
+        log_sum = -confidence.log()
+        nll = log_sum - z.gather(1, label.clamp(min=0)[:, None])[:, 0]
+        is_right = (word[:, 0] == label).float()
+        none = torch.full_like(nll, -1.0)
+        evidence = torch.stack([nll, is_right, confidence, none, none], 1)
+        return evidence, log_sum - torch.linalg.vecdot(p, z)
 
 
 def form_of(tables: Sequence[Table], names: Columns) -> str:

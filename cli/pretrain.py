@@ -1,0 +1,23 @@
+"""``logitcache pretrain``: a language model from scratch, under a budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from logitcache.config.train import TrainConfig
+
+from .options import Command, as_json, options, typed
+from .train import run
+
+
+@click.command(cls=Command)
+@options("pretrain")
+@as_json
+def command(as_json: bool, **values: Any) -> None:
+    """Train a language model from scratch until a budget is spent: `train` with --budget.
+
+    Running the same command again goes on where it stopped, or returns what is there.
+    """
+    run(typed(TrainConfig, values), as_json)

@@ -1,0 +1,214 @@
+"""A training's budget: how much it may spend, what of that the clock counts, and which text it may
+read. No torch.
+
+A budget is an amount of one of four things: seconds of training, FLOPs, tokens that the student
+reads, or optimiser steps. ``steps-of:RUN`` is the steps of another run, at the learning rates that
+it had: a run of a time budget can so be repeated to the step on another machine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from logitcache.config.option import Cost, option
+from logitcache.errors import SpecError
+
+BUDGET = "Budget"
+FORMS = "20m (s, m, h), 1e15flops, 50Mtokens, steps=1000 or steps-of:RUN"
+STEPS_OF = "steps-of:"
+AMOUNT = re.compile(r"(?P<number>[\d_.]+(?:e[+-]?\d+)?)\s*(?P<factor>[kMGTP]?)(?P<unit>[a-z]+)")
+SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
+FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+FRESH = "fresh"
+REPEAT = "repeat"
+REGIMES = (FRESH, REPEAT)
+STEPS_FILE = "steps.parquet"  # of a result: what each of its steps has spent
+
+
+class Unit(StrEnum):
+    """What a budget is an amount of."""
+
+    SECONDS = "seconds"
+    FLOPS = "flops"
+    TOKENS = "tokens"
+    STEPS = "steps"
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether a teacher's dump can be paid in it."""
+        return self in (Unit.SECONDS, Unit.FLOPS)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """So many seconds, FLOPs, tokens or steps; or the steps of the run in the folder ``run``, whose
+    ``amount`` is known when that has been read.
+    """
+
+    unit: Unit
+    amount: float
+    run: Path | None = None
+
+    def __str__(self) -> str:
+        if self.run is not None:
+            return f"{STEPS_OF}{self.run}"
+        return shown(self.amount, self.unit)
+
+
+def shown(amount: float, unit: Unit) -> str:
+    """An amount for people."""
+    if unit is Unit.STEPS:
+        return f"{amount:,.0f} steps"
+    if unit is Unit.SECONDS:
+        return f"{amount:,.1f} s"
+    return f"{amount:.4g} {'FLOPs' if unit is Unit.FLOPS else 'tokens'}"
+
+
+def budget_of(value: Any) -> Budget:
+    """A budget as it is typed. Raises ValueError."""
+    if isinstance(value, Budget):
+        return value
+    text = str(value).strip()
+    if text.startswith(STEPS_OF) and len(text) > len(STEPS_OF):
+        return Budget(Unit.STEPS, 0, Path(text.removeprefix(STEPS_OF)))
+    if text.startswith("steps="):
+        text = f"{text.removeprefix('steps=')}steps"
+    amount = _amount(text)
+    if amount is None:
+        raise ValueError(FORMS)
+    if amount.unit is Unit.STEPS and amount.amount != int(amount.amount):
+        raise ValueError(FORMS)
+    return amount
+
+
+def cost_of(value: Any) -> Budget:
+    """What a dump has cost, as it is typed. Raises ValueError."""
+    cost = budget_of(value)
+    if not cost.unit.is_cost:
+        raise ValueError("seconds or FLOPs, such as 310s or 2e15flops")
+    return cost
+
+
+def _amount(text: str) -> Budget | None:
+    match = AMOUNT.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        number = float(match["number"]) * FACTORS[match["factor"]]
+    except ValueError:
+        return None
+    unit = match["unit"].rstrip("s") + "s"
+    if not 0 < number < float("inf"):
+        return None
+    if match["unit"] in SECONDS:
+        return Budget(Unit.SECONDS, number * SECONDS[match["unit"]])
+    return Budget(Unit(unit), number) if unit in set(Unit) else None
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How much a training may spend, and on what."""
+
+    budget: Budget | None = option(
+        None,
+        f"What the training may spend, in place of --epochs: {FORMS} (the steps and learning rates of another run). "
+        "The learning rate rises and falls with what has been spent, and the training ends with the step that is "
+        "nearest to its budget.",
+        parse=budget_of,
+        annotation="str",
+        group=BUDGET,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,
+    )
+    regime: str | None = option(
+        None,
+        "Under a budget: fresh reads no row twice, and is refused where the text is too short; repeat goes over the "
+        "rows (or a fixed part of them, --rows) again and again. Default: fresh.",
+        choices=REGIMES,
+        group=BUDGET,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,
+    )
+    charge_dump: int | None = option(
+        None,
+        "How many runs share the cost of the cache: 1 charges all of it to this run, 10 a tenth, 0 nothing. Default: 1 "
+        "where the budget is time or FLOPs and a cache teaches, else 0.",
+        minimum=0,
+        group=BUDGET,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,
+    )
+    dump_cost: Budget | None = option(
+        None,
+        "What the dump of the training rows has cost, such as 310s or 2e15flops. Default: what the workspace "
+        "records.",
+        parse=cost_of,
+        annotation="str",
+        group=BUDGET,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,
+    )
+
+    def check(self, epochs_given: bool, select: str | None, warmup: float) -> None:
+        """Raises SpecError for what a budget, or its absence, leaves no use for, and for a budget of
+        less than a step.
+        """
+        if self.budget is None:
+            for name in ("regime", "charge_dump", "dump_cost"):
+                if getattr(self, name) is not None:
+                    raise _useless(name, f"--budget beside it ({FORMS})", "none")
+            return
+        if epochs_given:
+            raise _useless("epochs", "no --epochs beside --budget, which ends the training", "both")
+        if select == "best":
+            raise _useless("select", "last: under a budget the last weights are kept", "best")
+        if not self.budget.unit.is_cost:
+            for name in ("charge_dump", "dump_cost"):
+                if getattr(self, name):
+                    raise _useless(
+                        name,
+                        "a budget of time or FLOPs, in which a dump has a cost",
+                        f"--budget {self.budget}",
+                    )
+        if self.budget.unit is Unit.STEPS and self.budget.run is None:
+            check_first_step(self.budget.amount, 1, Unit.STEPS, warmup)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no row may be read twice."""
+        return self.budget is not None and self.regime in (None, FRESH)
+
+
+def check_first_step(amount: float, step: float, unit: Unit, warmup: float) -> None:
+    """Raises SpecError for a budget that is spent by its first step, or whose warm-up is. ``step``
+    is what one costs, ``warmup`` the share of the budget with a rising learning rate.
+    """
+    if step > amount:
+        raise SpecError(
+            expected="at least one step of training",
+            found=f"a budget of {shown(amount, unit)}, where one step takes {shown(step, unit)}",
+            advice="Give more, or a smaller --batch-size.",
+            where="--budget",
+        )
+    if 0 < warmup * amount < step:
+        raise SpecError(
+            expected="at least one step of rising learning rate",
+            found=f"a budget of {shown(amount, unit)}, of which --warmup {warmup:g} is less than one step "
+            f"({shown(step, unit)})",
+            advice="Give more, a larger --warmup, or --warmup 0.",
+            where="--budget",
+        )
+
+
+def _useless(name: str, expected: str, found: str) -> SpecError:
+    """The error over an option that does not fit beside the others."""
+    return SpecError(
+        expected=expected,
+        found=found,
+        advice="Leave it out.",
+        where=f"--{name.replace('_', '-')}",
+    )

@@ -1,0 +1,164 @@
+"""A run's budget: read from what was asked, with what a dump has cost, and the clock that keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import nn
+
+from logitcache import identity
+from logitcache.cache.joined import Joined
+from logitcache.config.budget import STEPS_FILE, Unit
+from logitcache.config.train import TrainConfig
+from logitcache.cost.flops import BACKWARD, forward_cost, shape_of, update_flops
+from logitcache.data.rows import Rows
+from logitcache.errors import FormatError, SpecError
+from logitcache.ranks import ranks
+from logitcache.stages.dump_cost import cost_of_cache
+from logitcache.student.budget import NOT_CHARGED, BudgetClock, Charge, Plan
+from logitcache.teacher.model import LiveTeacher
+
+MOST_PASSES = 1_000_000  # over rows that are read again and again: the budget ends the training
+
+
+def budget_plan(config: TrainConfig, charge: Charge = NOT_CHARGED) -> Plan | None:
+    """How a run spends its budget; None where it has none. Raises SpecError where the run whose
+    steps are to be repeated has none, or the charge leaves nothing, or several processes train.
+    """
+    budget = config.pretraining.budget
+    if budget is None:
+        return None
+    if ranks() > 1:
+        raise SpecError(
+            expected="one process",
+            found=f"{ranks()}",
+            advice="Start it without torchrun, or give --epochs in place of it.",
+            where="--budget",
+        )
+    if budget.run is not None:
+        progress = recorded_progress(budget.run)
+        return Plan(replace(budget, amount=float(len(progress))), config.warmup, replayed=progress)
+    if charge.amount >= budget.amount:
+        raise SpecError(
+            expected="a budget above what is charged for the dump",
+            found=f"{budget}, and a charge of {charge.amount:.4g} {budget.unit}",
+            advice="Give more, or share the dump: --charge-dump 10.",
+            where="--budget",
+        )
+    return Plan(budget, config.warmup, charge)
+
+
+def charge_of(config: TrainConfig, teacher: Joined) -> Charge:
+    """What a budget pays for the answers of a teacher. Raises SpecError where their cost is not
+    known, or is named in another unit.
+    """
+    asked = config.pretraining
+    budget = asked.budget
+    if budget is None or not budget.unit.is_cost:
+        return NOT_CHARGED
+    runs = 1 if asked.charge_dump is None else asked.charge_dump
+    if not runs:
+        return NOT_CHARGED
+    if asked.dump_cost is None:
+        cost = sum(cost_of_cache(config.workspace, cache, budget.unit) for cache in teacher.caches)
+        return Charge(cost, runs)
+    if asked.dump_cost.unit is not budget.unit:
+        raise SpecError(
+            expected=f"{budget.unit}, as the budget is",
+            found=str(asked.dump_cost),
+            advice=f"Give it in {budget.unit}.",
+            where="--dump-cost",
+        )
+    return Charge(asked.dump_cost.amount, runs)
+
+
+def recorded_progress(run: Path) -> tuple[float, ...]:
+    """What share of its budget a run had spent after each of its steps. Raises SpecError,
+    FormatError.
+    """
+    path = run / STEPS_FILE
+    if not path.is_file():
+        raise SpecError(
+            expected=f"the result folder of a run with a budget, which has {STEPS_FILE}",
+            found="none there",
+            advice="Give the folder that `logitcache pretrain` printed.",
+            where=f"--budget steps-of:{run}",
+        )
+    try:
+        return tuple(pq.read_table(path, columns=["progress"]).column(0).to_pylist())
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"cannot be read: {error}", where=path) from None
+
+
+def budget_record(config: TrainConfig, charge: Charge = NOT_CHARGED) -> dict[str, Any]:
+    """What a run records of its budget; empty without one. The steps of another run are recorded by
+    their content.
+    """
+    asked = config.pretraining
+    budget = asked.budget
+    if budget is None:
+        return {}
+    amount: Any = budget.amount
+    if budget.run is not None:
+        progress = recorded_progress(budget.run)
+        amount = f"{len(progress)} steps of {identity.digest_json(progress)[:12]}"
+    return {
+        "budget": {"unit": str(budget.unit), "amount": amount},
+        "regime": "fresh" if asked.is_fresh else "repeat",
+        "charge_dump": {"runs": charge.runs, "cost": charge.cost},
+    }
+
+
+def check_text(plan: Plan, config: TrainConfig, rows: Rows, views: int, name: str) -> None:
+    """Raises SpecError where text that is to be read once is surely too short for its budget."""
+    if not config.pretraining.is_fresh:
+        return
+    unit = plan.unit
+    if unit is Unit.STEPS:
+        available = float(ceil(len(rows) // views / config.batch_size))
+    elif unit is Unit.TOKENS and rows.tokens:
+        available = float(rows.tokens["labels"].lengths()[::views].sum())
+    else:
+        return
+    if available >= plan.amount:
+        return
+    raise SpecError(
+        expected=f"text for {plan.budget}, none of it twice",
+        found=f"{available:,.0f} {unit}",
+        advice="Give more text or a smaller --budget, or read it again: --regime repeat.",
+        where=name,
+    )
+
+
+def most_passes(config: TrainConfig) -> float:
+    """Passes over the rows after which a training ends in any case."""
+    return 1.0 if config.pretraining.is_fresh else float(MOST_PASSES)
+
+
+def clock(plan: Plan, student: nn.Module, asked: LiveTeacher | None = None) -> BudgetClock:
+    """The clock of a run. ``asked`` is a teacher that is asked in every step. FLOPs of a step: those of a forward
+    pass, twice as many for the backward pass, the teacher's forward pass, and AdamW. Raises
+    SpecError for a budget of FLOPs and a student whose configuration names no sizes; of another
+    budget none are counted then.
+    """
+    try:
+        own = forward_cost(student)
+        update = update_flops(shape_of(student), 0, 0)
+        teacher = None if asked is None else forward_cost(asked.teacher.model)
+    except SpecError:
+        if plan.unit is Unit.FLOPS:
+            raise
+        return BudgetClock(plan, None, 0.0)
+
+    def flops_of(rows: int, length: int, positions: int) -> float:
+        passes = (1 + BACKWARD) * own.of_batch(rows, length, positions)
+        if teacher is None:
+            return passes
+        return passes + teacher.of_batch(rows, length, positions)
+
+    return BudgetClock(plan, flops_of, update)

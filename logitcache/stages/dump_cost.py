@@ -1,0 +1,68 @@
+"""What the dump of a language model's cache has cost: seconds and FLOPs of the rows that saw the
+teacher.
+
+It lies in the workspace, by the cache's plan, not in the cache: a cache's bytes follow from its plan
+alone. Every call of `dump` adds what it has done, and a call that is killed adds nothing, so what is
+charged for a cache is the mean of a row times all of its rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from logitcache.cache.cache import Cache
+from logitcache.config.budget import Unit
+from logitcache.config.workspace import Workspace
+from logitcache.errors import SpecError
+from logitcache.store.json_files import read_json, write_json
+from logitcache.teacher.asked import Asked
+from logitcache.teacher.report import DumpReport
+
+FORMAT = "logitcache-dump-cost/1"
+
+
+def _path(workspace: Workspace, plan: str, part: str = "") -> Path:
+    return workspace.folder / "costs" / f"{plan[:12]}{part}.json"
+
+
+def add_cost(
+    workspace: Workspace, asked: Asked, report: DumpReport, part: tuple[int, int] | None, anew: bool
+) -> None:
+    """Add what a call of `dump` has cost to what calls before it had; in place of it, where the
+    cache is made ``anew``. Each ``part`` of a dump has a file of its own.
+    """
+    rows = report.teacher_rows
+    if not rows:
+        return
+    suffix = "" if part is None else f"-{part[0] + 1}of{part[1]}"
+    path = _path(workspace, asked.plan.digest(), suffix)
+    before: dict[str, Any] = read_json(path) if path.is_file() and not anew else {}
+    tokens = report.tokens_per_second * report.seconds
+    flops = asked.flops(rows, tokens, report.positions * rows / max(1, report.rows))
+    document = {
+        "format": FORMAT,
+        "rows": before.get("rows", 0) + rows,
+        "seconds": before.get("seconds", 0.0) + report.seconds,
+        "flops": None if flops is None else before.get("flops", 0.0) + flops,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, document)
+
+
+def cost_of_cache(workspace: Workspace, cache: Cache, unit: Unit) -> float:
+    """What the dump of all rows of a cache costs, in seconds or FLOPs. Raises SpecError where that
+    is not recorded.
+    """
+    pattern = _path(workspace, cache.manifest.plan.digest(), "*")
+    recorded = [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
+    costs = [cost for cost in recorded if cost.get(unit) is not None]
+    rows = sum(cost["rows"] for cost in costs)
+    if not rows:
+        raise SpecError(
+            expected=f"what its dump has cost in {unit}, recorded in {pattern.parent}",
+            found="nothing",
+            advice="Say it with --dump-cost, or charge nothing: --charge-dump 0.",
+            where=cache.where,
+        )
+    return float(sum(cost[unit] for cost in costs) / rows * len(cache))
