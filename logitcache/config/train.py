@@ -26,6 +26,7 @@ from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
+from logitcache.config.terms import is_sum
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
@@ -121,7 +122,8 @@ class TrainConfig:
     method: str = option(
         "base",
         "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
-        "earlier answer) or kd (the teacher's answer). Or a Term of your own: module:Class.",
+        "earlier answer) or kd (the teacher's answer). Or terms that are added up: minilm, tinybert, vanilla-kd, "
+        "embedding, or a sum such as mlm=1,kd=1,minilm=1:heads=48. Or a Term of your own: module:Class.",
         parse=method_name,
         group=METHOD,
     )
@@ -374,14 +376,15 @@ def check_method(
     tau_squared: bool | None,
 ) -> None:
     """Raises SpecError for a number that the method has no use for."""
-    if is_own(method):
+    if is_own(method) or is_sum(method):
+        advice = "Give it to that class as a parameter." if is_own(method) else "Leave it out."
         numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
         for name, number in numbers.items():
             if number is not None:
                 raise SpecError(
                     expected="a method of ours beside it",
                     found=method,
-                    advice="Give it to that class as a parameter.",
+                    advice=advice,
                     where=f"--{name}",
                 )
         return

@@ -11,8 +11,8 @@ applied to q and k behind the projection, and what is causal or local is masked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,12 @@ class Attention:
     is_causal: bool = False  # a token attends to no later one
     window: int | None = None  # a token attends to others at most so many tokens away
     frequencies: Tensor | None = None  # f[d_h / 2] of rotary positions
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Attention:
+        """The same with ``change`` applied to every tensor."""
+        tensors = {name: getattr(self, name) for name in _ARRAYS}
+        changed = {name: change(values) for name, values in tensors.items() if values is not None}
+        return replace(self, **changed)
 
     def projected(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of the layer's input f[B, T, d], before any rotation: f[B, T, h

@@ -132,6 +132,13 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"signal": ("logits", "hidden:1"), "folds": 3},
         {"folds": None},
     ),
+    ("Give it as mlm=1.", TrainConfig, {"method": "mlm=0"}, {"method": "mlm=1"}),
+    (
+        "Give it as minilm=1:heads=VALUE.",
+        TrainConfig,
+        {"method": "minilm=1:heads"},
+        {"method": "minilm=1:heads=4"},
+    ),
     ("Give --to or --codec.", ConvertConfig, {}, {"to": "zarr"}),
     (
         "Convert with --codec first, and its result to parquet.",
