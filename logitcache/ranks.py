@@ -56,16 +56,27 @@ def ranks() -> int:
             if port and not (port.isdecimal() and int(port) < PORTS):
                 wrong["MASTER_PORT"] = port
     if wrong:
-        variables = ", ".join(
-            f"{name}={value}" if value else f"no {name}" for name, value in wrong.items()
-        )
+        variables = []
+        for name, value in wrong.items():
+            variables.append(f"{name}={value}" if value else f"no {name}")
         present = [name for name in ("WORLD_SIZE", *STARTED) if os.environ.get(name)]
         raise SpecError(
             expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
-            found=f"WORLD_SIZE={size}, {variables}",
+            found=f"WORLD_SIZE={size}, {', '.join(variables)}",
             advice=f"Start with torchrun, or unset {', '.join(present)}.",
         )
     return max(1, int(size))
+
+
+def launched_rank() -> tuple[int, int] | None:
+    """The number of this process, from 0, and how many torchrun (or another launcher) started; None
+    for one alone.
+    """
+    rank = os.environ.get("RANK", "")
+    size = os.environ.get("WORLD_SIZE", "")
+    if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
+        return None
+    return int(rank), int(size)
 
 
 def check_launcher() -> None:

@@ -84,7 +84,8 @@ class Attention:
 
 def _by_head(vectors: Tensor, heads: int) -> Tensor:
     """f[B, h, T, d_h] of f[B, T, h d_h]."""
-    return vectors.unflatten(2, (heads, -1)).transpose(1, 2)
+    by_head: Tensor = vectors.unflatten(2, (heads, -1))
+    return by_head.transpose(1, 2)
 
 
 def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:

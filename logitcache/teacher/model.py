@@ -315,6 +315,9 @@ class LiveTeacher:
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
 
+    def __str__(self) -> str:
+        return self.teacher.name
+
     @property
     def where(self) -> str:
         return self.teacher.name

@@ -262,7 +262,7 @@ class Projecting(Generic[R]):
 
     def add(self, index: Int64, vectors: torch.Tensor | Seen) -> None:
         if isinstance(vectors, Seen):
-            assert vectors.logits is not None
+            assert isinstance(vectors.logits, torch.Tensor)
             projected = Projected(vectors.logits, self.projector)
             self.receiver.add(index, replace(vectors, logits=projected))
             return

@@ -155,6 +155,8 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Leave it out.", TrainConfig, {"budget": "1h", "epochs": 2}, {"epochs": None}),
     ("Give more, a larger --warmup, or --warmup 0.", TrainConfig, {"budget": "steps=3"},
      {"warmup": 0}),
+    ("Leave it out.", TrainConfig, {"method": "kd", "live": "t", "cache": "c", "task": "masked-lm"},
+     {"cache": None}),
     ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip

@@ -20,12 +20,11 @@ from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.sources.word_rows import TAGS, WORDS
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
-WORDS = ("words", "tokens")
-TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 SEPARATOR = "\n"
 UNFIT = re.compile("[\n\ud800-\udfff]")
 NO_WORD = -1  # the token of a word that the tokenizer has cut away
@@ -40,11 +39,8 @@ def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | Non
     have = list(dict.fromkeys(name for table in tables for name in table.columns))
 
     def of_lists(names: Sequence[str]) -> str | None:
-        lists = (
-            name
-            for name in names
-            if name in have and any(_is_lists(table, name) for table in tables)
-        )
+        present = [name for name in names if name in have]
+        lists = (name for name in present if any(_is_lists(table, name) for table in tables))
         return next(lists, None)
 
     words = of_lists(WORDS if named_columns.text is None else (named_columns.text,))
