@@ -5,6 +5,7 @@ sum.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,9 @@ SUMS = {
 }
 
 
+_WEIGHTED = re.compile(r"[\w-]+=")
+
+
 @dataclass(frozen=True)
 class Summand:
     """One term of a sum, its settings as they are typed."""
@@ -42,7 +46,7 @@ class Summand:
 
 def is_sum(method: object) -> bool:
     """Whether a method is a sum of terms: one of :data:`SUMS`, or terms with their weights."""
-    return isinstance(method, str) and (method in SUMS or "=" in method)
+    return isinstance(method, str) and (method in SUMS or _WEIGHTED.match(method) is not None)
 
 
 def summands_of(method: str) -> tuple[Summand, ...]:

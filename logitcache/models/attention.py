@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from logitcache.errors import SpecError
 from logitcache.models.projection import as_computed
 from logitcache.records import Array
 
+Model: TypeAlias = PreTrainedModel  # of teacher and student alike
 _ARRAYS = ("query", "key", "value", "query_bias", "key_bias", "value_bias", "frequencies")
 
 
@@ -47,7 +48,9 @@ class Attention:
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Attention:
         """The same with ``change`` applied to every tensor."""
         tensors = {name: getattr(self, name) for name in _ARRAYS}
-        changed = {name: change(values) for name, values in tensors.items() if values is not None}
+        changed: dict[str, Any] = {
+            name: change(values) for name, values in tensors.items() if values is not None
+        }
         return replace(self, **changed)
 
     def projected(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,8 +87,8 @@ class Attention:
 
 def _by_head(vectors: Tensor, heads: int) -> Tensor:
     """f[B, h, T, d_h] of f[B, T, h d_h]."""
-    by_head: Tensor = vectors.unflatten(2, (heads, -1))
-    return by_head.transpose(1, 2)
+    by_head: Tensor = vectors.unflatten(2, (heads, -1)).transpose(1, 2)
+    return by_head
 
 
 def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:

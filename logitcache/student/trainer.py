@@ -54,7 +54,7 @@ __all__ = [
     "to_torch",
 ]
 
-TERMS_FILE = "terms.safetensors"  # in a checkpoint: what terms of a loss learn beside the student
+TERMS_FILE = "terms.safetensors"  # in a checkpoint: what terms learn beside the student
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,6 @@ class DistillTrainer(Trainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
-        # before loss_is_scaled_for_ga was an attribute, this said the same
         self.model_accepts_loss_kwargs = True
 
     def check_teacher(
@@ -317,9 +316,8 @@ class DistillTrainer(Trainer):
         self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
     ) -> None:
         if state_dict is not None:
-            own = "student."
-            tensors = [(name, one) for name, one in state_dict.items() if name.startswith(own)]
-            state_dict = {name.removeprefix(own): tensor for name, tensor in tensors}
+            own = {name: one for name, one in state_dict.items() if name.startswith("student.")}
+            state_dict = {name.removeprefix("student."): one for name, one in own.items()}
         terms = self.model.terms
         with self._inner():
             super()._save(output_dir, state_dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,19 +22,15 @@ from logitcache.config.terms import SUMS, TERMS, is_sum, summands_of
 from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.masked_lm import MaskedLM
-from logitcache.errors import SpecError
+from logitcache.errors import AlignmentError, SpecError
 from logitcache.models.attention import attention_of
+from logitcache.records import Ragged
 from logitcache.student.distiller import Distiller
-from logitcache.student.losses.relations import (
-    relation_divergence,
-    relation_scores,
-    scores_error,
-    states_error,
-)
-from logitcache.student.terms.contract import SignalTerm
+from logitcache.student.terms.contract import SignalTerm, TeacherSignals
 from logitcache.student.terms.objective import SumObjective
 from logitcache.student.trainer import to_torch
 from tests.language.small_lms import make_config, make_tokenizer
+from tests.student.test_relations import written_kl
 
 SIGNALS = (
     "logits",
@@ -45,77 +41,6 @@ SIGNALS = (
     "hidden:2",
     "pooled",
 )
-HEADS, TOKENS, LENGTHS = 2, 6, (6, 4)
-
-
-def written_kl(teacher: Tensor, student: Tensor, heads: int) -> Tensor:
-    """MiniLM v2's loss of one row without padding, as eqs. 3 to 5 have it: f64[T, d] each."""
-    total = torch.zeros((), dtype=torch.float64)
-    tokens = len(teacher)
-    for head in range(heads):
-        relations = []
-        for vectors in (teacher, student):
-            size = vectors.shape[1] // heads
-            part = vectors[:, head * size : (head + 1) * size]
-            relations.append(torch.log_softmax(part @ part.T / size**0.5, 1))
-        for token in range(tokens):
-            log_p, log_q = relations[0][token], relations[1][token]
-            total = total + (log_p.exp() * (log_p - log_q)).sum()
-    return total / (heads * tokens)
-
-
-def padded(width: int, seed: int) -> Tensor:
-    """f64[2, T, d]: what stands behind a row's end is large, as it has no part."""
-    draw = torch.Generator().manual_seed(seed)
-    vectors = torch.randn(2, TOKENS, width, generator=draw, dtype=torch.float64)
-    for row, length in enumerate(LENGTHS):
-        vectors[row, length:] = 1e3
-    return vectors
-
-
-def is_token() -> Tensor:
-    return torch.arange(TOKENS) < torch.tensor(LENGTHS)[:, None]
-
-
-def everywhere(mask: Tensor) -> Tensor:
-    return mask[:, None, None, :].expand(-1, 1, TOKENS, TOKENS)
-
-
-@pytest.mark.parametrize("heads", [1, 2, 4])
-def test_relations_are_those_of_the_paper_and_so_are_their_gradients(heads: int) -> None:
-    """Widths differ; padding has no part, and no gradient."""
-    mask = is_token()
-    teacher, student = padded(8, 0), padded(16, 1).requires_grad_()
-    found = relation_divergence(
-        relation_scores(teacher, heads), relation_scores(student, heads), everywhere(mask), mask
-    )
-    expected = torch.stack(
-        [
-            written_kl(teacher[row, :length], student[row, :length], heads)
-            for row, length in enumerate(LENGTHS)
-        ]
-    )
-    torch.testing.assert_close(found, expected)
-    weight = torch.tensor([0.3, 2.0], dtype=torch.float64)
-    gradients = [
-        torch.autograd.grad((loss * weight).sum(), student)[0] for loss in (found, expected)
-    ]
-    torch.testing.assert_close(*gradients)
-    assert gradients[0][1, LENGTHS[1] :].abs().max() == 0
-
-
-def test_errors_are_means_over_what_is_real() -> None:
-    mask = is_token()
-    teacher, student = padded(8, 0), padded(8, 1).requires_grad_()
-    scores = [relation_scores(vectors, HEADS) for vectors in (teacher, student)]
-    found = scores_error(*scores, everywhere(mask), mask), states_error(teacher, student, mask)
-    for row, length in enumerate(LENGTHS):
-        maps = [one[row, :, :length, :length] for one in scores]
-        torch.testing.assert_close(found[0][row], ((maps[0] - maps[1]) ** 2).mean())
-        states = teacher[row, :length] - student[row, :length]
-        torch.testing.assert_close(found[1][row], (states**2).mean())
-    (gradient,) = torch.autograd.grad(sum(one.sum() for one in found), student)
-    assert gradient[1, LENGTHS[1] :].abs().max() == 0
 
 
 @pytest.fixture(scope="module")
@@ -425,6 +350,26 @@ def test_a_term_touches_two_places(
     monkeypatch.setitem(TERMS, "norm", f"{__name__}:NormOfStates")
     loss, _, _ = loss_of("mlm=1,norm=0.1", dumped[2], student_of())
     assert loss.isfinite()
+
+
+def test_a_layer_from_the_end_needs_the_teachers_depth() -> None:
+    assert TeacherSignals({}, layers=12).layer(-2) == 11
+    assert TeacherSignals({}).layer(3) == 3
+    with pytest.raises(SpecError, match="Name the layer counted from 1"):
+        TeacherSignals({}).layer(-1)
+
+
+def test_rows_of_other_tokens_are_refused(dumped: tuple[Path, Path, Cache]) -> None:
+    """A row has as many tokens as vectors, or two tokenizers have read it."""
+    cache = dumped[2]
+    examples = prepare(make_tokenizer("masked"), stored_source({"train": cache}).split("train"), 16)
+    column = examples.inputs["input_ids"]
+    ends = np.maximum(column.indptr - (np.arange(len(column.indptr)) > 0), 0)  # the first lacks one
+    shorter = replace(examples, inputs={"input_ids": Ragged(column.values, ends)})
+    task = MaskedLM(cache.codec.width, None)
+    collator = Collator(shorter, task, {"teacher": cache}, signals=("hidden:1",))
+    with pytest.raises(AlignmentError, match=r"row 0 has .* tokens here, and .* Give --tokenizer"):
+        collator(np.arange(2))
 
 
 def test_the_students_attention_is_its_own() -> None:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from logitcache.errors import SpecError
-from logitcache.models.attention import Attention, attention_of, layers_of
+from logitcache.models.attention import Attention, Model, attention_of, layers_of
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,16 @@ class SignalTerm(ABC):
     """
 
     @abstractmethod
-    def teacher_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         """The signals that the teacher must have, counted from its first layer. Raises SpecError
         where the layers of both do not fit.
         """
 
     @abstractmethod
-    def student_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         """The student's, in the same manner."""
 
-    def modules(self, teacher: TeacherSignals, student: PreTrainedModel) -> nn.Module:
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         """What is learnt beside the student. Raises SpecError for widths or heads that do not fit."""
         return nn.Module()
 
@@ -72,22 +71,22 @@ class SignalTerm(ABC):
         self,
         batch: Compared,
         teacher: TeacherSignals,
-        student: PreTrainedModel,
+        student: Model,
         modules: nn.Module,
     ) -> Tensor:
         """The loss of each row, f[B]."""
 
 
-def depth(student: PreTrainedModel) -> int:
+def depth(student: Model) -> int:
     """The number of layers of a student."""
     return len(layers_of(student))
 
 
-def own_layer(student: PreTrainedModel, number: int) -> int:
+def own_layer(student: Model, number: int) -> int:
     """A layer of the student from 1, of one that may count from the end."""
     return number if number > 0 else depth(student) + number + 1
 
 
-def own_attention(student: PreTrainedModel, name: str) -> Attention:
+def own_attention(student: Model, name: str) -> Attention:
     """The attention of the student's layer that ``attention-input:L`` names."""
     return attention_of(student, int(name.partition(":")[2]))

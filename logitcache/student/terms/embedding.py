@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
-from transformers import PreTrainedModel
 
 from logitcache.config.option import option
+from logitcache.models.attention import Model
 from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
 
 
@@ -27,13 +27,13 @@ class Embedding(SignalTerm):
     def _name(self) -> str:
         return f"pooled:{self.pooling}"
 
-    def teacher_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [self._name]
 
-    def student_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [self._name]
 
-    def modules(self, teacher: TeacherSignals, student: PreTrainedModel) -> nn.Module:
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         width, own = teacher.widths[self._name], int(student.config.get_text_config().hidden_size)
         return nn.Identity() if width == own else nn.Linear(own, width)
 
@@ -41,7 +41,7 @@ class Embedding(SignalTerm):
         self,
         batch: Compared,
         teacher: TeacherSignals,
-        student: PreTrainedModel,
+        student: Model,
         modules: nn.Module,
     ) -> Tensor:
         given, own = batch.teacher[self._name], modules(batch.student[self._name])

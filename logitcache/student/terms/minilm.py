@@ -14,11 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from logitcache.config.option import option
 from logitcache.errors import SpecError
-from logitcache.models.attention import Attention
+from logitcache.models.attention import Attention, Model
 from logitcache.student.losses.relations import relation_divergence, relation_scores
 from logitcache.student.terms.contract import (
     Compared,
@@ -38,13 +37,13 @@ class MiniLM(SignalTerm):
     layer: int = option(-1, "Layer of the teacher, from 1, or from the end where negative.")
     student_layer: int = option(-1, "Layer of the student, counted alike.")
 
-    def teacher_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [f"attention-input:{teacher.layer(self.layer)}"]
 
-    def student_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [f"attention-input:{own_layer(student, self.student_layer)}"]
 
-    def modules(self, teacher: TeacherSignals, student: PreTrainedModel) -> nn.Module:
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         (theirs,) = self.teacher_signals(teacher, student)
         (ours,) = self.student_signals(teacher, student)
         sides = (teacher.attention[theirs], own_attention(student, ours))
@@ -76,7 +75,7 @@ class MiniLM(SignalTerm):
         self,
         batch: Compared,
         teacher: TeacherSignals,
-        student: PreTrainedModel,
+        student: Model,
         modules: nn.Module,
     ) -> Tensor:
         (theirs,) = self.teacher_signals(teacher, student)

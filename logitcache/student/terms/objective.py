@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
@@ -21,6 +20,7 @@ from logitcache.errors import SpecError
 from logitcache.models.attention import (
     FAMILIES,
     Attention,
+    Model,
     attention_of,
     from_assets,
     layers_of,
@@ -110,7 +110,7 @@ class SumObjective:
         label = torch.where(labels >= 0, float(gold), 0.0)[:, None]
         return Target(labels, Weights(label, 0.0, float(soft)), teacher if soft else None)
 
-    def bound(self, student: PreTrainedModel, teacher: Any) -> BoundSum:
+    def bound(self, student: Model, teacher: Any) -> BoundSum:
         """With a student and its teacher: a cache, several joined, or a live one. Raises SpecError
         for a teacher without the signals that the terms want, or models that do not fit.
         """
@@ -122,7 +122,7 @@ class BoundSum(nn.Module):
     beside the student.
     """
 
-    def __init__(self, objective: SumObjective, student: PreTrainedModel, teacher: Any) -> None:
+    def __init__(self, objective: SumObjective, student: Model, teacher: Any) -> None:
         super().__init__()
         self.terms = objective.signal_terms
         stock = _stock(teacher)
@@ -136,7 +136,7 @@ class BoundSum(nn.Module):
         self._stock = {torch.device("cpu"): stock}
 
     def forward(
-        self, student: PreTrainedModel, vectors: Mapping[str, Tensor], batch: Batch[Tensor]
+        self, student: Model, vectors: Mapping[str, Tensor], batch: Batch[Tensor]
     ) -> Tensor:
         """The weighted sum of the terms of each row, f32[B]. ``vectors`` are the student's signals,
         by name.
@@ -175,7 +175,7 @@ def _stock(teacher: Any) -> TeacherSignals:
     return _stock_of_model(teacher.teacher.model)
 
 
-def _stock_of_model(model: PreTrainedModel) -> TeacherSignals:
+def _stock_of_model(model: Model) -> TeacherSignals:
     """Every signal that a model has."""
     layers = len(layers_of(model))
     names = [f"hidden:{layer}" for layer in range(layers + 1)]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from logitcache.config.option import option
 from logitcache.errors import SpecError
+from logitcache.models.attention import Model
 from logitcache.student.losses.relations import scores_error, states_error
 from logitcache.student.terms.contract import (
     Compared,
@@ -37,7 +37,7 @@ class TinyBERT(SignalTerm):
         "uniform", "Teacher's layer for each layer of the student, such as 3+6+9+12; or uniform."
     )
 
-    def _map(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[int]:
+    def _map(self, teacher: TeacherSignals, student: Model) -> list[int]:
         """The teacher's layer for each of the student's, from 1."""
         count, deep = depth(student), teacher.layer(-1)
         if self.layers != "uniform":
@@ -64,7 +64,7 @@ class TinyBERT(SignalTerm):
         return numbers
 
     def _pairs(
-        self, teacher: TeacherSignals, student: PreTrainedModel
+        self, teacher: TeacherSignals, student: Model
     ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(pairs of layers whose scores are compared, and whose hidden states), student's first."""
         own = depth(student)
@@ -74,17 +74,17 @@ class TinyBERT(SignalTerm):
         mapped = list(enumerate(self._map(teacher, student), 1))
         return mapped, [(0, 0), *mapped]
 
-    def teacher_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         scores, states = self._pairs(teacher, student)
         names = [f"attention-input:{theirs}" for _, theirs in scores]
         return list(dict.fromkeys([*names, *(f"hidden:{theirs}" for _, theirs in states)]))
 
-    def student_signals(self, teacher: TeacherSignals, student: PreTrainedModel) -> list[str]:
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         scores, states = self._pairs(teacher, student)
         names = [f"attention-input:{ours}" for ours, _ in scores]
         return list(dict.fromkeys([*names, *(f"hidden:{ours}" for ours, _ in states)]))
 
-    def modules(self, teacher: TeacherSignals, student: PreTrainedModel) -> nn.Module:
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         scores, states = self._pairs(teacher, student)
         for ours, theirs in scores:
             heads = teacher.attention[f"attention-input:{theirs}"].heads
@@ -106,7 +106,7 @@ class TinyBERT(SignalTerm):
         self,
         batch: Compared,
         teacher: TeacherSignals,
-        student: PreTrainedModel,
+        student: Model,
         modules: nn.Module,
     ) -> Tensor:
         scores, states = self._pairs(teacher, student)
