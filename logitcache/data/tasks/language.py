@@ -21,7 +21,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.preprocess import chat
 from logitcache.data.rows import Source
-from logitcache.data.sources.columns import TEXT_COLUMNS
+from logitcache.data.sources.columns import MESSAGES, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
@@ -33,7 +33,6 @@ from logitcache.targets.blocks import likeliest
 BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
-MESSAGES = "messages"
 # of a position; the last two are -1 without a teacher
 EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
 CONFIDENCE = EVIDENCE.index("confidence")
@@ -52,6 +51,10 @@ class LanguageModel(Classification, ABC):
     train_sample: ClassVar[int] = 128
     needs: ClassVar[str] = (
         "a column of texts, columns prompt and completion, or a column of messages"
+    )
+    advice: ClassVar[str] = (
+        "Name the texts with --text; or save what the model is asked (instruction and input) as prompt, and what it "
+        "answers as completion."
     )
 
     @classmethod
