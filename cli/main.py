@@ -39,11 +39,14 @@ COMMANDS = {
     "plan": "Say what a dump and its trainings would cost, before they are run.",
     "bench": "Measure what distillation costs on this machine.",
     "study": "Run methods x tasks x students x seeds, and go on where that stopped.",
+    "tune": "Search for the settings of a method, on a Ray cluster.",
     "report": "Make a page of what benches have measured.",
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
-RESUMABLE = ("dump", "train", "pretrain", "repair", "convert", "merge", "study", "demo")
+RESUMABLE = (
+    "dump", "train", "pretrain", "repair", "convert", "merge", "study", "tune", "demo",
+)  # fmt: skip
 BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {

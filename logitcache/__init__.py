@@ -37,6 +37,7 @@ __all__ = [
     "run_study",
     "to_torch",
     "train",
+    "tune",
     "verify_live",
 ]
 
@@ -49,6 +50,7 @@ _PLACES = {
     "load": "api",
     "diff": "api",
     "run_study": "api",
+    "tune": "api",
     "repair": "api",
     "verify_live": "api",
     "Source": "data.source",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         repair,
         run_study,
         train,
+        tune,
         verify_live,
     )
     from logitcache.cache.cache import Cache

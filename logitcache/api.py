@@ -29,9 +29,11 @@ from logitcache.config.signatures import (
     RowsOptions,
     StudyOptions,
     TrainOptions,
+    TuneOptions,
 )
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
+from logitcache.config.tune import TuneConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
@@ -48,6 +50,7 @@ from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.folder import StudyFolder
+from logitcache.study.search import Search
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as repairing
 from logitcache.teacher.asked import Asked
@@ -337,6 +340,25 @@ def run_study(
 
     named = spec if isinstance(spec, Mapping) else str(spec)
     return run(named, build(StudyConfig, options), _reporter(reporter, notify))
+
+
+def tune(
+    spec: Place | Mapping[str, Any],
+    *,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
+    **options: Unpack[TuneOptions],
+) -> Search:
+    """Search for the settings of one method on a Ray cluster: ``logitcache tune``.
+
+    ``spec`` is what :func:`run_study` takes. ``search.best(5)`` are the best samples, and
+    ``best.yaml`` in ``search.folder`` is their spec. Raises SpecError for a spec of several tasks,
+    students or methods, before anything is run.
+    """
+    from logitcache.study.tune import tune
+
+    named = spec if isinstance(spec, Mapping) else str(spec)
+    return tune(named, build(TuneConfig, options), _reporter(reporter, notify))
 
 
 def _check_name(name: Any) -> None:

@@ -20,6 +20,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "s3fs": "s3",
     "gcsfs": "gs",
+    "ray": "ray",
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -90,6 +90,12 @@ class Reporter:
         finally:
             self.ended(stage)
 
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show a table, its heading first, in place of the one before."""
+
+    def scored(self, stage: Meter, epoch: float, scores: Mapping[str, float]) -> None:
+        """Called with a training's scores on dev after an epoch, once its checkpoint is there."""
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """A part of the work that lasts as long as the context. Phases nest, and may run on several
         threads.
@@ -164,6 +170,7 @@ class Terminal(Reporter):
 
         self.console = console or Console(file=sys.stderr)
         self.bars: Any = None  # while there is a stage
+        self.shown: Any = None  # the table above them
         self.tasks: dict[int, Any] = {}  # of the bars, by the stage's id
 
     def note(self, text: str) -> None:
@@ -180,8 +187,28 @@ class Terminal(Reporter):
             stage.name, total=stage.total, completed=stage.done, rate="", left=""
         )
 
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        self.shown = Table()
+        for name in rows[0]:
+            self.shown.add_column(Text(printable(name)))
+        for row in rows[1:]:
+            self.shown.add_row(*(Text(printable(cell)) for cell in row))
+
     def _new_bars(self) -> Any:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        reporter = self
+
+        class Bars(Progress):
+            """The bars, and above them the table where there is one."""
+
+            def get_renderables(self) -> Iterator[Any]:
+                if reporter.shown is not None and reporter.shown.row_count:
+                    yield reporter.shown
+                yield from super().get_renderables()
 
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -190,7 +217,7 @@ class Terminal(Reporter):
             TextColumn("{task.fields[rate]}"),
             TextColumn("{task.fields[left]}"),
         )
-        return Progress(*columns, console=self.console, transient=True)
+        return Bars(*columns, console=self.console, transient=True)
 
     def advanced(self, stage: Meter) -> None:
         seconds = stage.seconds_left()
@@ -206,6 +233,7 @@ class Terminal(Reporter):
         else:
             self.bars.stop()
             self.bars = None
+            self.shown = None
 
 
 class Notebook(Reporter):
@@ -272,3 +300,6 @@ class Once(Reporter):
         self, name: str, unit: str, total: int | None = None
     ) -> AbstractContextManager[Meter]:
         return self.reporter.stage(name, unit, total)
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        self.reporter.table(rows)

@@ -42,6 +42,7 @@ FLOORS = (
         "ranks",
         "platforms",
         "processes",
+        "cluster",
         "extras",
     ),
     ("config",),

@@ -56,6 +56,18 @@ def test_the_time_left_follows_from_what_was_done_since_the_clock_started(
         )
 
 
+def test_a_table_stands_above_the_bars_until_they_end() -> None:
+    reporter, screen = terminal()
+    with reporter.stage("study", "trials", 2) as stage:
+        reporter.table([["", "sst5 · 2x128"]])  # nothing to show yet
+        stage.advance()
+        reporter.table([["", "sst5 · 2x128"], ["base", "0.41 (1/8)"]])
+        reporter.bars.refresh()
+        shown = screen.getvalue()
+        assert shown.rindex("0.41 (1/8)") < shown.rindex("1/2")
+    assert reporter.shown is None
+
+
 def test_the_second_of_two_stages_has_its_own_clock(now: list[float]) -> None:
     """Self-KD's second training once showed the pace of both."""
     lines: list[str] = []

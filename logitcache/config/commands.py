@@ -30,6 +30,7 @@ from logitcache.config.report import (
 )
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
+from logitcache.config.tune import TuneConfig
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     "study run": (Takes(StudyConfig),),
     "study report": (Takes(StudyReportConfig),),
     "study submit": (Takes(StudySubmitConfig),),
+    "tune": (Takes(TuneConfig, without=frozenset({"seeds", "ray", "dry_run"})),),
     "report": (Takes(ReportConfig),),
     "demo": (Takes(DemoConfig),),
 }

@@ -20,6 +20,7 @@ from logitcache.config.option import Declared, options_of
 from logitcache.config.report import CompareConfig
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
+from logitcache.config.tune import TuneConfig
 
 SIGNATURES = Path(__file__).with_name("signatures.py")
 # Configurations of functions, and the options that are parameters of their own there.
@@ -31,6 +32,7 @@ FUNCTIONS = {
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),
     "CompareOptions": (CompareConfig, set[str]()),
     "StudyOptions": (StudyConfig, {"dry_run"}),
+    "TuneOptions": (TuneConfig, {"seeds", "ray", "dry_run"}),
 }
 REFERENCE = re.compile(r"(<!-- options: (?P<command>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WIDTH = 120  # characters of a line

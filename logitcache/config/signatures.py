@@ -200,4 +200,25 @@ class StudyOptions(TypedDict, total=False):
     epochs: float | None
     set: str | Mapping[str, Any] | None
     out: str | PathLike[str] | None
-    workers: int
+    workers: int | None
+    ray: bool
+
+
+class TuneOptions(TypedDict, total=False):
+    """Options of :class:`TuneConfig`."""
+
+    tasks: str | Sequence[str] | None
+    students: str | Sequence[str] | None
+    methods: str | Sequence[str] | None
+    data: str | None
+    teacher: str | None
+    student: str | None
+    rows: int | None
+    epochs: float | None
+    set: str | Mapping[str, Any] | None
+    out: str | PathLike[str] | None
+    workers: int | None
+    samples: int
+    space: str | Mapping[str, Sequence[Any]] | None
+    seed: int
+    best: int

@@ -114,8 +114,17 @@ class StudyConfig:
         "Folder of the study. Default: logitcache-studies/NAME, or the folder that SPEC is.",
         group=RUNNING,
     )
-    workers: int = option(
-        1, "Processes on this machine that share the trials.", minimum=1, group=RUNNING
+    workers: int | None = option(
+        None,
+        "Processes that share the trials. Default: 1, with --ray one on each machine.",
+        minimum=1,
+        group=RUNNING,
+    )
+    ray: bool = option(
+        False,
+        "Run the trials on a Ray cluster: that of RAY_ADDRESS, one that runs here, or else a new one of this machine. "
+        "Its machines share the file system of --out.",
+        group=RUNNING,
     )
     dry_run: bool = option(
         False, "Print the trials, teachers, hours and bytes, and run nothing.", group=RUNNING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from logitcache.reporter import Meter
 from logitcache.student.budget import BudgetClock
 
 PERCENT = 100
+
+_EVAL = "eval_"  # what a Trainer puts before the name of a score
+_NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
 
 
 class BestPlace(TrainerCallback):
@@ -41,6 +45,34 @@ class CheckpointEvery(TrainerCallback):
         last = state.global_step >= state.max_steps or float(state.epoch).is_integer()
         if state.global_step % self.steps == 0 and not last:
             control.should_save = True
+
+
+class DevScores(TrainerCallback):
+    """Tells the reporter of the scores on dev, once the epoch's checkpoint is there."""
+
+    def __init__(self, stage: Meter) -> None:
+        self.stage = stage
+        self.scores: dict[str, float] = {}
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.scores = dev_scores(kwargs["metrics"])
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.scores:
+            self.stage.reporter.scored(self.stage, float(state.epoch), self.scores)
+        self.scores = {}
+
+
+def dev_scores(logged: Mapping[str, float]) -> dict[str, float]:
+    """The scores on dev among what a Trainer logs after an epoch; what else it logs is of its
+    speed.
+    """
+    scores = {
+        name.removeprefix(_EVAL): float(value)
+        for name, value in logged.items()
+        if name.startswith(_EVAL)
+    }
+    return {name: value for name, value in scores.items() if name not in _NO_SCORES}
 
 
 class StepClock(TrainerCallback, ExportableState):

@@ -34,7 +34,13 @@ from logitcache.records import (
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.budget import BudgetClock
-from logitcache.student.callbacks import BestPlace, CheckpointEvery, StepClock
+from logitcache.student.callbacks import (
+    BestPlace,
+    CheckpointEvery,
+    DevScores,
+    StepClock,
+    dev_scores,
+)
 from logitcache.student.gathered import FILLING, of_positions
 from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
@@ -45,8 +51,6 @@ from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
 EVAL_ROWS = 64
-_EVAL = "eval_"  # what a Trainer puts before the name of a score
-_NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
 
 
 class Diverged(SpecError):
@@ -166,7 +170,7 @@ def fit(
 
 def _callbacks(clock: StepClock, budget: BudgetClock | None, settings: FitSettings) -> list[Any]:
     """What happens beside the steps; the budget first, as the others read it."""
-    callbacks: list[Any] = [budget, clock, BestPlace()]
+    callbacks: list[Any] = [budget, clock, BestPlace(), DevScores(clock.stage)]
     if settings.checkpoint_steps is not None:
         callbacks.append(CheckpointEvery(settings.checkpoint_steps))
     return [callback for callback in callbacks if callback is not None]
@@ -191,11 +195,7 @@ def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
     """
     history = []
     for log in logs:
-        scores = {}
-        for name, value in log.items():
-            if name.startswith(_EVAL):
-                scores[name.removeprefix(_EVAL)] = value
-        scores = {name: float(value) for name, value in scores.items() if name not in _NO_SCORES}
+        scores = dev_scores(log)
         if scores:
             history.append({"epoch": float(log["epoch"]), **scores})
     return tuple(history)

@@ -29,6 +29,11 @@ class Cell:
         figure = f"{self.metric} {fmean(self.scores):.4f}{spread}"
         return f"{names}: {figure} on {self.split} ({len(self.scores)} of {self.seeds} seeds)"
 
+    def short(self) -> str:
+        """The figures alone."""
+        spread = f" ± {stdev(self.scores):.4f}" if len(self.scores) > 1 else ""
+        return f"{fmean(self.scores):.4f}{spread} ({len(self.scores)}/{self.seeds})"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "task": self.task,
@@ -53,6 +58,23 @@ class Cells:
         for trial in trials:
             if trial.state is State.DONE:
                 self.add(trial.planned, read_json(trial.folder / RESULT))
+
+    def of(self, trial: Planned) -> Cell:
+        """The cell of a trial that has been added."""
+        return self.cells[trial.task, trial.student, trial.method]
+
+    def table(self) -> list[list[str]]:
+        """A row for each method, a column for each task and student; the first row has their names.
+        Percent, mean ± std, and of how many seeds.
+        """
+        columns = list(dict.fromkeys((task, student) for task, student, _ in self.cells))
+        methods = list(dict.fromkeys(method for _, _, method in self.cells))
+        heading = ["", *(f"{task} · {student}" for task, student in columns)]
+        return [heading, *([method, *self._row(method, columns)] for method in methods)]
+
+    def _row(self, method: str, columns: Iterable[tuple[str, str]]) -> list[str]:
+        cells = [self.cells.get((task, student, method)) for task, student in columns]
+        return ["" if cell is None else cell.short() for cell in cells]
 
     def add(self, trial: Planned, result: Mapping[str, Any]) -> Cell:
         """The cell of a trial, with the score of its result."""

@@ -206,8 +206,13 @@ def forget_failures(folder: Path) -> None:
     for entry in study.with_state(State.FAILED):
         remove(folder / "trials", f"{entry.planned.id}.json")
     for teacher in study.teachers:
-        if teacher.end.state is State.FAILED:
-            remove(folder / "teachers", f"{teacher.id}.json")
+        forget_teacher(folder, teacher.id)
+
+
+def forget_teacher(folder: Path, teacher: str) -> None:
+    """Forget that a teacher failed, if it did."""
+    if teacher_end(folder, teacher).state is State.FAILED:
+        remove(folder / "teachers", f"{teacher}.json")
 
 
 def _end_path(folder: Path, trial: Planned) -> Path:

@@ -51,7 +51,7 @@ def run(
     study.write()
     folder.forget_failures(study.folder)
     if any(not is_finished(study, trial.planned) for trial in study.trials):
-        if config.workers > 1:
+        if config.ray or (config.workers or 1) > 1:
             from logitcache.study.workers import work_together
 
             work_together(study, config, reporter)

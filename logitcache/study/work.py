@@ -18,15 +18,14 @@ from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import DiskError, Locked, LogitCacheError, visible
 from logitcache.records import Block, rows_of
-from logitcache.reporter import Meter, Once, Reporter
+from logitcache.reporter import SILENT, Once, Reporter
 from logitcache.stages.dump import dump
 from logitcache.stages.train import train
 from logitcache.store.files import make_folder
-from logitcache.store.json_files import read_json
 from logitcache.store.lock import Lock
 from logitcache.student.fit import Diverged
 from logitcache.study import folder
-from logitcache.study.cells import Cells
+from logitcache.study.ends import Ends
 from logitcache.study.folder import End, State
 from logitcache.study.plan import Plan, Teacher, Trial
 from logitcache.study.run import FINISHED, Sources
@@ -36,16 +35,20 @@ from logitcache.teacher.report import DumpReport
 POLL = 0.5  # seconds until trials that others hold are looked at again
 
 
-def work(study: Plan, rows: Sources, reporter: Reporter) -> None:
-    """Run the trials of a study until all have ended. Raises DiskError, KeyboardInterrupt: what has
-    ended stays so.
+def work(study: Plan, rows: Sources, reporter: Reporter, *, says: bool = True) -> None:
+    """Run the trials of a study until all have ended; ``says`` which have. Raises DiskError,
+    KeyboardInterrupt: what has ended stays so.
     """
     worker = Worker(study, rows, reporter)
-    pending = [trial for trial in study.trials if not worker.has_ended(trial)]
     with reporter.stage("study", "trials") as stage:
-        stage.start(len(study.trials), len(study.trials) - len(pending))
+        ends = Ends(study, stage, reporter if says else SILENT)
+        pending = [trial for trial in study.trials if not worker.has_ended(trial)]
         while pending:
-            held = [trial for trial in pending if not worker.attempt(trial, stage)]
+            held = []
+            for trial in pending:
+                if not worker.attempt(trial):
+                    held.append(trial)
+                ends.look()
             if len(held) == len(pending):
                 time.sleep(POLL)
             pending = held
@@ -58,28 +61,25 @@ class Worker:
         self.study = study
         self.rows = rows
         self.reporter = Once(reporter)  # most notes of a trial are those of the one before
-        study_now = folder.read(study.folder)
-        self.cells = Cells(study_now.trials, study.spec.split, len(study.spec.seeds))
 
     def has_ended(self, trial: Trial) -> bool:
         """Whether a trial has ended, in this process or another."""
         end = folder.end_of(self.study.folder, trial.planned)
         return end.state in (*FINISHED, State.FAILED)
 
-    def attempt(self, trial: Trial, stage: Meter) -> bool:
+    def attempt(self, trial: Trial) -> bool:
         """Run a trial, unless it has ended; returns False where another process holds it, or its
         teacher.
         """
-        if not self.has_ended(trial):
-            started = time.monotonic()
-            end = self._end(trial)
-            if end is None:
-                return False
-            seconds = time.monotonic() - started
-            end = End(end.state, end.error, seconds, end.figures)
-            folder.record_end(self.study.folder, trial.planned, end)
-            self._say(trial, end)
-        stage.advance()
+        if self.has_ended(trial):
+            return True
+        started = time.monotonic()
+        end = self._end(trial)
+        if end is None:
+            return False
+        seconds = time.monotonic() - started
+        end = End(end.state, end.error, seconds, end.figures)
+        folder.record_end(self.study.folder, trial.planned, end)
         return True
 
     def _end(self, trial: Trial) -> End | None:
@@ -87,7 +87,7 @@ class Worker:
         teacher = self.study.teachers.get(trial.planned.teacher or "")
         try:
             if teacher is not None:
-                answered = self._teacher(teacher, trial)
+                answered = self.teacher(teacher, trial)
                 if answered.state is State.FAILED:
                     return End(State.FAILED, answered.error)
             source = self.rows.of(trial.config)
@@ -97,12 +97,12 @@ class Worker:
         except DiskError:
             raise
         except Diverged as error:
-            return End(State.DIVERGED, _words(error))
+            return End(State.DIVERGED, words_of(error))
         except Exception as error:
-            return End(State.FAILED, _words(error))
+            return End(State.FAILED, words_of(error))
         return End(State.DONE, figures={"data": source.digest()})
 
-    def _teacher(self, teacher: Teacher, trial: Trial) -> End:
+    def teacher(self, teacher: Teacher, trial: Trial) -> End:
         """How a teacher has ended: it is made now, unless it has. Raises Locked where another
         process makes it.
         """
@@ -140,24 +140,11 @@ class Worker:
         except (Locked, DiskError):
             raise
         except Exception as error:
-            return End(State.FAILED, _words(error, teacher.id))
+            return End(State.FAILED, words_of(error, teacher.id))
         return End(State.DONE, figures=figures)
 
-    def _say(self, trial: Trial, end: End) -> None:
-        planned = trial.planned
-        count = sum(self.has_ended(other) for other in self.study.trials)
-        position = f"{count} of {len(self.study.trials)}"
-        if end.state is not State.DONE:
-            assert end.error is not None
-            message = f"{end.error['kind']}: {end.error['message']}"
-            self.reporter.note(f"{position}: {planned.id} {end.state}: {message}")
-            return
-        result = read_json(self.study.folder / "trials" / planned.id / folder.RESULT)
-        cell = self.cells.add(planned, result)
-        self.reporter.note(f"{position}: {cell}, {end.seconds:.0f} s")
 
-
-def _words(error: Exception, teacher: str | None = None) -> dict[str, str]:
+def words_of(error: Exception, teacher: str | None = None) -> dict[str, str]:
     """An error as it is recorded: its kind, its message, and of what is no refusal of ours the last
     lines of its traceback.
     """

@@ -1,20 +1,23 @@
-"""Several processes on this machine that share the trials of one study, each as
-:mod:`logitcache.study.work` says.
+"""Several processes that share the trials of one study, on this machine or on a Ray cluster, each
+as :mod:`logitcache.study.work` says. They meet in the study's folder, and know nothing else of each
+other.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from logitcache.cluster import connected, shares
 from logitcache.config import own
 from logitcache.config.study import StudyConfig
 from logitcache.errors import DiskError, IncompleteStudy, LogitCacheError
 from logitcache.processes import together
-from logitcache.reporter import SILENT, Meter, Notes, Once, Reporter, to_stderr
-from logitcache.study import folder
-from logitcache.study.folder import State
+from logitcache.reporter import SILENT, Notes, Once, Reporter, to_stderr
+from logitcache.study.ends import Ends
 from logitcache.study.plan import Plan
 
 SCRIPT = """
@@ -24,30 +27,36 @@ from logitcache.study.workers import main
 main()
 """
 LOOK = 1.0  # seconds between two looks at what has ended
+RETRIES = 3  # of a part of the work whose process or machine is lost
 
 
 def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
-    """Run the trials of a study in processes of their own until all have ended. Raises DiskError
-    where one of them cannot write, IncompleteStudy where one ended otherwise: what has ended stays
-    so. Raises SpecError for a method or a student that they cannot import.
+    """Run the trials of a study in several processes until all have ended: what has ended stays so.
+
+    Raises DiskError where one of them cannot write, IncompleteStudy where one ended otherwise, and
+    SpecError for a method or a student that they cannot import.
     """
-    check_importable(study)
+    for trial in study.trials:
+        own.check_importable((trial.config.method, trial.config.student))
+    with reporter.stage("study", "trials") as stage:
+        ends = Ends(study, stage, reporter)
+        if config.ray:
+            _on_ray(study, config.workers, ends)
+        else:
+            _on_this_machine(study, config.workers or 1, ends, reporter)
+        ends.look()
+
+
+def _on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) -> None:
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
-    with reporter.stage("study", "trials") as stage:
-        stage.start(len(study.trials), _ended(study))
-        ended = together(
-            [arguments] * min(config.workers, len(study.trials)),
-            lambda _, line: notes.note(line),
-            _progress(study, stage),
-        )
+    ended = together(
+        [arguments] * min(workers, len(study.trials)),
+        lambda _, line: notes.note(line),
+        _now_and_then(ends.look),
+    )
     if ended.killed:
-        raise IncompleteStudy(
-            expected="workers that end by themselves",
-            found="one that was killed (is there too little memory?)",
-            advice="Give fewer --workers, and run the same command again: it goes on where it stopped.",
-            where=study.folder,
-        )
+        raise _killed(study)
     if ended.failed:
         kind = DiskError if ended.failed == DiskError.exit_code else IncompleteStudy
         raise kind(
@@ -57,41 +66,74 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
         )
 
 
-def check_importable(study: Plan) -> None:
-    """Raises SpecError for a method or a student that is an object of this process alone."""
-    for trial in study.trials:
-        own.check_importable((trial.config.method, trial.config.student))
+def _on_ray(study: Plan, workers: int | None, ends: Ends) -> None:
+    """The same on a Ray cluster. A part whose process or machine is lost is run again elsewhere:
+    the trials that it had not ended are nobody's, as a lock ends with its process.
+    """
+    names = [trial.planned.id for trial in study.trials]
+    with connected() as ray:
+        parts = shares(ray, workers)
+        settings = {"max_retries": RETRIES, "scheduling_strategy": "SPREAD", **parts.to_options()}
+        remote = ray.remote(**settings)(share)
+        where = str(study.folder.resolve())
+        count = min(parts.count, len(names))
+        running = [remote.remote(where, names, os.getcwd()) for _ in range(count)]
+        while running:
+            ended, running = ray.wait(running, timeout=LOOK)
+            ends.look()
+            for part in ended:
+                _check(ray, part, study)
 
 
-def _ended(study: Plan) -> int:
-    ends = [folder.end_of(study.folder, trial.planned) for trial in study.trials]
-    return sum(end.state is not State.PENDING for end in ends)
+def _check(ray: Any, part: Any, study: Plan) -> None:
+    """Raises what a part of the work has raised; IncompleteStudy where it was lost."""
+    try:
+        ray.get(part)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, LogitCacheError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise _killed(study) from error
 
 
-def _progress(study: Plan, stage: Meter) -> Callable[[], None]:
-    """Advances the stage by the trials that have ended, once a second."""
+def _killed(study: Plan) -> IncompleteStudy:
+    return IncompleteStudy(
+        expected="workers that end by themselves",
+        found="one that was killed (is there too little memory?)",
+        advice="Give fewer --workers, and run the same command again: it goes on where it stopped.",
+        where=study.folder,
+    )
+
+
+def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
+    """Looks once a second, however often it is called."""
     looked = [time.monotonic()]
 
-    def look() -> None:
+    def look_if_due() -> None:
         if time.monotonic() - looked[0] > LOOK:
             looked[0] = time.monotonic()
-            more = _ended(study) - stage.done
-            if more:
-                stage.advance(more)
+            look()
 
-    return look
+    return look_if_due
 
 
-def main() -> None:
-    """A worker: its arguments are the study's folder and the ids of the trials that are meant."""
+def share(place: str, names: Sequence[str], cwd: str, reporter: Reporter = SILENT) -> None:
+    """One process's part in the trials of these ids, of the study in the folder ``place``. ``cwd``
+    is where paths in its spec begin.
+    """
     from logitcache.study.run import Sources, planned
     from logitcache.study.work import work
 
-    place, *names = sys.argv[1:]
-    study = planned(place, StudyConfig())
-    chosen = study.only(names)
+    os.chdir(cwd)
+    study = planned(place, StudyConfig()).only(names)
+    work(study, Sources(study, SILENT), reporter, says=False)
+
+
+def main() -> None:
+    """A worker of this machine: its arguments are the study's folder and the trials' ids."""
     try:
-        work(chosen, Sources(chosen, SILENT), Notes(to_stderr))
+        share(sys.argv[1], sys.argv[2:], os.getcwd(), Notes(to_stderr))
     except LogitCacheError as error:
         to_stderr(f"{error.kind}: {error}")
         sys.exit(error.exit_code)

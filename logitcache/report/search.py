@@ -1,0 +1,60 @@
+"""The picture of a search: the score on dev of each sample after each epoch, the best ones named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logitcache.report.drawing import COLOURS, GRID, MUTED, OTHER, RIVAL, Look, save
+from logitcache.study.search import Search
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURE = "search.png"
+_BEST = (COLOURS["kd"], COLOURS["ls"], COLOURS["self-kd"], OTHER, COLOURS["tf-reg"])
+
+
+def draw(search: Search, best: int) -> Path:
+    """Draw a search beside its record. Returns the picture's path."""
+    path = search.folder / PICTURE
+    save(Curves(search, best), path)
+    return path
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A line for each sample; where one was stopped, it ends in a dot."""
+
+    search: Search
+    best: int
+
+    def draw(self, figure: Figure, look: Look) -> None:
+        search = self.search
+        axes = figure.add_subplot()
+        figure.set_size_inches(look.width, 0.6 * look.width)
+        named = [sample.name for sample in search.best(min(self.best, len(_BEST)))]
+        for sample in search.samples:
+            if not sample.scores:
+                continue
+            epochs, scores = zip(*sample.scores, strict=True)
+            rank = named.index(sample.name) if sample.name in named else None
+            colour = RIVAL if rank is None else _BEST[rank]
+            label = None
+            if rank is not None:
+                values = [
+                    f"{name} {value}" for name, value in sample.values.items() if name != "method"
+                ]
+                label = f"{rank + 1}: {', '.join(values)}"
+            width = 1.0 if rank is None else 2.2
+            axes.plot(epochs, scores, color=colour, lw=width, label=label, zorder=2 + width)
+            axes.plot(epochs[-1:], scores[-1:], "o", color=colour, ms=4, zorder=2 + width)
+        axes.grid(color=GRID)
+        axes.set_xlabel("epochs")
+        axes.set_ylabel(f"{search.metric} on dev")
+        title = (
+            f"{len(search.samples)} settings of {search.spec.name}, the best {len(named)} in colour"
+        )
+        axes.set_title(title, weight="bold")
+        axes.legend(loc="best", fontsize=0.75 * look.font, labelcolor=MUTED, frameon=False)

@@ -1,0 +1,56 @@
+"""The ends of a study's trials, told as they come: a line for each, and the table as it fills up."""
+
+from __future__ import annotations
+
+from logitcache.reporter import SILENT, Meter, Reporter
+from logitcache.store.json_files import read_json
+from logitcache.study import folder
+from logitcache.study.cells import Cells
+from logitcache.study.folder import RESULT, End, Planned, State
+from logitcache.study.plan import Plan
+
+
+class Ends:
+    """Tells of trials that have ended since it last looked, whoever has run them."""
+
+    def __init__(self, study: Plan, stage: Meter, reporter: Reporter = SILENT) -> None:
+        """``stage`` is started with the trials that have ended already."""
+        self.study = study
+        self.stage = stage
+        self.reporter = reporter
+        self.ended: set[str] = set()
+        self.cells = Cells([], study.spec.split, len(study.spec.seeds))
+        for trial in study.trials:
+            self._end(trial.planned)
+        self.stage.start(len(study.trials), len(self.ended))
+        self.reporter.table(self.cells.table())
+
+    def look(self) -> None:
+        """Tell of what has ended meanwhile."""
+        for trial in self.study.trials:
+            end = self._end(trial.planned)
+            if end is not None:
+                self.stage.advance()
+                position = f"{len(self.ended)} of {len(self.study.trials)}"
+                self.reporter.note(f"{position}: {self._words(trial.planned, end)}")
+                self.reporter.table(self.cells.table())
+
+    def _end(self, trial: Planned) -> End | None:
+        """How a trial has ended; None where it has not, or is known."""
+        if trial.id in self.ended:
+            return None
+        end = folder.end_of(self.study.folder, trial)
+        if end.state is State.PENDING:
+            return None
+        self.ended.add(trial.id)
+        if end.state is State.DONE:
+            result = read_json(self.study.folder / "trials" / trial.id / RESULT)
+            self.cells.add(trial, result)
+        return end
+
+    def _words(self, trial: Planned, end: End) -> str:
+        if end.state is not State.DONE:
+            error = end.error or {}
+            return f"{trial.id} {end.state}: {error.get('kind')}: {error.get('message')}"
+        seconds = "" if end.seconds is None else f", {end.seconds:.0f} s"
+        return f"{self.cells.of(trial)}{seconds}"

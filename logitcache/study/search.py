@@ -1,0 +1,214 @@
+"""What a search is asked for, and what has become of each of its samples.
+
+``search.json`` holds the spec of the search: a method for each sample, with the settings that were
+drawn. ``samples/NAME.json`` holds a sample's scores on dev by epoch, and how it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from logitcache.config.methods import METHODS
+from logitcache.config.train import LOWER_IS_BETTER
+from logitcache.config.tune import SPACE, TuneConfig
+from logitcache.data.order import subset
+from logitcache.errors import FingerprintMismatch, FormatError, SpecError
+from logitcache.store.files import make_folder
+from logitcache.store.json_files import read_json, write_json
+from logitcache.study.spec import Spec, overridden, parse
+
+FORMAT = "logitcache-search/1"
+SEARCH = "search.json"
+SAMPLES = "samples"
+
+
+class State(StrEnum):
+    """What has become of a sample."""
+
+    PENDING = "pending"  # it has not ended
+    DONE = "done"  # all epochs
+    STOPPED = "stopped"  # others were better after as many epochs
+    FAILED = "failed"  # it is tried again by the next `tune`
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Settings that were drawn, and their scores on dev: (epoch, score), in order."""
+
+    name: str
+    values: Mapping[str, Any]
+    scores: tuple[tuple[float, float], ...] = ()
+    state: State = State.PENDING
+    error: Mapping[str, str] | None = None
+
+    def best(self, metric: str) -> float | None:
+        """The best score; None where there is none."""
+        best = min if metric in LOWER_IS_BETTER else max
+        return best((score for _, score in self.scores), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "values": dict(self.values),
+            "scores": [list(pair) for pair in self.scores],
+            "state": str(self.state),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search. ``spec`` is that of its samples, ``metric`` what they are judged by on dev."""
+
+    folder: Path
+    spec: Spec
+    metric: str
+    samples: tuple[Sample, ...]
+
+    def best(self, count: int) -> list[Sample]:
+        """The best samples, the best one first; of equal ones the earlier."""
+        sign = 1 if self.metric in LOWER_IS_BETTER else -1
+        scored = [sample for sample in self.samples if sample.scores]
+        ranked = sorted(scored, key=lambda sample: sign * (sample.best(self.metric) or 0.0))
+        return ranked[:count]
+
+
+def read_sample(folder: Path, name: str, values: Mapping[str, Any]) -> Sample:
+    """A sample as its file tells it. Raises FormatError."""
+    path = folder / SAMPLES / f"{name}.json"
+    try:
+        document = read_json(path)
+        scores = tuple((float(epoch), float(score)) for epoch, score in document["scores"])
+        return Sample(name, values, scores, State(document["state"]), document["error"])
+    except FileNotFoundError:
+        return Sample(name, values)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(
+            expected="a sample's scores",
+            found=f"a field that is wrong: {error}",
+            advice="Remove this file: the next `logitcache tune` makes it again.",
+            where=path,
+        ) from None
+
+
+def write_sample(folder: Path, sample: Sample) -> None:
+    """Write a sample's file."""
+    make_folder(folder / SAMPLES)
+    write_json(folder / SAMPLES / f"{sample.name}.json", sample.to_dict())
+
+
+def claim(folder: Path, spec: Spec) -> None:
+    """Write ``search.json``, or find it as it was. Raises FingerprintMismatch for another search."""
+    document = {"format": FORMAT, "spec": spec.to_dict()}
+    path = folder / SEARCH
+    if path.is_file() and read_json(path) != document:
+        raise FingerprintMismatch(
+            expected="the search that was begun there",
+            found="another one: other settings, samples or epochs",
+            advice="Choose another --out, or remove the folder.",
+            where=folder,
+        )
+    if not path.is_file() and folder.is_dir() and any(folder.iterdir()):
+        raise SpecError(
+            expected="the folder of a search, or an empty one",
+            found="something else",
+            advice="Choose another --out.",
+            where=folder,
+        )
+    make_folder(folder)
+    write_json(path, document)
+
+
+def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
+    """The spec of the samples, and the one that the best of them will stand in: of the one task,
+    student and method that are chosen. Raises SpecError for several.
+    """
+    whole = overridden(spec, replace(config, epochs=None))
+    task = _only("tasks", whole.tasks)
+    student = _only("students", whole.students)
+    named = config.methods or [name for name in whole.methods if _is_tuned(whole, name)]
+    method = _only("methods", named)
+    drawn = _drawn(config, whole.methods[method]["method"])
+    methods = {f"{method}-{number:02d}": values for number, values in enumerate(drawn, 1)}
+    cell = (task, student, method, whole.seeds[0])
+    own = {"data": task, "student": student, "method": method}
+    options = whole.options(*cell)
+    settings = {name: value for name, value in options.items() if name not in {*own, *drawn[0]}}
+    kept = {name: _base(whole, cell, name, settings) for name in _bases(whole, method)}
+    resolved = replace(
+        whole,
+        tasks={task: {"data": options["data"], "teacher": whole.teacher_options(*cell)}},
+        students={student: {"student": options["student"]}},
+        methods=kept,
+        settings=settings,
+        teacher={},
+        overrides=(),
+    )
+    tuned = {name: {"method": options["method"], **values} for name, values in methods.items()}
+    if config.epochs is not None:
+        settings = {**settings, "epochs": config.epochs}
+    search = replace(resolved, methods=tuned, settings=settings, seeds=whole.seeds[:1])
+    return search, resolved
+
+
+def _bases(spec: Spec, tuned: str) -> list[str]:
+    """The methods without a soft target that the best are to be compared with."""
+    return [
+        name for name, given in spec.methods.items() if given["method"] == "base" and name != tuned
+    ]
+
+
+def _base(
+    spec: Spec, cell: tuple[str, str, str, int], name: str, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of a base method, where they are not those of all."""
+    task, student, _, seed = cell
+    options = spec.options(task, student, name, seed)
+    own = {name: value for name, value in options.items() if settings.get(name) != value}
+    return {name: value for name, value in own.items() if name not in ("data", "student")}
+
+
+def _is_tuned(spec: Spec, method: str) -> bool:
+    return METHODS[spec.methods[method]["method"]].reads_cache
+
+
+def _only(axis: str, names: Sequence[str] | Mapping[str, Any]) -> str:
+    if len(names) == 1:
+        return next(iter(names))
+    raise SpecError(
+        expected=f"one of the {axis}",
+        found=", ".join(names) or "none",
+        advice=f"Choose one with --{axis}.",
+        where="logitcache tune",
+    )
+
+
+def _drawn(config: TuneConfig, method: str) -> list[dict[str, Any]]:
+    """Settings drawn from the space, each another: in the order of the space. Raises SpecError."""
+    space = dict(config.space or SPACE)
+    if config.space is None:
+        if METHODS[method].alpha == 0:
+            del space["alpha"]
+        if not METHODS[method].needs_teacher or method not in METHODS:
+            del space["temperature"]
+    combinations = prod(len(values) for values in space.values())
+    chosen = set(subset(combinations, config.samples, config.seed).tolist())
+    return [
+        dict(zip(space, values, strict=True))
+        for number, values in enumerate(product(*space.values()))
+        if number in chosen
+    ]
+
+
+def read_spec(folder: Path) -> Spec:
+    """The spec of a search's samples."""
+    return parse(read_json(folder / SEARCH)["spec"], str(folder / SEARCH), is_resolved=True)

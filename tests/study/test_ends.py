@@ -1,0 +1,39 @@
+"""The table of a study while it fills up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import logitcache
+from logitcache.reporter import SILENT, Notes
+from tests.study.test_study_run import spec_of
+
+
+class Seen(Notes):
+    """Keeps lines and tables."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        super().__init__(self.lines.append)
+        self.tables: list[list[list[str]]] = []
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        self.tables.append([list(row) for row in rows])
+
+
+def test_the_table_fills_up_with_the_trials_of_everybody(
+    singles_data: Path, tmp_path: Path
+) -> None:
+    spec = spec_of(singles_data, tmp_path, methods=["base", "ls"])
+    out = tmp_path / "s"
+    logitcache.run_study(spec, out=out, methods=["base"], seeds=[0], reporter=SILENT)
+    seen = Seen()
+    logitcache.run_study(spec, out=out, reporter=seen)
+    assert [rows[0] for rows in seen.tables] == [["", "singles · tiny"]] * 4
+    assert [len(rows) - 1 for rows in seen.tables] == [1, 2, 2, 2]
+    counts = {row[0]: row[1].rpartition("(")[2] for row in seen.tables[-1][1:]}
+    assert counts == {"base": "2/2)", "ls": "2/2)"}
+    told = [line for line in seen.lines if " of 4: singles · tiny · " in line]
+    assert [line.partition(" of ")[0] for line in told] == ["2", "3", "4"]
+    assert any("base: accuracy" in line and "(2 of 2 seeds), " in line for line in told)
