@@ -262,8 +262,13 @@ def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
 
     cases: dict[str, turns.Case] = {codec: partial(whole, codec) for codec in CODECS}
     cases["bare"] = bare(world, rows)
-    times = turns.in_turn(cases, rounds, 1, settle=0, fence=turns.settled(world.device))
-    answering = {codec: blocks[-rounds:] for codec, blocks in answering.items()}
+    fence = turns.settled(world.device)
+    turns.timed(cases["bare"], fence)
+    times: turns.Times = {name: [] for name in cases}
+    for order in turns.rotated(list(cases), rounds):  # a dump is long, and needs no warming up
+        for name in order:
+            times[name].append([turns.timed(cases[name], fence)])
+            print(name, times[name][-1], answering.get(name, [None])[-1:], flush=True)
     bare_seconds = turns.spread(times["bare"])["median"]
     return {
         "rows": rows,
@@ -317,7 +322,7 @@ def measure(part: str, options: argparse.Namespace) -> None:
     name = f"language-{part}-{options.device}"
     path = RESULTS / f"{name}.json"
     tasks = json.loads(path.read_text())["tasks"] if path.is_file() else {}
-    command = f"python benchmarks/bench_language.py --part {part} --rows {options.rows}"
+    command = f"python benchmarks/bench_language.py --part {part} --rows {options.rows} --rounds {options.rounds}"
     for task in options.task:
         with tempfile.TemporaryDirectory(prefix="logitcache-bench-") as folder:
             world = World(task, options.rows, options.device, Path(folder))

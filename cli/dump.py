@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from math import log
 from typing import Any
@@ -12,10 +11,11 @@ import click
 
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
+from logitcache.ranks import launched_rank
 from logitcache.reporter import SILENT, Once, Reporter, progress
 from logitcache.targets.table import parse
 
-from .options import Command, as_json, options, typed
+from .options import SharedCommand, as_json, options, typed
 from .progress import lines, show
 from .workers import run_parts, words_typed
 
@@ -23,7 +23,7 @@ from .workers import run_parts, words_typed
 SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")
 
 
-@click.command(cls=Command)
+@click.command(cls=SharedCommand)
 @options("dump")
 @as_json
 def command(as_json: bool, workers: int | None, **values: Any) -> None:
@@ -32,7 +32,11 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
     Running the same command again goes on where it stopped. Ends with a report of what the teacher
     knows.
     """
-    rank = launched_rank() if values["part"] is None else None
+    rank = launched_rank()
+    if rank is not None and values["part"] is not None:
+        if rank[0] > 0:  # the part was named: the first makes it
+            return
+        rank = None
     if rank is not None:
         values["part"] = (rank[0] + 1, rank[1])
     config = typed(DumpConfig, values)
@@ -53,17 +57,6 @@ def dump_here(config: DumpConfig, reporter: Reporter) -> dict[str, Any]:
     from logitcache.stages.dump import dump
 
     return to_json(dump(config, reporter=reporter))
-
-
-def launched_rank() -> tuple[int, int] | None:
-    """The number of this process, from 0, and how many torchrun (or another launcher) started; None
-    for one alone.
-    """
-    rank = os.environ.get("RANK", "")
-    size = os.environ.get("WORLD_SIZE", "")
-    if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
-        return None
-    return int(rank), int(size)
 
 
 def dump_by_ranks(config: DumpConfig, is_first: bool) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import click
 
 from logitcache.config.commands import options_of_command
 from logitcache.config.option import ON_THIS_MACHINE, Declared, build, checked, local_path
+from logitcache.ranks import launched_rank, on_its_own
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -26,7 +27,19 @@ class GroupedOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose ``--help`` shows its options under headings."""
+    """A command whose ``--help`` shows its options under headings. Of the processes that torchrun
+    has started the first alone runs it, so that it prints one document.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command where this process is the first, or was not started by a launcher."""
+        rank = launched_rank()
+        if rank is None:
+            return super().invoke(ctx)
+        if rank[0] > 0:
+            return None
+        with on_its_own():
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -38,6 +51,13 @@ class Command(click.Command):
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+class SharedCommand(Command):
+    """A command whose work the processes of torchrun share: each of them runs it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return click.Command.invoke(self, ctx)
 
 
 class LocalPath(click.Path):

@@ -10,11 +10,11 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import Locked
 from logitcache.reporter import SILENT, progress
 
-from .options import Command, as_json, options, typed
+from .options import SharedCommand, as_json, options, typed
 from .progress import show
 
 
-@click.command(cls=Command)
+@click.command(cls=SharedCommand)
 @options("train")
 @as_json
 def command(as_json: bool, **values: Any) -> None:

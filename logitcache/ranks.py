@@ -68,6 +68,17 @@ def ranks() -> int:
     return max(1, int(size))
 
 
+def launched_rank() -> tuple[int, int] | None:
+    """The number of this process, from 0, and how many torchrun (or another launcher) started; None
+    for one alone.
+    """
+    rank = os.environ.get("RANK", "")
+    size = os.environ.get("WORLD_SIZE", "")
+    if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
+        return None
+    return int(rank), int(size)
+
+
 def check_launcher() -> None:
     """Raises SpecError where `accelerate launch` is set to train in another way than our own
     options say.

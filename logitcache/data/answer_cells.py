@@ -6,7 +6,6 @@ numpy prints it.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections import Counter
@@ -15,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.data.literals import python_value
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_ENCLOSED = re.compile(r"[\[{(].*|(?:\w+\.)?(?:array|tensor)\(.*", re.DOTALL)
+_BETWEEN = re.compile(r"\s*[,;|]\s*|\s+")
+_NUMBERS = re.compile(rf"{_NUMBER}(?:(?:{_BETWEEN.pattern}){_NUMBER})+")
+_PAIR = re.compile(rf"\s*['\"]?([^:=,;|]+?)['\"]?\s*[:=]\s*({_NUMBER})\s*")
 _SHARE = re.compile(r"0?[.,]\d+|\d+(?:[.,]\d+)?\s*%")
+_SCORED = re.compile(rf"(?:\S.*[\s:(])?(?:{_SHARE.pattern}|1[.,]0+)\)?")
+LOGPROB = "logprob"  # of a token, in the answers of OpenAI's interface
 
 
 def is_share(text: str) -> bool:
@@ -23,21 +31,35 @@ def is_share(text: str) -> bool:
     return _SHARE.fullmatch(text) is not None
 
 
+def is_scored(text: str) -> bool:
+    """Whether a text is one number, or one class with its number: ``pos (0.93)``."""
+    return _SCORED.fullmatch(text) is not None
+
+
 def value_in(text: str) -> Any:
-    """A list or mapping as JSON, Python or numpy prints it; else the text, None if empty."""
+    """What a text says: a list or a mapping as JSON, Python, numpy or torch prints it, with or
+    without brackets; else the text, None if it is empty.
+    """
     text = text.strip()
-    if not text or text[0] not in "[{(":
-        return text or None
-    for parse in (json.loads, ast.literal_eval):
+    is_enclosed = _ENCLOSED.fullmatch(text) is not None
+    for parse in (json.loads, python_value) if is_enclosed else ():
         try:
             return parse(text)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, RecursionError):
             continue
-    words = text.strip("[]()").replace(",", " ").split()
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        return text
+    inner = text.strip("[]()")
+    if _NUMBERS.fullmatch(inner) is not None:
+        words = _BETWEEN.split(inner)
+        if is_enclosed or not all(map(str.isdecimal, words)):  # 2,3 may be two classes
+            return [float(word) for word in words]
+    return _by_name(text) or text or None
+
+
+def _by_name(text: str) -> dict[str, float]:
+    """Several names with their numbers, ``pos: 0.9, neg: 0.1``."""
+    pairs = [_PAIR.fullmatch(pair) for pair in re.split("[,;|]", text)]
+    numbers = {pair[1]: float(pair[2]) for pair in pairs if pair is not None}
+    return numbers if len(numbers) == len(pairs) > 1 else {}
 
 
 def numbers_of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
@@ -58,6 +80,8 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
+    if len(values) == 1 and isinstance(values[0], Mapping) and "label" not in values[0]:
+        return numbers_of_mapping(values[0])
     if values and all(isinstance(entry, Mapping) for entry in values):
         return _once((entry.get("label"), entry.get("score")) for entry in values)
     if values and all(isinstance(entry, str) for entry in values):

@@ -4,13 +4,12 @@ of Label Studio, or a number for each class.
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
 from logitcache.errors import SpecError, short
 
@@ -34,6 +33,8 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
         return names[0] if len(names) == 1 else None, largest in (0, 1)
     if not isinstance(cell, list | tuple):
         return cell, True
+    if len(cell) == 1 and isinstance(cell[0], Mapping) and not _is_span(cell[0]):
+        raise _object(cell[0], column)
     if len(cell) > 1 or any(isinstance(element, list | tuple | dict) for element in cell):
         raise several_labels(cell, column)
     return cell[0] if cell else None, True
@@ -86,11 +87,8 @@ def unwrapped(value: Any) -> Any:
     """
     if hasattr(value, "tolist"):  # of numpy and torch
         return value.tolist()
-    if isinstance(value, str) and value.lstrip().startswith('{"'):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
+    if isinstance(value, str):
+        value = object_in(value) or value
     if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
         return value["choices"]
     return value
@@ -103,12 +101,7 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
     try:
         numbers = {name: float(number or 0) for name, number in cell.items()}
     except (TypeError, ValueError):
-        path = f"{column}.{next(iter(cell))}"
-        raise SpecError(
-            expected=f"one label a row in column {column!r}",
-            found=f"an object, {short(repr(cell))}",
-            advice=f"Name a value in it, for example {_option(path)}",
-        ) from None
+        raise _object(cell, column) from None
     total = sum(numbers.values())
     is_negative = min(numbers.values(), default=0) < 0
     if not is_negative and (total == 0 or abs(total - 1) <= TOLERANCE):
@@ -122,6 +115,17 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
         expected=f"one class, or probabilities that sum to 1, in column {column!r}",
         found=f"{short(repr(cell))}, which sums to {total:.4g}",
         advice=f"Name another column with --label; as votes or logits of a teacher: dump --teacher column:{column}",
+    )
+
+
+def _object(cell: Mapping[Any, Any], column: str | None) -> SpecError:
+    """The error over an object that is no label, with the value in it that is likeliest one."""
+    texts = [key for key, value in cell.items() if isinstance(value, str)]
+    key = next((key for key in ("name", "label") if key in cell), next(iter([*texts, *cell]), ""))
+    return SpecError(
+        expected=f"one label a row in column {column!r}",
+        found=f"an object, {short(repr(cell))}",
+        advice=f"Name a value in it, for example {_option(f'{column}.{key}')}",
     )
 
 
@@ -148,7 +152,7 @@ def list_in(text: str) -> list[Any] | None:
     if _NUMBERS_LIST.fullmatch(stripped):
         return stripped[1:-1].replace(",", " ").split()
     try:
-        value = ast.literal_eval(stripped)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = python_value(stripped)
+    except ValueError:
         return None
     return value if isinstance(value, list) else None

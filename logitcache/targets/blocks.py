@@ -31,13 +31,14 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top.values, words.flatten(1).gather(1, top.indices)
 
 
-def likeliest(values: Tensor) -> Tensor:
-    """The word with the largest number of each position, the first of equal ones: i64[P] of
-    f[P, V].
+def likeliest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(the largest number of each position f[P, 1], its word, the first of equal ones, i64[P, 1])
+    of f[P, V].
     """
     block = _of_blocks(values, lambda blocks: blocks.amax(2)).argmax(1, keepdim=True)
     words, inside = _looked_into(values, block, float("-inf"))
-    return words.flatten(1).gather(1, inside.flatten(1).argmax(1, keepdim=True))[:, 0]
+    top, place = inside.flatten(1).max(1, keepdim=True)
+    return top, words.flatten(1).gather(1, place)
 
 
 def sums(weights: Tensor) -> Tensor:

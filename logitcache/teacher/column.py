@@ -22,9 +22,10 @@ from logitcache.cache.layout import columns_of
 from logitcache.config.answers import AnswerSource
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
+from logitcache.data.answer_columns import read_columns
 from logitcache.data.match import match_labels, shown
 from logitcache.data.names import folded, listed
-from logitcache.data.soft_labels import ZERO, SoftLabels, read_array, read_columns
+from logitcache.data.soft_labels import ZERO, SoftLabels, read_array
 from logitcache.data.source import Rows, Source, hashes_of
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import column_names

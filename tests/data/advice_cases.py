@@ -247,7 +247,7 @@ FORMS = [
         },
         then_name="r.conll",
     ),
-    Case("Put the words first", {"r.conll": "1 a x\n2 b y\n"}, {"r.conll": CONLL}),
+    Case("else put the words first", {"r.conll": "1 a x\n2 b y\n"}, {"r.conll": CONLL}),
     Case("Correct or remove the line.", {"r.conll": "a x\nb\n\nc x"}, {"r.conll": CONLL}),
     Case(
         "Correct the line",

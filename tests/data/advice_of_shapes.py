@@ -37,7 +37,110 @@ SPANS = json.dumps(
     [{"data": {"text": "a b"}, "annotations": [{"result": [{"value": {"labels": ["X"]}}]}]}]
 )
 JSONL_OF_WORDS = '{"words": ["a"], "tags": ["X"]}\n'
+CONLLU = "".join(
+    f"{i}\t{word}\t{word}\t{tag}\t_\t_\t0\troot\t_\t_\n"
+    for i, word, tag in ((1, "a", "DET"), (2, "film", "NOUN"))
+)
+GEMINI = json.dumps({"contents": [{"role": "user", "parts": [{"text": "a b c"}]}]}) + "\n"
+SPANNED = json.dumps({"text": "a b", "entities": [{"start": 0, "end": 1, "label": "X"}]}) + "\n"
+PYTHON = "".join(f"{row!r}\n" for row in ROWS)
 SHAPES = [
+    Case(
+        "Name it .conllu if it is CoNLL-U",
+        {"r.conll": CONLLU},
+        {"r.conll": None, "r.conllu": CONLLU},
+        then_name="r.conllu",
+        rows=1,
+    ),
+    Case("or name it .conll if", {"r.conllu": CONLL}, {"r.conllu": None, "r.conll": CONLL}),
+    Case(
+        "If each line is a word and its tag, name the file .conll.",
+        {"r.tsv": "a\tX\nb\tY\n\na\tX\n"},
+        {"r.tsv": None, "r.conll": "a\tX\nb\tY\n\na\tX\n"},
+        then_name="r.conll",
+    ),
+    csv("Remove the line.", "text|label\n---|---\na|x\nb|y\n", "text|label\na|x\nb|y\n"),
+    *(
+        Case(
+            "Write its rows with the library it was made with, as one parquet file.",
+            {log: "{}", "a.parquet": parquet(), "b.parquet": parquet()},
+            {"r.parquet": parquet()},
+            then_name="r.parquet",
+        )
+        for log in ("_delta_log/0.json", "metadata/v1.metadata.json", ".hoodie/x")
+    ),
+    Case(
+        "write one file, with pandas: read_parquet(FOLDER).to_parquet(OUT).",
+        {f"label={i}/0.parquet": parquet() for i in "ab"},
+        {"r.parquet": parquet()},
+        then_name="r.parquet",
+    ),
+    Case(
+        "Name a folder below: data/en, data/fr.",
+        {f"data/{i}/train.csv": GOOD for i in ("en", "fr")},
+        then_name="data/en",
+    ),
+    Case(
+        "Write the texts and the labels as columns of one file",
+        {"test_text.txt": "a\nb\n", "test_labels.txt": "0\n1\n"},
+        {"test_text.txt": None, "test_labels.txt": None, "train.csv": GOOD},
+    ),
+    Case(
+        "of files of a class each write one with a column label",
+        {"pos.txt": "a\n", "neg.txt": "b\n"},
+        {"train.csv": GOOD},
+    ),
+    Case(
+        "files of a class each into one file with a column label",
+        {"pos.csv": "text\na\n", "neg.csv": "text\nb\n"},
+        {"train.csv": GOOD},
+    ),
+    Case(
+        "If it holds an object of JSON a line, name it r.manifest.jsonl.",
+        {"r.manifest": JSONL},
+        {"r.manifest": None, "r.manifest.jsonl": JSONL},
+        name="r.manifest",
+        then_name="r.manifest.jsonl",
+    ),
+    Case("with json.dumps(ast.literal_eval(LINE)).", {"r.jsonl": PYTHON}, {"r.jsonl": JSONL}),
+    Case(
+        "with json.dumps(ast.literal_eval(LINE)).", {"r.jsonl": JSONL + PYTHON}, {"r.jsonl": JSONL}
+    ),
+    Case(
+        "with pandas: explode('patterns').",
+        {"r.jsonl": '{"tag": "x", "patterns": ["a b c", "b c d"]}\n'},
+        {"r.jsonl": JSONL},
+    ),
+    Case(
+        "save them as a column messages of lists of role and content",
+        {"r.jsonl": GEMINI},
+        {"r.jsonl": CHATS},
+        more={"task": "causal-lm"},
+    ),
+    Case(
+        "save what the model is asked (instruction and input) as prompt, and what it answers as completion.",
+        {"r.jsonl": '{"instruction": "a", "input": "b", "output": "c"}\n'},
+        {"r.jsonl": '{"prompt": "a\\n\\nb", "completion": "c"}\n'},
+        {"task": "causal-lm"},
+        rows=1,
+    ),
+    Case(
+        "save each row's words and their labels, as columns words and tags of lists.",
+        {"r.jsonl": SPANNED},
+        {"r.jsonl": JSONL_OF_WORDS},
+        {"task": "token-classification"},
+        rows=1,
+    ),
+    *(
+        labels(
+            "for example --label label.name", [cell("x"), cell("y")], more={"label": "label.name"}
+        )
+        for cell in (
+            lambda name: [{"id": 1, "name": name}],
+            lambda name: {"id": 1, "name": name},
+            lambda name: f"```json\n{json.dumps({'id': 1, 'name': name})}\n```",
+        )
+    ),
     Case(
         "Look up the text of each custom_id in the batch's input, and save a text and a label",
         {"r.jsonl": BATCH_OUTPUT},
@@ -182,7 +285,7 @@ SHAPES = [
         rows=1,
     ),
     Case(
-        "Name them with --text and --label.",
+        "Name them with --text and --label; or",
         {"r.jsonl": '{"w": ["a"], "t": ["X"]}'},
         options={"task": "token-classification"},
         more={"text": "w", "label": "t"},

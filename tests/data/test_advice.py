@@ -78,7 +78,7 @@ ELSEWHERE_FILES = {
     **dict.fromkeys(("sources/docstrings.py", "sources/summaries.py"), "data/test_embedded.py"),
     "class_weights.py": "data/test_class_weights.py",
     "match.py": "data/test_match.py",
-    **dict.fromkeys(("soft_labels.py", "answer_cells.py"), "data/test_soft_labels.py"),
+    **dict.fromkeys(("soft_labels.py", "answer_columns.py"), "data/test_soft_labels.py"),
     "folds.py": "stages/test_advice.py",
     "rows.py": "data/test_source.py",
     "source.py": "data/test_memory.py",

@@ -12,7 +12,7 @@ import pytest
 
 from logitcache.config.answers import answer_source
 from logitcache.config.data import Columns
-from logitcache.data.soft_labels import read_columns
+from logitcache.data.answer_columns import read_columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes
@@ -146,6 +146,49 @@ def test_chats_of_one_question_and_one_answer_are_classified(tmp_path: Path) -> 
         ).form
         == "messages"
     )
+
+
+def chat(question: str, answer: str, keys: tuple[str, str] = ("role", "content")) -> Any:
+    roles = ("user", "assistant") if keys[0] == "role" else ("human", "gpt")
+    return [
+        {keys[0]: role, keys[1]: said} for role, said in zip(roles, (question, answer), strict=True)
+    ]
+
+
+def parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text[:3]}, {"type": "text", "text": text[3:]}]
+
+
+CHATS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "ShareGPT": lambda i: {"conversations": chat(f"text {i}", "pos" if i % 2 else "neg", ("from", "value"))},
+    "conversations": lambda i: {"conversations": chat(f"text {i}", "pos" if i % 2 else "neg")},
+    "parts": lambda i: {"messages": [
+        {"role": "user", "content": parts(f"text {i}")},
+        {"role": "assistant", "content": parts("pos" if i % 2 else "neg")},
+    ]},
+    "system apart": lambda i: {"system": "Classify.", "messages": chat(f"text {i}", "pos" if i % 2 else "neg")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", CHATS)
+def test_chats_are_read_as_messages_however_they_are_written(tmp_path: Path, shape: str) -> None:
+    rows = [CHATS[shape](i) for i in range(6)]
+    source, notes = read(tmp_path, "r.jsonl", jsonl(rows))
+    assert labelled(source)[:2] == [("text 0", "neg"), ("text 1", "pos")]
+    assert any("is read as messages of a role and a content" in note for note in notes)
+    source, _ = read(tmp_path, "r.jsonl", jsonl(rows), task="causal-lm")
+    messages = json.loads(source.table("train").texts(1, 2)[0][0])
+    expected = [{"role": "system", "content": "Classify."}] if "system" in shape else []
+    assert messages == [*expected, *chat("text 1", "pos")]
+
+
+def test_a_chat_that_is_none_is_refused_by_its_row(tmp_path: Path) -> None:
+    rows = [
+        {"conversations": chat("a", "b", ("from", "value"))},
+        {"conversations": [{"from": "human"}]},
+    ]
+    message = refusal(tmp_path, "r.jsonl", jsonl(rows), task="causal-lm")
+    assert "r.jsonl line 2: expected a list of messages" in message
 
 
 def test_rejected_labels_of_one_kind_are_a_class(tmp_path: Path) -> None:
@@ -328,7 +371,7 @@ def test_labelling_functions_are_votes_and_no_labels(tmp_path: Path) -> None:
     """As Snorkel writes them: a column for each function, with -1 where it abstains."""
     table = "text,lf_keyword,lf_length\na b c,1,-1\nb c d,0,0\nc d e,-1,0\nd e f,1,1\n"
     _, notes = read(tmp_path, "r.csv", table)
-    assert "lf_keyword, lf_length are votes of labelling functions" in notes[0]
+    assert "They are votes of labelling functions" in notes[0]
     assert "--label lf_" not in notes[0]
     votes = [["pos"], ["neg", "neg"], ["neg"], ["pos", "pos"]]
     rows = jsonl([{"text": f"t{i}", "votes": several} for i, several in enumerate(votes)])

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.config.answers import AnswerSource, answer_source
-from logitcache.data.soft_labels import ZERO, Kind, SoftLabels, read_array, read_columns
+from logitcache.data.answer_columns import read_columns
+from logitcache.data.soft_labels import ZERO, Kind, SoftLabels, read_array
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -50,6 +51,10 @@ IN_ORDER: dict[str, Table] = {
     "arrays": cells(np.array),
     "json": cells(json.dumps),
     "numpy's print": cells(lambda row: str(np.array(row))),
+    "numpy's and torch's call": cells(lambda row: f"tensor({row}, device='cuda:0')"),
+    "numbers with spaces": cells(lambda row: " ".join(map(str, row))),
+    "numbers with commas": cells(lambda row: ", ".join(map(str, row))),
+    "percentages": cells(lambda row: [100 * number for number in row]),
     "arrow lists": table(
         probs=pa.chunked_array([pa.array(PROBABILITIES[:1]), pa.array(PROBABILITIES[1:])])
     ),
@@ -64,6 +69,9 @@ BY_NAME: dict[str, Table] = {
     "without zeros": cells(lambda row: {name: p for name, p in named(row).items() if p}),
     "a pipeline's output": cells(pipeline),
     "a pipeline's output for one call": cells(lambda row: [pipeline(row)]),
+    "names and numbers": cells(
+        lambda row: ", ".join(f"{name}: {p}" for name, p in named(row).items())
+    ),
     "pairs": cells(lambda row: list(named(row).items())),
     "a zero-shot pipeline's output": cells(lambda row: {"labels": list(NAMES), "scores": row}),
     "a list turned round": cells(lambda row: {"label": list(NAMES), "score": row}),
@@ -179,7 +187,13 @@ def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
         ([3, 4], r"row 0: expected .*column:A,B or column:PREFIX\*"),
         (["0.93", "0.5"], r"row 0: .* in column 'probs', found '0.93'. .*top_k=None"),
         (["92%", "8%"], "row 0: expected a number for each class .*found '92%'"),
-        ([{"a": "92%", "b": "8%"}], "row 0: .*Write percentages as numbers, such as 0.92 for 92%"),
+        ([{"a": "92%", "b": "8%"}], "row 0: .*Write numbers with a point, such as 0.92 for"),
+        (["pos (0.93)", "neg (0.5)"], r"row 0: expected a number for each class.*top_k=None"),
+        (
+            [[{"token": "pos", "logprob": -0.1}]],
+            r"row 0: .*found log-probabilities of tokens\. Save",
+        ),
+        ([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]] * 9, "numbers that fall from the first to the last"),
         ([[2, 1, 2], [0, 0, 1]], "may as well be the class numbers that annotators chose"),
         (["{{1:2}}", "[0.5]"], "row 1: expected classes by name"),
         ([None, None], "expected answers in column 'probs', found none in any row"),
@@ -222,9 +236,45 @@ def test_half_a_spelling_is_refused(spelled: str) -> None:
         answer_source(spelled)
 
 
+def test_class_names_that_stand_beside_their_numbers_are_taken() -> None:
+    """Lists in the order of their sizes were taken for numbers in the order of the classes."""
+    rows = [sorted(zip(row, NAMES, strict=True), reverse=True) for row in PROBABILITIES]
+    scores = [[number for number, _ in row] for row in rows]
+    names = [[name for _, name in row] for row in rows]
+    pairs = [[{"score": p, "label": name} for p, name in row] for row in rows]
+    for answers, column in (
+        (table(scores=scores, labels=names), "scores"),
+        (table(zero_shot=[{"scores": s, "labels": n} for s, n in zip(scores, names, strict=True)]),
+         "zero_shot.scores"),
+        (table(top=pairs), "top.score"),
+    ):  # fmt: skip
+        labels = read_columns(answers, [column])
+        assert labels.names is not None
+        order = [labels.names.index(name) for name in NAMES]
+        np.testing.assert_allclose(probabilities(labels)[:, order], PROBABILITIES, atol=1e-6)
+    gold = table(scores=PROBABILITIES, labels=["neg", "pos", "neg"])
+    assert read_columns(gold, ["scores"]).names is None
+
+
+def test_numbers_without_brackets_may_be_classes() -> None:
+    labels = read_columns(table(probs=["2,3", "0.5", "pos"][::2]), ["probs"])
+    assert labels.names == ("2,3", "pos")
+    labels = read_columns(table(votes=["['pos' 'pos' 'neg']", "['neg']"]), ["votes"])
+    assert labels.names == ("pos", "neg")
+    np.testing.assert_array_equal(labels.values, [[2, 1], [0, 1]])
+
+
+def test_votes_of_labelling_functions_are_no_numbers_for_classes() -> None:
+    with pytest.raises(SpecError, match="votes of labelling functions: write those of each row"):
+        read_columns(table(lf_a=[0, 1], lf_b=[-1, 1]), ["lf_*"])
+    votes = table(votes=[["neg"], ["pos", "pos"]])
+    assert read_columns(votes, ["votes"]).names == ("neg", "pos")
+
+
 def test_percentages_are_written_as_numbers() -> None:
-    with pytest.raises(SpecError, match=r"row 0: .*92%.*, such as 0\.92 for 92%"):
-        read_columns(table(a=["92%"], b=["8%"]), ["a", "b"])
+    for cells in (["92%"], ["8%"]), (["0,92"], ["0,08"]):
+        with pytest.raises(SpecError, match=r"row 0: .*such as 0\.92 for 0,92 or 92%"):
+            read_columns(table(a=cells[0], b=cells[1]), ["a", "b"])
     assert read_columns(table(a=["0.92"], b=["0.08"]), ["a", "b"]).values.tolist() == [[0.92, 0.08]]
 
 

@@ -28,11 +28,12 @@ def test_the_largest(size: int, numbers: list[float], k: int) -> None:
     k = min(k, len(numbers))
     with patch.object(blocks, "BLOCK", size):
         top, words = largest(values, k)
-        first = likeliest(values)
+        top_one, first = likeliest(values)
     assert top.equal(values.topk(k, dim=1).values)
     assert values.gather(1, words).equal(top)
     assert all(len(set(row)) == k for row in words.tolist())
-    assert first.tolist() == np.argmax(values.numpy(), axis=1).tolist()
+    assert top_one.equal(top[:, :1])
+    assert first[:, 0].tolist() == np.argmax(values.numpy(), axis=1).tolist()
 
 
 @in_blocks_of

@@ -20,12 +20,11 @@ from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.sources.word_rows import TAGS, WORDS
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
-WORDS = ("words", "tokens")
-TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 SEPARATOR = "\n"
 UNFIT = re.compile("[\n\ud800-\udfff]")
 NO_WORD = -1  # the token of a word that the tokenizer has cut away

@@ -4,6 +4,7 @@ that pandas would not read as such.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +25,9 @@ from logitcache.data.sources.columns import (
 )
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.hints import (
+    VOTES_OF_FUNCTIONS,
     bits,
-    labelling_functions,
+    is_labelling_function,
     likely_labels,
     likely_texts,
     looks_like_row,
@@ -37,6 +39,7 @@ from logitcache.data.sources.tables import Column, Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
+_SPAN_START = re.compile(r"\.start(_\w+)?$")  # of a label within a text
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 
 
@@ -108,6 +111,11 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
+    if any(map(_SPAN_START.search, unread)):
+        return (
+            "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, "
+            "as columns words and tags of lists"
+        )
     shares = shared_out(values)
     if shares:
         classes = ",".join(shares)
@@ -128,13 +136,8 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     if lists and not plausible:
         majority = option("--label", lists[0])
         return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{lists[0]}"
-    functions = labelling_functions(values)
-    if functions and not plausible:
-        return (
-            f"{listed(list(map(short, functions)))} are votes of labelling functions: write those of each row as a "
-            "list of class names in one column votes, without the ones that abstain (-1); then --label votes, "
-            "and dump --teacher column:votes"
-        )
+    if not plausible and any(map(is_labelling_function, values)):
+        return VOTES_OF_FUNCTIONS
     if not plausible:
         return "Name the column of the labels with --label"
     return f"Name the column of the labels, for example {option('--label', plausible[0])}"

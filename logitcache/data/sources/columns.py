@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from logitcache.config.data import Columns
 from logitcache.data.names import LISTED, listed
@@ -32,6 +33,7 @@ PAIR_COLUMNS = (
     ("question", "sentence"),
     ("question", "context"),
 )
+MESSAGES = "messages"
 CATS = "cats"  # of spaCy: a number for each class
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 
@@ -105,6 +107,7 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
             expected=expected, found="an empty file", advice="Fetch or save it again.", where=where
         )
     values = samples(tables)
+    names = list(values)
     texts = likely_texts(values)
     advice = "Name it with --text (and --text-pair)"
     if texts:
@@ -113,14 +116,26 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
         if labels and _first(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
     advice += "."
-    if any(holds(table, "messages", list) for table in tables):
+    if any(holds(table, MESSAGES, list) for table in tables):
         advice = "To learn chats: --task causal-lm. To classify, save a text and a label for each."
-    if any(map(_is_batch_output, tables)):
+    elif any(name.endswith(".role") for name in values):
         advice = (
-            "This is the output of a batch, which has answers and no texts. Look up the text of each custom_id "
-            "in the batch's input, and save a text and a label for each row."
+            f"To learn chats, save them as a column {MESSAGES} of lists of role and content, and give --task "
+            "causal-lm. To classify, save a text and a label for each."
         )
-    if not any(table.typed for table in tables):
+    lists = next(
+        (name for name, column in values.items() if name in have and _are_lists_of_texts(column)),
+        None,
+    )
+    if lists is not None and not texts:
+        advice = f"If each text of {lists!r} is a row, write one for each, with pandas: explode({lists!r})."
+    if any("custom_id" in table.columns for table in tables):
+        names = have
+        advice = (
+            "This is the input or the output of a batch. Look up the text of each custom_id in the batch's input, "
+            "and save a text and a label for each row."
+        )
+    elif not any(table.typed for table in tables):
         header = header_advice([[name, *map(str, values[name])] for name in values])
         if looks_like_row(have):
             advice = header
@@ -128,13 +143,13 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
             advice += f" If the lines hold several fields, say with --delimiter what separates them. {header}"
         elif not any(called(name, have) for name in LABEL_COLUMNS):
             advice += f" {header}"
-    found = listed(list(map(short, values)), LISTED)
+    found = listed(list(map(short, names)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
 
 
-def _is_batch_output(table: Table) -> bool:
-    """Whether it is what OpenAI's batches of requests return: an answer for each custom_id."""
-    return "custom_id" in table.columns and holds(table, "response", Mapping)
+def _are_lists_of_texts(values: Sequence[Any]) -> bool:
+    lists = [value for value in values if isinstance(value, list) and value]
+    return bool(lists) and all(isinstance(text, str) for texts in lists for text in texts)
 
 
 def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""CoNLL files: a word a line with its columns, the label last; an empty line ends a row."""
+"""CoNLL files: a word a line with its columns, the label last; an empty line ends a row. In CoNLL-U
+there are ten columns: the word is the second, and its label the fourth, its part of speech.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,47 @@ from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"
+_UNIVERSAL_WIDTH = 10  # columns of CoNLL-U
+_UNIVERSAL_WORD, _UNIVERSAL_TAG = 1, 3
+_NO_WORD = re.compile(
+    r"[0-9]+[-.][0-9]+"
+)  # of CoNLL-U: several words written as one, or an ellipsis
 _COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=)")  # before the words of a row
+
+
+def read_conllu(content: Content) -> Table:
+    """Read a file of CoNLL-U as columns of lists, ``words`` and ``tags`` (its UPOS; ``_`` is no
+    label). Raises SpecError naming a line that has not ten columns.
+    """
+    words: list[list[str]] = []
+    tags: list[list[str | None]] = []
+    lines: list[int] = []
+    open_row = False
+    with content.text() as file:
+        for number, line in enumerate(file, 1):
+            fields = line.strip("\r\n").split("\t")
+            if not line.strip() or line.startswith("#"):
+                open_row = open_row and bool(line.strip())
+                continue
+            if len(fields) != _UNIVERSAL_WIDTH:
+                raise SpecError(
+                    expected=f"{_UNIVERSAL_WIDTH} columns of CoNLL-U with tabs between them",
+                    found=len(fields),
+                    advice="Correct the line; or name it .conll if the word is the first and the label the last.",
+                    where=f"{content.path} line {number}",
+                )
+            if _NO_WORD.fullmatch(fields[0]):
+                continue
+            if not open_row:
+                words.append([])
+                tags.append([])
+                lines.append(number)
+                open_row = True
+            tag = fields[_UNIVERSAL_TAG]
+            words[-1].append(fields[_UNIVERSAL_WORD])
+            tags[-1].append(None if tag == "_" else tag)
+    columns = {"words": words, "tags": tags}
+    return Table(content.path, columns, np.array(lines, np.int64), typed=True)
 
 
 def read_conll(content: Content) -> Table:
@@ -52,7 +94,7 @@ def read_conll(content: Content) -> Table:
         raise SpecError(
             expected="words in the first column",
             found="numbers that count them",
-            advice="Put the words first, and their labels last.",
+            advice="Name it .conllu if it is CoNLL-U; else put the words first, and their labels last.",
             where=content.path,
         )
     return Table(

@@ -14,7 +14,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
@@ -23,7 +23,13 @@ import numpy as np
 from logitcache.data.sources import quoting
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.field_errors import DELIMITERS, check_names, wrong_width
+from logitcache.data.sources.field_errors import (
+    DELIMITERS,
+    check_names,
+    check_no_rule,
+    header_again,
+    wrong_width,
+)
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.quoting import RecordedLines
 from logitcache.data.sources.tables import Peculiar, Remark, Table
@@ -249,6 +255,9 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     check_names(names, f"{path} line {line}")
     rows: list[list[str]] = []
     numbers: list[int] = []
+    for number, fields in islice(numbered, 1 if delimiter == "|" else 0):
+        check_no_rule(f"{path} line {number}", fields)
+        numbered = chain([(number, fields)], numbered)
 
     def keep() -> None:
         columns.add({name: [row[i] for row in rows] for i, name in enumerate(names)}, len(rows))
@@ -268,10 +277,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
                     )
             raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:
-            raise SpecError(
-                "expected a row, found the header again, as in files put one behind the other. Remove the line.",
-                where=f"{path} line {number}",
-            )
+            raise header_again(f"{path} line {number}", header, delimiter)
         if not any(fields):
             empty.add(number)
         if unnamed and any(fields[i].strip() for i in unnamed):

@@ -26,6 +26,7 @@ from logitcache.errors import SpecError, short
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SEPARATOR = re.compile(r"[ \t\r\n,]*")
 _CLOSED = (dict, list)
+_OF_PYTHON = "Python wrote it: write each row as JSON, with json.dumps(ast.literal_eval(LINE))."
 Row = tuple[int, dict[str, Any]]  # its line, 1-based
 
 
@@ -87,8 +88,9 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
             if isinstance(error, json.JSONDecodeError)
             else error
         )
+        advice = _OF_PYTHON if line.lstrip().startswith("{'") else "Mend or remove it."
         raise SpecError(
-            f"expected one JSON object a line, found: {kind}. Mend or remove it.", where=where
+            expected="one JSON object a line", found=kind, advice=advice, where=where
         ) from None
     return _row(content, row, where)
 
@@ -164,8 +166,9 @@ def _decoded(text: str, begin: int, where: str) -> tuple[Any, int]:
     except json.JSONDecodeError as error:
         line = where.rpartition(" ")[0]  # the line of the fault, not that of the row
         fault = f"{error.msg} at column {error.colno}"
+        advice = _OF_PYTHON if text.startswith("{'", begin) else "Mend it."
         raise SpecError(
-            expected="JSON", found=fault, advice="Mend it.", where=f"{line} {error.lineno}"
+            expected="JSON", found=fault, advice=advice, where=f"{line} {error.lineno}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise SpecError(

@@ -4,17 +4,18 @@ columns that somebody names by a path, or by one column for each class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from logitcache.config.data import LANGUAGE, Columns
-from logitcache.data.soft_labels import parts_apart
+from logitcache.data.answer_columns import parts_apart
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
-from logitcache.data.sources.exported import LABEL, Export
-from logitcache.data.sources.nested import holds, listed_values, with_paths
+from logitcache.data.sources.chats import classified, messages
+from logitcache.data.sources.exported import Export
+from logitcache.data.sources.nested import listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
 from logitcache.data.sources.tables import Table
+from logitcache.data.sources.word_rows import with_lists
 from logitcache.reporter import Reporter
 
 
@@ -25,6 +26,13 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
 
     Raises SpecError for an export whose annotations are parts of texts.
     """
+    table, note = with_lists(table, asked)
+    if note:
+        reporter.note(f"{table.path}: {note}")
+    chats = messages(table)
+    if chats is not None:
+        reporter.note(f"{table.path}: {chats.tool}")
+        table = _replaced(table, chats)
     if asked.task not in LANGUAGE:
         export = next(_recognised(table, asked), None)
         if export is not None:
@@ -40,7 +48,7 @@ def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
     if asked.label != "answer":
         exports.append(prodigy(table))
     if asked.text is None and asked.label is None:
-        exports.append(_chats(table))
+        exports.append(classified(table))
     return (export for export in exports if export is not None)
 
 
@@ -64,42 +72,3 @@ def _with_classes(table: Table, label: str | None) -> Table:
     classes = parts_apart(names, names)
     cells = [dict(zip(classes, row, strict=True)) for row in zip(*columns, strict=True)]
     return replace(table, columns={**table.columns, label: cells})
-
-
-def _chats(table: Table) -> Export | None:
-    """Chats whose one question is a text and whose one answer is a class: answers repeat."""
-    if "text" in table.columns or not holds(table, "messages", list):
-        return None
-    questions: list[str] = []
-    answers: list[str] = []
-    for messages in listed_values(table, "messages"):
-        contents = _contents(messages)
-        if contents is None:
-            return None
-        questions.append(contents[0])
-        answers.append(contents[1])
-    if not 2 <= len(set(answers)) <= len(answers) // 2:
-        return None
-    tool = (
-        "read as classification by chats: the user's message is the text, the assistant's the label. "
-        "To learn the chats: --task causal-lm"
-    )
-    return Export(tool, {"text": questions, LABEL: answers}, ("messages",))
-
-
-def _contents(messages: Any) -> tuple[str, str] | None:
-    """The user's message and the assistant's, where a chat has one of each behind its system's."""
-    if not isinstance(messages, list):
-        return None
-    spoken = []
-    for message in messages:
-        if not isinstance(message, Mapping):
-            return None
-        if message.get("role") != "system":
-            spoken.append((message.get("role"), message.get("content")))
-    if [role for role, _ in spoken] != ["user", "assistant"]:
-        return None
-    question, answer = spoken[0][1], spoken[1][1]
-    if isinstance(question, str) and isinstance(answer, str):
-        return question, answer
-    return None

@@ -4,10 +4,13 @@ header.
 
 from __future__ import annotations
 
+import re
+
 from logitcache.data.sources.hints import header_advice, looks_like_row
 from logitcache.data.sources.tables import check_once
 from logitcache.errors import SpecError, short
 
+_DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -20,6 +23,30 @@ def check_names(names: list[str], where: str) -> None:
             f" {header_advice([[name] for name in names])}" if looks_like_row(names) else ""
         )
         raise
+
+
+def check_no_rule(where: str, fields: list[str]) -> None:
+    """Raises SpecError for the line below the header of a table in Markdown."""
+    if any(map(str.strip, fields)) and all(map(_DASHES.fullmatch, fields)):
+        raise SpecError(
+            expected="a row",
+            found="a line of dashes, as in a table of Markdown",
+            advice="Remove the line.",
+            where=where,
+        )
+
+
+def header_again(where: str, header: list[str], delimiter: str) -> SpecError:
+    """The error over a row that is the header once more."""
+    advice = "Remove the line."
+    if delimiter == "\t" and not any(" " in name for name in header):
+        advice += " If each line is a word and its tag, name the file .conll."
+    return SpecError(
+        expected="a row",
+        found="the header again, as in files put one behind the other",
+        advice=advice,
+        where=where,
+    )
 
 
 def wrong_width(where: str, header: list[str], fields: list[str], delimiter: str) -> SpecError:

@@ -15,6 +15,14 @@ from logitcache.data.names import listed
 from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import EXPORT, PACKINGS
 from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, stem
+from logitcache.data.sources.file_errors import (
+    OF_WORDS,
+    SHEETS,
+    check_no_log,
+    partitions,
+    two_files,
+    unreadable,
+)
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
@@ -35,25 +43,9 @@ _DESCRIPTIONS = (
     "id2label",
     "label2id",
 )
-_SHEETS = (".xlsx", ".xls", ".ods")
-_OF_WORDS = (".train", ".testa", ".testb", ".bio", ".iob")  # how CoNLL files are often called
-_BY_PANDAS = {
-    **dict.fromkeys((".pkl", ".pickle"), "read_pickle(FILE)"),
-    **dict.fromkeys(
-        (".db", ".sqlite", ".sqlite3"), "read_sql('select * from TABLE', sqlite3.connect(FILE))"
-    ),
-    **dict.fromkeys((".npz", ".npy"), "DataFrame(dict(numpy.load(FILE)))"),
-    ".xml": "read_xml(FILE)",
-    ".html": "read_html(FILE)[0]",
-    ".orc": "read_orc(FILE)",
-    ".dta": "read_stata(FILE)",
-    ".sav": "read_spss(FILE)",
-    **dict.fromkeys((".h5", ".hdf5"), "read_hdf(FILE)"),
-    **dict.fromkeys((".yaml", ".yml"), "DataFrame(yaml.safe_load(open(FILE)))"),
-}
 _NOT_READ = (
-    *_SHEETS,
-    *_OF_WORDS,
+    *SHEETS,
+    *OF_WORDS,
     ".zip",
     ".tar",
     ".pkl",
@@ -106,13 +98,14 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
     """
     if path.is_file():
         if ending(path) not in READERS:
-            raise _unreadable(path)
+            raise unreadable(path)
         return {split_of(path, words): [path]}
     if not path.is_dir():
         raise SpecError(
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.",
             where=path,
         )
+    check_no_log(path)
     parts = whole_files(data_files(path))
     if any(split_of(files[0], words) for files in parts):
         return _with_folders(path, _by_split(path, parts, words), words)
@@ -159,22 +152,6 @@ def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
             f"two places for the split {twice!r}: {names}", advice="Keep one.", where=path
         )
     return {**files, **{split: _parts(folder) for split, folder in folders.items()}}
-
-
-def _unreadable(path: Path) -> SpecError:
-    suffix = path.suffix.lower()
-    name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
-    advice = "Give it the ending of what it is, or convert it."
-    if suffix in _SHEETS:
-        advice = f"{EXPORT}."
-    elif suffix in _OF_WORDS:
-        advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
-    elif suffix in _BY_PANDAS:
-        advice = f"Convert it, with pandas: {_BY_PANDAS[suffix]}.to_parquet(OUT)."
-    elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
-        advice = "Unpack it, and give the file or the folder."
-    expected = f"a file ending in {', '.join(READERS)}, packed or not"
-    return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -319,11 +296,7 @@ def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -
         if split is None:
             continue
         if split in by_split:
-            names = f"{by_split[split][0].name} and {files[0].name}"
-            advice = f"Keep one; or, if they are parts of one table, put them into a folder {split!r} of their own."
-            raise SpecError(
-                f"two files for the split {split!r}: {names}", advice=advice, where=folder
-            )
+            raise two_files(folder, split, by_split[split][0].name, files[0].name)
         by_split[split] = files
     if not by_split:
         raise _no_split(folder, [file.name for files in parts for file in files], words)
@@ -335,18 +308,28 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     below = [
         path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
     ]
+    if not below:
+        below = [
+            f"{path.name}/{inside.name}"
+            for path in _folders(folder)
+            for inside in _folders(path)
+            if data_files(inside) or split_folders(inside, words)
+        ]
     content = ", ".join(candidates or unreadable) or "none"
     if candidates:
-        advice = "Rename them, or give one file; parts of one table belong into a folder train"
-    elif unreadable and all(Path(name).suffix.lower() in _SHEETS for name in unreadable):
+        advice = (
+            "Rename them, or give one file; parts of one table belong into a folder train, and files of a class each "
+            "into one file with a column label"
+        )
+    elif unreadable and all(Path(name).suffix.lower() in SHEETS for name in unreadable):
         advice = EXPORT
-    elif unreadable and all(Path(name).suffix.lower() in _OF_WORDS for name in unreadable):
+    elif unreadable and all(Path(name).suffix.lower() in OF_WORDS for name in unreadable):
         advice = "If they are CoNLL files, name them train.conll, dev.conll and test.conll"
     elif unreadable:
         endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in unreadable}))
         advice = f"Unpack or convert what ends in {endings}"
     elif below:
-        advice = f"Name a folder below: {', '.join(below)}"
+        advice = partitions(below) or f"Name a folder below: {', '.join(below)}"
     else:
         advice = "Give a folder that holds such files"
         visible = sorted(
@@ -357,7 +340,8 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         if visible:
             content = listed(visible)
             advice = (
-                "Give each the ending of what it is (train.csv), or a folder that holds such files"
+                "Give each the ending of what it is (train.csv); of files of a class each write one with a column "
+                "label"
             )
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         if texts is not None:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import is_number
+from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
 
@@ -23,6 +24,10 @@ NUMBERING = re.compile(
 )
 # What Snorkel calls the columns of its labelling functions: votes, of which -1 abstains.
 _LABELLING_FUNCTION = re.compile(r"lf[_-].+", re.IGNORECASE)
+VOTES_OF_FUNCTIONS = (
+    "They are votes of labelling functions: write those of each row as a list of class names in one "
+    "column votes, without the ones that abstain (-1); then --label votes, and dump --teacher column:votes"
+)
 SENTENCE = 3  # words of a text on average: fewer are rather names
 _LABEL_WORDS = (
     "label",
@@ -39,6 +44,7 @@ _LABEL_WORDS = (
     "emotion",
     "completion",
 )
+_SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
 _BITS = ({"0", "1"}, {"0.0", "1.0"}, {"False", "True"}, {"false", "true"})
 Samples: TypeAlias = Mapping[str, Sequence[Any]]  # of each column or path: values of its first rows
 
@@ -90,7 +96,8 @@ def likely_labels(columns: Samples) -> list[str]:
         for name, values in columns.items()
         if _repeats(values)
         and not NUMBERING.fullmatch(name)
-        and not _LABELLING_FUNCTION.fullmatch(name)
+        and not is_labelling_function(name)
+        and not all(str(value).lower() in _SPLITS for value in values)
     ]
     return sorted(names, key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
 
@@ -112,9 +119,11 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(number, float) and not number.is_integer()
 
 
-def labelling_functions(columns: Samples) -> list[str]:
-    """The columns of Snorkel's labelling functions, each of which votes for a class or abstains."""
-    return [name for name in columns if _LABELLING_FUNCTION.fullmatch(name)]
+def is_labelling_function(name: str) -> bool:
+    """Whether a column is that of a labelling function of Snorkel, which votes for a class or
+    abstains.
+    """
+    return _LABELLING_FUNCTION.fullmatch(name) is not None
 
 
 def bits(columns: Samples) -> list[str]:
@@ -132,8 +141,9 @@ def shared_out(columns: Samples) -> list[str]:
     lengths = {len(columns[name]) for name in names}
     if len(names) < 2 or len(lengths) > 1:
         return []
-    rows = zip(*(columns[name] for name in names), strict=True)
-    if all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
+    rows = list(zip(*(columns[name] for name in names), strict=True))
+    is_constant = len(rows) > 1 and len(set(rows)) == 1
+    if not is_constant and all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
         return names
     return []
 

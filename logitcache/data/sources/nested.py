@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from logitcache.data.literals import object_in
 from logitcache.data.sources.tables import Column, Table
 
 LOOKED_AT = 1000  # rows that say what a column holds
@@ -51,7 +52,7 @@ def with_paths(table: Table, names: Sequence[str]) -> Table:
     for name in names:
         keys = [] if name in table.columns else _keys(table, name)
         if keys:
-            values = [_below(value, keys[1:]) for value in listed_values(table, keys[0])]
+            values = [_below(_opened(value), keys[1:]) for value in listed_values(table, keys[0])]
             if any(value is not None for value in values):
                 columns[name] = values
     return replace(table, columns={**table.columns, **columns}) if columns else table
@@ -62,9 +63,23 @@ def _keys(table: Table, name: str) -> list[str]:
     parts = name.split(".")
     for count in range(len(parts) - 1, 0, -1):
         column = ".".join(parts[:count])
-        if holds(table, column, Mapping | list):  # type: ignore[arg-type]  # a union will do
+        is_nested = holds(table, column, Mapping | list)  # type: ignore[arg-type]  # a union will do
+        if is_nested or _holds_objects(table, column):
             return [column, *parts[count:]]
     return []
+
+
+def _holds_objects(table: Table, name: str) -> bool:
+    """Whether there is a column of texts of which some write an object, as answers of language
+    models do.
+    """
+    if not holds(table, name, str):
+        return False
+    return any(object_in(value or "") for value in first_values(table.columns[name], SAMPLED))
+
+
+def _opened(value: Any) -> Any:
+    return object_in(value) if isinstance(value, str) else value
 
 
 def _below(value: Any, keys: Sequence[str]) -> Any:

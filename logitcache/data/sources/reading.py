@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from logitcache.data.sources import quoting
 from logitcache.data.sources.class_folders import read_class_folders
-from logitcache.data.sources.conll import read_conll
+from logitcache.data.sources.conll import read_conll, read_conllu
 from logitcache.data.sources.content import EXPORT, Content, Reading, undecodable, unpacking
 from logitcache.data.sources.delimited import read_csv, read_tsv
 from logitcache.data.sources.documents import read_json
@@ -33,6 +33,7 @@ READERS: dict[str, Callable[[Content], Table]] = {
     ".feather": read_arrow,
     ".conll": read_conll,
     ".iob2": read_conll,
+    ".conllu": read_conllu,
 }
 _BINARY = (".parquet", ".arrow", ".feather")
 # What a file begins with that is no text, and what may be done.

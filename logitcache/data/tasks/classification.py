@@ -37,6 +37,7 @@ class Classification:
     name: ClassVar[str] = "classification"
     preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
     needs: ClassVar[str] = "a column of texts"
+    advice: ClassVar[str] = "Name them with --text and --label."  # where its columns are not there
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
     # what a command line has to say where the data does not tell the task
     option: ClassVar[str] = ""

@@ -21,7 +21,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.preprocess import chat
 from logitcache.data.rows import Source
-from logitcache.data.sources.columns import TEXT_COLUMNS
+from logitcache.data.sources.columns import MESSAGES, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
@@ -33,7 +33,6 @@ from logitcache.targets.blocks import likeliest
 BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
-MESSAGES = "messages"
 # of a position; the last two are -1 without a teacher
 EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
 CONFIDENCE = EVIDENCE.index("confidence")
@@ -52,6 +51,10 @@ class LanguageModel(Classification, ABC):
     train_sample: ClassVar[int] = 128
     needs: ClassVar[str] = (
         "a column of texts, columns prompt and completion, or a column of messages"
+    )
+    advice: ClassVar[str] = (
+        "Name the texts with --text; or save what the model is asked (instruction and input) as prompt, and what it "
+        "answers as completion."
     )
 
     @classmethod
@@ -179,12 +182,13 @@ class LanguageModel(Classification, ABC):
         import torch
 
         z = logits.float()
-        z = z - z.amax(1, keepdim=True)
+        top, word = likeliest(z)
+        z = z - top
         p = z.softmax(1)
-        confidence = p.amax(1)
+        confidence = p.gather(1, word)[:, 0]
         log_sum = -confidence.log()
         nll = log_sum - z.gather(1, label.clamp(min=0)[:, None])[:, 0]
-        is_right = (likeliest(z) == label).float()
+        is_right = (word[:, 0] == label).float()
         none = torch.full_like(nll, -1.0)
         evidence = torch.stack([nll, is_right, confidence, none, none], 1)
         return evidence, log_sum - torch.linalg.vecdot(p, z)

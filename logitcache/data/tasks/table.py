@@ -35,7 +35,7 @@ def chosen(
         expected=kind.needs,
         found=", ".join(dict.fromkeys(name for table in tables for name in table.columns))
         or "none",
-        advice="Name them with --text and --label.",
+        advice=kind.advice,
         where=where,
     )
 

@@ -24,6 +24,10 @@ class TokenClassification(Classification):
     preprocessor: ClassVar[str] = "words"
     level: ClassVar[str] = "logits"
     needs: ClassVar[str] = "columns of lists: words and their labels"
+    advice: ClassVar[str] = (
+        "Name them with --text and --label; or save each row's words and their labels, "
+        "as columns words and tags of lists."
+    )
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"
     per_token: ClassVar[bool] = True
     columns = staticmethod(words.columns_of)

@@ -1,0 +1,92 @@
+"""Errors over files and folders of data: what cannot be read as it lies, and what may be done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.reading import READERS
+from logitcache.errors import SpecError
+
+SHEETS = (".xlsx", ".xls", ".ods")
+OF_WORDS = (".train", ".testa", ".testb", ".bio", ".iob")  # how CoNLL files are often called
+_BY_PANDAS = {
+    **dict.fromkeys((".pkl", ".pickle"), "read_pickle(FILE)"),
+    **dict.fromkeys(
+        (".db", ".sqlite", ".sqlite3"), "read_sql('select * from TABLE', sqlite3.connect(FILE))"
+    ),
+    **dict.fromkeys((".npz", ".npy"), "DataFrame(dict(numpy.load(FILE)))"),
+    ".xml": "read_xml(FILE)",
+    ".html": "read_html(FILE)[0]",
+    ".orc": "read_orc(FILE)",
+    ".dta": "read_stata(FILE)",
+    ".sav": "read_spss(FILE)",
+    **dict.fromkeys((".h5", ".hdf5"), "read_hdf(FILE)"),
+    **dict.fromkeys((".yaml", ".yml"), "DataFrame(yaml.safe_load(open(FILE)))"),
+}
+_LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata": "Iceberg"}
+_OF_LABELS = re.compile(r"(?i).*(labels?|targets?|gold)\b.*|y[_-].*|.*[_-]y\..*")
+
+
+def unreadable(path: Path) -> SpecError:
+    """The error over a file whose ending no reader has."""
+    suffix = path.suffix.lower()
+    name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
+    advice = "Give it the ending of what it is, or convert it."
+    if suffix in SHEETS:
+        advice = f"{EXPORT}."
+    elif suffix in OF_WORDS:
+        advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
+    elif suffix in _BY_PANDAS:
+        advice = f"Convert it, with pandas: {_BY_PANDAS[suffix]}.to_parquet(OUT)."
+    elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
+        advice = "Unpack it, and give the file or the folder."
+    elif _begins_with_object(path):
+        advice = f"If it holds an object of JSON a line, name it {path.name}.jsonl."
+    expected = f"a file ending in {', '.join(READERS)}, packed or not"
+    return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
+
+
+def _begins_with_object(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b'{"'
+    except OSError:
+        return False
+
+
+def check_no_log(folder: Path) -> None:
+    """Raises SpecError for a table whose log says which of its files count: the others hold rows
+    that have been replaced.
+    """
+    for name, kind in _LOGS.items():
+        log = folder / name
+        is_log = log.is_dir() and (name != "metadata" or any(log.glob("*.metadata.json")))
+        if is_log:
+            raise SpecError(
+                expected="a folder whose files all count",
+                found=f"a table of {kind}, whose log {name} says which of them do",
+                advice="Write its rows with the library it was made with, as one parquet file.",
+                where=folder,
+            )
+
+
+def partitions(folders: Sequence[str]) -> str:
+    """What may be done with folders called ``COLUMN=VALUE``, one for each value of a column; empty
+    for others.
+    """
+    if not all("=" in name for name in folders):
+        return ""
+    return "They are parts by a column: write one file, with pandas: read_parquet(FOLDER).to_parquet(OUT)"
+
+
+def two_files(folder: Path, split: str | None, first: str, second: str) -> SpecError:
+    """The error over two files for one split."""
+    advice = f"Keep one; or, if they are parts of one table, put them into a folder {split!r} of their own."
+    if (_OF_LABELS.fullmatch(first) is None) != (_OF_LABELS.fullmatch(second) is None):
+        advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
+    return SpecError(
+        f"two files for the split {split!r}: {first} and {second}", advice=advice, where=folder
+    )
