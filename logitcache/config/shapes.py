@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from logitcache.errors import SpecError
 
@@ -53,6 +54,20 @@ def check_revision(checkpoint: str, revision: str | None) -> None:
         raise SpecError(
             expected=expected, found=kind, advice="Leave --revision out.", where=checkpoint
         )
+
+
+def layer_numbers(value: Any) -> tuple[int, ...]:
+    """Numbers of layers, from a sequence of them or separated by commas; or one, as YAML reads it.
+    Raises ValueError.
+    """
+    parts = str(value).split(",") if isinstance(value, str | int) else value
+    try:
+        numbers = tuple(int(part) for part in parts)
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise ValueError("numbers of layers from 0, each once, such as 0,2,4")
+    return numbers
 
 
 def check_layers(student: str, layers: tuple[int, ...] | None) -> None:

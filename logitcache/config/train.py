@@ -24,7 +24,7 @@ from logitcache.config.option import Cost, option, validate
 from logitcache.config.own import check_student, is_own
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
-from logitcache.config.shapes import check_layers, check_revision, check_weights
+from logitcache.config.shapes import check_layers, check_revision, check_weights, layer_numbers
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
@@ -48,20 +48,6 @@ def student() -> Any:
         group=STUDENT,
         annotation="Any",
     )
-
-
-def layer_numbers(value: Any) -> tuple[int, ...]:
-    """Numbers of layers, from a sequence of them or separated by commas; or one, as YAML reads it.
-    Raises ValueError.
-    """
-    parts = str(value).split(",") if isinstance(value, str | int) else value
-    try:
-        numbers = tuple(int(part) for part in parts)
-    except (TypeError, ValueError):
-        numbers = ()
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise ValueError("numbers of layers from 0, each once, such as 0,2,4")
-    return numbers
 
 
 def init() -> Any:
@@ -272,6 +258,14 @@ class TrainConfig:
         cost=Cost.NOT_COUNTED,
         recorded=False,
     )
+    live: str | None = option(
+        None,
+        "Ask this teacher in every step, in place of reading a cache: a language model's folder or hub name. For "
+        "comparison; each run pays for it again.",
+        group=METHOD,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,  # by its files
+    )
     label_map: Mapping[str, str] | None = label_map()
     teachers: str | None = option(
         None,
@@ -334,6 +328,8 @@ class TrainConfig:
     def _check_teaching(self) -> None:
         """Refuse what only a method with a teacher has a use for."""
         method = METHODS[self.method]
+        if self.live is not None:
+            self._check_live()
         if self.caches and not method.needs_teacher and self.columns.task not in LANGUAGE:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
         if self.label_map and not (self.caches or method.reads_cache):
@@ -352,6 +348,25 @@ class TrainConfig:
             fold, folds = self.without_fold
             raise SpecError(
                 f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds})."
+            )
+
+    def _check_live(self) -> None:
+        """Raises SpecError for a teacher in the loop beside answers that lie in a cache, or where
+        none is asked.
+        """
+        found = None
+        if self.columns.task not in LANGUAGE:
+            found = "another task"
+        elif not METHODS[self.method].reads_cache:
+            found = f"--method {self.method}, which asks no teacher"
+        elif self.caches:
+            found = "--cache beside it"
+        if found is not None:
+            raise SpecError(
+                expected="causal-lm or masked-lm, a method with a teacher, and no cache",
+                found=found,
+                advice="Leave it out.",
+                where="--live",
             )
 
 

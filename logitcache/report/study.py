@@ -130,9 +130,9 @@ def _paper_row(
     cells: Sequence[Cell], method: str, paper_table: str | None, has_score: bool
 ) -> list[tuple[str, ...]]:
     """The line of the paper below ours; empty where it has none of these tasks."""
-    figures = [
-        paper.figure(paper_table, cell.comparison.split, method, cell.task) for cell in cells
-    ]
+    figures = []
+    for cell in cells:
+        figures.append(paper.figure(paper_table, cell.comparison.split, method, cell.task))
     if not any(figures):
         return []
     keys = {paper.task_key(cell.task) for cell in cells}
@@ -179,7 +179,7 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str |
                 _p(judgement.p_value),
                 _p(row.difference.test.p_min),
                 _p(judgement.p_equivalence),
-                NONE if judgement.seeds_to_decide is None else str(judgement.seeds_to_decide),
+                str(judgement.seeds_to_decide or NONE),
                 str(judgement.finding),
             )
             for column, value in zip(lines.values(), values, strict=True):

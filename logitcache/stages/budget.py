@@ -15,12 +15,13 @@ from logitcache import identity
 from logitcache.cache.joined import Joined
 from logitcache.config.budget import STEPS_FILE, Unit
 from logitcache.config.train import TrainConfig
-from logitcache.cost.flops import BACKWARD, ForwardCost, forward_cost, shape_of, update_flops
+from logitcache.cost.flops import BACKWARD, forward_cost, shape_of, update_flops
 from logitcache.data.rows import Rows
 from logitcache.errors import FormatError, SpecError
 from logitcache.ranks import ranks
 from logitcache.stages.dump_cost import cost_of_cache
 from logitcache.student.budget import NOT_CHARGED, BudgetClock, Charge, Plan
+from logitcache.teacher.model import LiveTeacher
 
 MOST_PASSES = 1_000_000  # over rows that are read again and again: the budget ends the training
 
@@ -139,8 +140,8 @@ def most_passes(config: TrainConfig) -> float:
     return 1.0 if config.pretraining.is_fresh else float(MOST_PASSES)
 
 
-def clock(plan: Plan, student: nn.Module, teacher: ForwardCost | None = None) -> BudgetClock:
-    """The clock of a run. ``teacher`` is what a live one costs. FLOPs of a step: those of a forward
+def clock(plan: Plan, student: nn.Module, asked: LiveTeacher | None = None) -> BudgetClock:
+    """The clock of a run. ``asked`` is a teacher that is asked in every step. FLOPs of a step: those of a forward
     pass, twice as many for the backward pass, the teacher's forward pass, and AdamW. Raises
     SpecError for a budget of FLOPs and a student whose configuration names no sizes; of another
     budget none are counted then.
@@ -148,6 +149,7 @@ def clock(plan: Plan, student: nn.Module, teacher: ForwardCost | None = None) ->
     try:
         own = forward_cost(student)
         update = update_flops(shape_of(student), 0, 0)
+        teacher = None if asked is None else forward_cost(asked.teacher.model)
     except SpecError:
         if plan.unit is Unit.FLOPS:
             raise

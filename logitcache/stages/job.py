@@ -33,7 +33,13 @@ from logitcache.records import Float32
 from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, budget_record, check_text
 from logitcache.stages.cut import with_layers
-from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
+from logitcache.stages.defaults import (
+    checkpoint_name,
+    default_folder,
+    live_record,
+    with_init,
+    with_selection,
+)
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import load, selected_rows
 from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
@@ -142,6 +148,7 @@ class Job:
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
             **budget_record(self.config, self.charge),
+            **live_record(self.config),
         }
 
 
@@ -219,6 +226,7 @@ def _rows_of_run(
         return config, source, {}, None
     if any(rows.tokens for rows in source.splits.values()):  # made before: of a teacher's own rows
         return config, source, {}, None
+    reads_stored = reads_stored and config.live is None
     stored = caches_of(config, source, reporter) if reads_stored else {}
     if stored:
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -266,9 +274,12 @@ def _tokenizer(
     if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
         return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
     longest = max(config.max_length, config.sequences.seq_len or 0)  # of a learnt vocabulary
+    named = config.tokenizer
+    if named is None and config.live is not None and lacks_tokenizer(config.student):
+        named = config.live
     return student_tokenizer(
         config.student,
-        config.tokenizer,
+        named,
         source.split("train"),
         config.vocabulary,
         longest,

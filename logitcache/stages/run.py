@@ -29,6 +29,7 @@ from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, clock, most_passes
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
+from logitcache.stages.live import live_teacher
 from logitcache.stages.outcome import result_dict, write_predictions
 from logitcache.stages.tokenised import tokenised
 from logitcache.store.json_files import write_json
@@ -76,7 +77,8 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     prepared["train"] = replace(prepared["train"], views=job.source.views)
     unscored = _unscored(job, tokenizer, max_length, padding)
     plan = budget_plan(config, job.charge)
-    budget = None if plan is None else clock(plan, student)
+    asked = None if config.live is None else live_teacher(job, prepared["train"], reporter)
+    budget = None if plan is None else clock(plan, student, asked)
     if plan is not None:
         settings = replace(settings, epochs=most_passes(config))
     with first_alone():
@@ -91,7 +93,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
                 job.objective,
                 job.task,
                 prepared,
-                teacher,
+                asked or teacher,
                 settings,
                 job.out,
                 stage,

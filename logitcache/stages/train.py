@@ -198,6 +198,8 @@ def _teacher(job: Job, reporter: Reporter) -> Joined | None:
     itself.
     """
     config = job.config
+    if config.live is not None:  # it is loaded when the run is not done yet
+        return None
     if not job.stored:
         return teacher_of(config, job.source, job.train, job.task, reporter)
     if not METHODS[config.method].needs_teacher:

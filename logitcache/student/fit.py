@@ -48,6 +48,7 @@ from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
 from logitcache.student.term import OwnObjective
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
+from logitcache.teacher.model import LiveTeacher
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
 EVAL_ROWS = 64
@@ -92,7 +93,7 @@ def fit(
     objective: Objective | OwnObjective,
     task: Classification,
     prepared: dict[str, Examples],
-    teacher: Joined | None,
+    teacher: Joined | LiveTeacher | None,
     settings: FitSettings,
     out: Path,
     stage: Meter,
@@ -149,7 +150,7 @@ def fit(
     fidelity = None
     if "kl" in scores["train"]:
         fidelity = Fidelity(scores["train"]["agreement"], scores["train"]["kl"])
-    elif teacher is not None:
+    elif isinstance(teacher, Joined):
         fidelity = _fidelity(teacher, samples["train"], predictions["train"])
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)

@@ -139,11 +139,9 @@ class Studied:
         for cell in self.cells:
             label = self.judged_label(cell)
             where = cell.task if len(self.students) == 1 else f"{cell.task}, {cell.student}"
-            sentence = (
-                "no verdict, there is nothing to compare"
-                if label is None
-                else cell.sentences()[label]
-            )
+            sentence = "no verdict, there is nothing to compare"
+            if label is not None:
+                sentence = cell.sentences()[label]
             evidence = cell.comparison.evidence
             sentences[where] = f"{evidence.before()}{sentence}.{evidence.after()}"
         return sentences

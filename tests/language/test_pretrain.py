@@ -144,6 +144,14 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
         for method in ("base", "kd")
         for seed in (0, 1)
     ]  # fmt: skip
+    live = asked(tmp_path / "live", "kd", live=str(lm("bert")), budget="steps=6", tokenizer=None)
+    cached = result(tmp_path / "kd-0")
+    # the same rows, masks and order; the cache's answers are halves
+    assert result(live)["data"]["digest"] == cached["data"]["digest"]
+    assert result(live)["metrics"]["dev"]["nll"] == pytest.approx(
+        cached["metrics"]["dev"]["nll"], abs=2e-3
+    )
+    assert result(live)["budget"]["flops"] > 1.2 * cached["budget"]["flops"]
     charged = asked(
         tmp_path / "charged", "kd", cache=report.cache, seq_len=None, regime="repeat",
         budget="2e9flops", charge_dump=10, workspace=tmp_path,
