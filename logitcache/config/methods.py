@@ -111,3 +111,33 @@ def method_name(value: Any) -> str:
 def is_taught(name: str) -> bool:
     """Whether this is a method that learns from a teacher's answers."""
     return name in METHODS and METHODS[name].needs_teacher
+
+
+def check_method(
+    method: str,
+    alpha: float | None,
+    a: float | None,
+    temperature: float | None,
+    tau_squared: bool | None,
+) -> None:
+    """Raises SpecError for a number that the method has no use for."""
+    if is_own(method):
+        numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
+        for name, number in numbers.items():
+            if number is not None:
+                raise SpecError(
+                    expected="a method of ours beside it",
+                    found=method,
+                    advice="Give it to that class as a parameter.",
+                    where=f"--{name}",
+                )
+        return
+    if alpha is not None and method == "base":
+        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
+    if a is not None and METHODS[method].a is None:
+        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
+    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
+        if value is not None and not METHODS[method].needs_teacher:
+            raise SpecError(
+                f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out."
+            )

@@ -19,9 +19,9 @@ from logitcache.config.data import (
     unlabelled,
 )
 from logitcache.config.labels import weights_of
-from logitcache.config.methods import METHODS, method_name
+from logitcache.config.methods import METHODS, check_method, method_name
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.own import check_student, is_own
+from logitcache.config.own import check_student
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights, layer_numbers
@@ -379,33 +379,3 @@ def check_batch(batch_size: int, accumulate: int) -> None:
             found=f"{batch_size} and {accumulate}",
             advice=f"Give --batch-size {nearest_size}.",
         )
-
-
-def check_method(
-    method: str,
-    alpha: float | None,
-    a: float | None,
-    temperature: float | None,
-    tau_squared: bool | None,
-) -> None:
-    """Raises SpecError for a number that the method has no use for."""
-    if is_own(method):
-        numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
-        for name, number in numbers.items():
-            if number is not None:
-                raise SpecError(
-                    expected="a method of ours beside it",
-                    found=method,
-                    advice="Give it to that class as a parameter.",
-                    where=f"--{name}",
-                )
-        return
-    if alpha is not None and method == "base":
-        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
-    if a is not None and METHODS[method].a is None:
-        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
-    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
-        if value is not None and not METHODS[method].needs_teacher:
-            raise SpecError(
-                f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out."
-            )

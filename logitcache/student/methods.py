@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from logitcache.config.methods import METHODS
+from logitcache.config.methods import METHODS, check_method
 from logitcache.config.own import is_own, term_of
-from logitcache.config.train import check_method
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Payload
 from logitcache.student.losses import Weights, mixture_loss

@@ -150,7 +150,7 @@ REASONS = {
     "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:check_student": "a student of a user's own: tests/student/test_own_student.py",
     "config/own.py:check_importable": "an object in memory: tests/student/test_own_student.py",
-    "config/train.py:check_method": "a method of a user's own: tests/student/test_term.py",
+    "config/methods.py:check_method": "a method of a user's own: tests/student/test_term.py",
     "config/train.py:check_layers": "tested above: its advice holds a name",
     "config/train.py:_check_teaching": "without_fold is no option",
     "config/bench.py:check_task": "another command: tests/language/test_codecs.py",
