@@ -9,8 +9,9 @@ import click
 
 from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import DumpConfig
+from logitcache.config.signals import vector_signals
 from logitcache.reporter import progress
-from logitcache.targets.table import parse
+from logitcache.targets.table import codec_of_logits, parse
 
 from .options import Command, as_json, options, typed
 from .progress import show
@@ -34,6 +35,13 @@ def command(as_json: bool, **values: Any) -> None:
     """
     settings = typed(CodecsConfig, {name: values.pop(name) for name in OWN})
     config = typed(DumpConfig, values)
+    if vector_signals(config.settings.signals):
+        codec_of_logits(config.settings)
+        from logitcache.bench.signal_codecs import compare_signal_codecs
+
+        vectors = [asdict(case) for case in compare_signal_codecs(config, settings, progress())]
+        show({"cases": vectors, "best": None}, as_json, render_signals)
+        return
     for text in settings.codecs:
         parse(text)  # without torch, which the stage needs
     if settings.plot is not None:  # before the teacher is asked
@@ -49,6 +57,17 @@ def command(as_json: bool, **values: Any) -> None:
         picture(cases, settings.plot)
     best = cases[0]["name"] if settings.bytes_per_token is not None else None
     show({"cases": cases, "best": best}, as_json, render)
+
+
+def render_signals(document: dict[str, Any]) -> str:
+    """A line for each type of each signal."""
+    width = max(len(case["name"]) for case in document["cases"])
+    titles = ("bytes", "error", "largest_error", "fits")
+    lines = [f"{'signal':<{width}}  " + "  ".join(f"{title:>13}" for title in titles)]
+    for case in document["cases"]:
+        cells = [f"{case[title]:>13.4g}" for title in titles]
+        lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
+    return "\n".join(lines)
 
 
 def render(document: dict[str, Any]) -> str:

@@ -57,7 +57,9 @@ def _rows(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _answers(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
     variation = difference["variation"]
     best = f"another in {difference['disagreement']:.2%} of the rows"
-    if difference["largest_difference"] == 0:
+    if difference["largest_difference"] == 0 and (
+        difference["identical"] or not difference["signals"]
+    ):
         rows = "" if difference["identical"] else " in the rows compared"
         yield "answers", f"the same to the last stored bit{rows}"
     elif variation:
@@ -65,11 +67,14 @@ def _answers(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "total variation of the stored words", values
         yield "words", f"others in {difference['other_words']:.2%} of the positions"
         yield "best word", best
-    else:
+    elif difference["kl_ab"]["max"] or not difference["signals"]:
         yield "KL(A||B)", _divergence(difference["kl_ab"])
         yield "KL(B||A)", _divergence(difference["kl_ba"])
         yield "logits", f"at most {difference['largest_difference']:.3g} apart"
         yield "best class", best
+    for name, spread in difference["signals"].items():
+        figures = ", ".join(f"{key} {value:.3g}" for key, value in spread.items())
+        yield name, f"relative difference {figures}"
     for row in difference["worst"]:
         classes = row["class_a"]
         if row["class_b"] != classes:

@@ -13,7 +13,7 @@ from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
 from logitcache.ranks import launched_rank
 from logitcache.reporter import SILENT, Once, Reporter, progress
-from logitcache.targets.table import parse
+from logitcache.targets.table import codec_of_logits
 
 from .options import SharedCommand, as_json, options, typed
 from .progress import lines, show
@@ -40,7 +40,7 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
     if rank is not None:
         values["part"] = (rank[0] + 1, rank[1])
     config = typed(DumpConfig, values)
-    parse(config.settings.codec)  # without torch, which the stage needs
+    codec_of_logits(config.settings)  # without torch, which the stage needs
     document: dict[str, Any] | None
     if workers is not None:
         document = dump_by_workers(config, workers)

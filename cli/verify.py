@@ -37,7 +37,7 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
     if live is not None and not faults:
         from logitcache.api import verify_config
 
-        answers = vars(verify_config(cache, live, config, seed=seed, reporter=progress()))
+        answers = asdict(verify_config(cache, live, config, seed=seed, reporter=progress()))
     if as_json:
         faulty = [asdict(fault) for fault in faults]
         print_json({"ok": not faults, "checked": manifest.bytes, "faults": faulty, "live": answers})
@@ -83,6 +83,10 @@ def render(live: dict[str, Any]) -> str:
             f"others in {live['moved']:.2%} of the positions (control: {live['moved_control']:.2%})"
         )
         pairs.append(("words", moved))
+    for name, signal in live["signals"].items():
+        figures = f"{signal['difference']:.3g} at most (row {signal['worst_row']})"
+        figures += f"; control {signal['control']:.3g}, allowed {signal['allowed']:.3g}"
+        pairs.append((name, figures))
     for name, (recorded, current) in live["conditions"].items():
         pairs.append(("condition", f"{name}: {recorded} in the cache, {current} here"))
     verb = "says" if live["agrees"] else "does NOT say"

@@ -134,6 +134,26 @@ class Replay(Generic[A]):
         return replace(self, hidden=self.hidden[index])  # type: ignore[index]
 
 
+@dataclass(frozen=True)
+class Vectors(Generic[A]):
+    """Vectors as they are: hidden states, attention inputs, embeddings. The bits of bfloat16 are
+    u16.
+    """
+
+    vectors: A  # f[P, d]
+
+    def map(self, f: Callable[[A], C]) -> Vectors[C]:
+        return Vectors(f(self.vectors))
+
+    def select(self, index: Any) -> Vectors[A]:
+        """Only these positions."""
+        return self.map(lambda vectors: vectors[index])  # type: ignore[index]
+
+    def likeliest(self) -> Any:
+        """Where each vector is largest: i64[P], of numpy's arrays."""
+        return single(self.vectors).argmax(1)  # type: ignore[arg-type]
+
+
 def single(values: Array) -> Array:
     """In single precision: halves, and the bits of bfloat16 (u16)."""
     if values.dtype == np.uint16:
@@ -141,7 +161,7 @@ def single(values: Array) -> Array:
     return values.astype(np.float32, copy=False)
 
 
-Payload: TypeAlias = Dense[A] | Sparse[A] | Replay[A]
+Payload: TypeAlias = Dense[A] | Sparse[A] | Replay[A] | Vectors[A]
 
 
 def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
@@ -160,6 +180,8 @@ def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
         return Dense(np.concatenate([payload.logits for payload in payloads]))  # type: ignore[union-attr]
     if isinstance(first, Replay):
         return replace(first, hidden=np.concatenate([payload.hidden for payload in payloads]))  # type: ignore[union-attr]
+    if isinstance(first, Vectors):
+        return Vectors(np.concatenate([payload.vectors for payload in payloads]))  # type: ignore[union-attr]
     widest = max(payload.ids.shape[1] for payload in payloads)  # type: ignore[union-attr]
     filled = [_widened(payload, widest) for payload in payloads]  # type: ignore[arg-type]
     ids, prob, rest, entropy = (

@@ -56,13 +56,13 @@ def ranks() -> int:
             if port and not (port.isdecimal() and int(port) < PORTS):
                 wrong["MASTER_PORT"] = port
     if wrong:
-        variables = ", ".join(
-            f"{name}={value}" if value else f"no {name}" for name, value in wrong.items()
-        )
+        variables = []
+        for name, value in wrong.items():
+            variables.append(f"{name}={value}" if value else f"no {name}")
         present = [name for name in ("WORLD_SIZE", *STARTED) if os.environ.get(name)]
         raise SpecError(
             expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
-            found=f"WORLD_SIZE={size}, {variables}",
+            found=f"WORLD_SIZE={size}, {', '.join(variables)}",
             advice=f"Start with torchrun, or unset {', '.join(present)}.",
         )
     return max(1, int(size))

@@ -13,8 +13,9 @@ tokenizers may differ in that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import reduce
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -231,13 +232,15 @@ class Answers:
     indptr: Int64  # [B + 1]
     index: Int64  # [P] number in its row
     payloads: Mapping[str, Payload[Array]]  # by target, of P positions each
+    # signals of each token [S, d] or row [B, d]: halves, the bits of bfloat16, or f32
+    vectors: Mapping[str, Ragged] = field(default_factory=dict)
 
     @property
     def logits(self) -> Float32:
         """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has
         kept less.
         """
-        payload = self.payloads[LOGITS]
+        payload = self.payload
         if isinstance(payload, Replay):
             return payload.replayed()
         if not isinstance(payload, Dense):
@@ -246,22 +249,33 @@ class Answers:
                 found=f"targets that are {type(payload).__name__.lower()}",
                 advice="Read `.payload`, or dump with --codec float16.",
             )
-        return payload.logits
+        full: Float32 = payload.logits
+        return full
 
     @property
     def payload(self) -> Any:
-        """The target ``logits``, which the methods learn from: :data:`Payload`."""
+        """The target ``logits``: :data:`Payload`. Raises SpecError where a cache keeps none."""
+        if LOGITS not in self.payloads:
+            raise SpecError(
+                expected="a cache of logits",
+                found=f"one of {', '.join(self.vectors) or 'other signals'}",
+                advice="Dump with --signal logits too.",
+            )
         return self.payloads[LOGITS]
 
     def with_logits(self, logits: Float32) -> Answers:
         """The same positions with other logits, f32[P, W']."""
-        return Answers(self.row_hash, self.indptr, self.index, {LOGITS: Dense(logits)})
+        return replace(self, payloads={LOGITS: Dense(logits)})
 
     def rows(self, rows: Int64) -> Answers:
         """The answers for the rows at these places, in this order; places may repeat."""
         indptr, positions = chosen(self.indptr, rows)
         return Answers(
-            self.row_hash[rows], indptr, self.index[positions], self._payloads(positions)
+            self.row_hash[rows],
+            indptr,
+            self.index[positions],
+            self._payloads(positions),
+            {name: signal.select(rows) for name, signal in self.vectors.items()},
         )
 
     def select(self, index: Int64) -> Answers:
@@ -271,6 +285,7 @@ class Answers:
             np.searchsorted(index, self.indptr),
             self.index[index],
             self._payloads(index),
+            self.vectors,
         )
 
     def _payloads(self, index: Int64) -> dict[str, Payload[Array]]:
@@ -289,6 +304,10 @@ def end_to_end(several: Sequence[Answers]) -> Answers:
         ends_of(counts),
         np.concatenate([part.index for part in several]),
         payloads,
+        {
+            name: reduce(Ragged.followed_by, [answers.vectors[name] for answers in several])
+            for name in several[0].vectors
+        },
     )
 
 
@@ -350,6 +369,8 @@ class Batch(Generic[A]):
     label: A  # i64[P]
     weight: A  # f32[P]
     targets: Mapping[str, Payload[A]]  # of P positions each
+    # the teacher's signals: f[B, T, d] of tokens, 0 where a row is filled, or f[B, d] of rows
+    vectors: Mapping[str, A] = field(default_factory=dict)
 
     @property
     def teacher(self) -> Payload[A] | None:
@@ -366,6 +387,7 @@ class Batch(Generic[A]):
             f(self.label),
             f(self.weight),
             {k: t.map(f) for k, t in self.targets.items()},
+            {k: f(v) for k, v in self.vectors.items()},
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Batch[Any]:

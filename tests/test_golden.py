@@ -20,13 +20,15 @@ from hypothesis import strategies as st
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.convert import convert
+from logitcache.errors import SpecError
+from logitcache.payloads import single
 from logitcache.store.columns import ROW, above
 from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader, all_rows
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import make_ragged, plan, ragged, tree
 from tests.golden import second_reader
-from tests.golden.make import SPARSE
+from tests.golden.make import SPARSE, TOKENS, vectors
 from tests.golden.second_reader import SecondReader
 
 V1 = Path(__file__).parent / "golden" / "v1"
@@ -89,7 +91,7 @@ def nested(reader: Reader, level: str, places: Any) -> list[dict[str, Any]]:
 def test_there_is_one_of_each() -> None:
     kinds = [
         f"{kind}-{store}"
-        for kind in ("dense-float16", "dense-float32", "ragged", *SPARSE)
+        for kind in ("dense-float16", "dense-float32", "ragged", "signals", *SPARSE)
         for store in ("arrow", "zarr")
     ]
     assert sorted(kinds) == NAMES
@@ -112,6 +114,25 @@ def test_a_golden_cache_teaches_what_it_taught(name: str) -> None:
     assert cache.row_hashes().tolist() == [second_reader.row_hash(text) for text in texts]
     logits = cache.take(np.arange(len(texts))).logits
     same_bits(logits, expected(name, "logits", (3,)).astype(np.float32))
+
+
+@pytest.mark.parametrize("store", ["arrow", "zarr"])
+def test_a_golden_cache_of_signals_gives_their_vectors(store: str) -> None:
+    cache = Cache.open(V1 / f"signals-{store}")
+    tolerance = {"hidden:1": 2**-11, "hidden:2": 2**-8, "pooled:mean": 2**-11}
+    found = cache.take(np.arange(len(cache)), signals=tuple(cache.signals)).vectors
+    assert list(found) == ["hidden:1", "hidden:2", "attention-input:2", "pooled:mean"]
+    for name, signal in found.items():
+        counts = (1,) * len(TOKENS) if name == "pooled:mean" else TOKENS
+        assert tuple(signal.lengths()) == counts
+        first = sum(counts[:3])  # of shard 0
+        expected = np.concatenate([vectors(first), vectors(sum(counts) - first) * 2])
+        bound = tolerance.get(name, 0.0) * np.abs(expected)
+        if name == "attention-input:2":
+            bound = np.abs(expected).max(1, keepdims=True) / 254 * (1 + 1e-5)
+        assert (np.abs(single(signal.values) - expected) <= bound).all()
+    with pytest.raises(SpecError, match="expected a cache of logits"):
+        _ = cache.take(np.arange(2)).logits
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.rpartition("-")[0] in SPARSE])

@@ -289,9 +289,12 @@ def _results(material: Material, measured: Measured) -> dict[str, Any]:
             batches.append(
                 {"batch_tokens": int(budget), "seconds": seconds, "rows_per_second": rate}
             )
+    over_bare = None
+    if dump and bare:
+        over_bare = turns.ratio(dump, bare).to_dict()
     return {
         "cases": [_case(name, material, measured) for name in names],
-        "dump_to_bare_forward": turns.ratio(dump, bare).to_dict() if dump and bare else None,
+        "dump_to_bare_forward": over_bare,
         "peak": _peak(material, measured),
         "where": measured.phases,
         "written_behind": measured.written_behind,

@@ -379,14 +379,21 @@ class _Run:
         rows = self.work.train_rows
         per_row = rows / len(self.work.rows)
         base = self.measured.get("base", Measured()).phases
+        steps = {}
+        joules = {}
+        for name, case in cases.items():
+            steps[name] = turns.spread(case.blocks)["median"]
+            if case.joules:
+                joules[name] = float(np.median(case.joules))
+        dump_joules = None
+        if self.dump_joules:
+            dump_joules = per_row * float(np.median(self.dump_joules))
         return Costs(
-            steps={name: turns.spread(case.blocks)["median"] for name, case in cases.items()},
+            steps=steps,
             dump=per_row * float(np.median(self.dumps)),
             runs=Runs(rows, settings.work.batch_size, settings.epochs, settings.seeds),
             forward=base["forward"] / sum(base.values()) if base else 0.0,
-            joules={
-                name: float(np.median(case.joules)) for name, case in cases.items() if case.joules
-            },
-            dump_joules=per_row * float(np.median(self.dump_joules)) if self.dump_joules else None,
+            joules=joules,
+            dump_joules=dump_joules,
             price_per_hour=settings.price_per_hour,
         ).to_dict()

@@ -240,14 +240,15 @@ def _loader(stored: Stored, workers: int) -> Iterable[Any]:
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)
+    start_method = None
+    if workers:
+        start_method = "spawn"  # this process has threads, which no fork survives
     return DataLoader(
         stored,  # type: ignore[arg-type]  # what torch asks of a Dataset, and no more
         sampler=batches,
         batch_size=None,
         num_workers=workers,
-        multiprocessing_context="spawn"
-        if workers
-        else None,  # this process has threads, which no fork survives
+        multiprocessing_context=start_method,
         persistent_workers=workers > 0,
         collate_fn=_logits,
         worker_init_fn=_undisturbed,

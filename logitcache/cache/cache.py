@@ -6,6 +6,7 @@ No torch, and nothing is read before it is asked for: opening costs one JSON fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.index import HashIndex, check_views, locate, lookup
-from logitcache.cache.layout import LABEL, POSITION, TOKENS, codec_of, inputs_of
+from logitcache.cache.layout import LABEL, POSITION, TOKENS, Kept, codec_of, inputs_of, signals_of
+from logitcache.cache.signals import vectors_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
 from logitcache.records import LOGITS, Answers, Array, Int64, Ragged
 from logitcache.records import Block as Block
@@ -25,6 +27,7 @@ from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
 from logitcache.store.shards import Places
 from logitcache.targets.codec import of_entries, of_positions
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.table import named
 
 if TYPE_CHECKING:
@@ -148,8 +151,16 @@ class Cache:
         """
         return HashIndex(self.row_hashes(), self.skipped)
 
-    def take(self, row_id: Int64, row_hash: Int64 | None = None, view: Int64 | int = 0) -> Answers:
-        """The teacher's answers for these rows in these views, in this order; rows may repeat.
+    def take(
+        self,
+        row_id: Int64,
+        row_hash: Int64 | None = None,
+        view: Int64 | int = 0,
+        signals: Sequence[str] = (),
+    ) -> Answers:
+        """The teacher's answers for these rows in these views, in this order; rows may repeat. With
+        ``signals``, names among :attr:`signals`, their vectors too; raises SpecError for one that
+        is not here.
 
         With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another
         text is found by its hash (:meth:`locate`). Raises AlignmentError for a row, a text or a
@@ -167,6 +178,8 @@ class Cache:
             row_id = self.locate(row_id, row_hash)
             answers = self._answers(row_id, view)[0]
         self._check_answered(row_id)
+        if signals:
+            answers = replace(answers, vectors=vectors_of(self, row_id, view, signals))
         return answers
 
     def _answers(
@@ -183,10 +196,11 @@ class Cache:
             indptr, below = self.reader.below(self.level, records)
             columns = self.reader.take(below, (POSITION, *self._stored, *extra))
             index = columns[POSITION].astype(np.int64)
-        stored = columns | self._entry_columns(records)
-        return Answers(
-            row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}
-        ), columns
+        payloads = {}
+        if not isinstance(self.codec, NoLogits):
+            stored = columns | self._entry_columns(records)
+            payloads[LOGITS] = self.codec.unpack(stored, self.assets)
+        return Answers(row_hash, indptr, index, payloads), columns
 
     def _entry_columns(self, records: Places) -> dict[str, Array]:
         """The entries of all positions of these rows, one position's behind the other's."""
@@ -278,8 +292,15 @@ class Cache:
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
         """The codec's columns of these rows' positions, as on disk. Raises AlignmentError."""
-        stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        stored: dict[str, Array] = {}
+        if self._stored:
+            stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
         return stored | self._entry_columns(self._places(row_id, view))
+
+    @cached_property
+    def signals(self) -> dict[str, Kept]:
+        """What it keeps of the teacher beside, or in place of, logits, by name."""
+        return signals_of(self.manifest.plan)
 
     def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
         """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
+from logitcache.cache.diff_signals import SignalTotals, check_shared
 from logitcache.cache.distance import Spread, kl
 from logitcache.cache.shown import class_names
 from logitcache.cache.variation import variation
@@ -18,6 +19,7 @@ from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.payloads import Sparse
 from logitcache.records import Answers, Array, Float32, Int64, common_positions, rows_of
 from logitcache.store.manifest import differences
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.sparse import SparseCodec
 
 WORST = 5
@@ -48,6 +50,8 @@ class Difference:
     variation: dict[str, float] = field(default_factory=dict)
     other_words: float = 0.0  # share of positions where one lists a word that the other does not
     worst: list[dict[str, Any]] = field(default_factory=list)  # the rows that differ most
+    # of each signal that both keep: mean, p50, p95, p99, max of |a - b| / |a| over its vectors
+    signals: dict[str, dict[str, float]] = field(default_factory=dict)
     # of the fingerprint that differ: [of A, of B]
     fields: dict[str, list[Any]] = field(default_factory=dict)
     # that differ: [those of A, those of B]
@@ -69,10 +73,13 @@ def difference(a: Cache, b: Cache) -> Difference:
     result = Difference(a.where, b.where, fields=fields, conditions=_conditions(a, b))
     views = min(a.manifest.plan.views, b.manifest.plan.views)
     totals = _Totals(class_names(a))
+    signals = SignalTotals.of(a, b)
+    has_logits = not isinstance(a.codec, NoLogits) and not isinstance(b.codec, NoLogits)
     for block in _blocks(a):
         rows_a, rows_b = _answered_in_both(a, b, block, result)
         totals.rows += len(rows_a)
-        for view in range(views):
+        signals.add(rows_a, rows_b)
+        for view in range(views if has_logits else 0):
             answers_a = a.take(rows_a, view=view)
             answers_b = b.take(rows_b, view=view)
             _compare(result, totals, rows_a, answers_a, answers_b, order)
@@ -89,6 +96,8 @@ def difference(a: Cache, b: Cache) -> Difference:
             where=result.b,
         )
     _finish(result, totals, is_sparse=isinstance(a.codec, SparseCodec))
+    result.signals = signals.result()
+    totals.differs |= signals.differs
     same_rows = not (
         result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b
     )
@@ -145,8 +154,11 @@ def _blocks(cache: Cache) -> Iterator[Int64]:
 
 def _check_alike(a: Cache, b: Cache) -> None:
     """Raises SpecError where one cache keeps some words of a vocabulary alone, and the other all,
-    or those of another temperature.
+    or those of another temperature. Of caches without logits, where they share no signal.
     """
+    if NoLogits in (type(a.codec), type(b.codec)):
+        check_shared(a, b)
+        return
     kinds = [_kind(cache) for cache in (a, b)]
     if kinds[0] != kinds[1]:
         raise SpecError(

@@ -18,7 +18,7 @@ from logitcache.data.source import Rows
 from logitcache.data.sources import docstrings
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import FormatError, SpecError, short
-from logitcache.payloads import Payload, Replay, Sparse
+from logitcache.payloads import Dense, Payload, Replay, Sparse
 from logitcache.records import Array
 from logitcache.reporter import SILENT
 from logitcache.store.columns import ROW
@@ -187,7 +187,7 @@ def row_of(
     for position, label in enumerate(block.label.tolist()):
         name = cache.label_names[label] if 0 <= label < len(cache.label_names) else None
         answer: dict[str, Any] = {"entropy": None, "top": []}
-        if not skipped:
+        if not skipped and answers.payloads:
             answer = _answer(
                 answers.payload.select(slice(position, position + 1)), cache.label_names
             )
@@ -221,6 +221,7 @@ def _answer(payload: Payload[Array], labels: Sequence[str]) -> dict[str, Any]:
             float(payload.entropy[0]),
         )
     else:
+        assert isinstance(payload, Dense | Replay)
         logits = payload.replayed() if isinstance(payload, Replay) else payload.logits
         p = softmax(logits[0].astype(np.float64))
         classes, entropy = np.arange(len(p)), float(entr(p).sum())

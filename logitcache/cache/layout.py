@@ -5,6 +5,7 @@ below it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from logitcache.errors import FormatError
 from logitcache.store.columns import ROW, Column, ends
@@ -12,10 +13,59 @@ from logitcache.store.columns import TOKENS as TOKENS
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec, of_entries, of_positions
 from logitcache.targets.table import codec_from_dict
+from logitcache.targets.vectors import VectorCodec
 
 LEVEL = "logits"  # of the vectors, where a row has any number of them
+EVERY_TOKEN = "vectors"  # the level of signals that each token of a row has
 HASH = Column("row_hash", "int64")
 LABEL, POSITION = "label", "position"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A signal that a cache keeps: one vector of every token of a row, or of the row."""
+
+    name: str  # hidden:12
+    codec: VectorCodec
+    level: str
+
+    def column(self, name: str) -> str:
+        """What a column of the codec is called in the cache: ``hidden_12_vector``."""
+        prefix = self.name.replace(":", "_").replace("-", "_")
+        return f"{prefix}_{name}"
+
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(
+            Column(self.column(column.name), column.dtype, column.width, self.level)
+            for column in self.codec.columns()
+        )
+
+
+def signals_of(plan: Plan) -> dict[str, Kept]:
+    """The signals that a cache keeps beside, or in place of, its logits, by name. Raises FormatError
+    where their columns are not there.
+    """
+    kept = {}
+    for name, recorded in plan.targets.items():
+        codec = codec_from_dict(recorded) if recorded.get("kind") == VectorCodec.kind else None
+        if name == LEVEL or not isinstance(codec, VectorCodec):
+            continue
+        fitting = [Kept(name, codec, level) for level in (ROW, EVERY_TOKEN)]
+        signal = next((one for one in fitting if set(one.columns()) <= set(plan.columns)), None)
+        if signal is None:
+            raise FormatError(
+                expected=f"columns of {name}", found=", ".join(map(str, plan.columns))
+            )
+        kept[name] = signal
+    return kept
+
+
+def columns_of_signals(kept: Sequence[Kept]) -> tuple[Column, ...]:
+    """Their columns, with the ends of each row's tokens where some have one vector a token."""
+    columns = [column for signal in kept for column in signal.columns()]
+    if any(signal.level == EVERY_TOKEN for signal in kept):
+        return (ends(EVERY_TOKEN), *columns)
+    return tuple(columns)
 
 
 def columns_of(codec: Codec, level: str, inputs: Sequence[str] = ()) -> tuple[Column, ...]:

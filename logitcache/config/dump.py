@@ -19,6 +19,7 @@ from logitcache.config.data import (
 )
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision
+from logitcache.config.signals import vector_signals
 from logitcache.config.teacher import (
     TEACHER,
     DumpSettings,
@@ -87,11 +88,30 @@ class DumpConfig:
         """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
+        self._check_signals()
         if self.teacher.answers is None:
             check_revision(self.teacher.name, self.teacher.revision)
             self.finetune.check(self.teacher.name)
         else:
             self._check_answers()
+
+    def _check_signals(self) -> None:
+        """Refuse a codec of logits that are not kept, and teachers of folds beside other signals."""
+        vectors = vector_signals(self.settings.signals)
+        if not self.settings.keeps_logits and self.settings.codec != DumpSettings.codec:
+            raise SpecError(
+                expected="--signal logits beside it",
+                found=", ".join(self.settings.signals) or "none",
+                advice="Add --signal logits, or leave --codec out.",
+                where="--codec",
+            )
+        if vectors and self.finetune.folds is not None:
+            raise SpecError(
+                expected="one teacher, whose signals are kept",
+                found="one for each fold",
+                advice="Leave --folds out, or --signal.",
+                where="--signal",
+            )
 
     def _check_answers(self) -> None:
         """Refuse what only a model that is asked has a use for."""
@@ -101,6 +121,7 @@ class DumpConfig:
             "--finetune always": self.finetune.mode == "always",
             "--tokenizer": self.teacher.tokenizer is not None,
             "--revision": self.teacher.revision is not None,
+            "--signal": bool(vector_signals(self.settings.signals)),
         }
         for flag, is_given in options.items():
             if is_given:

@@ -24,8 +24,9 @@ from logitcache.config.tune import TuneConfig
 
 SIGNATURES = Path(__file__).with_name("signatures.py")
 # Configurations of functions, and the options that are parameters of their own there.
+ROWS = "RowsOptions"  # which all functions that read rows have
 FUNCTIONS = {
-    "RowsOptions": (RowsConfig, {"data", "unlabelled"}),
+    ROWS: (RowsConfig, {"data", "unlabelled"}),
     "CheckOptions": (CheckConfig, {"data", "unlabelled"}),
     "DumpOptions": (DumpConfig, {"teacher", "tokenizer", "data", "unlabelled"}),
     "AgainOptions": (AgainConfig, {"teacher", "data", "unlabelled"}),
@@ -51,18 +52,26 @@ def signatures() -> str:
         "from os import PathLike",
         "from typing import Any, Literal, TypedDict",
     ]
+    of_rows = _members(*FUNCTIONS[ROWS])
     for name, (config, parameters) in FUNCTIONS.items():
-        lines += [
-            "",
-            "",
-            f"class {name}(TypedDict, total=False):",
-            f'    """Options of :class:`{config.__name__}`."""',
-            "",
-        ]
-        for declared in options_of(config):
-            if declared.name not in parameters:
-                lines.append(f"    {declared.name}: {_annotation(declared)}")
+        members = _members(config, parameters)
+        base = "TypedDict"
+        if name != ROWS and of_rows.items() <= members.items():
+            base = ROWS
+            members = {option: members[option] for option in members if option not in of_rows}
+        lines += ["", "", f"class {name}({base}, total=False):"]
+        lines += [f'    """Options of :class:`{config.__name__}`."""', ""]
+        lines += [f"    {option}: {annotation}" for option, annotation in members.items()]
     return "\n".join(lines) + "\n"
+
+
+def _members(config: type, parameters: set[str]) -> dict[str, str]:
+    """The annotations of a function's options by name, without its ``parameters``."""
+    members = {}
+    for declared in options_of(config):
+        if declared.name not in parameters:
+            members[declared.name] = _annotation(declared)
+    return members
 
 
 def _annotation(declared: Declared) -> str:

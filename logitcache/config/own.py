@@ -135,7 +135,8 @@ def failure(name: str, error: Exception, what: str) -> SpecError:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename and not frame.filename.startswith(("<", str(OURS)))
+        if "site-packages" not in frame.filename
+        and not frame.filename.startswith(("<", str(OURS), str(Path(importlib.__file__).parent)))
     ]
     line = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     problem = f"{what}: {type(error).__name__}: {short(error)}{line}"

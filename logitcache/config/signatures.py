@@ -24,41 +24,22 @@ class RowsOptions(TypedDict, total=False):
     workspace: str | PathLike[str]
 
 
-class CheckOptions(TypedDict, total=False):
+class CheckOptions(RowsOptions, total=False):
     """Options of :class:`CheckConfig`."""
 
-    text: str | None
-    text_pair: str | None
-    label: str | None
-    labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
-    encoding: str | None
-    delimiter: str | None
-    header: str | Sequence[str] | None
-    data_seed: int
     teacher: str | None
     student: str | None
     label_map: str | Mapping[str, str] | None
     max_length: int
-    workspace: str | PathLike[str]
 
 
-class DumpOptions(TypedDict, total=False):
+class DumpOptions(RowsOptions, total=False):
     """Options of :class:`DumpConfig`."""
 
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str | None
     revision: str | None
     trust_remote_code: bool
-    text: str | None
-    text_pair: str | None
-    label: str | None
-    labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
-    encoding: str | None
-    delimiter: str | None
-    header: str | Sequence[str] | None
-    data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
     out: str | PathLike[str] | None
@@ -75,6 +56,7 @@ class DumpOptions(TypedDict, total=False):
     shard_rows: int | None
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]
+    signal: Sequence[str]
     seq_len: int | None
     pack: bool | None
     keep_documents: bool | None
@@ -83,25 +65,14 @@ class DumpOptions(TypedDict, total=False):
     mask_rate: float | None
     whole_words: bool | None
     mask_seed: int | None
-    workspace: str | PathLike[str]
     overwrite: bool
     part: str | tuple[int, int] | None
 
 
-class AgainOptions(TypedDict, total=False):
+class AgainOptions(RowsOptions, total=False):
     """Options of :class:`AgainConfig`."""
 
     tokenizer: str | None
-    text: str | None
-    text_pair: str | None
-    label: str | None
-    labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
-    encoding: str | None
-    delimiter: str | None
-    header: str | Sequence[str] | None
-    data_seed: int
-    workspace: str | PathLike[str]
     revision: str | None
     trust_remote_code: bool
     finetune: Literal["auto", "always", "never"]
@@ -113,18 +84,9 @@ class AgainOptions(TypedDict, total=False):
     device: str | None
 
 
-class TrainOptions(TypedDict, total=False):
+class TrainOptions(RowsOptions, total=False):
     """Options of :class:`TrainConfig`."""
 
-    text: str | None
-    text_pair: str | None
-    label: str | None
-    labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
-    encoding: str | None
-    delimiter: str | None
-    header: str | Sequence[str] | None
-    data_seed: int
     student: Any
     revision: str | None
     trust_remote_code: bool
@@ -172,7 +134,6 @@ class TrainOptions(TypedDict, total=False):
     teachers: Literal["mean"] | None
     folds: int | None
     out: str | PathLike[str] | None
-    workspace: str | PathLike[str]
     overwrite: bool
 
 

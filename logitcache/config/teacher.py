@@ -10,6 +10,7 @@ from logitcache.config.data import max_length
 from logitcache.config.option import Cost, option
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
+from logitcache.config.signals import LOGITS, signals
 from logitcache.errors import SpecError
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -190,4 +191,9 @@ class DumpSettings:
         cost=Cost.NONE,
     )
     store: str = store()
+    signals: tuple[str, ...] = signals(STORAGE)
     sequences: Sequences = field(default_factory=Sequences)
+
+    @property
+    def keeps_logits(self) -> bool:
+        return LOGITS in self.signals

@@ -45,9 +45,9 @@ class Rows:
     def select(self, index: Int64) -> Rows:
         """The rows at these places, in this order; they keep their row_id and row_hash."""
         pair = None if self.text_pair is None else taken(self.text_pair, index)
-        label, row_id, row_hash = (
-            _selected(column, index) for column in (self.label, self.row_id, self.row_hash)
-        )
+        label = _selected(self.label, index)
+        row_id = _selected(self.row_id, index)
+        row_hash = _selected(self.row_hash, index)
         tags = None if self.tags is None else self.tags.select(index)
         tokens = {name: column.select(index) for name, column in self.tokens.items()}
         return Rows(taken(self.text, index), pair, label, row_id, row_hash, tags, tokens)

@@ -97,9 +97,9 @@ def load(
     source = _divided(
         Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter
     )
-    origins = {
-        str(split or "train"): table.rows.without_columns() for split, table in opened.items()
-    }
+    origins = {}
+    for split, table in opened.items():
+        origins[str(split or "train")] = table.rows.without_columns()
     source = replace(source, task=kind.name, form=form, origins=origins)
     if unlabelled_origin is not None:
         source = _with_unlabelled(source, unlabelled_origin, kind, names, reporter)
@@ -241,10 +241,9 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
 
 def _plain(origin: Origin, columns: Columns, reporter: Reporter) -> Origin:
     """The same tables, without what annotation tools nest in them."""
-    opened = {
-        split: partial(_read_plain, read, columns, reporter)
-        for split, read in origin.tables.items()
-    }
+    opened = {}
+    for split, read in origin.tables.items():
+        opened[split] = partial(_read_plain, read, columns, reporter)
     return replace(origin, tables=opened)
 
 

@@ -81,7 +81,7 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
         dev_rows=_dev_rows(config, source),
         unlabelled_rows=unlabelled_rows,
         all_labelled_rows=labelled,
-        labelled_rows=labelled if config.rows is None else min(labelled, config.rows),
+        labelled_rows=min(labelled, config.rows or labelled),
         lengths=tuple(_lengths(dump) for dump in dumps),
         process=process if work.device == "cpu" else 0,
         finetune=config.finetune if is_trained_first(config.finetune, work) else None,

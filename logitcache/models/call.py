@@ -59,6 +59,15 @@ def classify(
     rows that do not fit together, and each alone is right. Raises ModelFailed, quoting the model,
     where it fails on one row; its want of memory is passed on.
     """
+    return classify_several(model, inputs, padding, (per_token,))[0]
+
+
+def classify_several(
+    model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
+    """The same of a model that answers with several vectors in place of its logits
+    (:func:`logitcache.models.signals.watched`): whether each is one of a token or of a row.
+    """
     mask = inputs.get("attention_mask")
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
         return _halved(model, inputs, padding, per_token)
@@ -73,9 +82,15 @@ def classify(
             error.row = int(rows[error.row])
             raise
         indices.append(rows)
-    if per_token:
-        parts = [functional.pad(part, (0, 0, 0, mask.shape[1] - part.shape[1])) for part in parts]
-    return torch.cat(parts)[torch.cat(indices).argsort()]
+    order = torch.cat(indices).argsort()
+    answers = []
+    for several, is_per_token in zip(zip(*parts, strict=True), per_token, strict=True):
+        filled = list(several)
+        if is_per_token:
+            width = mask.shape[1]
+            filled = [functional.pad(part, (0, 0, 0, width - part.shape[1])) for part in several]
+        answers.append(torch.cat(filled)[order])
+    return tuple(answers)
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:
@@ -97,6 +112,16 @@ def ask(
     """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only
     where the caller says so (``torch.no_grad``, ``torch.inference_mode``).
     """
+    return ask_several(model, inputs, padding, (per_token,))[0]
+
+
+def ask_several(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Array],
+    padding: Padding,
+    per_token: tuple[bool, ...],
+) -> tuple[Tensor, ...]:
+    """:func:`classify_several` from numpy's arrays, as :func:`ask`."""
     token = None
     if padding.free:
         inputs, token = _filled_apart(inputs, padding)
@@ -104,9 +129,9 @@ def ask(
         torch.nn.Module.eval(model)
     tensors = on_device(inputs, model)
     if token is None:
-        return classify(model, tensors, padding, per_token=per_token)
+        return classify_several(model, tensors, padding, per_token)
     with _pad_token(model, token):
-        return classify(model, tensors, padding, per_token=per_token)
+        return classify_several(model, tensors, padding, per_token)
 
 
 def on_device(inputs: Mapping[str, Array], model: PreTrainedModel) -> dict[str, Tensor]:
@@ -141,7 +166,9 @@ def device_failed(error: BaseException) -> bool:
     return "CUDA error" in str(error)  # older versions of torch raise a plain RuntimeError
 
 
-def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: bool) -> Tensor:
+def _halved(
+    model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
     """One forward pass, or where it fails two of half the rows each, and so on."""
     rows = len(inputs["input_ids"])
     try:
@@ -160,10 +187,12 @@ def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token:
     except ModelFailed as error:
         error.row += half
         raise
-    return torch.cat([first, second])
+    return tuple(torch.cat(parts) for parts in zip(first, second, strict=True))
 
 
-def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: bool) -> Tensor:
+def _forward(
+    model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
     """One forward pass."""
     plain: dict[str, Any] = {}
     if padding.documents is not None:
@@ -175,7 +204,8 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token
     rows = len(inputs["input_ids"])
     try:
         logits: Any = model(**inputs, **plain).logits
-        shape = tuple(logits.shape)
+        answers = logits if isinstance(logits, tuple) else (logits,)
+        shapes = [tuple(answer.shape) for answer in answers]
     except LogitCacheError:
         raise
     except Exception as error:  # whatever somebody's code raises
@@ -183,15 +213,15 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token
             raise
         raise _failed(model, inputs, error) from error
     tokens = inputs["input_ids"].shape[1]
-    expected = f"({rows}, {tokens}, classes)" if per_token else f"({rows}, classes)"
-    if shape[:-1] != ((rows, tokens) if per_token else (rows,)):
-        what = "tokens" if per_token else "whole texts"
-        raise SpecError(
-            f"{_class_name(model)}: expected logits of shape {expected} for {rows} rows, found {shape}. "
-            f"Use a model that classifies {what}."
-        )
-    answer: Tensor = logits.float()
-    return answer
+    for shape, is_per_token in zip(shapes, per_token, strict=True):
+        if shape[:-1] != ((rows, tokens) if is_per_token else (rows,)):
+            expected = f"({rows}, {tokens}, classes)" if is_per_token else f"({rows}, classes)"
+            what = "tokens" if is_per_token else "whole texts"
+            raise SpecError(
+                f"{_class_name(model)}: expected logits of shape {expected} for {rows} rows, found {shape}. "
+                f"Use a model that classifies {what}."
+            )
+    return tuple(answer.float() for answer in answers)
 
 
 def _class_name(model: PreTrainedModel) -> str:

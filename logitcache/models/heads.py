@@ -8,11 +8,10 @@ What a model's code does behind the map (a scale, a soft cap) is read from its c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -88,15 +87,6 @@ def _hooked(
         yield calls
     finally:
         handle.remove()
-
-
-def head_input(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
-    """What the last linear map of a model is given for a batch: f[B, T, d], in the dtype it has
-    there. No logits are computed.
-    """
-    with _hooked(model, lambda module, hidden: (hidden, hidden[:, :0])) as calls:
-        model(**inputs)
-    return _only(calls, model)
 
 
 def _only(calls: list[Tensor], model: PreTrainedModel) -> Tensor:

@@ -99,12 +99,14 @@ def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> d
     """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it
     asks nobody on the hub to convert one.
     """
-    return {
-        **({} if commit is None else commit.settings()),
+    settings = {
         "use_safetensors": True,
         "trust_remote_code": trust_remote_code,
         "ignore_mismatched_sizes": True,  # a head of another shape is refused or made anew, by name
     }
+    if commit is not None:
+        settings |= commit.settings()
+    return settings
 
 
 def default_device() -> str:

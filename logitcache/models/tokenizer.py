@@ -81,10 +81,9 @@ def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
     document = json.loads(backend.to_str())
     model = dict(document["model"])
     tokens = [tokenizer.get_vocab(), model.pop("vocab", None)]  # a unigram model has scores there
-    merges = [
-        merge.split(" ") if isinstance(merge, str) else merge
-        for merge in model.pop("merges", None) or []
-    ]
+    merges = []
+    for merge in model.pop("merges", None) or []:
+        merges.append(merge.split(" ") if isinstance(merge, str) else merge)
     parts = {name: identity.digest_json(document.get(name)) for name in BACKEND_PARTS}
     return {
         "vocabulary": identity.digest_json(tokens),

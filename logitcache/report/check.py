@@ -43,18 +43,18 @@ def _title(report: Report) -> str:
 
 def _sizes(report: Report) -> Columns:
     shapes = report.checkup.splits
-    columns = {
-        "split": [shape.name + (" (held out)" if shape.is_held_out else "") for shape in shapes],
-        "rows": [f"{shape.rows:,}" for shape in shapes],
-        "labelled": [f"{shape.labelled:,}" for shape in shapes],
-    }
-    words = [next(iter(shape.lengths), None) for shape in shapes]
-    columns["words: median"] = ["" if each is None else f"{each.median:,.0f}" for each in words]
-    columns["99 %"] = ["" if each is None else f"{each.high:,.0f}" for each in words]
-    columns["longest"] = ["" if each is None else f"{each.longest:,}" for each in words]
+    headers = ("split", "rows", "labelled", "words: median", "99 %", "longest")
+    columns: dict[str, list[str]] = {header: [] for header in headers}
+    for shape in shapes:
+        name = f"{shape.name} (held out)" if shape.is_held_out else shape.name
+        cells = [name, f"{shape.rows:,}", f"{shape.labelled:,}", "", "", ""]
+        for words in shape.lengths[:1]:
+            cells[3:] = [f"{words.median:,.0f}", f"{words.high:,.0f}", f"{words.longest:,}"]
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
     for model, lengths in report.tokens.items():
-        columns[f"tokens of {model}: 99 %"] = [f"{each.high:,.0f}" for each in lengths]
-        columns[f"longest ({model})"] = [f"{each.longest:,}" for each in lengths]
+        columns[f"tokens of {model}: 99 %"] = [f"{tokens.high:,.0f}" for tokens in lengths]
+        columns[f"longest ({model})"] = [f"{tokens.longest:,}" for tokens in lengths]
     return columns
 
 

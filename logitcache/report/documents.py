@@ -228,13 +228,14 @@ class Bench:
         cores = machine.number("cores")
         threads = machine.number("threads")
         memory = machine.number("memory_bytes")
-        return _joined(
-            machine.text("processor") or "a processor without a name",
-            "" if cores is None else f"{cores:g} cores",
-            "" if threads is None else f"{threads:g} threads",
-            size_text(memory) if memory else "",
-            machine.text("system"),
-        )
+        facts = [machine.text("processor") or "a processor without a name"]
+        if cores is not None:
+            facts.append(f"{cores:g} cores")
+        if threads is not None:
+            facts.append(f"{threads:g} threads")
+        if memory:
+            facts.append(size_text(memory))
+        return _joined(*facts, machine.text("system"))
 
     @property
     def device(self) -> str:

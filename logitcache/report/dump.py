@@ -158,7 +158,8 @@ def _batches(document: Part) -> Block | None:
     }
     picture = None
     if len(points) > 1:
-        line = Line("dump", "dump", tuple(x for x, _ in points), tuple(y for _, y in points))
+        xs, ys = zip(*points, strict=True)
+        line = Line("dump", "dump", xs, ys)
         picture = Curves((line,), "tokens of a batch", "rows/s", doubling=True)
     return Block("Throughput against batch size", caption, picture, table(columns))
 

@@ -33,7 +33,7 @@ def study_sections(studied: Studied, paper_table: str | None = None) -> list[Sec
     tables = [_main_block(studied, student, paper_table) for student in studied.students]
     sections = [
         section("Results", " ".join(verdicts), [*tables, _kept_block(studied)], _marks(studied)),
-        section("Verdicts", "", [_verdict_block(studied, verdicts)]),
+        section("Verdicts", "", [_verdict_block(studied, verdicts, paper_table)]),
         section("Seeds", "", [_dots_block(studied, cell) for cell in studied.cells]),
         section("Training", "", [_curves_block(studied, cell) for cell in studied.cells]),
         section("Cost", "", [_cost_block(studied)]),
@@ -83,6 +83,7 @@ def _spread(mean: float, std: float | None, metric: str) -> str:
 def _main_block(studied: Studied, student: str, paper_table: str | None) -> Block:
     """Methods below each other, tasks beside each other, as in the paper; its figures below ours."""
     cells = studied.of_student(student)
+    paper_table = paper.with_weights(paper_table, cells[0].init)
     splits = sorted({cell.comparison.split for cell in cells})
     titles = [f"{paper.task_title(cell.task)} ({cell.comparison.metric})" for cell in cells]
     has_score = len(cells) > 1
@@ -129,9 +130,9 @@ def _paper_row(
     cells: Sequence[Cell], method: str, paper_table: str | None, has_score: bool
 ) -> list[tuple[str, ...]]:
     """The line of the paper below ours; empty where it has none of these tasks."""
-    figures = [
-        paper.figure(paper_table, cell.comparison.split, method, cell.task) for cell in cells
-    ]
+    figures = []
+    for cell in cells:
+        figures.append(paper.figure(paper_table, cell.comparison.split, method, cell.task))
     if not any(figures):
         return []
     keys = {paper.task_key(cell.task) for cell in cells}
@@ -159,13 +160,15 @@ def _kept_block(studied: Studied) -> Block | None:
     return Block("Share of the teacher's lead that students keep", caption, None, table(columns))
 
 
-def _verdict_block(studied: Studied, verdicts: Sequence[str]) -> Block:
+def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str | None) -> Block:
     lines: dict[str, list[str]] = {name: [] for name in _OF_VERDICTS}
+    printed: list[str] = []  # what Table 8 says of the same
     for cell in studied.cells:
         for row in cell.comparison.rows:
             if row.difference is None:
                 continue
             judgement = cell.judgements[row.label]
+            printed.append(_p(paper.p_value(paper_table, row.method, cell.init)))
             scale = scale_of(row.metric)
             estimate = row.difference.estimate
             values = (
@@ -176,11 +179,14 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str]) -> Block:
                 _p(judgement.p_value),
                 _p(row.difference.test.p_min),
                 _p(judgement.p_equivalence),
-                NONE if judgement.seeds_to_decide is None else str(judgement.seeds_to_decide),
+                str(judgement.seeds_to_decide or NONE),
                 str(judgement.finding),
             )
             for column, value in zip(lines.values(), values, strict=True):
                 column.append(value)
+    columns: dict[str, Iterable[str]] = {**lines}
+    if paper_table == "table8":
+        columns[f"p, {PAPER}, Table 8"] = printed
     margin = "None was declared."
     if studied.margin is not None:
         margin = f"Here it is {studied.margin:g} of the metric's own unit."
@@ -189,7 +195,7 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str]) -> Block:
         "over seeds; Holm's is corrected over the tasks of one method; p min is the smallest that so many seeds reach. "
         f"p of margin is of two one-sided tests that the difference is within the margin. {margin}"
     )
-    return Block("What follows for each task", caption, None, table(lines))
+    return Block("What follows for each task", caption, None, table(columns))
 
 
 def _p(value: float | None) -> str:

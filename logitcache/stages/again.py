@@ -16,7 +16,8 @@ from logitcache.stages.rows import load, with_rows
 from logitcache.store.manifest import Plan
 from logitcache.targets.table import codec_from_dict
 from logitcache.teacher.asked import Asked, task_of
-from logitcache.teacher.plan import Said, planned, recorded_map
+from logitcache.teacher.plan import planned, recorded_map
+from logitcache.teacher.said import Said
 
 
 def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:

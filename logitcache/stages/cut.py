@@ -45,9 +45,10 @@ def _cut(
     from logitcache.models.load import load_tokenizer
 
     model = cut(checkpoint, layers, revision, trust_remote_code)
-    own = load_tokenizer(
-        tokenizer or checkpoint, None if tokenizer else revision, trust_remote_code
-    )
+    if tokenizer:
+        own = load_tokenizer(tokenizer, None, trust_remote_code)
+    else:
+        own = load_tokenizer(checkpoint, revision, trust_remote_code)
     kept = "-".join(map(str, layers))
     short = f"{Path(checkpoint).name}-layers-{kept}"
     return saved_model(model, own, workspace / "models", short)

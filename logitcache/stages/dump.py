@@ -26,7 +26,7 @@ from logitcache.stages.stage import result_of
 from logitcache.stages.stored import keep_tokenizer
 from logitcache.store.destination import check_place
 from logitcache.targets.codec import Codec
-from logitcache.targets.table import parse
+from logitcache.targets.table import codec_of_logits
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.column import recorded
 from logitcache.teacher.dump import begun_codec, checked_plan
@@ -51,7 +51,7 @@ def dump(
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
-    parse(config.settings.codec)  # refused before rows are read
+    codec_of_logits(config.settings)  # refused before rows are read
     source = held_out(source or load(config, reporter), reporter)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:

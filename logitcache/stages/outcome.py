@@ -37,15 +37,19 @@ def result_dict(
     held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
     labelled, unlabelled = job.row_counts()
     rows = {"train_rows": labelled, "unlabelled_rows": unlabelled, "eval_rows": held_out}
+    label_names = None
+    if not task.evidence_names:
+        label_names = list(task.label_names or map(str, range(task.num_labels)))
+    class_weight = None
+    if job.class_weight is not None:
+        class_weight = weights_by_name(job.class_weight, task)
     return {
         "format": FORMAT,
         "method": objective.method,
         "seed": record["seed"],
         "metric": record["metric"],
         "metrics": fitted.scores,
-        "label_names": None
-        if task.evidence_names
-        else list(task.label_names or map(str, range(task.num_labels))),
+        "label_names": label_names,
         "data": {
             "source": job.source.name,
             "digest": job.source.digest(),
@@ -57,12 +61,8 @@ def result_dict(
         "a": objective.a,
         "temperature": objective.temperature,
         "soft_factor": objective.soft_factor,
-        "class_weight": None
-        if job.class_weight is None
-        else weights_by_name(job.class_weight, task),
-        "cache_fingerprint": None if teacher is None else teacher.fingerprint,
-        "cache_rows": None if teacher is None else len(teacher),
-        "caches": [] if teacher is None else [_cache(cache) for cache in teacher.caches],
+        "class_weight": class_weight,
+        **_answers(teacher),
         "budget": None if budget is None else budget.record(),
         "rows_seen": fitted.rows_seen,
         "steps": fitted.steps,
@@ -88,6 +88,17 @@ def _held_out(job: Job) -> dict[str, Any]:
     division = job.source.division
     shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
     return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
+
+
+def _answers(teacher: Joined | None) -> dict[str, Any]:
+    """What the student has learnt from."""
+    if teacher is None:
+        return {"cache_fingerprint": None, "cache_rows": None, "caches": []}
+    return {
+        "cache_fingerprint": teacher.fingerprint,
+        "cache_rows": len(teacher),
+        "caches": [_cache(cache) for cache in teacher.caches],
+    }
 
 
 def _cache(cache: Cache) -> dict[str, Any]:

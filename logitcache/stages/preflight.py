@@ -98,6 +98,13 @@ def check_training(config: TrainConfig, source: Source) -> None:
 
 def check_student(config: TrainConfig, source: Source) -> None:
     """Raises what a training would raise of its rows and its student, as far as files tell it."""
+    if config.predict and TASKS[source.task].per_token:
+        raise SpecError(
+            expected="a task with one label a row",
+            found=source.task,
+            advice="Leave it out.",
+            where="--predict",
+        )
     if not TASKS[source.task].self_contained:
         check_labels(source)
     checkpoint("student", config.student.removeprefix(FROM), config.revision)

@@ -58,9 +58,10 @@ class Relabelled:
             if target != label and 2 * count > total:
                 moved[int(label)] = target, count, total
         stayed = set(self.before.tolist()) - set(moved)
-        return {
-            label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed
-        }
+        for label, (target, count, _) in list(moved.items()):
+            if count <= 1 and target in stayed:
+                del moved[label]
+        return moved
 
 
 def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:

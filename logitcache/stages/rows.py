@@ -41,9 +41,8 @@ def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> 
 def check_unlabelled(source: Source, named: str | None) -> None:
     """Raises SpecError for an unlabelled set without rows. ``named``: where it was to come from."""
     if UNLABELLED_SPLIT in source.splits and not len(source.splits[UNLABELLED_SPLIT]):
-        held = " or ".join(
-            split for split in source.splits if split not in ("train", UNLABELLED_SPLIT)
-        )
+        others = [split for split in source.splits if split not in ("train", UNLABELLED_SPLIT)]
+        held = " or ".join(others)
         why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
         raise SpecError(
             expected="unlabelled rows",

@@ -201,10 +201,6 @@ def _unscored(
     """The rows of held-out splits without a label, if they are to be answered."""
     if not job.config.predict:
         return {}
-    if job.task.per_token:
-        raise SpecError(
-            "--predict: expected a task with one label a row, found another. Leave it out."
-        )
     splits = {}
     for name, rows in job.source.splits.items():
         without_label = (rows.label < 0).nonzero()[0]

@@ -165,10 +165,9 @@ def _dumps(workspace: Workspace, source: Source) -> list[Caches]:
         if plan.task == source.task and plan.data.get("documents") == documents:
             dumps.setdefault(_dump_of(cache), {})[str(plan.data["split"])] = cache
     order = ("train", "dev", "test")
-    sorted_dumps = [
-        {split: dump[split] for split in (*order, *dump) if split in dump}
-        for dump in dumps.values()
-    ]
+    sorted_dumps = []
+    for dump in dumps.values():
+        sorted_dumps.append({split: dump[split] for split in (*order, *dump) if split in dump})
     return [dump for dump in sorted_dumps if "train" in dump and UNLABELLED_SPLIT not in dump]
 
 

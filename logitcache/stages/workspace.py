@@ -75,9 +75,9 @@ def find_cache(
         raise _ambiguous(of_table, split, workspace)
     if broken:
         raise broken[0]
-    complete = _with_all_texts(
-        of_other_tables, table.row_hash if texts is None else texts, split, workspace
-    )
+    if texts is None:
+        texts = table.row_hash
+    complete = _with_all_texts(of_other_tables, texts, split, workspace)
     if any(_answers_differ(complete[0], cache) for cache in complete):
         raise _ambiguous(complete, split, workspace)
     complete.sort(key=lambda cache: (len(cache), cache.fingerprint))

@@ -49,9 +49,10 @@ def encode(
     index: int, columns: Sequence[Column], arrays: Mapping[str, Array]
 ) -> dict[str, Encoded]:
     """The files of one shard, by name."""
-    return {
-        name(index, level): _encode(members, arrays) for level, members in levels(columns).items()
-    }
+    files = {}
+    for level, members in levels(columns).items():
+        files[name(index, level)] = _encode(members, arrays)
+    return files
 
 
 def batch_bits(columns: Sequence[Column]) -> int:
@@ -200,10 +201,9 @@ class _Mapped:
         batches = int(table.batch_base[-1])
         self.table = table
         self.space = Space([table.file(shard).bytes for shard in table.shards])
-        self.views = {
-            name: _View.of(column, self.space.data, batches)
-            for name, column in table.columns.items()
-        }
+        self.views = {}
+        for name, column in table.columns.items():
+            self.views[name] = _View.of(column, self.space.data, batches)
         self.fresh: Array = np.ones(batches, bool)  # record batches that have not been read yet
         self.fresh_of_shard = np.diff(table.batch_base)
         self.any_fresh = batches > 0

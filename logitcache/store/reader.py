@@ -32,14 +32,13 @@ class Reader:
         self.files = files
         self.where = str(folder)  # what messages call it: its folder, or the URL it was opened from
         self.columns = {column.name: column for column in plan.columns}
-        self.shards: list[Shard] = [
-            receipt.shard(plan, index) for index, receipt in enumerate(manifest.receipts)
-        ]
+        self.shards: list[Shard] = []
+        for index, receipt in enumerate(manifest.receipts):
+            self.shards.append(receipt.shard(plan, index))
         store = stores.of(plan.store)
-        self.tables: dict[str, Table] = {
-            level: store.Table(files, level, plan.columns, self.shards)
-            for level in levels(plan.columns)
-        }
+        self.tables: dict[str, Table] = {}
+        for level in levels(plan.columns):
+            self.tables[level] = store.Table(files, level, plan.columns, self.shards)
         # an array: numpy takes twice as long for a Python number
         self._shard_rows = np.array(plan.shard_rows)
         self._views = plan.views

@@ -43,10 +43,11 @@ def is_whole(checkpoint: Path) -> bool:
         sizes = read_json(checkpoint / MARK)
     except FormatError:
         return False
-    return all(
-        (checkpoint / name).is_file() and (checkpoint / name).stat().st_size == sizes[name]
-        for name in sizes
-    )
+    for name, size in sizes.items():
+        file = checkpoint / name
+        if not file.is_file() or file.stat().st_size != size:
+            return False
+    return True
 
 
 def last(folder: Path) -> Path | None:

@@ -101,7 +101,10 @@ def objective(
         raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
     declared = METHODS[method]
     check_method(method, alpha, a, temperature, tau_squared)
-    alpha, a = declared.alpha if alpha is None else alpha, declared.a if a is None else a
+    if alpha is None:
+        alpha = declared.alpha
+    if a is None:
+        a = declared.a
     temperature = 1.0 if temperature is None else temperature
     if not 0 <= alpha <= 1:
         raise SpecError(expected="a number from 0 to 1", found=alpha, where="--alpha")

@@ -354,6 +354,10 @@ def arguments(
     with warnings.catch_warnings():
         # transformers' own deprecations among its defaults
         warnings.simplefilter("ignore", FutureWarning)
+        judged: dict[str, Any] = {}
+        if best:
+            judged["metric_for_best_model"] = settings.metric
+            judged["greater_is_better"] = settings.metric not in LOWER_IS_BETTER
         return TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
@@ -371,8 +375,7 @@ def arguments(
             save_strategy="epoch",
             save_total_limit=1,
             load_best_model_at_end=best,
-            metric_for_best_model=settings.metric if best else None,
-            greater_is_better=settings.metric not in LOWER_IS_BETTER if best else None,
+            **judged,
             remove_unused_columns=False,
             logging_nan_inf_filter=False,
             disable_tqdm=True,

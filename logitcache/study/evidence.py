@@ -74,13 +74,18 @@ class Evidence:
 def evidence_of(results: Sequence[Result], split: str) -> Evidence:
     """The evidence of results that come from the same data."""
     division = next((result.division for result in results if result.division is not None), None)
+    held_out = None
+    rule = ""
+    if division is not None:
+        held_out = division.held_out.get(split)
+        rule = division.rule
+    were_chosen = any(result.settings.get("select") == "best" for result in results)
     return Evidence(
         split=split,
-        held_out=None if division is None else division.held_out.get(split),
-        rule="" if division is None else division.rule,
+        held_out=held_out,
+        rule=rule,
         too_few=division is not None and not division.held_out,
-        chosen_on=split == "dev"
-        and any(result.settings.get("select") == "best" for result in results),
+        chosen_on=split == "dev" and were_chosen,
         shared=next((result.shared[split] for result in results if split in result.shared), None),
         unit=_unit(results[0], split),
     )

@@ -95,9 +95,9 @@ def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
 
 def _on_pair(group: Group, baseline: Group) -> Iterator[str]:
     names = differing_settings(group, baseline, {*group.settings, *baseline.settings})
-    pairs = [
-        f"{name} {group.settings.get(name)} and {baseline.settings.get(name)}" for name in names
-    ]
+    pairs = []
+    for name in names:
+        pairs.append(f"{name} {group.settings.get(name)} and {baseline.settings.get(name)}")
     if pairs:
         yield f"{group.label} and {baseline.label} differ in more than the method: {', '.join(pairs)}"
     unpaired = [seed for seed in group.results if seed not in baseline.results]

@@ -51,6 +51,12 @@ class Cell:
         bases = [row for row in self.comparison.rows if baseline in (row.method, row.label)]
         return bases[0] if len(bases) == 1 else None
 
+    @property
+    def init(self) -> str | None:
+        """Which weights its students began with; None where that is not recorded."""
+        init = self.trials[0].result.settings.get("init")
+        return None if init is None else str(init)
+
     def results_of(self, row: Row) -> list[Result]:
         """The results behind a row, of each seed one."""
         return [trial.result for trial in self.trials if trial.result.folder in row.folders]
@@ -133,11 +139,9 @@ class Studied:
         for cell in self.cells:
             label = self.judged_label(cell)
             where = cell.task if len(self.students) == 1 else f"{cell.task}, {cell.student}"
-            sentence = (
-                "no verdict, there is nothing to compare"
-                if label is None
-                else cell.sentences()[label]
-            )
+            sentence = "no verdict, there is nothing to compare"
+            if label is not None:
+                sentence = cell.sentences()[label]
             evidence = cell.comparison.evidence
             sentences[where] = f"{evidence.before()}{sentence}.{evidence.after()}"
         return sentences

@@ -139,6 +139,22 @@ def table_of(study: str) -> str | None:
     return table if study.startswith("kobyzev-") else None
 
 
+def with_weights(table: str | None, init: str | None) -> str | None:
+    """The table that holds the accuracies behind one: Table 8 has p alone, of the runs of Table 4
+    and, with fresh weights, of Table 9.
+    """
+    if table != "table8":
+        return table
+    return "table9" if init == "random" else "table4"
+
+
+def p_value(table: str | None, method: str, init: str | None) -> float | None:
+    """The p of Wilcoxon's test of a method against base as Table 8 prints it; else None."""
+    if table != "table8" or method not in TABLE_8:
+        return None
+    return TABLE_8[method][init == "random"]
+
+
 def figure(table: str | None, split: str, method: str, task: str) -> str | None:
     """A figure as printed, ``62.13 ± 0.67``; None where the paper has none."""
     if table is None:

@@ -66,11 +66,10 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0
     if not is_of_tokens:
-        classes = (
-            pc.max(pc.list_value_length(table["logits"])).as_py()
-            if label_names is None
-            else len(label_names)
-        )
+        if label_names is None:
+            classes = pc.max(pc.list_value_length(table["logits"])).as_py()
+        else:
+            classes = len(label_names)
     are_positions = False
     if "position" in pq.read_schema(path).names:  # older results have one position a row
         positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
@@ -79,10 +78,11 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
             table = table.set_column(1, "row_id", pa.array(row_id))
             are_positions = True
     splits = pc.unique(table["split"]).to_pylist()
-    return {
-        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions)
-        for name in splits
-    }
+    predictions = {}
+    for name in splits:
+        part = table.filter(pc.equal(table["split"], name))
+        predictions[name] = _of_split(name, part, classes, are_positions)
+    return predictions
 
 
 def read_answers(path: Path, split: str) -> tuple[Int64, Int64] | None:

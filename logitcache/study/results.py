@@ -294,11 +294,12 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
 def have_same_rows(results: Sequence[Result], split: str) -> bool:
     """Whether all have the same data and the same scored rows of a split."""
     first = results[0]
-    return all(
-        other.data_digest == first.data_digest
-        and _difference(first.predictions[split], other.predictions[split]) is None
-        for other in results[1:]
-    )
+    for other in results[1:]:
+        if other.data_digest != first.data_digest:
+            return False
+        if _difference(first.predictions[split], other.predictions[split]) is not None:
+            return False
+    return True
 
 
 def _difference(first: Predictions, second: Predictions) -> str | None:

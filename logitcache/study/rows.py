@@ -150,9 +150,11 @@ def group_results(results: Sequence[Result]) -> list[Group]:
         by_method.setdefault(result.method, []).append(result)
     order = list(METHODS)
     order += sorted(set(by_method) - set(METHODS))
-    return [
-        group for method in order if method in by_method for group in _variants(by_method[method])
-    ]
+    groups = []
+    for method in order:
+        if method in by_method:
+            groups += _variants(by_method[method])
+    return groups
 
 
 def _variants(results: Sequence[Result]) -> list[Group]:
@@ -242,6 +244,9 @@ def build_row(
     """
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
+    difference = None
+    if baseline is not None:
+        difference = _difference(group, baseline, metric, split, resamples)
     return Row(
         label=group.label,
         method=group.method,
@@ -249,9 +254,7 @@ def build_row(
         values=values,
         mean=float(np.mean(scores)),
         std=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        difference=None
-        if baseline is None
-        else _difference(group, baseline, metric, split, resamples),
+        difference=difference,
         time_ratio_to_ls=None if ls is None else _time_ratio(group, ls),
         train_rows=group.settings["train_rows"],
         unlabelled_rows=group.settings["unlabelled_rows"],

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.methods import METHODS
+from logitcache.config.option import nearest
 from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.config.tune import SPACE, TuneConfig
 from logitcache.data.order import subset
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.store.files import make_folder
 from logitcache.store.json_files import read_json, write_json
-from logitcache.study.spec import Spec, overridden, parse
+from logitcache.study.spec import OF_TRIALS, TRAIN, Spec, overridden, parse, typed_value
 
 FORMAT = "logitcache-search/1"
 SEARCH = "search.json"
@@ -194,7 +195,16 @@ def _only(axis: str, names: Sequence[str] | Mapping[str, Any]) -> str:
 
 def _drawn(config: TuneConfig, method: str) -> list[dict[str, Any]]:
     """Settings drawn from the space, each another: in the order of the space. Raises SpecError."""
-    space = dict(config.space or SPACE)
+    space: dict[str, Sequence[Any]] = {}
+    for name, values in (config.space or SPACE).items():
+        if name not in OF_TRIALS:
+            raise SpecError(
+                expected="an option of train",
+                found=repr(name),
+                advice=nearest(name, OF_TRIALS),
+                where="--space",
+            )
+        space[name] = [typed_value(TRAIN[name], value) for value in values]
     if config.space is None:
         if METHODS[method].alpha == 0:
             del space["alpha"]

@@ -318,10 +318,11 @@ def _options(
             advice = "The study gives it itself. Leave it out."
         raise SpecError(expected=expected, found=repr(unknown), advice=advice, where=where)
     declared = {**DUMP, **TRAIN}
-    return {name: _typed(declared[name], value) for name, value in named.items()}
+    return {name: typed_value(declared[name], value) for name, value in named.items()}
 
 
-def _typed(declared: Declared, value: Any) -> Any:
+def typed_value(declared: Declared, value: Any) -> Any:
+    """A value of an option; text that is a number or a truth, as YAML and flags have it, as such."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, str) or declared.kind not in (int, float, bool):

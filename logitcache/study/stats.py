@@ -1,7 +1,7 @@
 """How sure a difference between two methods is, seen from the seeds, the rows scored, or both.
 
 `signed_rank` asks whether other *seeds* could have made the difference, on this test set.
-`paired_bootstrap` asks whether other *test rows* could have, for these trained models. Neither
+`Resampled.of_rows` asks whether other *test rows* could have, for these trained models. Neither
 covers both; `multi_bootstrap` does.
 """
 
@@ -265,20 +265,6 @@ def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Ite
         )
         counts = np.bincount(rows_drawn.ravel(), minlength=number * rows)
         yield counts.reshape(number, rows).astype(np.float64)
-
-
-def paired_bootstrap(
-    metric: str,
-    predictions: Sequence[Predictions],
-    baseline: Sequence[Predictions],
-    *,
-    resamples: int,
-    seed: int = BOOTSTRAP_SEED,
-) -> Interval:
-    """The interval of the mean difference over these pairs, when test rows are drawn anew
-    (`resample`): what another test set would say of these models.
-    """
-    return resample(metric, predictions, baseline, resamples=resamples, seed=seed).of_rows()
 
 
 def components(differences: Float) -> Components:

@@ -260,14 +260,12 @@ def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
 
 def _on_versions(trials: Sequence[Trial]) -> Iterable[str]:
     """A mark of results that other code has made."""
-    versions = Counter(
-        ", ".join(f"{name} {version}" for name, version in sorted(trial.result.versions.items()))
-        for trial in trials
-    )
+    versions: Counter[str] = Counter()
+    for trial in trials:
+        named = [f"{name} {version}" for name, version in sorted(trial.result.versions.items())]
+        versions[", ".join(named) or "unknown versions"] += 1
     if len(versions) > 1:
-        listed = "; ".join(
-            f"{count} of {name or 'unknown versions'}" for name, count in versions.items()
-        )
+        listed = "; ".join(f"{count} of {name}" for name, count in versions.items())
         yield f"these results were made by different versions: {listed}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from logitcache.errors import IncompleteStudy
@@ -18,12 +19,7 @@ def cells_of(study: StudyFolder) -> list[Cell]:
 
 def _keys(study: StudyFolder) -> list[tuple[str, str, str]]:
     spec = study.spec
-    return [
-        (task, student, method)
-        for task in spec["tasks"]
-        for student in spec["students"]
-        for method in spec["methods"]
-    ]
+    return list(itertools.product(spec["tasks"], spec["students"], spec["methods"]))
 
 
 def to_json(study: StudyFolder) -> dict[str, Any]:

@@ -104,9 +104,8 @@ class Comparison:
         return tuple(sentences)
 
     def __repr__(self) -> str:
-        means = ", ".join(
-            f"{row.label} {scale_of(row.metric).plain(row.mean)}" for row in self.rows
-        )
+        scale = scale_of(self.metric)
+        means = ", ".join(f"{row.label} {scale.plain(row.mean)}" for row in self.rows)
         return f"Comparison({self.metric} on {self.split}: {means}. {self.verdict})"
 
     def _repr_html_(self) -> str:

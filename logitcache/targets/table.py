@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from logitcache.config.option import Declared, checked, nearest, options_of
+from logitcache.config.signals import vector_signals
+from logitcache.config.teacher import DumpSettings
 from logitcache.errors import FormatError, SpecError
 from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
+from logitcache.targets.vectors import VectorCodec
 
 KINDS: dict[str, Any] = {
     "dense": DenseCodec,
@@ -22,6 +26,8 @@ KINDS: dict[str, Any] = {
     "sampled": Sampled,
     "varopt": VarOpt,
     "replay": ReplayCodec,
+    "vectors": VectorCodec,
+    "none": NoLogits,
 }
 
 FITTED = ("c", "values", "distinct")  # fields of codecs that follow from a sample of answers
@@ -70,6 +76,29 @@ class CodecSpec:
                 advice="Choose another tail.",
                 where=f"--codec {self.kind}: tail",
             )
+
+
+def codec_of_logits(settings: DumpSettings) -> CodecSpec:
+    """The codec of the logits that a dump keeps, and the check of those of its other signals. Raises
+    SpecError for a codec that is not one of logits, or settings that a signal's codec does not take.
+    """
+    for signal in vector_signals(settings.signals):
+        try:
+            parse(signal.codec)
+        except SpecError as error:
+            error.where = f"--signal {signal.name}"
+            raise
+    if not settings.keeps_logits:
+        return CodecSpec(NoLogits.kind, {})
+    spec = parse(settings.codec)
+    if spec.kind in (VectorCodec.kind, NoLogits.kind):
+        raise SpecError(
+            expected="a codec of logits",
+            found=spec.kind,
+            advice="Other vectors are named by --signal, such as --signal hidden:-1,dtype=int8.",
+            where="--codec",
+        )
+    return spec
 
 
 def _named_kinds() -> dict[str, Any]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from logitcache import identity
+from logitcache.cache.layout import EVERY_TOKEN, Kept, signals_of
 from logitcache.data.match import Match
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -51,6 +53,11 @@ class Asked(ABC):
     plan: Plan
     match: Match  # the teacher's columns for the data's classes
     task: Classification
+
+    @cached_property
+    def kept(self) -> tuple[Kept, ...]:
+        """The signals that the cache is to keep beside, or in place of, logits."""
+        return tuple(signals_of(self.plan).values())
 
     @property
     def batch_tokens(self) -> int:
@@ -166,11 +173,12 @@ def checked_shard_rows(
     parameters: int,
     max_length: int,
     positions: int = 1,
+    tokens: int | None = None,
 ) -> int:
     """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
     manifest can list.
     """
-    count = chosen or shard_rows(columns, parameters, max_length, positions)
+    count = chosen or shard_rows(columns, parameters, max_length, positions, tokens)
     if -(-rows // count) > MAX_SHARDS:
         raise SpecError(
             expected=f"at most {MAX_SHARDS:,} shards",
@@ -182,14 +190,19 @@ def checked_shard_rows(
 
 
 def shard_rows(
-    columns: tuple[Column, ...], parameters: int, max_length: int, positions: int = 1
+    columns: tuple[Column, ...],
+    parameters: int,
+    max_length: int,
+    positions: int = 1,
+    tokens: int | None = None,
 ) -> int:
     """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least
     1,024. Of vectors so wide that those would be more than 64 MB, as many as 32 MB hold: a shard is
-    in memory up to four times. A row has so many ``positions``, and as many tokens where they are
-    kept.
+    in memory up to four times. A row has so many ``positions``, and ``tokens`` of which signals are
+    kept (as many, by default), or the row itself.
     """
-    record = sum(c.record_bytes() * (1 if c.level == ROW else positions) for c in columns)
+    records = {ROW: 1, EVERY_TOKEN: positions if tokens is None else tokens}
+    record = sum(c.record_bytes() * records.get(c.level, positions) for c in columns)
     if MIN_SHARD_ROWS * record > SHARD_BYTES:
         return 1 << int(np.log2(max(1.0, WIDE_SHARD_BYTES / record)))
     by_flops = SHARD_FLOPS / max(1, 2 * parameters * max_length)

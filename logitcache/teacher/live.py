@@ -27,9 +27,12 @@ from logitcache.models.probe import tolerance
 from logitcache.payloads import Sparse
 from logitcache.records import Array, Dense, Float32, Int64, rows_of
 from logitcache.targets.dense import DenseCodec
+from logitcache.targets.nothing import NoLogits
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
+from logitcache.teacher.live_signals import LiveSignal, judge_signals
 from logitcache.teacher.live_targets import judge_replay, judge_sparse
+from logitcache.teacher.plan import Planned
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Live:
     moved_control: float | None = None  # the same, of a row alone and beside a copy of itself
     # that differ: [of the cache, here]
     conditions: dict[str, list[Any]] = field(default_factory=dict)
+    # of signals beside, or in place of, logits: their own figures, by name
+    signals: dict[str, LiveSignal] = field(default_factory=dict)
 
 
 def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
@@ -64,21 +69,14 @@ def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
         raise SpecError(
             expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where
         )
-    batched, alone, doubled = (
-        np.concatenate(parts) for parts in zip(*_answers(cache, dump_plan, drawn), strict=True)
-    )
-    answers = cache.take(drawn)
-    payload = answers.payload
-    row = drawn[rows_of(answers.indptr)]
-    again = (batched, alone, doubled)
-    if isinstance(payload, Dense):
-        verdict = _judge(dump_plan, row, cache.stored(drawn), *again)
-    elif isinstance(payload, Sparse):
-        text = answers.row_hash[rows_of(answers.indptr)]
-        keys = position_keys(0, "codec", text, row % dump_plan.draws, answers.index)
-        verdict = judge_sparse(dump_plan, row, payload, again, keys)
+    signals: dict[str, LiveSignal] = {}
+    if isinstance(dump_plan, Planned) and cache.signals:
+        signals = judge_signals(cache, dump_plan, drawn)
+    if isinstance(dump_plan.codec, NoLogits):
+        verdict = _of_signals(signals)
     else:
-        verdict = judge_replay(dump_plan, row, payload.replayed(), again)
+        verdict = _of_logits(cache, dump_plan, drawn)
+        verdict["agrees"] &= all(signal.agrees for signal in signals.values())
     conditions = dump_plan.conditions()
     receipts = [
         cache.manifest.receipts[index]
@@ -89,7 +87,40 @@ def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
         for receipt in receipts
         for name, pair in differing(receipt.conditions, conditions).items()
     }
-    return Live(rows=len(drawn), conditions=apart, **verdict)
+    return Live(rows=len(drawn), conditions=apart, signals=signals, **verdict)
+
+
+def _of_signals(signals: dict[str, LiveSignal]) -> dict[str, Any]:
+    """The verdict where no logits are kept: that of the signal that is furthest off, for its size."""
+    worst = max(signals.values(), key=lambda signal: signal.difference / signal.allowed)
+    return {
+        "same_bytes": None,
+        "agrees": all(signal.agrees for signal in signals.values()),
+        "difference": worst.difference,
+        "control": worst.control,
+        "allowed": worst.allowed,
+        "kl_mean": None,
+        "kl_max": None,
+        "worst_row": worst.worst_row,
+    }
+
+
+def _of_logits(cache: Cache, dump_plan: Asked, drawn: Int64) -> dict[str, Any]:
+    """The verdict on logits, or what is kept of them."""
+    batched, alone, doubled = (
+        np.concatenate(parts) for parts in zip(*_answers(cache, dump_plan, drawn), strict=True)
+    )
+    answers = cache.take(drawn)
+    payload = answers.payload
+    row = drawn[rows_of(answers.indptr)]
+    again = (batched, alone, doubled)
+    if isinstance(payload, Dense):
+        return _judge(dump_plan, row, cache.stored(drawn), *again)
+    if isinstance(payload, Sparse):
+        text = answers.row_hash[rows_of(answers.indptr)]
+        keys = position_keys(0, "codec", text, row % dump_plan.draws, answers.index)
+        return judge_sparse(dump_plan, row, payload, again, keys)
+    return judge_replay(dump_plan, row, payload.replayed(), again)
 
 
 def _answers(

@@ -25,7 +25,7 @@ from logitcache.data.collate import pad, where_of
 from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
-from logitcache.models.call import ModelFailed, ask, at_positions
+from logitcache.models.call import ModelFailed, ask, ask_several, at_positions
 from logitcache.models.class_names import column_names
 from logitcache.models.gguf import location, unpacked
 from logitcache.models.load import (
@@ -44,9 +44,10 @@ from logitcache.models.own import OwnStudent as OwnStudent  # registers it: a st
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs
-from logitcache.models.signals import SIGNALS, Signal
+from logitcache.models.signals import SIGNALS, Signal, together, watched
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
+from logitcache.teacher.signals import Seen
 
 ADVICE = "Give --teacher a folder that save_pretrained made, or a model's hub name."
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
@@ -71,7 +72,9 @@ class TeacherModel:
     order: Int64 | None = None
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
-    signal: Signal = SIGNALS["logits"]  # what it answers with
+    # what it answers with at kept positions; None: with nothing
+    signal: Signal | None = SIGNALS["logits"]
+    signals: tuple[Signal, ...] = ()  # what else is seen of all tokens or rows
     # columns that are answers; those of the head behind them are filling. None: all
     width: int | None = None
 
@@ -145,12 +148,18 @@ class TeacherModel:
         device; columns of logits in the data's order. No gradient, no dropout. Raises SpecError
         where the model's own code fails, except for want of memory.
         """
+        assert self.signal is not None
         try:
             with torch.inference_mode():
                 model = self.signal.watch(self.model)
                 vectors = ask(model, inputs, self.padding, per_token=self.kind.per_token)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
+        return self._in_order(vectors)
+
+    def _in_order(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Columns of logits in the data's order, without filling; other signals as they are."""
+        assert self.signal is not None
         if self.signal.name != LOGITS:
             return vectors
         if self.width is not None:
@@ -174,6 +183,34 @@ class TeacherModel:
         if logits.dim() == 2 and np.array_equal(where[:, 0], np.arange(len(logits))):
             return logits  # each row's own vector: no copy of what may be large
         return at_positions(logits, torch.from_numpy(where).to(logits.device))
+
+    def seen(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> Seen:
+        """The same with its other signals, of one forward pass. Raises SpecError."""
+        with reporter.phase("pad"):
+            inputs = pad(rows, index, self.padding)
+            where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
+        first = () if self.signal is None else (self.signal,)
+        signals = together((*first, *self.signals))
+        per_token = [self.kind.per_token for _ in first]
+        per_token += [not signal.per_row for signal in self.signals]
+        try:
+            with reporter.phase("forward"), torch.inference_mode():
+                model = watched(self.model, signals)
+                answers = ask_several(model, inputs, self.padding, tuple(per_token))
+        except ModelFailed as error:
+            raise error.named(int(rows.row_id[index[error.row]])).at(self.name) from error.__cause__
+        except SpecError as error:
+            raise error.at(self.name) from error.__cause__
+        logits = None
+        if first:
+            places = torch.from_numpy(where).to(answers[0].device)
+            logits = at_positions(self._in_order(answers[0]), places)
+        tokens = torch.from_numpy(np.flatnonzero(inputs["attention_mask"]))
+        seen = {}
+        for signal, vectors in zip(self.signals, answers[len(first) :], strict=True):
+            flat = vectors if signal.per_row else vectors.flatten(0, 1)
+            seen[signal.name] = flat if signal.per_row else flat[tokens.to(flat.device)]
+        return Seen(logits, seen)
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:

@@ -32,6 +32,7 @@ from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
 from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
+from logitcache.teacher.signals import Seen
 
 _ALIKE = "Train the teachers of all folds alike."
 
@@ -57,8 +58,10 @@ class Panel(Protocol):
     def padded(self, padding: Padding) -> Panel:
         """The same, asked in batches made like this."""
 
-    def watching(self, signal: Signal) -> Panel:
-        """The same, answering with this signal. Raises SpecError for the inputs of several heads."""
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> Panel:
+        """The same, answering with this signal at kept positions, and with ``signals`` of all
+        tokens and rows. Raises SpecError for the inputs of several heads.
+        """
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ class OneTeacher:
     def padded(self, padding: Padding) -> OneTeacher:
         return OneTeacher(replace(self.first, padding=padding))
 
-    def watching(self, signal: Signal) -> OneTeacher:
-        return OneTeacher(replace(self.first, signal=signal))
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> OneTeacher:
+        return OneTeacher(replace(self.first, signal=signal, signals=signals))
 
 
 class FoldTeachers:
@@ -136,7 +139,7 @@ class FoldTeachers:
         panel.first = replace(self.first, padding=padding)
         return panel
 
-    def watching(self, signal: Signal) -> FoldTeachers:
+    def watching(self, signal: Signal | None, signals: tuple[Signal, ...] = ()) -> FoldTeachers:
         if signal is LOGITS:
             return self
         advice = "Leave --folds out, or dump with another --codec."
@@ -200,7 +203,7 @@ def ask_logits(
         return ask_all(panel, rows, batch_tokens, begin, stage)
     projector = Projector(head)
     receiver, fits = ask_all(
-        panel.watching(HEAD_INPUT),
+        panel.watching(HEAD_INPUT, panel.first.signals),
         rows,
         batch_tokens,
         lambda: Projecting(begin(), projector),
@@ -257,7 +260,12 @@ class Projecting(Generic[R]):
     receiver: R
     projector: Projector
 
-    def add(self, index: Int64, vectors: torch.Tensor) -> None:
+    def add(self, index: Int64, vectors: torch.Tensor | Seen) -> None:
+        if isinstance(vectors, Seen):
+            assert isinstance(vectors.logits, torch.Tensor)
+            projected = Projected(vectors.logits, self.projector)
+            self.receiver.add(index, replace(vectors, logits=projected))
+            return
         self.receiver.add(index, Projected(vectors, self.projector))
 
 
@@ -298,7 +306,8 @@ def _ask(
         rows_of_batch = index[batch]
         if selection is not None and not np.isin(rows_of_batch, selection).any():
             continue
-        receiver.add(rows_of_batch, teacher.answers(rows, rows_of_batch, stage.reporter))
+        ask = teacher.seen if teacher.signals else teacher.answers
+        receiver.add(rows_of_batch, ask(rows, rows_of_batch, stage.reporter))
         stage.advance(len(rows_of_batch), int(lengths[rows_of_batch].sum()))
 
 

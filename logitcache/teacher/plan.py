@@ -5,38 +5,38 @@ order, the plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from logitcache import identity
-from logitcache.cache.layout import columns_of
-from logitcache.config.sequences import Sequences
+from logitcache.cache.layout import EVERY_TOKEN, Kept, columns_of, columns_of_signals
 from logitcache.config.teacher import DumpSettings
 from logitcache.cost.flops import forward_cost
 from logitcache.data.match import match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import FormatError, SpecError, short
+from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
-from logitcache.models.signals import HEAD_INPUT
+from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal, signal_of
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import tokenizer_arrays
 from logitcache.payloads import Head
-from logitcache.records import Array, Examples, Float32, Int64, Positions
+from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
 from logitcache.store.tensors import encode
 from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
-from logitcache.targets.table import codec_from_dict, named, parse, recorded_codec
+from logitcache.targets.table import codec_of_logits, named, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
 from logitcache.teacher.asked import (
@@ -63,90 +63,12 @@ from logitcache.teacher.panel import (
     answer,
     answer_alone,
     answer_some,
-    ask_all,
     ask_logits,
     positions_of,
     room_for,
 )
 from logitcache.teacher.replaying import replaying
-
-
-def settings_of(plan: Plan) -> DumpSettings:
-    """The settings that a plan was made with."""
-    recorded = plan.preparation
-    usual = DumpSettings()
-    return DumpSettings(
-        max_length=recorded.get("max_length", usual.max_length),
-        batch_tokens=recorded.get("batch_tokens", usual.batch_tokens),
-        codec=named(plan.targets["logits"]),
-        shard_rows=plan.shard_rows,
-        on_nonfinite=recorded.get("on_nonfinite", "stop"),
-        store=plan.store,
-        sequences=Sequences(**recorded.get("sequences", {})),
-    )
-
-
-@dataclass(frozen=True)
-class Said:
-    """Who was asked about which rows, and how, as a plan says it."""
-
-    teacher: str
-    dtype: str
-    source: str
-    split: str
-    digest: str  # of the rows
-    settings: DumpSettings
-
-    @classmethod
-    def of(cls, plan: Plan) -> Said:
-        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
-        again.
-        """
-        unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
-        for name, good in _SAID.items():
-            group, _, field = name.partition(".")
-            if unread and name in _OF_A_MODEL:
-                continue
-            value = getattr(plan, group).get(field)
-            if not good(value):
-                raise FormatError(
-                    f"plan: expected {name} as a dump writes it, found {short(repr(value))}: it does not say who was "
-                    "asked about which rows. Dump them again."
-                )
-        teacher, data = plan.teacher, plan.data
-        settings = settings_of(plan)
-        return cls(
-            teacher["name"],
-            teacher["dtype"],
-            data["source"],
-            data["split"],
-            data["digest"],
-            settings,
-        )
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 < value < 2**62
-
-
-def _is_codec(value: Any) -> bool:
-    with suppress(FormatError):
-        return isinstance(value, dict) and codec_from_dict(value).is_calibrated
-    return False
-
-
-_OF_A_MODEL = ("preparation.max_length", "preparation.batch_tokens")
-_SAID: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
-    "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
-    **dict.fromkeys(("preparation.max_length", "preparation.batch_tokens"), _is_count),
-    "preparation.on_nonfinite": lambda value: value in (None, "stop", "skip"),
-    "targets.logits": _is_codec,
-}
+from logitcache.teacher.signals import kept_signals
 
 
 @dataclass(frozen=True)
@@ -193,9 +115,20 @@ class Planned(Asked):
     def ask(
         self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
     ) -> tuple[R, int]:
-        if isinstance(self.codec, ReplayCodec):
-            return ask_all(self.panel.watching(HEAD_INPUT), rows, batch_tokens, begin, stage)
-        return ask_logits(self.panel, self.head, rows, batch_tokens, begin, stage)
+        head = None if isinstance(self.codec, ReplayCodec | NoLogits) else self.head
+        return ask_logits(self.watching, head, rows, batch_tokens, begin, stage)
+
+    @cached_property
+    def watching(self) -> Panel:
+        """The panel, answering with what is kept."""
+        signal: Signal | None = LOGITS
+        if isinstance(self.codec, ReplayCodec) or self.head is not None:
+            signal = HEAD_INPUT
+        if isinstance(self.codec, NoLogits):
+            signal = None
+        if signal is LOGITS and not self.kept:
+            return self.panel
+        return self.panel.watching(signal, tuple(signal_of(kept.name) for kept in self.kept))
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -249,24 +182,27 @@ def planned(
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
     note = ""
+    head = None
     if like is not None:
         panel, head = panel.padded(like.panel.first.padding), like.head
     else:
         if probe:
             panel, note = _with_padding(panel, rows, settings.max_length)
-        head = head_alone(panel, rows, settings)
-    codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
+        if settings.keeps_logits:
+            head = head_alone(panel, rows, settings)
+    codec = recorded_codec(codec_of_logits(settings).codec(task.num_labels), codecs)
     if isinstance(codec, Auto) and head is not None and fits_replay(head, codec.bytes):
         codec = ReplayCodec(width=codec.width)
-    once: dict[str, Array] = {}
+    kept, once = kept_signals(settings, first)
     if isinstance(codec, ReplayCodec):
-        codec, once = replaying(codec, panel, head, rows, settings, check=like is None)
+        codec, of_head = replaying(codec, panel, head, rows, settings, check=like is None)
+        once |= of_head
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
-        once = {UNIGRAM: unigram_of(rows, codec.width)}
+        once[UNIGRAM] = unigram_of(rows, codec.width)
     codec = calibrated(codec, panel, rows, settings, head)
     if task.views_are_draws:
         _check_draws(settings.sequences.recipe().views, codec)
-    if settings.codec.startswith(Auto.kind):
+    if settings.keeps_logits and settings.codec.startswith(Auto.kind):
         note = f"{note}{'; ' if note else ''}{choice_note(settings.codec, codec)}"
     data = {
         "source": source.name,
@@ -282,7 +218,9 @@ def planned(
             settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
         )
     file, data_once = encode(once) if once else (None, None)
-    plan = _plan(panel, names, data, settings, codec, rows, None if like is None else like.plan)
+    plan = _plan(
+        panel, names, data, settings, codec, rows, kept, None if like is None else like.plan
+    )
     return Planned(
         rows, codec, replace(plan, tensors=file), match, task, panel, note, head, data_once
     )
@@ -341,18 +279,18 @@ def _plan(
     settings: DumpSettings,
     codec: Codec,
     table: Rows,
+    kept: Sequence[Kept],
     like: Plan | None,
 ) -> Plan:
     """``like`` is a plan of the same teacher: its digests are not computed again."""
     teacher = panel.first
-    columns = columns_of(
-        codec, teacher.kind.level, [name for name in table.tokens if name != "labels"]
-    )
+    inputs = [name for name in table.tokens if name != "labels"]
+    columns = columns_of(codec, teacher.kind.level, inputs) + columns_of_signals(kept)
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
         teacher=_identified(panel, names) if like is None else like.teacher,
-        preprocessor=_preprocessor(teacher) if like is None else like.preprocessor,
+        preprocessor=_preprocessor(teacher, kept) if like is None else like.preprocessor,
         data=data,
         preparation={
             "max_length": settings.max_length,
@@ -365,7 +303,10 @@ def _plan(
                 else {}
             ),
         },
-        targets={"logits": codec.to_dict()},
+        targets={
+            "logits": codec.to_dict(),
+            **{signal.name: signal.codec.to_dict() for signal in kept},
+        },
         columns=columns,
         rows=int(data["rows"]),
         shard_rows=checked_shard_rows(
@@ -375,6 +316,7 @@ def _plan(
             teacher.parameters,
             settings.max_length,
             positions,
+            positions if inputs else settings.max_length,
         ),
         store=settings.store,
     )
@@ -394,15 +336,18 @@ def _identified(panel: Panel, names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _preprocessor(teacher: TeacherModel) -> dict[str, Any]:
+def _preprocessor(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, Any]:
     """How rows are read, as a plan records it."""
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    return {"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)}
+    return {"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher, kept)}
 
 
-def _map(teacher: TeacherModel) -> dict[str, str]:
-    """Which token has which id, where answers are tokens: students are compared by it."""
-    if not teacher.kind.self_contained:
+def _map(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, str]:
+    """Which token has which id, where answers are tokens, or vectors of tokens: students are
+    compared by it.
+    """
+    of_tokens = any(signal.level == EVERY_TOKEN for signal in kept)
+    if not teacher.kind.self_contained and not of_tokens:
         return {}
     return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}

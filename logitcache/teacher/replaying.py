@@ -13,6 +13,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
+from logitcache.models.attention import stored
 from logitcache.models.heads import check_head, check_remade, has_head, head_of
 from logitcache.models.projection import head_logits
 from logitcache.models.signals import HEAD_INPUT
@@ -61,9 +62,9 @@ def replaying(
             live = teacher.answers(examples, index)
             hidden = panel.watching(HEAD_INPUT).first.answers(examples, index).to(head.weight.dtype)
             check_head(head_logits(hidden, head), live.to(head.weight.dtype), teacher.name)
-    tensors = {WEIGHT: _stored(head.weight)}
+    tensors = {WEIGHT: stored(head.weight)}
     if head.bias is not None:
-        tensors[BIAS] = _stored(head.bias)
+        tensors[BIAS] = stored(head.bias)
     dtype = str(head.weight.dtype).removeprefix("torch.")
     own = replace(
         codec,
@@ -73,10 +74,3 @@ def replaying(
         cap=head.cap,
     )
     return own, tensors
-
-
-def _stored(values: torch.Tensor) -> Array:
-    """As numpy's; the bits of bfloat16 as u16."""
-    own = values.detach().cpu().contiguous()
-    bits = own.view(torch.uint16) if own.dtype == torch.bfloat16 else own
-    return bits.numpy().copy()

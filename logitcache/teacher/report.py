@@ -18,6 +18,7 @@ from logitcache.notebook import html_table
 from logitcache.records import LOGITS, Answers, Block, Dense, evenly_spaced, rows_of
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.nothing import NoLogits
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.summary import Summary
 
@@ -97,17 +98,19 @@ def report(
     """
     width = cache.codec.width
     scores = tally.scores.result()
-    entropy = tally.entropy / tally.positions if tally.positions else None
+    has_logits = not isinstance(cache.codec, NoLogits)
+    entropy = tally.entropy / tally.positions if tally.positions and has_logits else None
     if split == "train" and source.shares_table("dev"):
         dev_scores = tally.dev.result()
         dev_rows = int(tally.dev.counts.sum())
         left = tally.dev_unanswered
     else:
-        may_ask = may_ask and not cache.holds_rows  # held-out rows have caches of their own then
+        # held-out rows of a language model have caches of their own
+        may_ask = may_ask and has_logits and not cache.holds_rows
         dev = source.splits.get("dev") if split == "train" and may_ask else None
         dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    if cache.holds_rows:
+    if cache.holds_rows or not has_logits:
         remarks = []
     else:
         remarks = _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, plan.match.kind)
@@ -135,8 +138,9 @@ def report(
 
 
 def _codec_bytes(cache: Cache) -> int:
-    """Bytes of the columns of the codec over all shards, without what stands beside them."""
+    """Bytes of the columns of the codecs over all shards, without what stands beside them."""
     stored = {column.name for column in cache.codec.columns()}
+    stored |= {column.name for kept in cache.signals.values() for column in kept.columns()}
     columns = [column for column in cache.manifest.plan.columns if column.name in stored]
     return sum(
         receipt.records[column.level] * np.dtype(column.dtype).itemsize * max(1, column.width)

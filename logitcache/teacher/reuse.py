@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache.cache import Cache
+from logitcache.cache.layout import EVERY_TOKEN
+from logitcache.cache.signals import stored
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan, differences, display_name
@@ -66,3 +68,17 @@ class Known:
     def stored(self, row_id: Int64) -> dict[str, Array]:
         """The codec's columns of these rows, as they lie in the cache."""
         return self.cache.stored(row_id)
+
+    def stored_signals(self, row_id: Int64) -> dict[str, dict[str, Array]]:
+        """The columns of each of its signals."""
+        return {
+            name: stored(self.cache, kept, row_id)[1] for name, kept in self.cache.signals.items()
+        }
+
+    def tokens(self, row_id: Int64) -> Int64:
+        """How many tokens of each of these rows have vectors: i64[n]; 0 where none are kept."""
+        of_tokens = [kept for kept in self.cache.signals.values() if kept.level == EVERY_TOKEN]
+        if not of_tokens:
+            return np.zeros(len(row_id), np.int64)
+        records = self.cache.reader.places(row_id)
+        return np.diff(self.cache.reader.below(EVERY_TOKEN, records)[0])

@@ -7,12 +7,13 @@ pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logitcache.cache.layout import Kept
 from logitcache.data.order import position_keys
 from logitcache.records import (
     LOGITS,
@@ -29,6 +30,8 @@ from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
 from logitcache.targets.draws import Draw
+from logitcache.targets.nothing import NoLogits
+from logitcache.teacher.signals import Seen, SignalColumns
 from logitcache.teacher.summary import Summary
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ class Layout:
     index: Int64  # [P] number in its row
     label: Int64  # [P]
     view: Int64  # [n] which draw of its answer a row has
+    tokens: Int64 | None = (
+        None  # [n + 1] where the tokens of each row end, of which signals are kept
+    )
 
     def keys(self, seed: int = 0) -> Int64:
         """The keys of the codec's random numbers: i64[P]. They follow from a row's text, not from
@@ -81,9 +87,10 @@ class Assembly:
         assets: Mapping[str, Array] = NO_ASSETS,
         *,
         seed: int = 0,
+        kept: Sequence[Kept] = (),
     ) -> None:
         """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
-        random numbers.
+        random numbers, ``kept`` are signals that are kept too.
         """
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
@@ -97,15 +104,29 @@ class Assembly:
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)
+        self.signals: SignalColumns | None = None
+        if kept:
+            assert layout.tokens is not None
+            self.signals = SignalColumns(kept, layout.tokens)
         self.not_finite = np.zeros(len(layout.row_id), np.bool_)
         self.too_wide = np.zeros(len(layout.row_id), np.bool_)
         self._pending: list[_Reduced] = []
         self._device: torch.device | None = None  # of the answers; None: numpy's
 
-    def add(self, rows: Int64, vectors: torch.Tensor | Projected | Float32) -> None:
+    def add(self, rows: Int64, vectors: torch.Tensor | Projected | Float32 | Seen) -> None:
         """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
         being computed; the batch before is stored meanwhile.
         """
+        if isinstance(vectors, Seen):
+            assert self.signals is not None
+            self.signals.add(rows, vectors.signals)
+            self.skipped |= self.signals.skipped
+            self.not_finite |= self.signals.not_finite
+            self.too_wide |= self.signals.skipped & ~self.signals.not_finite
+            if vectors.logits is None:
+                self._put(rows, {})
+                return
+            vectors = vectors.logits
         together = _together(vectors)
         if isinstance(vectors, np.ndarray):
             if isinstance(self.codec, DenseCodec):  # without torch
@@ -224,9 +245,10 @@ class Assembly:
         below = [column.name for column in self.codec.columns() if column.count]
         if below:
             self._entries.append((index, {name: columns[name] for name in below}))
-        payload = self.codec.unpack(columns, self.assets)
-        row_hash = layout.row_hash[rows]
-        answers = Answers(row_hash, indptr, layout.index[index], {LOGITS: payload})
+        payloads = {}
+        if not isinstance(self.codec, NoLogits):
+            payloads[LOGITS] = self.codec.unpack(columns, self.assets)
+        answers = Answers(layout.row_hash[rows], indptr, layout.index[index], payloads)
         block = Block(layout.row_id[rows], 0, answers, layout.label[index])
         lost = self.skipped[rows]
         if lost.any():
@@ -256,6 +278,8 @@ class Assembly:
     def sketches(self) -> dict[str, list[float]]:
         """The quantiles that a receipt has of the answered positions."""
         by_name = {"entropy": self.entropy, "top_probability": self.top}
+        if isinstance(self.codec, NoLogits):
+            return {name: [] for name in by_name}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
         return {name: _quantiles(values[answered]) for name, values in by_name.items()}
 

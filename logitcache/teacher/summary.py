@@ -91,9 +91,15 @@ class Summary:
         return self.kept if self.holds_out else self.scores
 
     def add(self, block: Block, device: torch.device | None = None) -> tuple[Float32, Float32]:
-        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each.
-        ``device`` computes what is said of a vocabulary (None: the CPU).
+        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
+        NaN where no logits are kept. ``device`` computes what is said of a vocabulary (None: the
+        CPU).
         """
+        if not block.answers.payloads:
+            self.answered += len(block.row_id)
+            self.positions += len(block.label)
+            nothing = np.full(len(block.label), np.nan, np.float32)
+            return nothing, nothing
         payload = block.answers.payload
         if isinstance(payload, Sparse):
             entropy, top = payload.entropy, payload.prob.max(1, initial=0)

@@ -130,7 +130,14 @@ class Work:
         with self.reporter.phase("tokenise"):
             examples = planned.prepare(start, end, new)
         layout = self._layout(start, end, examples, new, position)
-        begin = partial(Assembly, layout, planned.codec, self.summary.empty(), self._assets)
+        begin = partial(
+            Assembly,
+            layout,
+            planned.codec,
+            self.summary.empty(),
+            self._assets,
+            kept=planned.kept,
+        )
         shard = begin()
         if len(new):
             shard, fits = self._answered(examples, new, budget, begin, stage)
@@ -151,6 +158,8 @@ class Work:
             older = position[old]
             is_skipped = np.isin(older, self.known.cache.skipped)
             shard.copy(old, self.known.stored(older), is_skipped)
+            if shard.signals is not None:
+                shard.signals.copy(old, self.known.stored_signals(older))
             remarks["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
             done.copied += len(old)
             stage.advance(len(old))
@@ -204,7 +213,14 @@ class Work:
         row_id = np.arange(start, end)
         view = row_id % self.planned.draws
         row_hash = rows.row_hash[start:end]
-        return Layout(row_id, row_hash, answers.indptr, answers.index, label, view)
+        tokens = None
+        if self.planned.kept:
+            counts = np.zeros(end - start, np.int64)
+            counts[new] = examples.lengths()
+            if self.known is not None:
+                counts[old] = self.known.tokens(position[old])
+            tokens = ends_of(counts)
+        return Layout(row_id, row_hash, answers.indptr, answers.index, label, view, tokens)
 
     def _cut(self, examples: Examples, index: Int64) -> dict[str, Any]:
         """How many of these rows, at ``index`` of the table, were cut at max_length, and the first
@@ -232,6 +248,8 @@ class Work:
                 advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
                 where=where,
             )
+        if shard.signals is not None:
+            shard.signals.check_fits(row_id, where, after)
         is_half = isinstance(codec, DenseCodec) and codec.dtype == "float16"
         wider = "Use --codec float32" if is_half else "Mend the teacher"
         raise SpecError(
@@ -256,6 +274,8 @@ class Work:
             **shard.columns,
             **shard.entries(),
         }
+        if shard.signals is not None:
+            arrays |= shard.signals.columns
         if self.planned.task.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
         inputs = inputs_of(self.planned.plan)

@@ -314,6 +314,8 @@ def with_texts(folder: Path, texts: list[str], pairs: list[str] | None = None) -
 
 
 ELSEWHERE = {
+    "cache/signals.py:missing": "tests/language/test_signals.py",
+    "cache/diff_signals.py:check_shared": "tests/language/test_signals.py",
     # bytes that are not as they were written
     "Run `logitcache repair`": "tests/teacher/test_repair.py",
     "Repair the cache where it was dumped": "tests/store/test_remote.py",

@@ -265,11 +265,11 @@ def test_a_newer_format_is_refused(cache: Cache) -> None:
     [
         (
             lambda p: p["targets"].clear(),
-            "codec: expected one of dense, topk, sampled, varopt, replay, found None",
+            "codec: expected one of dense, topk, sampled, varopt, replay, vectors, none, found None",
         ),
         (
             lambda p: p["targets"]["logits"].update(kind="zip"),
-            "codec: expected one of dense, topk, sampled, varopt, replay, found 'zip'",
+            "codec: expected one of dense, topk, sampled, varopt, replay, vectors, none, found 'zip'",
         ),
         (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
         (

@@ -111,6 +111,27 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"unlabelled": None},
     ),
     ("and `dump` says how many tokens", PlanConfig, {"task": "causal-lm"}, {"task": None}),
+    ("Name the last one as hidden:-1.", DumpConfig, {"signal": ("hidden",)}, {"signal": ("hidden:-1",)}),
+    ("Name it once.", DumpConfig, {"signal": ("hidden:1", "hidden:1")}, {"signal": ("hidden:1",)}),
+    (
+        "How they are stored is said by --codec.",
+        DumpConfig,
+        {"signal": ("logits,dtype=int8",)},
+        {"signal": None, "codec": "float32"},
+    ),
+    (
+        "Add --signal logits, or leave --codec out.",
+        DumpConfig,
+        {"signal": ("hidden:1",), "codec": "float32"},
+        {"signal": ("hidden:1", "logits")},
+    ),
+    ("or leave --codec out.", DumpConfig, {"signal": ("hidden:1",), "codec": "float32"}, {"codec": None}),
+    (
+        "Leave --folds out, or --signal.",
+        DumpConfig,
+        {"signal": ("logits", "hidden:1"), "folds": 3},
+        {"folds": None},
+    ),
     ("Give --to or --codec.", ConvertConfig, {}, {"to": "zarr"}),
     (
         "Convert with --codec first, and its result to parquet.",

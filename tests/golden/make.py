@@ -18,7 +18,14 @@ import torch
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
-from logitcache.cache.layout import LEVEL, columns_of
+from logitcache.cache.layout import (
+    EVERY_TOKEN,
+    LEVEL,
+    Kept,
+    columns_of,
+    columns_of_signals,
+    signals_of,
+)
 from logitcache.data.order import position_keys
 from logitcache.payloads import Dense, Replay
 from logitcache.store import tensors
@@ -61,6 +68,13 @@ SPARSE = {
     "varopt-capped": "varopt:mean=3,cap=4",
     "replay": "replay",
 }
+SIGNALS = (
+    "hidden:1,dtype=float16",
+    "hidden:2,dtype=bfloat16",
+    "attention-input:2,dtype=int8",
+    "pooled:mean,",
+)
+TOKENS = (3, 1, 0, 2, 4)  # of each text
 ASSETS = {WEIGHT: (np.arange(WORDS * WORDS) % 7 - 3).reshape(WORDS, WORDS).astype(np.float32) / 4}
 CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.13.0"}
 
@@ -108,6 +122,39 @@ def sparse(spec: str, store: str) -> Plan:
     )
 
 
+def signals(store: str) -> Plan:
+    """The same rows without logits, with a vector of each token in every type, and one of each row."""
+    plain = dense("float16", store)
+    kept = []
+    for text in SIGNALS:
+        name, _, settings = text.partition(",")
+        level = ROW if name.startswith("pooled") else EVERY_TOKEN
+        kept.append(Kept(name, parse(f"vectors:{settings}").codec(WORDS), level))
+    nothing = parse("none").codec(len(LABELS))
+    return replace(
+        plain,
+        targets={"logits": nothing.to_dict(), **{one.name: one.codec.to_dict() for one in kept}},
+        columns=columns_of(nothing, ROW) + columns_of_signals(kept),
+        tensors=tensors.encode(ASSETS)[0],
+    )
+
+
+def signal_arrays(plan: Plan, index: int) -> dict[str, np.ndarray]:
+    """One shard's columns as the codecs make them."""
+    start, end = plan.shard(index)
+    counts = np.array(TOKENS[start:end])
+    arrays = {
+        "row_hash": identity.row_hashes(TEXTS)[start:end],
+        "label": np.arange(start, end) % 4 - 1,
+        "vectors_end": np.cumsum(counts),
+    }
+    for signal in signals_of(plan).values():
+        values = vectors(end - start if signal.level == ROW else int(counts.sum())) * (index + 1)
+        for name, array in signal.codec.pack(signal.codec.reduce(values)).items():
+            arrays[signal.column(name)] = array
+    return arrays
+
+
 def vectors(count: int) -> torch.Tensor:
     """Logits without randomness: f32[count, WORDS]."""
     return torch.sin(torch.arange(1, count * WORDS + 1) * 1.7).reshape(count, WORDS) * 4
@@ -141,6 +188,8 @@ def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
     """One shard's columns: values with every bit pattern that matters somewhere, and no randomness."""
     if plan.task != "classification":
         return sparse_arrays(plan, index)
+    if plan.targets["logits"]["kind"] == "none":
+        return signal_arrays(plan, index)
     start, end = plan.shard(index)
     hashes = identity.row_hashes(TEXTS)[start:end].repeat(plan.views)
     arrays = {"row_hash": hashes}
@@ -170,6 +219,7 @@ def plans() -> dict[str, Plan]:
         f"dense-{d}-{s}": dense(d, s) for d in ("float16", "float32") for s in ("arrow", "zarr")
     }
     made |= {f"ragged-{store}": ragged(store) for store in ("arrow", "zarr")}
+    made |= {f"signals-{store}": signals(store) for store in ("arrow", "zarr")}
     return made | {
         f"{name}-{store}": sparse(spec, store)
         for name, spec in SPARSE.items()

@@ -11,7 +11,7 @@ import transformers
 
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask
-from logitcache.models.heads import check_head, has_head, head_input, head_of, remakes_logits
+from logitcache.models.heads import check_head, has_head, head_of, remakes_logits
 from logitcache.models.projection import Projected, Projector, head_logits
 from logitcache.models.signals import HEAD_INPUT
 from logitcache.records import Batch, Examples, Padding, Ragged, Side
@@ -91,7 +91,7 @@ def test_head_and_body_are_the_model(kind: str) -> None:
     assert has_head(model)
     with torch.no_grad():
         expected = model(**inputs).logits
-        hidden = head_input(model, inputs)
+        hidden = HEAD_INPUT.watch(model)(**inputs).logits
         found = head_logits(hidden, head_of(model))
         again = model(**inputs).logits  # the hook is gone
         cut = head_logits(hidden, head_of(model, 11))

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from logitcache.report.blocks import Block, Section, Table
 from logitcache.report.texts import csv_text, latex, markdown
+from logitcache.study.folder import Planned, write_plan
 from logitcache_cli.main import cli
+from tests.fake_results import document
 from tests.report.seen import Seen
-from tests.study.fake_studies import write_study
+from tests.study.fake_studies import write_study, write_trial
 
 KEYS = {"rows", "verdict", "verdicts", "scores", "margin", "notes"}
 COMPARED = {
@@ -66,6 +68,31 @@ def test_the_papers_figures_stand_below_ours(made: tuple[Path, dict]) -> None:
     assert "| 70.50 ± 0.50 |" in lines[kd]
     assert lines[kd + 1].startswith("| – Kobyzev et al. | 63.04 ± 0.43? |")
     assert any(line.startswith("| teacher | 80.00 | 80.00 | 80.00 |") for line in lines)
+
+
+def test_table_8_stands_beside_the_tests_of_each_students_weights(tmp_path: Path) -> None:
+    """Pre-trained students beside the runs of Table 4, fresh ones beside those of Table 9."""
+    trials = []
+    for student, init in {"pretrained": "pretrained", "scratch": "random"}.items():
+        for method in ("base", "kd"):
+            trial = Planned("sst5", student, method, 0, {}, None)
+            settings = {**document(method, 0, {})["config"], "init": init}
+            write_trial(tmp_path, trial, 120, config=settings)
+            trials.append(trial)
+    plan = {"methods": {"base": {}, "kd": {}}, "margin": None, "split": "test", "baseline": "base"}
+    write_plan(tmp_path, "kobyzev-table8", plan, [], trials, [])
+    arguments = ["study", "report", str(tmp_path), "--bootstrap", "200"]
+    assert CliRunner().invoke(cli, arguments, catch_exceptions=False).exit_code == 0
+    text = (tmp_path / "report" / "report.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| – Kobyzev et al. |")]
+    assert [line.split("|")[2].strip()[:5] for line in lines] == [
+        "54.43",
+        "54.14",
+        "38.65",
+        "41.18",
+    ]
+    rows = [line for line in text.splitlines() if line.startswith("| SST-5, ")]
+    assert [row.rstrip(" |").rpartition("|")[2].strip() for row in rows] == ["0.94", "0.010"]
 
 
 def test_the_csv_has_the_documents_figures(made: tuple[Path, dict]) -> None:

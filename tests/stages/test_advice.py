@@ -324,6 +324,8 @@ ASKED_AGAIN = (
     "Leave --live out",
 )
 ELSEWHERE = {
+    "teacher/signals.py:kept_signals": "tests/language/test_signals.py",
+    "teacher/signals.py:check_fits": "tests/language/test_signals.py",
     **dict.fromkeys(FINETUNED, "tests/stages/test_finetune.py"),
     **dict.fromkeys(ANSWERED, "tests/teacher/test_column.py"),
     **dict.fromkeys(OF_TOKENS, "tests/language"),

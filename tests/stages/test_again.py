@@ -19,7 +19,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
 from logitcache.stages.again import rows_of
-from logitcache.teacher.plan import Said
+from logitcache.teacher.said import Said
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from logitcache.study.studied import trials_of
 from logitcache_cli.main import cli
 from tests.fake_results import answers, document, gold, write_result
 
-# Of the zip that the server's page offers as a sample.
+# Of the zip that the server's page offers as a sample; of `dataset_infos.json` of nyu-mll/glue too (test splits).
 ROWS = {
     "CoLA.tsv": 1063, "SST-2.tsv": 1821, "MRPC.tsv": 1725, "STS-B.tsv": 1379, "QQP.tsv": 390965,
     "MNLI-m.tsv": 9796, "MNLI-mm.tsv": 9847, "QNLI.tsv": 5463, "RTE.tsv": 3000, "WNLI.tsv": 146, "AX.tsv": 1104,

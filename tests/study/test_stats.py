@@ -16,7 +16,7 @@ from logitcache.data.tasks.classification import score
 from logitcache.study import stats
 from logitcache.study.metrics import COMPUTABLE, row_sums
 from logitcache.study.results import Predictions
-from logitcache.study.stats import paired_bootstrap, seeds_needed, signed_rank, smallest_p
+from logitcache.study.stats import resample, seeds_needed, signed_rank, smallest_p
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 
@@ -125,7 +125,7 @@ def test_statistics_of_resamples_are_the_tasks_own_metrics(
 @pytest.mark.parametrize("metric", sorted(COMPUTABLE))
 def test_bootstrap_of_identical_predictions_is_zero(metric: str) -> None:
     same = [predictions(0.6, seed) for seed in range(3)]
-    interval = paired_bootstrap(metric, same, same, resamples=200)
+    interval = resample(metric, same, same, resamples=200).of_rows()
     assert (interval.low, interval.high) == (0, 0)  # not 1e-17: a verdict asks whether it holds 0
 
 
@@ -135,10 +135,10 @@ def test_bootstrap_changes_sign_with_its_sides_and_repeats(metric: str) -> None:
         [predictions(0.7, 1), predictions(0.7, 2)],
         [predictions(0.6, 3), predictions(0.6, 4)],
     )
-    forth = paired_bootstrap(metric, one, other, resamples=500)
-    back = paired_bootstrap(metric, other, one, resamples=500)
+    forth = resample(metric, one, other, resamples=500).of_rows()
+    back = resample(metric, other, one, resamples=500).of_rows()
     assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
-    assert forth == paired_bootstrap(metric, one, other, resamples=500)
+    assert forth == resample(metric, one, other, resamples=500).of_rows()
     assert forth.low < forth.high
 
 
@@ -150,7 +150,7 @@ def test_bootstrap_agrees_with_scipy() -> None:
     theirs = bootstrap(
         (difference,), np.mean, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    ours = paired_bootstrap("accuracy", [one], [other], resamples=9999)
+    ours = resample("accuracy", [one], [other], resamples=9999).of_rows()
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.006)
 
 
@@ -158,9 +158,9 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     """Two students of equal accuracy: about 95 % of intervals hold 0."""
     held = 0
     for seed in range(200):
-        interval = paired_bootstrap(
+        interval = resample(
             "accuracy", [predictions(0.6, seed)], [predictions(0.6, seed + 1000)], resamples=300
-        )
+        ).of_rows()
         held += interval.low <= 0 <= interval.high
     assert 178 <= held <= 200
 
@@ -169,10 +169,10 @@ def test_bootstrap_does_not_depend_on_its_chunks_and_says_how_many_resamples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, other = [predictions(0.7, 1)], [predictions(0.6, 2)]
-    whole = paired_bootstrap("mcc", one, other, resamples=2000)
+    whole = resample("mcc", one, other, resamples=2000).of_rows()
     monkeypatch.setattr(stats, "_CHUNK", 1)
-    assert paired_bootstrap("mcc", one, other, resamples=2000) == whole
+    assert resample("mcc", one, other, resamples=2000).of_rows() == whole
     monkeypatch.setattr(stats, "MAX_DRAWS", 200 * 1500)
-    assert paired_bootstrap("mcc", one, other, resamples=2000).resamples == 1500
+    assert resample("mcc", one, other, resamples=2000).of_rows().resamples == 1500
     monkeypatch.setattr(stats, "MAX_DRAWS", 0)
-    assert paired_bootstrap("mcc", one, other, resamples=2000).resamples == stats.MIN_RESAMPLES
+    assert resample("mcc", one, other, resamples=2000).of_rows().resamples == stats.MIN_RESAMPLES

@@ -43,6 +43,13 @@ def test_samples_are_drawn_from_the_space_each_another(samples: int, seed: int) 
     assert next(iter(drawn_of)) == "kd-01"
 
 
+def test_numbers_of_a_command_line_are_numbers() -> None:
+    drawn = config(space="alpha=0.5|9e-1,batch_size=8,init=random")
+    search, _ = samples_of(load_spec(spec()), drawn)
+    values = [(entry["alpha"], entry["batch_size"]) for entry in search.methods.values()]
+    assert values == [(0.5, 8), (0.9, 8)]
+
+
 def test_the_space_of_the_paper_is_that_of_the_method() -> None:
     names = {
         "kd": {"batch_size", "learning_rate", "alpha", "temperature"},

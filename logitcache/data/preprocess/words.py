@@ -39,11 +39,8 @@ def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | Non
     have = list(dict.fromkeys(name for table in tables for name in table.columns))
 
     def of_lists(names: Sequence[str]) -> str | None:
-        lists = (
-            name
-            for name in names
-            if name in have and any(_is_lists(table, name) for table in tables)
-        )
+        present = [name for name in names if name in have]
+        lists = (name for name in present if any(_is_lists(table, name) for table in tables))
         return next(lists, None)
 
     words = of_lists(WORDS if named_columns.text is None else (named_columns.text,))

@@ -18,17 +18,26 @@ def class_folders(folder: Path) -> list[Path]:
     """The folders of classes in a folder, in order; none unless there are two that hold nothing but
     text files.
     """
-    below = sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
-    )
-    folders = [path for path in below if _holds_texts(path)]
-    labelled = [path for path in folders if path.name.lower() not in UNLABELLED]
-    return folders if len(labelled) > 1 and len(folders) == len(below) else []
+    folders = []
+    labelled = 0
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")) or not path.is_dir():
+            continue
+        if not _holds_texts(path):
+            return []
+        folders.append(path)
+        labelled += path.name.lower() not in UNLABELLED
+    return folders if labelled > 1 else []
 
 
 def _holds_texts(folder: Path) -> bool:
-    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    visible = _visible(folder)
     return bool(visible) and all(map(_is_text, visible))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, in order, without hidden files."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def _is_text(path: Path) -> bool:
@@ -46,7 +55,7 @@ def read_class_folders(folder: Path, asked: Reading) -> Table:
     files: list[str] = []
     for below in class_folders(folder):
         label = None if below.name.lower() in UNLABELLED else below.name
-        for path in sorted(path for path in below.iterdir() if not path.name.startswith(".")):
+        for path in _visible(below):
             texts.append(_text(path, asked))
             labels.append(label)
             files.append(f"{below.name}/{path.name}")
@@ -54,9 +63,8 @@ def read_class_folders(folder: Path, asked: Reading) -> Table:
     if None not in labels:
         return table
     first = files[labels.index(None)]
-    return table.with_remarks(
-        (Remark(Peculiar.BARE, "They have no label", labels.count(None), first),)
-    )
+    remark = Remark(Peculiar.BARE, "They have no label", labels.count(None), first)
+    return table.with_remarks((remark,))
 
 
 def _text(path: Path, asked: Reading) -> str:

@@ -63,6 +63,7 @@ _MNLI = {
     "dev": "validation_matched",
     "test": "test_matched",
     "dev_mismatched": "validation_mismatched",
+    "test_mismatched": "test_mismatched",
 }
 _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 # The training relations of FewRel 1.0, as Wikidata numbers them.

@@ -54,9 +54,8 @@ class MaskedLM(LanguageModel):
             if not around:
                 between = special
             else:
-                between = packing.Special(
-                    [], special.after[-1:] if settings.pack else [], special.end
-                )
+                after = special.after[-1:] if settings.pack else []
+                between = packing.Special([], after, special.end)
             documents = packing.masked_documents(tokenizer, rows, between)
             cut = packing.Cut.of(documents, length, settings.pack)
             ids = cut.ragged(documents.ids.values)

@@ -1,0 +1,61 @@
+"""The signals of a cache read: what it keeps of a teacher beside, or in place of, its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logitcache.cache.layout import Kept
+from logitcache.errors import SpecError
+from logitcache.records import LOGITS, Array, Int64, Ragged
+from logitcache.store.columns import ROW
+from logitcache.targets.nothing import NoLogits
+
+if TYPE_CHECKING:
+    from logitcache.cache.cache import Cache
+
+
+def vectors_of(
+    cache: Cache, row_id: Int64, view: Int64 | int, names: Sequence[str]
+) -> dict[str, Ragged]:
+    """The vectors of these signals, by name: of every token of the rows, or one of each row. Raises
+    SpecError for a signal that the cache does not keep.
+    """
+    vectors = {}
+    for name in names:
+        if name not in cache.signals:
+            raise missing(name, cache)
+        kept = cache.signals[name]
+        indptr, columns = stored(cache, kept, row_id, view)
+        vectors[name] = Ragged(kept.codec.unpack(columns, {}).vectors, indptr)
+    return vectors
+
+
+def stored(
+    cache: Cache, kept: Kept, row_id: Int64, view: Int64 | int = 0
+) -> tuple[Int64, dict[str, Array]]:
+    """A signal of these rows as it lies on disk: (indptr i64[n + 1], its codec's columns)."""
+    records = cache.reader.places(row_id, view)
+    indptr = np.arange(len(row_id) + 1)
+    if kept.level != ROW:
+        indptr, records = cache.reader.below(kept.level, records)
+    names = {kept.column(column.name): column.name for column in kept.codec.columns()}
+    columns = cache.reader.take(records, tuple(names))
+    return indptr, {names[name]: values for name, values in columns.items()}
+
+
+def missing(name: str, cache: Cache) -> SpecError:
+    """The refusal of a signal that a cache does not keep, naming what it does and the command that
+    would make it.
+    """
+    logits = [] if isinstance(cache.codec, NoLogits) else [LOGITS]
+    kept = [*logits, *cache.signals]
+    options = " ".join(f"--signal {signal}" for signal in (*kept, name))
+    return SpecError(
+        expected=f"a cache of the signal {name}",
+        found=f"one of {', '.join(kept)}",
+        advice=f"Dump again with {options}, into a new --out.",
+        where=cache.where,
+    )

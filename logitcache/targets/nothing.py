@@ -1,0 +1,72 @@
+"""No logits: of a cache that keeps vectors alone. Its positions, with their labels, are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from logitcache.errors import FormatError, SpecError
+from logitcache.payloads import Array, Payload
+from logitcache.targets.codec import Kept, Stored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from logitcache.targets.draws import Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoLogits:
+    """Stores nothing of f[P, width]."""
+
+    kind: ClassVar[str] = "none"
+    width: int
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> NoLogits:
+        """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
+        width = value.get("width")
+        if set(value) != {"kind", "width"} or type(width) is not int or width < 1:
+            raise FormatError(f"none codec: expected a width, found {dict(value)}.")
+        return cls(width=width)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "width": self.width}
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        return ()
+
+    @property
+    def largest_gap(self) -> float:
+        return float(np.finfo(np.float32).max)
+
+    @property
+    def is_calibrated(self) -> bool:
+        return True
+
+    def calibrated(self, vectors: Iterable[Tensor]) -> NoLogits:
+        return self
+
+    def columns(self) -> tuple[Stored, ...]:
+        return ()
+
+    def bytes_per_position(self) -> float:
+        return 0.0
+
+    def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
+        return {}
+
+    def pack(self, reduced: Kept) -> dict[str, Array]:
+        return {}
+
+    def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
+        """Raises SpecError: there is nothing."""
+        raise SpecError(
+            expected="a cache of logits",
+            found="one of vectors alone",
+            advice="Dump with --signal logits too.",
+        )

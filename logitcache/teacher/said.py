@@ -1,0 +1,100 @@
+"""What a plan says of how its dump was made: who was asked about which rows, with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from logitcache.config.sequences import Sequences
+from logitcache.config.teacher import DTYPES, DumpSettings
+from logitcache.errors import FormatError, short
+from logitcache.store.manifest import Plan
+from logitcache.targets.nothing import NoLogits
+from logitcache.targets.table import codec_from_dict, named
+from logitcache.teacher.signals import recorded_signals
+
+
+def settings_of(plan: Plan) -> DumpSettings:
+    """The settings that a plan was made with."""
+    recorded = plan.preparation
+    usual = DumpSettings()
+    return DumpSettings(
+        max_length=recorded.get("max_length", usual.max_length),
+        batch_tokens=recorded.get("batch_tokens", usual.batch_tokens),
+        codec=_codec_setting(plan, usual),
+        signals=recorded_signals(plan),
+        shard_rows=plan.shard_rows,
+        on_nonfinite=recorded.get("on_nonfinite", "stop"),
+        store=plan.store,
+        sequences=Sequences(**recorded.get("sequences", {})),
+    )
+
+
+def _codec_setting(plan: Plan, usual: DumpSettings) -> str:
+    codec = codec_from_dict(plan.targets["logits"])
+    return usual.codec if isinstance(codec, NoLogits) else named(plan.targets["logits"])
+
+
+@dataclass(frozen=True)
+class Said:
+    """Who was asked about which rows, and how, as a plan says it."""
+
+    teacher: str
+    dtype: str
+    source: str
+    split: str
+    digest: str  # of the rows
+    settings: DumpSettings
+
+    @classmethod
+    def of(cls, plan: Plan) -> Said:
+        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
+        again.
+        """
+        unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
+        for name, good in _SAID.items():
+            group, _, field = name.partition(".")
+            if unread and name in _OF_A_MODEL:
+                continue
+            value = getattr(plan, group).get(field)
+            if not good(value):
+                raise FormatError(
+                    f"plan: expected {name} as a dump writes it, found {short(repr(value))}: it does not say who was "
+                    "asked about which rows. Dump them again."
+                )
+        teacher, data = plan.teacher, plan.data
+        settings = settings_of(plan)
+        return cls(
+            teacher["name"],
+            teacher["dtype"],
+            data["source"],
+            data["split"],
+            data["digest"],
+            settings,
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**62
+
+
+def _is_codec(value: Any) -> bool:
+    with suppress(FormatError):
+        return isinstance(value, dict) and codec_from_dict(value).is_calibrated
+    return False
+
+
+_OF_A_MODEL = ("preparation.max_length", "preparation.batch_tokens")
+_SAID: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
+    "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
+    **dict.fromkeys(("preparation.max_length", "preparation.batch_tokens"), _is_count),
+    "preparation.on_nonfinite": lambda value: value in (None, "stop", "skip"),
+    "targets.logits": _is_codec,
+}
