@@ -149,7 +149,7 @@ def test_minilm_of_a_cache_is_the_papers_of_a_live_teacher(
     gradients = [
         torch.autograd.grad(one, parameter, retain_graph=True)[0] for one in (loss, expected)
     ]
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=2e-2, atol=2e-3)
+    assert (gradients[0] - gradients[1]).norm() < 0.02 * gradients[1].norm()  # of stored halves
 
 
 def test_minilm_v1_and_tinybert_are_the_papers(dumped: tuple[Path, Path, Cache]) -> None:
