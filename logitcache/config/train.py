@@ -130,6 +130,15 @@ class TrainConfig:
         cost=Cost.NOT_COUNTED,
         recorded=False,  # the student that comes of it is
     )
+    norm: str | None = option(
+        None,
+        "Where a layer of a shape is normalised: post, as in BERT, or pre, as in MegatronBERT, which bears larger "
+        "learning rates. Of a checkpoint: refused unless it is so. Default: as the model has it, post for a shape.",
+        choices=("pre", "post"),
+        group=STUDENT,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,  # where it is given
+    )
     tokenizer: str | None = tokenizer()
     vocabulary: int = vocabulary()
     seed: int = seed("Seed of fresh weights, dropout and the order of rows.")

@@ -36,7 +36,7 @@ from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import (
     checkpoint_name,
     default_folder,
-    live_record,
+    optional_record,
     with_init,
     with_selection,
 )
@@ -149,7 +149,7 @@ class Job:
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
             **budget_record(self.config, self.charge),
-            **live_record(self.config),
+            **optional_record(self.config),
         }
 
 

@@ -173,6 +173,7 @@ BASE: dict[type, Mapping[str, Any]] = {
 }
 # What no option can reach is no user's.
 REASONS = {
+    "config/shapes.py:check_norm": "a checkpoint's layers: tests/language/test_pretrain.py",
     "or a smaller --batch-size.": "a step's cost is known when it was made: tests/student/test_budget.py",
     "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
