@@ -326,7 +326,7 @@ ASKED_AGAIN = (
 ELSEWHERE = {
     "teacher/signals.py:kept_signals": "tests/language/test_signals.py",
     "teacher/signals.py:check_fits": "tests/language/test_signals.py",
-    "student/terms/contract.py:layer": "tests/student/test_terms.py",
+    "student/terms/contract.py:layer": "tests/student/test_sums.py",
     "student/terms/minilm.py:modules": "tests/student/test_terms.py",
     "student/terms/tinybert.py:_map": "tests/student/test_terms.py",
     "student/terms/tinybert.py:_listed": "tests/student/test_terms.py",
