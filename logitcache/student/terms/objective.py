@@ -124,12 +124,21 @@ def bound_to(
 ) -> tuple[BoundSum | None, Collator]:
     """The terms of signals of an objective (None where it has none), and the collator whose batches
     have what they want. A live teacher whose logits no term wants gives none. Raises SpecError, as
-    :meth:`SumObjective.bound`.
+    :meth:`SumObjective.bound`, and for rows whose documents are kept apart: relations would cross
+    them.
     """
     if not isinstance(objective, SumObjective) or not objective.signal_terms:
         return None, collator
     ((name, teacher),) = collator.teachers.items()
     terms = objective.bound(student, teacher)
+    of_attention = any(name.startswith("attention-input") for name in terms.teacher_signals)
+    if of_attention and collator.rows.padding.documents is not None:
+        raise SpecError(
+            expected="rows whose tokens all see each other, for relations and scores",
+            found="packed rows whose documents are kept apart",
+            advice="Dump without --keep-documents, or with --no-pack.",
+            where=objective.method,
+        )
     if isinstance(teacher, LiveTeacher) and not objective.soft_terms:
         teacher = replace(teacher, gives_logits=False)
     return terms, replace(collator, teachers={name: teacher}, signals=terms.teacher_signals)
