@@ -326,6 +326,13 @@ ASKED_AGAIN = (
 ELSEWHERE = {
     "teacher/signals.py:kept_signals": "tests/language/test_signals.py",
     "teacher/signals.py:check_fits": "tests/language/test_signals.py",
+    "student/terms/contract.py:layer": "tests/student/test_terms.py",
+    "student/terms/minilm.py:modules": "tests/student/test_terms.py",
+    "student/terms/tinybert.py:_map": "tests/student/test_terms.py",
+    "student/terms/tinybert.py:_listed": "tests/student/test_terms.py",
+    "student/terms/tinybert.py:modules": "tests/student/test_terms.py",
+    "student/terms/objective.py:term_of": "tests/student/test_terms.py",
+    "student/terms/objective.py:_check_signals": "tests/student/test_terms.py",
     **dict.fromkeys(FINETUNED, "tests/stages/test_finetune.py"),
     **dict.fromkeys(ANSWERED, "tests/teacher/test_column.py"),
     **dict.fromkeys(OF_TOKENS, "tests/language"),
