@@ -41,7 +41,7 @@ from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.ranks import is_first
 from logitcache.report.plots import dots
-from logitcache.reporter import NOTES, SILENT, Notes, Reporter
+from logitcache.reporter import NOTES, SILENT, Reporter, reporter_of
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
 from logitcache.stages.in_memory import place_of, student_options
@@ -84,7 +84,7 @@ def load(
     """
     if name is not None:
         _check_name(name)
-    reporter = _reporter(reporter, notify)
+    reporter = reporter_of(reporter, notify)
     config = build(RowsConfig, options)
     return sources.load(
         data,
@@ -112,7 +112,7 @@ def check(
     names. Raises SpecError for rows that cannot be read as asked; what `dump` and `train` would
     refuse is in ``report.refusals``.
     """
-    reporter = _reporter(reporter, notify)
+    reporter = reporter_of(reporter, notify)
     config, source = with_rows(build(CheckConfig, options), data, unlabelled, reporter)
     return checking.check(config, source=source, reporter=reporter)
 
@@ -137,7 +137,7 @@ def dump(
     gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the command ends
     with.
     """
-    reporter = _reporter(reporter, notify)
+    reporter = reporter_of(reporter, notify)
     tokenizer_name = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
     own = None if tokenizer_name is not None else tokenizer
     teacher = place_of(teacher, own, options.get("workspace"), "teacher")
@@ -163,7 +163,7 @@ def repair(
     rows that the cache names. They are only used where a shard is broken. Raises
     FingerprintMismatch where they are not the cache's own.
     """
-    reporter = _reporter(reporter, notify)
+    reporter = reporter_of(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
     return repair_config(cache, config, data, unlabelled, reporter=reporter)
 
@@ -209,7 +209,7 @@ def verify_live(
     ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where
     they are not the cache's own.
     """
-    reporter = _reporter(reporter, notify)
+    reporter = reporter_of(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
     return verify_config(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
 
@@ -263,7 +263,7 @@ def train(
     """
     from logitcache.stages import train as training
 
-    reporter = _reporter(reporter, notify) if is_first() else SILENT
+    reporter = reporter_of(reporter, notify) if is_first() else SILENT
     own = method if isinstance(method, str) else named(method)
     values: dict[str, Any] = {**options, "method": own}
     if "cache" in values:
@@ -339,7 +339,7 @@ def run_study(
     from logitcache.study.run import run
 
     named = spec if isinstance(spec, Mapping) else str(spec)
-    return run(named, build(StudyConfig, options), _reporter(reporter, notify))
+    return run(named, build(StudyConfig, options), reporter_of(reporter, notify))
 
 
 def tune(
@@ -358,34 +358,13 @@ def tune(
     from logitcache.study.tune import tune
 
     named = spec if isinstance(spec, Mapping) else str(spec)
-    return tune(named, build(TuneConfig, options), _reporter(reporter, notify))
+    return tune(named, build(TuneConfig, options), reporter_of(reporter, notify))
 
 
 def _check_name(name: Any) -> None:
     """Raises SpecError for a name that could not be a part of folders' names."""
     if not isinstance(name, str) or not name.strip(".") or "/" in name or "\\" in name:
         raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
-
-
-def _reporter(reporter: Reporter, notify: Callable[[str], object] | None) -> Reporter:
-    """The reporter, or one that gives notes to the function ``notify``. Raises SpecError."""
-    if notify is not None:
-        if not callable(notify):
-            raise SpecError(
-                expected="a function",
-                found=short(repr(notify)),
-                advice="Correct it.",
-                where="notify",
-            )
-        return Notes(notify)
-    if not isinstance(reporter, Reporter):
-        raise SpecError(
-            expected="a Reporter (such as logitcache.Notes(print))",
-            found=short(repr(reporter)),
-            advice="Correct it.",
-            where="reporter",
-        )
-    return reporter
 
 
 def _locations(value: Any) -> Any:

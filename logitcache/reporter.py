@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from logitcache.errors import visible
+from logitcache.errors import SpecError, short, visible
 
 LINE_SECONDS = 30  # between two lines about one stage
 
@@ -136,6 +136,27 @@ class Notes(Reporter):
 
 
 NOTES = Notes()
+
+
+def reporter_of(reporter: Reporter, notify: Callable[[str], object] | None) -> Reporter:
+    """The reporter, or one that gives notes to the function ``notify``. Raises SpecError."""
+    if notify is not None:
+        if not callable(notify):
+            raise SpecError(
+                expected="a function",
+                found=short(repr(notify)),
+                advice="Correct it.",
+                where="notify",
+            )
+        return Notes(notify)
+    if not isinstance(reporter, Reporter):
+        raise SpecError(
+            expected="a Reporter (such as logitcache.Notes(print))",
+            found=short(repr(reporter)),
+            advice="Correct it.",
+            where="reporter",
+        )
+    return reporter
 
 
 class Lines(Notes):

@@ -16,6 +16,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.methods import is_taught
 from logitcache.data.collate import Collator
 from logitcache.student.methods import objective
+from logitcache.student.terms.objective import SumObjective
 from logitcache.student.trainer import to_torch
 
 REPEATS = 500
@@ -52,6 +53,7 @@ def added(
 
     def loss(name: str) -> Callable[[], object]:
         goal = objective(name)
+        assert not isinstance(goal, SumObjective)
         teacher = answers if is_taught(name) else None
         return lambda: goal.loss(logits, labels, teacher).sum().backward()  # type: ignore[no-untyped-call]
 

@@ -39,6 +39,7 @@ from logitcache.models.quiet import quiet
 from logitcache.records import Dense
 from logitcache.student.methods import Objective, objective
 from logitcache.student.term import OwnObjective
+from logitcache.student.terms.objective import SumObjective
 from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import LiveTeacher, TeacherModel
 
@@ -53,7 +54,9 @@ class OnlineTrainer(DistillTrainer):
 
     teacher: TeacherModel
 
-    def check_teacher(self, objective: Objective | OwnObjective, collator: Collator) -> None:
+    def check_teacher(
+        self, objective: Objective | OwnObjective | SumObjective, collator: Collator
+    ) -> None:
         """The teacher answers in the loop, so the collator holds none."""
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:

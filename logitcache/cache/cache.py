@@ -197,7 +197,7 @@ class Cache:
             columns = self.reader.take(below, (POSITION, *self._stored, *extra))
             index = columns[POSITION].astype(np.int64)
         payloads = {}
-        if not isinstance(self.codec, NoLogits):
+        if self.has_logits:
             stored = columns | self._entry_columns(records)
             payloads[LOGITS] = self.codec.unpack(stored, self.assets)
         return Answers(row_hash, indptr, index, payloads), columns
@@ -296,6 +296,11 @@ class Cache:
         if self._stored:
             stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
         return stored | self._entry_columns(self._places(row_id, view))
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether it keeps logits, or what is made of them."""
+        return not isinstance(self.codec, NoLogits)
 
     @cached_property
     def signals(self) -> dict[str, Kept]:

@@ -30,13 +30,17 @@ class Member:
     order: Int64 | None  # data_logits = cached_logits[:, order]; None: as they are
     rows: Int64 | None = None  # once located, the cache's row for row i of the part; None: row i
 
-    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+    def take(
+        self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
+    ) -> Answers:
         """The cache's answers for these rows of the part. Raises AlignmentError."""
         try:
-            answers = self.cache.take(self.rows_of(row_id), row_hash, view)
+            answers = self.cache.take(self.rows_of(row_id), row_hash, view, signals)
         except AlignmentError:  # it names rows of the cache: asked again, it names these
-            answers = self.cache.take(row_id, row_hash, view)
-        return answers if self.order is None else answers.with_logits(answers.logits[:, self.order])
+            answers = self.cache.take(row_id, row_hash, view, signals)
+        if self.order is None or not self.cache.has_logits:
+            return answers
+        return answers.with_logits(answers.logits[:, self.order])
 
     def rows_of(self, row_id: Int64) -> Int64:
         """The cache's rows for these rows, as far as they were located."""
@@ -66,11 +70,13 @@ class Part:
     def caches(self) -> tuple[Cache, ...]:
         return tuple(member.cache for member in self.members)
 
-    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+    def take(
+        self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
+    ) -> Answers:
         """The answers for these rows of the part, at the positions that all of its caches have.
         Raises AlignmentError for a text that is not in every cache.
         """
-        first, *further = [member.take(row_id, row_hash, view) for member in self.members]
+        first, *further = [member.take(row_id, row_hash, view, signals) for member in self.members]
         if not further:
             return first
         answers = [first, *further]
@@ -118,6 +124,11 @@ class Joined:
         return tuple(sorted(set.intersection(*stored))) if stored else None
 
     @property
+    def has_logits(self) -> bool:
+        """Whether each of its caches keeps logits."""
+        return all(cache.has_logits for cache in self.caches)
+
+    @property
     def caches(self) -> tuple[Cache, ...]:
         """Each cache once, though it may answer for several parts."""
         caches = {cache.fingerprint: cache for part in self.parts for cache in part.caches}
@@ -137,13 +148,15 @@ class Joined:
         """Names of the first cache's columns, in the order in which they are answered."""
         return self.match.names
 
-    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+    def take(
+        self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
+    ) -> Answers:
         """The teachers' answers for these rows, in this order. Raises AlignmentError."""
         if len(self.parts) == 1:
-            return self.parts[0].take(row_id, row_hash, view)
+            return self.parts[0].take(row_id, row_hash, view, signals)
         parts = self.rows_by_part(row_id)
         answers = [
-            part.take(row_id[index] - part.start, row_hash[index], view[index])
+            part.take(row_id[index] - part.start, row_hash[index], view[index], signals)
             for part, index in parts
         ]
         order = np.concatenate([index for _, index in parts])

@@ -15,6 +15,7 @@ from typing import Any
 
 from logitcache.config.option import nearest
 from logitcache.config.own import is_own, term_of
+from logitcache.config.terms import SUMS, is_sum, needs_teacher, summands_of
 from logitcache.errors import SpecError
 
 
@@ -78,11 +79,14 @@ class Methods(dict[str, Method]):
 
     def __missing__(self, name: str) -> Method:
         """Raises SpecError where there is no such method, or it cannot be imported."""
+        if is_sum(name):
+            return Method(name, _base, alpha=0.0, needs_teacher=needs_teacher(name))
         if not is_own(name):
-            expected = f"one of {', '.join(self)}, or module:Class"
-            raise SpecError(expected=expected, found=repr(name), advice=nearest(name, self))
-        needs_teacher = bool(getattr(term_of(name), "needs_teacher", True))
-        return Method(name, _distillation, alpha=0.0, needs_teacher=needs_teacher)
+            expected = f"one of {', '.join([*self, *SUMS])}, a sum of terms, or module:Class"
+            names = [*self, *SUMS]
+            raise SpecError(expected=expected, found=repr(name), advice=nearest(name, names))
+        is_taught = bool(getattr(term_of(name), "needs_teacher", True))
+        return Method(name, _distillation, alpha=0.0, needs_teacher=is_taught)
 
 
 METHODS = Methods(
@@ -103,11 +107,46 @@ def method_name(value: Any) -> str:
     names = {name.casefold(): name for name in METHODS}
     if isinstance(value, str) and value.casefold() in names:
         return names[value.casefold()]
+    if is_sum(value):
+        summands_of(value)
+        return str(value)
     if isinstance(value, str) and is_own(value):
         return value
-    raise ValueError(f"one of {', '.join(METHODS)}, or module:Class of your own")
+    names_of_sums = ", ".join([*METHODS, *SUMS])
+    raise ValueError(f"one of {names_of_sums}, a sum of terms, or module:Class of your own")
 
 
 def is_taught(name: str) -> bool:
     """Whether this is a method that learns from a teacher's answers."""
-    return name in METHODS and METHODS[name].needs_teacher
+    return (name in METHODS or is_sum(name)) and METHODS[name].needs_teacher
+
+
+def check_method(
+    method: str,
+    alpha: float | None,
+    a: float | None,
+    temperature: float | None,
+    tau_squared: bool | None,
+) -> None:
+    """Raises SpecError for a number that the method has no use for."""
+    if is_own(method) or is_sum(method):
+        advice = "Give it to that class as a parameter." if is_own(method) else "Leave it out."
+        numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
+        for name, number in numbers.items():
+            if number is not None:
+                raise SpecError(
+                    expected="a method of ours beside it",
+                    found=method,
+                    advice=advice,
+                    where=f"--{name}",
+                )
+        return
+    if alpha is not None and method == "base":
+        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
+    if a is not None and METHODS[method].a is None:
+        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
+    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
+        if value is not None and not METHODS[method].needs_teacher:
+            raise SpecError(
+                f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out."
+            )

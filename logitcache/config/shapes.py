@@ -10,6 +10,14 @@ from logitcache.errors import SpecError
 
 SHAPE = re.compile(r"(\d+)x(\d+)")
 HEAD_WIDTH = 64
+# Where the normalisation of a layer stands, by a model's type: before attention and feed-forward
+# part (pre-LN), or behind them (post-LN).
+NORMS = {
+    **dict.fromkeys(("bert", "roberta", "distilbert", "electra", "albert", "mpnet"), "post"),
+    **dict.fromkeys(
+        ("megatron-bert", "roberta-prelayernorm", "modernbert", "gpt2", "llama"), "pre"
+    ),
+}
 FROM = "from:"  # before a checkpoint whose layers are cut
 
 
@@ -43,6 +51,22 @@ def check_weights(model: str, init: str | None) -> None:
             f"a shape ({model}) has no pretrained weights",
             advice="Give --init random, or a checkpoint as --student.",
         )
+
+
+def check_norm(norm: str | None, model_type: str) -> None:
+    """Raises SpecError for a model whose layers are normalised elsewhere than was asked for."""
+    kind = NORMS.get(model_type)
+    if norm is None or kind == norm:
+        return
+    found = (
+        f"{model_type}, which is {kind}-LN" if kind else f"{model_type}, of which that is not known"
+    )
+    raise SpecError(
+        expected=f"a {norm}-LN model",
+        found=found,
+        advice="Leave it out, or give a shape such as 2x128 for masked-lm.",
+        where=f"--norm {norm}",
+    )
 
 
 def check_revision(checkpoint: str, revision: str | None) -> None:

@@ -92,6 +92,7 @@ class TrainOptions(RowsOptions, total=False):
     trust_remote_code: bool
     init: Literal["pretrained", "random"] | None
     layers: str | Sequence[int] | None
+    norm: Literal["pre", "post"] | None
     tokenizer: Any
     vocabulary: int
     seed: int

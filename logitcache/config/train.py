@@ -19,9 +19,9 @@ from logitcache.config.data import (
     unlabelled,
 )
 from logitcache.config.labels import weights_of
-from logitcache.config.methods import METHODS, method_name
+from logitcache.config.methods import METHODS, check_method, method_name
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.own import check_student, is_own
+from logitcache.config.own import check_student
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights, layer_numbers
@@ -107,7 +107,8 @@ class TrainConfig:
     method: str = option(
         "base",
         "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
-        "earlier answer) or kd (the teacher's answer). Or a Term of your own: module:Class.",
+        "earlier answer) or kd (the teacher's answer). Or terms that are added up: minilm, tinybert, vanilla-kd, "
+        "embedding, or a sum such as mlm=1,kd=1,minilm=1:heads=48. Or a Term of your own: module:Class.",
         parse=method_name,
         group=METHOD,
     )
@@ -128,6 +129,15 @@ class TrainConfig:
         group=STUDENT,
         cost=Cost.NOT_COUNTED,
         recorded=False,  # the student that comes of it is
+    )
+    norm: str | None = option(
+        None,
+        "Where a layer of a shape is normalised: post, as in BERT, or pre, as in MegatronBERT, which bears larger "
+        "learning rates. Of a checkpoint: refused unless it is so. Default: as the model has it, post for a shape.",
+        choices=("pre", "post"),
+        group=STUDENT,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,  # where it is given
     )
     tokenizer: str | None = tokenizer()
     vocabulary: int = vocabulary()
@@ -379,33 +389,3 @@ def check_batch(batch_size: int, accumulate: int) -> None:
             found=f"{batch_size} and {accumulate}",
             advice=f"Give --batch-size {nearest_size}.",
         )
-
-
-def check_method(
-    method: str,
-    alpha: float | None,
-    a: float | None,
-    temperature: float | None,
-    tau_squared: bool | None,
-) -> None:
-    """Raises SpecError for a number that the method has no use for."""
-    if is_own(method):
-        numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
-        for name, number in numbers.items():
-            if number is not None:
-                raise SpecError(
-                    expected="a method of ours beside it",
-                    found=method,
-                    advice="Give it to that class as a parameter.",
-                    where=f"--{name}",
-                )
-        return
-    if alpha is not None and method == "base":
-        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
-    if a is not None and METHODS[method].a is None:
-        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
-    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
-        if value is not None and not METHODS[method].needs_teacher:
-            raise SpecError(
-                f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out."
-            )

@@ -4,14 +4,16 @@ hash columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from logitcache import identity
+from logitcache.config.signals import POOLED
 from logitcache.data.tasks.classification import Classification
+from logitcache.errors import AlignmentError
 from logitcache.payloads import Payload
 from logitcache.records import (
     LOGITS,
@@ -33,10 +35,12 @@ from logitcache.records import (
 class Teacher(Protocol):
     """Whoever answers for rows: a cache, several joined, or a live model."""
 
-    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers for these rows, in this order: each i64[B]. A row is looked for at its place, and
-        where that holds another text, by its hash. Raises AlignmentError naming the first row whose
-        text was not answered.
+    def take(
+        self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
+    ) -> Answers:
+        """Answers for these rows, in this order: each i64[B]; with these signals of theirs. A row
+        is looked for at its place, and where that holds another text, by its hash. Raises
+        AlignmentError naming the first row whose text was not answered.
         """
 
 
@@ -56,6 +60,7 @@ class Collator:
     # [K] by which a labelled position's weight is multiplied; None: all 1
     class_weight: Float32 | None = None
     labelled_only: bool = False  # leave out positions without a label
+    signals: tuple[str, ...] = ()  # of the teacher, that a batch is to have
 
     def __call__(self, index: Int64) -> Batch[Array]:
         rows = self.rows
@@ -82,12 +87,39 @@ class Collator:
             label=positions.label,
             weight=weight * is_row[where[:, 0]],
             targets=targets,
+            vectors=self._vectors(answers, inputs, row_id=rows.row_id[index]),
         )
+
+    def _vectors(
+        self, answers: Mapping[str, Answers], inputs: Mapping[str, Array], row_id: Int64
+    ) -> dict[str, Array]:
+        """The teacher's signals as the inputs are padded: [B, T, d], or [B, d] of those of rows.
+        Raises AlignmentError for a row whose tokens are not as many as its vectors.
+        """
+        vectors = {}
+        is_token = inputs["attention_mask"] == 1
+        for answer in answers.values():
+            for name, signal in answer.vectors.items():
+                if name.startswith(POOLED):
+                    vectors[name] = signal.values
+                    continue
+                off = np.flatnonzero(signal.lengths() != is_token.sum(1))
+                if len(off):
+                    raise AlignmentError(
+                        f"row {row_id[off[0]]} has {is_token[off[0]].sum()} tokens here, and "
+                        f"{signal.lengths()[off[0]]} vectors of {name}",
+                        advice="Give --tokenizer the teacher's, and the --max-length of its dump.",
+                    )
+                padded = np.zeros((*is_token.shape, signal.values.shape[1]), signal.values.dtype)
+                padded[is_token] = signal.values
+                vectors[name] = padded
+        return vectors
 
     def _ask(self, name: str, teacher: Teacher, index: Int64) -> Answers:
         row_id = self.rows.row_id[index]
         row_hash = self.rows.row_hash[index]
-        answers = teacher.take(row_id, row_hash, self.rows.view[index])
+        asked = {"signals": self.signals} if self.signals else {}
+        answers = teacher.take(row_id, row_hash, self.rows.view[index], **asked)
         identity.check_rows(row_id, row_hash, answers.row_hash, name)
         return answers
 
@@ -101,7 +133,12 @@ def _joined(
         positions = positions.select(shared)
         parts = zip(answers.items(), shared_in_answers, strict=True)
         answers = {name: answer.select(index) for (name, answer), index in parts}
-    return positions, {name: answer.payloads[LOGITS] for name, answer in answers.items()}
+    payloads = {
+        name: answer.payloads[LOGITS]
+        for name, answer in answers.items()
+        if LOGITS in answer.payloads
+    }
+    return positions, payloads
 
 
 def where_of(positions: Positions, inputs: Mapping[str, Array], side: Side) -> Int64:

@@ -11,9 +11,9 @@ applied to q and k behind the projection, and what is causal or local is masked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from logitcache.errors import SpecError
 from logitcache.models.projection import as_computed
 from logitcache.records import Array
 
+Model: TypeAlias = PreTrainedModel  # of teacher and student alike
 _ARRAYS = ("query", "key", "value", "query_bias", "key_bias", "value_bias", "frequencies")
 
 
@@ -43,6 +44,14 @@ class Attention:
     is_causal: bool = False  # a token attends to no later one
     window: int | None = None  # a token attends to others at most so many tokens away
     frequencies: Tensor | None = None  # f[d_h / 2] of rotary positions
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Attention:
+        """The same with ``change`` applied to every tensor."""
+        tensors = {name: getattr(self, name) for name in _ARRAYS}
+        changed: dict[str, Any] = {
+            name: change(values) for name, values in tensors.items() if values is not None
+        }
+        return replace(self, **changed)
 
     def projected(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of the layer's input f[B, T, d], before any rotation: f[B, T, h
@@ -78,8 +87,8 @@ class Attention:
 
 def _by_head(vectors: Tensor, heads: int) -> Tensor:
     """f[B, h, T, d_h] of f[B, T, h d_h]."""
-    by_head: Tensor = vectors.unflatten(2, (heads, -1))
-    return by_head.transpose(1, 2)
+    by_head: Tensor = vectors.unflatten(2, (heads, -1)).transpose(1, 2)
+    return by_head
 
 
 def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet", STEPS_FILE}
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
-    "first_copy", "pretraining", "live",
+    "first_copy", "pretraining", "live", "norm",
 }  # fmt: skip
 
 
@@ -126,16 +126,21 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
         **values,
         **goal.record(),
         **budget_record(config),
-        **live_record(config),
+        **optional_record(config),
         "sequences": asdict(config.sequences.recipe()),
         "label_map": config.label_map or None,
         "tokenizer": None if config.tokenizer is None else checkpoint_name(config.tokenizer),
     }
 
 
-def live_record(config: TrainConfig) -> dict[str, str]:
-    """What a run records of a teacher that is asked in every step; empty without one."""
-    return {} if config.live is None else {"live": checkpoint_name(config.live)}
+def optional_record(config: TrainConfig) -> dict[str, str]:
+    """What a run records of options that are left out of its record where they are not given."""
+    record = {}
+    if config.live is not None:
+        record["live"] = checkpoint_name(config.live)
+    if config.norm is not None:
+        record["norm"] = config.norm
+    return record
 
 
 def folder_name(student: str) -> str:

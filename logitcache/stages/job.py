@@ -36,7 +36,7 @@ from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import (
     checkpoint_name,
     default_folder,
-    live_record,
+    optional_record,
     with_init,
     with_selection,
 )
@@ -48,6 +48,7 @@ from logitcache.student.budget import NOT_CHARGED, Charge
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
 from logitcache.student.term import OwnObjective
+from logitcache.student.terms.objective import SumObjective
 from logitcache.student.trainer import FitSettings, check_report
 
 FORMAT = "logitcache-run/1"
@@ -66,7 +67,7 @@ class Job:
     requested: TrainConfig  # as it was given
     source: Source
     task: Classification
-    objective: Objective | OwnObjective
+    objective: Objective | OwnObjective | SumObjective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
     settings: str  # name of its settings, as in a folder's name
@@ -148,7 +149,7 @@ class Job:
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
             **budget_record(self.config, self.charge),
-            **live_record(self.config),
+            **optional_record(self.config),
         }
 
 

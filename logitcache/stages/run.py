@@ -58,6 +58,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
         config.seed,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
+        norm=config.norm,
     )
     weights = "fresh weights" if config.init == "random" else "its own weights"
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"

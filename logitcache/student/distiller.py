@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from logitcache.models.call import ModelFailed, at_positions, classify
+from logitcache.models.call import ModelFailed, at_positions, classify, classify_several
 from logitcache.models.heads import has_head, head_of
 from logitcache.models.projection import head_logits
-from logitcache.models.signals import HEAD_INPUT
+from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal, together, watched
 from logitcache.records import Batch, Padding
-from logitcache.student.losses.vocabulary import PLAIN, choose, head_loss
+from logitcache.student.losses.vocabulary import PLAIN, choose, head_loss, logits_loss
 from logitcache.student.methods import Objective
 from logitcache.student.term import OwnObjective
+from logitcache.student.terms.objective import BoundSum, SumObjective
 
 
 class Distiller(nn.Module):
@@ -32,7 +33,7 @@ class Distiller(nn.Module):
     def __init__(
         self,
         student: PreTrainedModel,
-        objective: Objective | OwnObjective,
+        objective: Objective | OwnObjective | SumObjective,
         padding: Padding,
         *,
         some_unlabelled: bool = False,
@@ -40,6 +41,7 @@ class Distiller(nn.Module):
         width: int | None = None,
         execution: str | None = None,
         reads_head: bool = True,
+        terms: BoundSum | None = None,
     ) -> None:
         super().__init__()
         self.width = width  # columns that are answers; None: all
@@ -47,9 +49,12 @@ class Distiller(nn.Module):
         self.student, self.objective, self.padding = student, objective, padding
         self.some_unlabelled, self.execution = some_unlabelled, execution
         self.reads_head = reads_head
+        self.terms = terms  # of an objective that is a sum: those of signals
         self.executions: set[str] = set()  # that have been used
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
+        if self.training and isinstance(self.objective, SumObjective):
+            return self._of_terms(self.objective, batch)
         is_own = isinstance(self.objective, OwnObjective)  # it gets full logits
         if self.per_token and self.reads_head and not is_own and has_head(self.student):
             return self._of_vocabulary(batch)
@@ -60,6 +65,7 @@ class Distiller(nn.Module):
         if self.per_token and self.student.get_output_embeddings() is not None:
             # a head that is spread over processes, or one with more behind it than a linear map
             self.executions.add(f"{PLAIN}, of the model's own logits")
+        assert not isinstance(self.objective, SumObjective)
         loss = self.objective.loss(
             logits, batch.label, batch.teacher, some_unlabelled=self.some_unlabelled
         )
@@ -79,6 +85,50 @@ class Distiller(nn.Module):
         execution = self.execution or choose(hidden, head)
         self.executions.add(execution)
         return head_loss(hidden, head, target, batch.weight, execution), hidden.new_empty(0)
+
+    def _of_terms(self, objective: SumObjective, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
+        """The sum of an objective's terms, of one forward pass. A term of signals gives one number
+        a row, which counts as its kept positions weigh together: however a batch is cut into
+        micro-batches, its mean is the same.
+        """
+        uses_head = self.per_token and self.reads_head and has_head(self.student)
+        own = () if self.terms is None else self.terms.student_signals
+        first: tuple[Signal, ...] = ()
+        if objective.has_logits:
+            first = (HEAD_INPUT,) if uses_head else (LOGITS,)
+        signals = together((*first, *own))
+        kinds = [self.per_token for _ in first] + [not signal.per_row for signal in own]
+        try:
+            vectors = classify_several(
+                watched(self.student, signals), batch.inputs, self.padding, tuple(kinds)
+            )
+        except ModelFailed as error:
+            raise error.named(int(batch.row_id[error.row])) from error.__cause__
+        loss = batch.weight.new_zeros(())
+        if first:
+            loss = loss + self._of_logits(objective, batch, vectors[0], uses_head)
+        if self.terms is not None:
+            names = [signal.name for signal in own]
+            seen = dict(zip(names, vectors[len(first) :], strict=True))
+            row_weight = batch.weight.new_zeros(len(batch.row_id))
+            row_weight = row_weight.index_add(0, batch.where[:, 0], batch.weight)
+            loss = loss + (self.terms(self.student, seen, batch) * row_weight).sum()
+        return loss, loss.new_empty(0)
+
+    def _of_logits(
+        self, objective: SumObjective, batch: Batch[Tensor], vectors: Tensor, uses_head: bool
+    ) -> Tensor:
+        """The terms of logits: f[B, T, d] of what the head is given, or of logits."""
+        kept = at_positions(vectors, batch.where)
+        if not uses_head:
+            logits = kept[:, : self.width]
+            target = objective.target(batch.label, batch.teacher, logits.shape[1])
+            return (logits_loss(logits, target) * batch.weight).sum()
+        head = head_of(self.student, self.width)
+        target = objective.target(batch.label, batch.teacher, len(head.weight))
+        execution = self.execution or choose(kept, head)
+        self.executions.add(execution)
+        return head_loss(kept, head, target, batch.weight, execution)
 
     def _at_positions(self, model: PreTrainedModel, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""

@@ -7,15 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from logitcache.config.methods import METHODS
+from logitcache.config.methods import METHODS, check_method
 from logitcache.config.own import is_own, term_of
-from logitcache.config.train import check_method
+from logitcache.config.terms import is_sum
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Payload
 from logitcache.student.losses import Weights, mixture_loss
 from logitcache.student.losses.gradient import Target
 from logitcache.student.losses.vocabulary import logits_loss
 from logitcache.student.term import OwnObjective
+from logitcache.student.terms.objective import SumObjective
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,16 @@ def objective(
     a: float | None = None,
     temperature: float | None = None,
     tau_squared: bool | None = None,
-) -> Objective | OwnObjective:
+) -> Objective | OwnObjective | SumObjective:
     """A method's objective, with the paper's defaults (Kobyzev et al. 2023, tables 10-12) where a
     number is not given.
 
     ``tau_squared`` (default True): the soft term is multiplied by the squared temperature. Raises
     SpecError for an unknown method, a number out of range, or a number the method has no use for.
     """
+    if is_sum(method):
+        check_method(method, alpha, a, temperature, tau_squared)
+        return SumObjective.of(method)
     if is_own(method):
         check_method(method, alpha, a, temperature, tau_squared)
         return OwnObjective(method, term_of(method))

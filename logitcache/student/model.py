@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, BertConfig, PreTrainedModel
+from transformers import AutoConfig, BertConfig, MegatronBertConfig, PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.config.own import is_own
-from logitcache.config.shapes import is_shape, parse_shape
+from logitcache.config.shapes import check_norm, is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.models.gguf import location, unpacked
@@ -105,24 +105,26 @@ def build_student(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    norm: str | None = None,
 ) -> PreTrainedModel:
     """The student with a head of K classes that knows their names. The seed decides every fresh
     weight.
 
     ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if
-    ``trust_remote_code``. Raises SpecError for a shape that cannot be, or a checkpoint that cannot
-    be loaded.
+    ``trust_remote_code``. ``norm`` is where layers are normalised, pre or post. Raises SpecError
+    for a shape that cannot be, a checkpoint that cannot be loaded, or one with another norm.
     """
     labels = task.head_settings()
     auto = getattr(transformers, task.auto_model)
     transformers.set_seed(seed)
     with loading("student", student, ADVICE, revision, auto):
         if is_shape(student):
-            model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels))
+            model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels, norm))
         elif is_own(student):
             model = _own(student, task, tokenizer, labels)
         else:
             model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
+        check_norm(norm, model.config.model_type)
         make_room_for_pad_token(model, tokenizer)
         fit_tokenizer(tokenizer, model, student)
         plain_outputs(model.config)
@@ -204,9 +206,16 @@ def _from_checkpoint(
 
 
 def _shape_config(
-    student: str, auto: Any, tokenizer: Any, max_length: int, labels: dict[str, Any]
+    student: str,
+    auto: Any,
+    tokenizer: Any,
+    max_length: int,
+    labels: dict[str, Any],
+    norm: str | None = None,
 ) -> Any:
-    """The configuration of a small BERT, or where the task is causal of a small Llama."""
+    """The configuration of a small BERT (with ``norm`` pre a MegatronBERT), or where the task is
+    causal of a small Llama.
+    """
     layers, width, heads = parse_shape(student)
     if auto is transformers.AutoModelForCausalLM:
         return transformers.LlamaConfig(
@@ -221,7 +230,8 @@ def _shape_config(
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-    return BertConfig(
+    kind = MegatronBertConfig if norm == "pre" else BertConfig
+    return kind(
         vocab_size=len(tokenizer),
         hidden_size=width,
         num_hidden_layers=layers,

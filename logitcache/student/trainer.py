@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, Trainer, TrainingArguments
@@ -40,6 +41,7 @@ from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 from logitcache.student.term import OwnObjective
+from logitcache.student.terms.objective import SumObjective, bound_to
 
 __all__ = [
     "DistillTrainer",
@@ -51,6 +53,8 @@ __all__ = [
     "arguments",
     "to_torch",
 ]
+
+TERMS_FILE = "terms.safetensors"  # in a checkpoint: what terms learn beside the student
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class DistillTrainer(Trainer):
     def __init__(
         self,
         student: PreTrainedModel,
-        objective: Objective | OwnObjective,
+        objective: Objective | OwnObjective | SumObjective,
         collator: Collator,
         *,
         group_by_length: bool = False,
@@ -135,6 +139,7 @@ class DistillTrainer(Trainer):
         _check_arguments(kwargs.get("args"))
         if collator.task.per_token and not METHODS[objective.method].needs_teacher:
             collator = replace(collator, labelled_only=True)
+        terms, collator = bound_to(objective, student, collator)
         self.collate = collator
         self.group_by_length = group_by_length
         self.budget = budget
@@ -150,6 +155,7 @@ class DistillTrainer(Trainer):
             width=width,
             execution=None if loss_execution == "auto" else loss_execution,
             reads_head=reads_head,
+            terms=terms,
         )
         self.places = Places(len(collator.rows) // collator.rows.views)
         super().__init__(
@@ -159,10 +165,11 @@ class DistillTrainer(Trainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
-        # before loss_is_scaled_for_ga was an attribute, this said the same
         self.model_accepts_loss_kwargs = True
 
-    def check_teacher(self, objective: Objective | OwnObjective, collator: Collator) -> None:
+    def check_teacher(
+        self, objective: Objective | OwnObjective | SumObjective, collator: Collator
+    ) -> None:
         """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
         from.
         """
@@ -306,16 +313,22 @@ class DistillTrainer(Trainer):
         self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
     ) -> None:
         if state_dict is not None:
-            tensors = state_dict.items()
-            state_dict = {name.removeprefix("student."): tensor for name, tensor in tensors}
+            own = {name: one for name, one in state_dict.items() if name.startswith("student.")}
+            state_dict = {name.removeprefix("student."): one for name, one in own.items()}
+        terms = self.model.terms
         with self._inner():
             super()._save(output_dir, state_dict)
+        if terms is not None and terms.state_dict() and output_dir is not None:
+            save_file(terms.state_dict(), Path(output_dir) / TERMS_FILE)
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
+        terms = self.model.terms
         with self._inner():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if terms is not None and terms.state_dict():
+            terms.load_state_dict(load_file(Path(resume_from_checkpoint) / TERMS_FILE))
 
     def _load_best_model(self) -> None:
         with self._inner():

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from logitcache.study.pretraining import PRETRAINING, finetuning
+
 SEEDS = (42, 549, 1237, 230, 805)
 EIGHT_SEEDS = (*SEEDS, 4653, 5589, 992)  # of the Wilcoxon tests
 GLUE = {
@@ -162,4 +164,6 @@ _ALL = (
         overrides=[SCRATCH_ALPHA],
     ),
 )
-SPECS: Mapping[str, dict[str, Any]] = {spec["name"]: spec for spec in _ALL}
+SPECS: Mapping[str, dict[str, Any]] = {
+    spec["name"]: spec for spec in (*_ALL, *PRETRAINING, finetuning(GLUE))
+}

@@ -269,7 +269,7 @@ def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher 
     given = spec.options(*cell)
     method = METHODS[given["method"]]
     is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches
-    if not method.reads_cache and not is_language:
+    if given.get("live") is not None or (not method.reads_cache and not is_language):
         return None
     asked = spec.teacher_options(*cell)
     if "teacher" not in asked:

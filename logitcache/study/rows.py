@@ -26,11 +26,12 @@ from logitcache.study.stats import (
     signed_rank,
 )
 
-# Settings that methods may differ in: a method's own numbers, and what its teacher is and answered
-# for.
+# Settings that methods may differ in: a method's own numbers, or its class, and what its teacher is
+# and answered for.
 _NUMBERS = ("alpha", "a", "temperature", "soft_factor")
 OF_THE_METHOD = {
     *_NUMBERS,
+    "term",
     "cache",
     "teacher",
     "teachers",

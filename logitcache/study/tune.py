@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -139,7 +138,8 @@ def _run(study: Plan, config: TuneConfig, metric: str, stage: Meter) -> None:
     """Run the samples that have not ended, beside what is known of the others."""
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # an interrupt is ours
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a sample may fail without a score
-    with connected() as ray, redirect_stdout(sys.stderr):
+    # what Ray Tune prints names folders that do not stay
+    with connected() as ray, open(os.devnull, "w") as nothing, redirect_stdout(nothing):
         from ray import tune as search
 
         parts = shares(ray, config.workers)

@@ -5,8 +5,8 @@ labels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,19 @@ from logitcache.models.own import OwnStudent as OwnStudent  # registers it: a st
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs
-from logitcache.models.signals import SIGNALS, Signal, together, watched
-from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
+from logitcache.models.signals import SIGNALS, Signal, signal_of, together, watched
+from logitcache.records import (
+    LOGITS,
+    Answers,
+    Array,
+    Dense,
+    Examples,
+    Float32,
+    Int64,
+    Padding,
+    Ragged,
+    ends_of,
+)
 from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.signals import Seen
 
@@ -303,6 +314,7 @@ class LiveTeacher:
 
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
+    gives_logits: bool = True  # else signals alone, and no head is computed
 
     def __str__(self) -> str:
         return self.teacher.name
@@ -321,13 +333,25 @@ class LiveTeacher:
     def index(self) -> HashIndex:
         return HashIndex(self.rows.row_hash, np.empty(0, np.int64))
 
-    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers as a cache gives them. Raises AlignmentError for a text that is not among its
-        rows.
+    def take(
+        self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
+    ) -> Answers:
+        """Answers as a cache gives them, with signals of the same forward pass. Raises
+        AlignmentError for a text that is not among its rows.
         """
         check_views(self.where, view, 1)
         rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)
-        logits: Float32 = self.teacher.answers(self.rows, rows).cpu().numpy()
-        payloads = {LOGITS: Dense(logits - logits.max(1, keepdims=True))}
-        return Answers(self.rows.row_hash[rows], positions.indptr, positions.index, payloads)
+        own = self.teacher.signal if self.gives_logits else None
+        teacher = replace(self.teacher, signal=own, signals=tuple(map(signal_of, signals)))
+        seen = teacher.seen(self.rows, rows)
+        payloads = {}
+        if isinstance(seen.logits, torch.Tensor):
+            logits: Float32 = seen.logits.cpu().numpy()
+            payloads[LOGITS] = Dense(logits - logits.max(1, keepdims=True))
+        vectors = {}
+        for signal in teacher.signals:
+            lengths = np.ones(len(rows), np.int64) if signal.per_row else self.rows.lengths()[rows]
+            vectors[signal.name] = Ragged(seen.signals[signal.name].cpu().numpy(), ends_of(lengths))
+        row_hash = self.rows.row_hash[rows]
+        return Answers(row_hash, positions.indptr, positions.index, payloads, vectors)

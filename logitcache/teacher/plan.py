@@ -20,6 +20,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
+from logitcache.models.attention import layers_of
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
@@ -289,7 +290,7 @@ def _plan(
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
-        teacher=_identified(panel, names) if like is None else like.teacher,
+        teacher=_identified(panel, names, kept) if like is None else like.teacher,
         preprocessor=_preprocessor(teacher, kept) if like is None else like.preprocessor,
         data=data,
         preparation={
@@ -322,7 +323,7 @@ def _plan(
     )
 
 
-def _identified(panel: Panel, names: tuple[str, ...]) -> dict[str, Any]:
+def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> dict[str, Any]:
     """Who answers, as a plan records it."""
     teacher = panel.first
     return {
@@ -333,7 +334,14 @@ def _identified(panel: Panel, names: tuple[str, ...]) -> dict[str, Any]:
         "label_order": None if teacher.order is None else teacher.order.tolist(),
         "own_names": list(teacher.label_names),
         "dtype": teacher.dtype,
+        # of signals, which are named from the first layer
+        **({"layers": len(layers_of(teacher.model))} if any_of_tokens(kept) else {}),
     }
+
+
+def any_of_tokens(kept: Sequence[Kept]) -> bool:
+    """Whether some signal has a vector of each token."""
+    return any(signal.level == EVERY_TOKEN for signal in kept)
 
 
 def _preprocessor(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, Any]:
@@ -347,7 +355,6 @@ def _map(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, str]:
     """Which token has which id, where answers are tokens, or vectors of tokens: students are
     compared by it.
     """
-    of_tokens = any(signal.level == EVERY_TOKEN for signal in kept)
-    if not teacher.kind.self_contained and not of_tokens:
+    if not teacher.kind.self_contained and not any_of_tokens(kept):
         return {}
     return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}

@@ -132,6 +132,13 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"signal": ("logits", "hidden:1"), "folds": 3},
         {"folds": None},
     ),
+    ("Give it as mlm=1.", TrainConfig, {"method": "mlm=0"}, {"method": "mlm=1"}),
+    (
+        "Give it as minilm=1:heads=VALUE.",
+        TrainConfig,
+        {"method": "minilm=1:heads"},
+        {"method": "minilm=1:heads=4"},
+    ),
     ("Give --to or --codec.", ConvertConfig, {}, {"to": "zarr"}),
     (
         "Convert with --codec first, and its result to parquet.",
@@ -166,12 +173,13 @@ BASE: dict[type, Mapping[str, Any]] = {
 }
 # What no option can reach is no user's.
 REASONS = {
+    "config/shapes.py:check_norm": "a checkpoint's layers: tests/language/test_pretrain.py",
     "or a smaller --batch-size.": "a step's cost is known when it was made: tests/student/test_budget.py",
     "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:check_student": "a student of a user's own: tests/student/test_own_student.py",
     "config/own.py:check_importable": "an object in memory: tests/student/test_own_student.py",
-    "config/train.py:check_method": "a method of a user's own: tests/student/test_term.py",
+    "config/methods.py:check_method": "a method of a user's own: tests/student/test_term.py",
     "config/train.py:check_layers": "tested above: its advice holds a name",
     "config/train.py:_check_teaching": "without_fold is no option",
     "config/bench.py:check_task": "another command: tests/language/test_codecs.py",

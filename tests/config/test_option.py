@@ -131,7 +131,7 @@ def test_a_command_takes_what_is_declared_and_nothing_else(command: str) -> None
     arguments = (
         {"as_json", "cache", "results", "out", "files"} if command != "train" else {"as_json"}
     )
-    if command == "study run":
+    if command in ("study run", "tune"):
         arguments.add("spec")
     if command in ("study report", "study submit"):
         arguments.add("folder")

@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "docs" / "studies"
 STORES = sorted(path.parent for path in STUDIES.glob("*/report.json"))
-PAGES = {"docstrings": ROOT / "docs" / "helps.md"}  # else the page of the study's name
 
 
 def report(store: Path) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def flowing(page: Path) -> str:
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
 def test_a_page_shows_its_studys_figures(store: Path) -> None:
-    text = flowing(PAGES.get(store.name, STUDIES / f"{store.name}.md"))
+    text = flowing(STUDIES / f"{store.name}.md")
     document = report(store)
     missing = [row["label"] for row in document["rows"] if cell(row) not in text]
     assert not missing

@@ -129,7 +129,7 @@ def test_one_replay_cache_serves_every_codec(
     )
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0, 20.0])
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0, 20.0])
 def test_replayed_logits_are_the_teachers(
     dumps: dict[str, Any], temperature: float, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from click.testing import CliRunner
 
 from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
@@ -20,6 +21,7 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import tokenizer_arrays, write_tokenizer
 from logitcache.reporter import SILENT
 from logitcache.stages.stored import _dump_of
+from logitcache_cli.main import cli
 from tests.language.small_lms import make_config, make_tokenizer
 
 NAMED: dict[str, Any] = {"task": "causal-lm", "reporter": SILENT}
@@ -112,6 +114,24 @@ def test_parts_put_together_and_a_dump_that_goes_on_are_the_same_bytes(
     expected = contents(whole)
     assert len(expected) > 6
     assert contents(tmp_path / "merged") == contents(begun) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_workers_make_what_one_makes(
+    lm: Callable[..., Path], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every split of a dump."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    teacher, data = str(lm("gpt2")), str(texts)
+    whole = dump(teacher, data, out=tmp_path / "whole", workspace=tmp_path / "w", **DUMP).cache
+    words = ["dump", "--teacher", teacher, "--data", data, "--workspace", str(tmp_path / "w2")]
+    words += ["--task", "causal-lm", "--seq-len", "24", "--device", "cpu", "--shard-rows", "12"]
+    made = tmp_path / "workers"
+    found = CliRunner().invoke(cli, [*words, "--out", str(made), "--workers", "2", "--json"])
+    assert found.exit_code == 0, found.output
+    assert contents(made) == contents(whole)
+    assert contents(tmp_path / "workers-dev") == contents(tmp_path / "whole-dev")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,24 @@ from logitcache.teacher.model import load_teacher
 from tests.models.tiny import KINDS, LABELS, LIMIT, Kind, by_hand
 
 Folder = Callable[[Kind], Path]
+StudentOf = Callable[[Kind], tuple[Any, Any, Padding]]
 TASK = Classification(len(LABELS), LABELS)
+
+
+@pytest.fixture(scope="module")
+def student_of(kind_folder: Folder, mixed: Source) -> StudentOf:
+    """The student of a kind, its tokenizer and how its batches are padded: made once."""
+
+    @cache
+    def made(kind: Kind) -> tuple[Any, Any, Padding]:
+        path, rows = str(kind_folder(kind)), mixed.split("train")
+        tokenizer = load_tokenizer(path)
+        student = build_student(path, "pretrained", TASK, tokenizer, LIMIT, 0).eval()
+        padding = Padding.of(tokenizer)
+        found = find_padding(student, tokenizer, padding, rows, LIMIT, torch.float32)
+        return student, tokenizer, found
+
+    return made
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -47,14 +66,12 @@ def test_cached_answers_are_those_of_rows_asked_alone(
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_students_loss_and_gradient_are_those_of_rows_one_at_a_time(
-    kind_folder: Folder, mixed: Source, tmp_path: Path, kind: Kind
+    student_of: StudentOf, mixed: Source, kind: Kind
 ) -> None:
-    path, rows = str(kind_folder(kind)), mixed.split("train")
-    tokenizer = load_tokenizer(path)
-    student = build_student(path, "pretrained", TASK, tokenizer, LIMIT, 0)
-    padding = find_padding(student, tokenizer, Padding.of(tokenizer), rows, LIMIT, torch.float32)
+    rows = mixed.split("train")
+    student, tokenizer, padding = student_of(kind)
+    student.zero_grad()
     prepared = replace(prepare(tokenizer, rows, LIMIT), padding=padding)
-    student.eval()  # no dropout; the Distiller trains
     distiller = Distiller(student, objective("base"), padding)
     batch = Collator(prepared, TASK)(np.arange(len(rows))).map(torch.from_numpy)
     summed, logits = distiller(batch)
@@ -73,12 +90,10 @@ def test_a_students_loss_and_gradient_are_those_of_rows_one_at_a_time(
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.model != "fnet"], ids=str)
 def test_a_saved_student_answers_in_a_batch_as_alone(
-    kind_folder: Folder, mixed: Source, tmp_path: Path, kind: Kind
+    student_of: StudentOf, mixed: Source, tmp_path: Path, kind: Kind
 ) -> None:
-    path, rows = str(kind_folder(kind)), mixed.split("train")
-    tokenizer = load_tokenizer(path)
-    student = build_student(path, "pretrained", TASK, tokenizer, LIMIT, 0).eval()
-    padding = find_padding(student, tokenizer, Padding.of(tokenizer), rows, LIMIT, torch.float32)
+    rows = mixed.split("train")
+    student, tokenizer, padding = student_of(kind)
     assert padding.side is not Side.NONE
     tokenizer.padding_side = str(padding.side)
     save(student, tokenizer, tmp_path)

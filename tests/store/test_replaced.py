@@ -31,7 +31,7 @@ def write(folder: Path, store: str, seed: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("store", ["arrow", "zarr"])
-@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [4, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
 def test_a_reader_gets_what_it_opened_or_is_told(tmp_path: Path, store: str, times: int) -> None:
     told = 0

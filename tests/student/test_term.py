@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from logitcache.config.own import named
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT
 from logitcache.student.methods import objective
+from logitcache.study.plan import load_spec
 from tests.runs import result
 
 
@@ -111,7 +113,7 @@ def test_a_named_term_is_found_and_its_faults_are_one_line(
         "my_terms:Raises": rf"my_terms:Raises: it failed: RuntimeError: .*\({path}:15\)",
         "my_terms:None": "my_terms:None: it cannot be imported: AttributeError",
         "no_terms:None": "no_terms:None: it cannot be imported: ModuleNotFoundError",
-        "kdd": "expected one of base, ls, tf-reg, self-kd, kd, or module:Class",
+        "kdd": "expected one of base, ls, tf-reg, self-kd, kd, .*or module:Class",
     }
     for name, words in faults.items():
         with pytest.raises(SpecError, match=words):
@@ -132,3 +134,18 @@ def test_another_class_in_its_place_is_another_run(
     monkeypatch.setattr("logitcache.config.own.inspect.getsource", lambda kind: "edited")
     with pytest.raises(FingerprintMismatch, match="term"):
         logitcache.train(Hinge(), singles_data, **options)
+
+
+def test_the_worked_example_is_short_and_is_the_loss_that_it_says() -> None:
+    """DIST of a student that answers as its teacher does is the loss of the labels alone."""
+    folder = Path(__file__).parents[2] / "docs" / "studies" / "dist"
+    text = (folder / "mymethods.py").read_text()
+    assert len(text.splitlines()) <= 40
+    term = runpy.run_path(str(folder / "mymethods.py"))["Dist"]()
+    teacher = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 3, 0, -1])
+    hard = F.cross_entropy(teacher, labels, reduction="none", ignore_index=-1)
+    torch.testing.assert_close(term(teacher, labels, teacher), hard)
+    opposite = F.cross_entropy(-teacher, labels, reduction="none", ignore_index=-1)
+    assert (term(-teacher, labels, teacher) > opposite).all()
+    assert load_spec(folder / "dist.yaml").seeds == tuple(range(1, 9))

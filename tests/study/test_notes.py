@@ -36,6 +36,15 @@ def test_what_unlabelled_rows_bring_is_no_difference_beyond_the_method(tmp_path:
     assert f"not all were trained on the same number of rows: {sizes}" in notes
 
 
+def test_the_class_of_a_method_is_no_difference_beyond_the_method(tmp_path: Path) -> None:
+    write_result(tmp_path / "base")
+    config = fakes["document"]("mine:Dist", 0, {})["config"]
+    config["term"] = {"parameters": {"beta": "1.0"}, "source": "0" * 12}
+    write_result(tmp_path / "own", "mine:Dist", config=config)
+    notes = compare([tmp_path], resamples=200).notes
+    assert not any("differ in more than the method" in note for note in notes)
+
+
 @settings(deadline=None, max_examples=25)
 @given(seen=st.lists(st.integers(1, 10**6), min_size=2, max_size=2))
 def test_a_longer_training_is_said_if_it_is_longer_by_over_a_hundredth(

@@ -1,0 +1,99 @@
+"""Losses that are added up: ``mlm=1,kd=1,minilm=1:heads=48:layer=-2``. A method of this kind is a named
+sum.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from logitcache.config.option import nearest
+from logitcache.errors import SpecError
+
+GOLD = "mlm"  # the labels alone: it has no teacher
+# where each term's class is
+TERMS = {
+    GOLD: "logitcache.student.terms.logits:Gold",
+    "kd": "logitcache.student.terms.logits:Soft",
+    "minilm": "logitcache.student.terms.minilm:MiniLM",
+    "tinybert": "logitcache.student.terms.tinybert:TinyBERT",
+    "embedding": "logitcache.student.terms.embedding:Embedding",
+}
+SUMS = {
+    "vanilla-kd": "mlm=1,kd=1",
+    "vanilla-kd-authors": "mlm=1,kd=1:reduction=authors",
+    "minilm": "minilm=1",
+    "minilm-v1": "minilm=1:variant=v1",
+    "tinybert": "tinybert=1",
+    "tinybert-bui": "tinybert=1:variant=bui",
+    "embedding": "embedding=1",
+}
+
+
+_WEIGHTED = re.compile(r"[\w-]+=")
+
+
+@dataclass(frozen=True)
+class Summand:
+    """One term of a sum, its settings as they are typed."""
+
+    name: str
+    weight: float
+    settings: Mapping[str, str]
+
+
+def is_sum(method: object) -> bool:
+    """Whether a method is a sum of terms: one of :data:`SUMS`, or terms with their weights."""
+    return isinstance(method, str) and (method in SUMS or _WEIGHTED.match(method) is not None)
+
+
+def summands_of(method: str) -> tuple[Summand, ...]:
+    """The terms of a method. Raises SpecError for a term that there is not, or that is named twice,
+    a weight that is no positive number, or a setting without a value.
+    """
+    summands = [_summand(word) for word in SUMS.get(method, method).split(",")]
+    names = [summand.name for summand in summands]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpecError(
+            expected="each term once", found=f"{twice} twice", advice="Name it once.", where=method
+        )
+    return tuple(summands)
+
+
+def _summand(text: str) -> Summand:
+    head, *words = text.strip().split(":")
+    name, _, weight = head.partition("=")
+    if name not in TERMS:
+        advice = nearest(name, TERMS)
+        raise SpecError(
+            expected=f"a term among {', '.join(TERMS)}", found=repr(name), advice=advice, where=text
+        )
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise SpecError(
+            expected="a positive weight",
+            found=repr(weight),
+            advice=f"Give it as {name}=1.",
+            where=text,
+        )
+    settings = dict(word.partition("=")[::2] for word in words)
+    empty = next((setting for setting, value in settings.items() if not value), None)
+    if empty is not None:
+        raise SpecError(
+            expected=f"a value of {empty!r}",
+            found="none",
+            advice=f"Give it as {name}={weight}:{empty or 'NAME'}=VALUE.",
+            where=text,
+        )
+    return Summand(name, number, settings)
+
+
+def needs_teacher(method: str) -> bool:
+    """Whether a sum has a term with a teacher."""
+    return any(summand.name != GOLD for summand in summands_of(method))

@@ -1,0 +1,1 @@
+"""Terms of a loss, one file each; :mod:`logitcache.config.terms` names them."""

@@ -1,0 +1,92 @@
+"""What a term of a loss is: which signals of teacher and student it compares, and how."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from logitcache.errors import SpecError
+from logitcache.models.attention import Attention, Model, attention_of, layers_of
+
+
+@dataclass(frozen=True)
+class TeacherSignals:
+    """What a teacher has stored, or answers: widths by the name of a signal, the attention of the
+    layers whose input is there, and its number of layers (None where it is not known).
+    """
+
+    widths: Mapping[str, int]
+    attention: Mapping[str, Attention] = field(default_factory=dict)
+    layers: int | None = None
+
+    def layer(self, number: int) -> int:
+        """A layer from 1, of one that may count from the end. Raises SpecError where the depth is
+        not known.
+        """
+        if number > 0:
+            return number
+        if self.layers is None:
+            raise SpecError(
+                expected="the teacher's number of layers in the cache",
+                found="none",
+                advice="Name the layer counted from 1.",
+                where=f"layer {number}",
+            )
+        return self.layers + number + 1
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A batch as a term sees it: signals by name, those of tokens f[B, T, d], those of rows f[B, d]."""
+
+    teacher: Mapping[str, Tensor]
+    student: Mapping[str, Tensor]
+    is_token: Tensor  # bool[B, T]
+
+
+class SignalTerm(ABC):
+    """A term of signals. A subclass is a frozen dataclass whose fields are its settings
+    (``option(...)``).
+    """
+
+    @abstractmethod
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
+        """The signals that the teacher must have, counted from its first layer. Raises SpecError
+        where the layers of both do not fit.
+        """
+
+    @abstractmethod
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
+        """The student's, in the same manner."""
+
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
+        """What is learnt beside the student. Raises SpecError for widths or heads that do not fit."""
+        return nn.Module()
+
+    @abstractmethod
+    def loss(
+        self,
+        batch: Compared,
+        teacher: TeacherSignals,
+        student: Model,
+        modules: nn.Module,
+    ) -> Tensor:
+        """The loss of each row, f[B]."""
+
+
+def depth(student: Model) -> int:
+    """The number of layers of a student."""
+    return len(layers_of(student))
+
+
+def own_layer(student: Model, number: int) -> int:
+    """A layer of the student from 1, of one that may count from the end."""
+    return number if number > 0 else depth(student) + number + 1
+
+
+def own_attention(student: Model, name: str) -> Attention:
+    """The attention of the student's layer that ``attention-input:L`` names."""
+    return attention_of(student, int(name.partition(":")[2]))

@@ -1,0 +1,52 @@
+"""Embedding distillation: the pooled vector of a row, by its direction or its numbers.
+
+``cosine``: ``1 - cos(t, s)``. ``mse``: the mean of ``(t - s)^2`` (Reimers and Gurevych 2020, eq. 1). Where
+widths differ, a learnt map takes the student's vector to the teacher's width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from logitcache.config.option import option
+from logitcache.models.attention import Model
+from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
+
+
+@dataclass(frozen=True)
+class Embedding(SignalTerm):
+    """The pooled vectors of teacher and student."""
+
+    distance: str = option("cosine", "cosine or mse.", choices=("cosine", "mse"))
+    pooling: str = option("mean", "mean or first.", choices=("mean", "first"))
+
+    @property
+    def _name(self) -> str:
+        return f"pooled:{self.pooling}"
+
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
+        return [self._name]
+
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
+        return [self._name]
+
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
+        width, own = teacher.widths[self._name], int(student.config.get_text_config().hidden_size)
+        return nn.Identity() if width == own else nn.Linear(own, width)
+
+    def loss(
+        self,
+        batch: Compared,
+        teacher: TeacherSignals,
+        student: Model,
+        modules: nn.Module,
+    ) -> Tensor:
+        given, own = batch.teacher[self._name], modules(batch.student[self._name])
+        if self.distance == "cosine":
+            cosine: Tensor = 1 - cosine_similarity(given.to(own.dtype), own, dim=-1)
+            return cosine
+        error: Tensor = (given.to(own.dtype) - own).square().mean(-1)
+        return error

@@ -1,0 +1,100 @@
+"""MiniLM: relations among the tokens of a row, of one layer of teacher and student.
+
+Version 2 (Wang et al. 2021, eqs. 3-5): the relations of queries, of keys and of values, each
+``softmax(A A^T / sqrt(d_r))`` with ``heads`` relation heads, so teacher and student may differ in width
+and attention heads; the sum of three KL divergences. Version 1 (Wang et al. 2020, eqs. 6-9): the
+attention maps and the relations of values, with the attention heads that both must have alike.
+
+Queries and keys are those before rotary positions are applied. A causal layer's relations see
+earlier tokens alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from logitcache.config.option import option
+from logitcache.errors import SpecError
+from logitcache.models.attention import Attention, Model
+from logitcache.student.losses.relations import relation_divergence, relation_scores
+from logitcache.student.terms.contract import (
+    Compared,
+    SignalTerm,
+    TeacherSignals,
+    own_attention,
+    own_layer,
+)
+
+
+@dataclass(frozen=True)
+class MiniLM(SignalTerm):
+    """One layer's relations."""
+
+    variant: str = option("v2", "v2 or v1.", choices=("v2", "v1"))
+    heads: int = option(0, "Relation heads. 0: as the teacher has attention heads.", minimum=0)
+    layer: int = option(-1, "Layer of the teacher, from 1, or from the end where negative.")
+    student_layer: int = option(-1, "Layer of the student, counted alike.")
+
+    def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
+        return [f"attention-input:{teacher.layer(self.layer)}"]
+
+    def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
+        return [f"attention-input:{own_layer(student, self.student_layer)}"]
+
+    def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
+        (theirs,) = self.teacher_signals(teacher, student)
+        (ours,) = self.student_signals(teacher, student)
+        sides = (teacher.attention[theirs], own_attention(student, ours))
+        if self.variant == "v1" and sides[0].heads != sides[1].heads:
+            raise SpecError(
+                expected=f"a student of {sides[0].heads} attention heads, as its teacher",
+                found=sides[1].heads,
+                advice="Use minilm=1:variant=v2, which splits both into the same relation heads.",
+                where="minilm: variant v1",
+            )
+        heads = self._heads(sides[0])
+        for who, attention in zip(("teacher", "student"), sides, strict=True):
+            width = len(attention.query)
+            if width % heads:
+                raise SpecError(
+                    expected=f"a number of relation heads that divides the {who}'s width of {width}",
+                    found=heads,
+                    advice="Give heads=1, or another divisor of both widths.",
+                    where="minilm: heads",
+                )
+        return nn.Module()
+
+    def _heads(self, teacher: Attention) -> int:
+        if self.variant == "v1":
+            return teacher.heads
+        return self.heads or teacher.heads
+
+    def loss(
+        self,
+        batch: Compared,
+        teacher: TeacherSignals,
+        student: Model,
+        modules: nn.Module,
+    ) -> Tensor:
+        (theirs,) = self.teacher_signals(teacher, student)
+        (ours,) = self.student_signals(teacher, student)
+        attention, own = teacher.attention[theirs], own_attention(student, ours)
+        given, states = batch.teacher[theirs], batch.student[ours]
+        heads = self._heads(attention)
+        sees = attention.attends(batch.is_token)
+        total = states.new_zeros(len(states))
+        if self.variant == "v1":
+            total = total + relation_divergence(
+                attention.scores(given), own.scores(states), sees, batch.is_token
+            )
+        pairs = list(zip(attention.projected(given), own.projected(states), strict=True))
+        for vectors, own_vectors in pairs if self.variant == "v2" else pairs[2:]:
+            total = total + relation_divergence(
+                relation_scores(vectors, heads),
+                relation_scores(own_vectors, heads),
+                sees,
+                batch.is_token,
+            )
+        return total

@@ -1,0 +1,236 @@
+"""A sum of terms as an objective, and bound to a student and its teacher as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import Joined
+from logitcache.cache.signals import missing
+from logitcache.config.option import checked, nearest, options_of
+from logitcache.config.signals import POOLINGS
+from logitcache.config.terms import TERMS, Summand, summands_of
+from logitcache.data.collate import Collator
+from logitcache.errors import SpecError
+from logitcache.models.attention import (
+    FAMILIES,
+    Attention,
+    Model,
+    attention_of,
+    from_assets,
+    layers_of,
+)
+from logitcache.models.projection import as_computed
+from logitcache.models.signals import Signal, signal_of
+from logitcache.payloads import Payload
+from logitcache.records import Array, Batch
+from logitcache.student.losses import Weights
+from logitcache.student.losses.gradient import Target
+from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
+from logitcache.student.terms.logits import Gold, Soft
+from logitcache.teacher.model import LiveTeacher
+
+
+def term_of(summand: Summand) -> Any:
+    """The term with its settings. Raises SpecError for a setting that it does not take."""
+    module, _, name = TERMS[summand.name].partition(":")
+    kind = getattr(import_module(module), name)
+    options = {declared.name: declared for declared in options_of(kind)}
+    settings = {}
+    for setting, text in summand.settings.items():
+        where = f"{summand.name}: {setting}"
+        if setting not in options:
+            expected = f"a setting among {', '.join(options)}" if options else "no settings"
+            advice = nearest(setting, options) if options else "Leave it out."
+            raise SpecError(expected=expected, found=repr(setting), advice=advice, where=where)
+        declared = options[setting]
+        value: Any = text
+        if declared.kind is int and text.removeprefix("-").isdecimal():
+            value = int(text)
+        try:
+            settings[setting] = checked(declared, value)
+        except SpecError as error:
+            error.where = where
+            raise
+    return kind(**settings)
+
+
+@dataclass(frozen=True)
+class SumObjective:
+    """Terms with their weights. It has none of the numbers that our other methods have."""
+
+    method: str
+    terms: tuple[tuple[str, float, Any], ...]  # name, weight, term
+    alpha: None = None
+    a: None = None
+    soft_factor: None = None
+
+    @classmethod
+    def of(cls, method: str) -> SumObjective:
+        """The sum that a method names. Raises SpecError."""
+        summands = summands_of(method)
+        return cls(method, tuple((one.name, one.weight, term_of(one)) for one in summands))
+
+    @property
+    def temperature(self) -> float | None:
+        """At which the teacher's logits are compared; None where none are."""
+        return 1.0 if self.soft_terms else None
+
+    @property
+    def soft_terms(self) -> list[tuple[float, Soft]]:
+        return [(weight, term) for _, weight, term in self.terms if isinstance(term, Soft)]
+
+    @property
+    def signal_terms(self) -> list[tuple[float, SignalTerm]]:
+        return [(weight, term) for _, weight, term in self.terms if isinstance(term, SignalTerm)]
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether logits of the student are compared with anything."""
+        return any(isinstance(term, Gold | Soft) for _, _, term in self.terms)
+
+    def record(self) -> dict[str, Any]:
+        """What a result records of it."""
+        numbers = dict.fromkeys(("alpha", "a", "temperature", "soft_factor"))
+        terms = [
+            {"name": name, "weight": weight, **asdict(term)} for name, weight, term in self.terms
+        ]
+        return {"method": self.method, **numbers, "terms": terms}
+
+    def target(self, labels: Tensor, teacher: Payload[Tensor] | None, width: int) -> Target:
+        """What the logits of positions are to learn, of ``width`` words: i64[P] labels, -1 where
+        there is none.
+        """
+        gold = sum(weight for _, weight, term in self.terms if isinstance(term, Gold))
+        soft = sum(weight * term.factor(width) for weight, term in self.soft_terms)
+        label = torch.where(labels >= 0, float(gold), 0.0)[:, None]
+        return Target(labels, Weights(label, 0.0, float(soft)), teacher if soft else None)
+
+    def bound(self, student: Model, teacher: Any) -> BoundSum:
+        """With a student and its teacher: a cache, several joined, or a live one. Raises SpecError
+        for a teacher without the signals that the terms want, or models that do not fit.
+        """
+        return BoundSum(self, student, teacher)
+
+
+def bound_to(
+    objective: Any, student: Model, collator: Collator
+) -> tuple[BoundSum | None, Collator]:
+    """The terms of signals of an objective (None where it has none), and the collator whose batches
+    have what they want. A live teacher whose logits no term wants gives none. Raises SpecError, as
+    :meth:`SumObjective.bound`, and for rows whose documents are kept apart: relations would cross
+    them.
+    """
+    if not isinstance(objective, SumObjective) or not objective.signal_terms:
+        return None, collator
+    ((name, teacher),) = collator.teachers.items()
+    terms = objective.bound(student, teacher)
+    of_attention = any(name.startswith("attention-input") for name in terms.teacher_signals)
+    if of_attention and collator.rows.padding.documents is not None:
+        raise SpecError(
+            expected="rows whose tokens all see each other, for relations and scores",
+            found="packed rows whose documents are kept apart",
+            advice="Dump without --keep-documents, or with --no-pack.",
+            where=objective.method,
+        )
+    if isinstance(teacher, LiveTeacher) and not objective.soft_terms:
+        teacher = replace(teacher, gives_logits=False)
+    return terms, replace(collator, teachers={name: teacher}, signals=terms.teacher_signals)
+
+
+class BoundSum(nn.Module):
+    """The terms of signals with a student and a teacher; parameters are those that are learnt
+    beside the student.
+    """
+
+    def __init__(self, objective: SumObjective, student: Model, teacher: Any) -> None:
+        super().__init__()
+        self.terms = objective.signal_terms
+        stock = _stock(teacher)
+        for _, term in self.terms:
+            _check_signals(term.teacher_signals(stock, student), stock, teacher)
+        self.parts = nn.ModuleList(term.modules(stock, student) for _, term in self.terms)
+        theirs = [name for _, term in self.terms for name in term.teacher_signals(stock, student)]
+        ours = [name for _, term in self.terms for name in term.student_signals(stock, student)]
+        self.teacher_signals = tuple(dict.fromkeys(theirs))
+        self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, dict.fromkeys(ours)))
+        self._stock = {torch.device("cpu"): stock}
+
+    def forward(
+        self, student: Model, vectors: Mapping[str, Tensor], batch: Batch[Tensor]
+    ) -> Tensor:
+        """The weighted sum of the terms of each row, f32[B]. ``vectors`` are the student's signals,
+        by name.
+        """
+        is_token = batch.inputs["attention_mask"].bool()
+        given = {name: as_computed(values).float() for name, values in batch.vectors.items()}
+        compared = Compared(given, vectors, is_token)
+        stock = self._on(is_token.device)
+        with torch.autocast(is_token.device.type, enabled=False):
+            losses = [
+                weight * term.loss(compared, stock, student, part)
+                for (weight, term), part in zip(self.terms, self.parts, strict=True)
+            ]
+        return torch.stack(losses).sum(0)
+
+    def _on(self, device: torch.device) -> TeacherSignals:
+        if device not in self._stock:
+            self._stock[device] = _moved(self._stock[torch.device("cpu")], device)
+        return self._stock[device]
+
+
+def _moved(stock: TeacherSignals, device: torch.device) -> TeacherSignals:
+    attention = {
+        name: one.mapped(lambda values: values.to(device)) for name, one in stock.attention.items()
+    }
+    return TeacherSignals(stock.widths, attention, stock.layers)
+
+
+def _stock(teacher: Any) -> TeacherSignals:
+    """What a teacher has besides logits."""
+    if isinstance(teacher, Joined | Cache):
+        cache = teacher.caches[0] if isinstance(teacher, Joined) else teacher
+        widths = {name: kept.codec.width for name, kept in cache.signals.items()}
+        layers = cache.manifest.plan.teacher.get("layers")
+        return TeacherSignals(widths, attention_in(cache.assets, tuple(widths)), layers)
+    return _stock_of_model(teacher.teacher.model)
+
+
+def _stock_of_model(model: Model) -> TeacherSignals:
+    """Every signal that a model has."""
+    layers = len(layers_of(model))
+    names = [f"hidden:{layer}" for layer in range(layers + 1)]
+    names += [f"pooled:{pooling}" for pooling in POOLINGS]
+    attention: dict[str, Attention] = {}
+    if model.config.model_type in FAMILIES:
+        for layer in range(1, layers + 1):
+            own = attention_of(model, layer).mapped(lambda values: values.detach().float().cpu())
+            attention[f"attention-input:{layer}"] = own
+    widths = {name: signal_of(name).width(model) for name in (*names, *attention)}
+    return TeacherSignals(widths, attention, layers)
+
+
+def attention_in(assets: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Attention]:
+    """The attention of each signal that tensors kept once have one of, in single precision."""
+    own = [name for name in names if f"{name}.shape" in assets]
+    return {name: from_assets(assets, name).mapped(Tensor.float) for name in own}
+
+
+def _check_signals(names: list[str], stock: TeacherSignals, teacher: Any) -> None:
+    lacking = next((name for name in names if name not in stock.widths), None)
+    if lacking is None:
+        return
+    if isinstance(teacher, Joined | Cache):
+        raise missing(lacking, teacher.caches[0] if isinstance(teacher, Joined) else teacher)
+    raise SpecError(
+        expected=f"a teacher with the signal {lacking}",
+        found=", ".join(stock.widths) or "logits alone",
+        advice="Name another layer, or another method.",
+        where=str(getattr(teacher, "where", "teacher")),
+    )

@@ -1,0 +1,86 @@
+"""Relations, scores and hidden states: the papers' formulas written out, and their gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from logitcache.student.losses.relations import (
+    relation_divergence,
+    relation_scores,
+    scores_error,
+    states_error,
+)
+
+HEADS, TOKENS, LENGTHS = 2, 6, (6, 4)
+
+
+def written_kl(teacher: Tensor, student: Tensor, heads: int) -> Tensor:
+    """MiniLM v2's loss of one row without padding, as eqs. 3 to 5 have it: f64[T, d] each."""
+    total = torch.zeros((), dtype=torch.float64)
+    tokens = len(teacher)
+    for head in range(heads):
+        relations = []
+        for vectors in (teacher, student):
+            size = vectors.shape[1] // heads
+            part = vectors[:, head * size : (head + 1) * size]
+            relations.append(torch.log_softmax(part @ part.T / size**0.5, 1))
+        for token in range(tokens):
+            log_p, log_q = relations[0][token], relations[1][token]
+            total = total + (log_p.exp() * (log_p - log_q)).sum()
+    return total / (heads * tokens)
+
+
+def padded(width: int, seed: int) -> Tensor:
+    """f64[2, T, d]: what stands behind a row's end is large, as it has no part."""
+    draw = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(2, TOKENS, width, generator=draw, dtype=torch.float64)
+    for row, length in enumerate(LENGTHS):
+        vectors[row, length:] = 1e3
+    return vectors
+
+
+def is_token() -> Tensor:
+    return torch.arange(TOKENS) < torch.tensor(LENGTHS)[:, None]
+
+
+def everywhere(mask: Tensor) -> Tensor:
+    return mask[:, None, None, :].expand(-1, 1, TOKENS, TOKENS)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_relations_are_those_of_the_paper_and_so_are_their_gradients(heads: int) -> None:
+    """Widths differ; padding has no part, and no gradient."""
+    mask = is_token()
+    teacher, student = padded(8, 0), padded(16, 1).requires_grad_()
+    found = relation_divergence(
+        relation_scores(teacher, heads), relation_scores(student, heads), everywhere(mask), mask
+    )
+    expected = torch.stack(
+        [
+            written_kl(teacher[row, :length], student[row, :length], heads)
+            for row, length in enumerate(LENGTHS)
+        ]
+    )
+    torch.testing.assert_close(found, expected)
+    weight = torch.tensor([0.3, 2.0], dtype=torch.float64)
+    gradients = [
+        torch.autograd.grad((loss * weight).sum(), student)[0] for loss in (found, expected)
+    ]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][1, LENGTHS[1] :].abs().max() == 0
+
+
+def test_errors_are_means_over_what_is_real() -> None:
+    mask = is_token()
+    teacher, student = padded(8, 0), padded(8, 1).requires_grad_()
+    scores = [relation_scores(vectors, HEADS) for vectors in (teacher, student)]
+    found = scores_error(*scores, everywhere(mask), mask), states_error(teacher, student, mask)
+    for row, length in enumerate(LENGTHS):
+        maps = [one[row, :, :length, :length] for one in scores]
+        torch.testing.assert_close(found[0][row], ((maps[0] - maps[1]) ** 2).mean())
+        states = teacher[row, :length] - student[row, :length]
+        torch.testing.assert_close(found[1][row], (states**2).mean())
+    (gradient,) = torch.autograd.grad(sum(one.sum() for one in found), student)
+    assert gradient[1, LENGTHS[1] :].abs().max() == 0
