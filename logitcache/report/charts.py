@@ -155,8 +155,11 @@ class Curves:
         panels = {"": end}  # title: right end
         if self.mark is not None and 0 < self.mark[0] < _NEAR * end:
             panels = {"the beginning": _CLOSER * self.mark[0], "the whole": end}
-        rows = len(panels) if look.narrow else 1
-        panel_height = 3.0 if look.narrow else 3.6
+        rows = 1
+        panel_height = 3.6
+        if look.narrow:
+            rows = len(panels)
+            panel_height = 3.0
         figure.set_size_inches(look.width, 0.6 + panel_height * rows)
         grid = np.atleast_1d(figure.subplots(rows, len(panels) // rows))
         for axes, (title, right) in zip(grid, panels.items(), strict=True):
@@ -168,11 +171,11 @@ class Curves:
             legend(figure, grid[0], look)
 
     def _draw_panel(self, axes: Axes, right: float) -> None:
-        marker = "o" if self.doubling else ""
         top = 1e-12
         for line in self.lines:
-            dashes = "--" if line.key == "base" else "-"
-            style = f"{marker}{dashes}"
+            style = "--" if line.key == "base" else "-"
+            if self.doubling:
+                style = f"o{style}"
             axes.plot(
                 line.xs, line.ys, style, color=colour(line.key), markersize=5, label=line.label
             )

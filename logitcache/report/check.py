@@ -90,7 +90,9 @@ def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
         share = finding.count / max(1, finding.of)
         count = f"{finding.count:,} of {finding.of:,} {finding.unit} ({share:.1%})"
         yield f"  {finding.split}: {count}: {MEANINGS[finding.fault]}"
-        first = [] if finding.place is None else [f"first: {finding.place}"]
+        first = []
+        if finding.place is not None:
+            first.append(f"first: {finding.place}")
         if finding.detail:
             first.append(finding.detail)
         if finding.text is not None:

@@ -20,6 +20,7 @@ from logitcache.report.words import (
     digits,
     listed,
     method,
+    not_measured,
     percent,
     ratio_text,
     sentence,
@@ -60,16 +61,17 @@ def costs_block(document: Part, steps: Mapping[str, Part]) -> Block | None:
         return None
     if not lines:
         return Block("What it costs in all", f"What all of it costs is not told: {lacking}.")
-    in_hours = max(line.ys[-1] for line in lines) >= 0.5
-    factor = 1.0 if in_hours else 60.0
+    unit = "hours"
+    factor = 1.0
+    if max(line.ys[-1] for line in lines) < 0.5:
+        unit = "minutes"
+        factor = 60.0
     scaled = []
     for line in lines:
         scaled.append(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)))
     even = costs.number("break_even_epochs")
     mark = None if even is None else (even, f"paid for itself after {digits(even)}")
-    picture = Curves(
-        tuple(scaled), "epochs × students", "hours" if in_hours else "minutes", mark, "cached"
-    )
+    picture = Curves(tuple(scaled), "epochs × students", unit, mark, "cached")
     clauses = [_break_even(costs, lines), _protocol_text(costs.part("protocol"))]
     if not clauses[1] and lacking:
         clauses[1] = f"the hours of a whole study are not told: {lacking}"
@@ -97,9 +99,7 @@ def _not_measured(document: Part, steps: Mapping[str, Part]) -> str:
             lacking.append(method(name))
     if not document.part("dump").values:
         lacking.append("the dump")
-    if not lacking:
-        return ""
-    return f"{listed(lacking)} {'were' if len(lacking) > 1 else 'was'} not measured"
+    return not_measured(lacking)
 
 
 def _cost_lines(costs: Part) -> list[Line]:
@@ -124,10 +124,9 @@ def _break_even(costs: Part, lines: Sequence[Line]) -> str:
             "teacher in the loop"
         )
     ends = listed([f"{time_text(3600 * line.ys[-1])} ({line.label})" for line in lines])
-    verb = "were" if len(lacking) > 1 else "was"
     return (
         f"{lines[0].xs[-1]:g} epochs × students take {ends}; when a cache has paid for itself is not told: "
-        f"{listed(lacking)} {verb} not measured"
+        f"{not_measured(lacking)}"
     )
 
 
@@ -169,8 +168,11 @@ def expected_block(document: Part, steps: Mapping[str, Part]) -> Block | None:
     online = ratio_to_ls(steps, "kd-online")
     epochs = costs.number("epochs") or 0.0
     seeds = costs.number("seeds") or 0.0
-    student = f"{epochs:g} epochs" if epochs else "all epochs"
-    students = f"{epochs:g} epochs of {seeds:g} seeds" if epochs else "all runs"
+    student = "all epochs"
+    students = "all runs"
+    if epochs:
+        student = f"{epochs:g} epochs"
+        students = f"{student} of {seeds:g} seeds"
     ratios = (
         ("a step with the teacher in the loop", "online_ratio_to_ls", ratio_text(online)),
         (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from logitcache.bench import document
 from logitcache.bench.turns import Ratio
@@ -55,9 +55,14 @@ class Part:
         """The objects in the list under a key."""
         return [self._object(f"{key}[{i}]", value) for i, value in enumerate(self._list(key))]
 
-    def number(self, key: str) -> float | None:
-        """The number under a key."""
-        return self._number(key, self.values.get(key))
+    @overload
+    def number(self, key: str) -> float | None: ...
+    @overload
+    def number(self, key: str, default: float) -> float: ...
+    def number(self, key: str, default: float | None = None) -> float | None:
+        """The number under a key, else the default."""
+        number = self._number(key, self.values.get(key))
+        return default if number is None else number
 
     def numbers(self, key: str) -> dict[str, float]:
         """The numbers in the object under a key; those that are none are left out."""
@@ -85,10 +90,8 @@ class Part:
         median = part.number("median")
         if median is None:
             return None
-        low = part.number("low")
-        high = part.number("high")
-        low = median if low is None else min(low, median)
-        high = median if high is None else max(high, median)
+        low = min(part.number("low", median), median)
+        high = max(part.number("high", median), median)
         if low <= 0:
             return None
         return Ratio(
@@ -115,9 +118,7 @@ class Part:
         median = part.number("median")
         if median is None or median < 0:
             return None
-        q1 = part.number("q1")
-        q3 = part.number("q3")
-        return Spread(median, median if q1 is None else q1, median if q3 is None else q3)
+        return Spread(median, part.number("q1", median), part.number("q3", median))
 
     def _key(self, key: str) -> str:
         return f"{self.name}.{key}".lstrip(".")

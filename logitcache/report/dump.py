@@ -75,9 +75,11 @@ def _headline(document: Part, cases: Sequence[Part]) -> str:
     others: list[str] = []
     for name, ratio in ratios.items():
         if name not in ("dump", "bare forward") and not is_one(ratio):
-            verb = "" if others else " takes"
-            unit = "" if others else " of a dump's time"
-            others.append(f"{plain(name, 60)}{verb} {ratio_text(ratio)}{unit}")
+            name = plain(name, 60)
+            clause = f"{name} takes {ratio_text(ratio)} of a dump's time"
+            if others:
+                clause = f"{name} {ratio_text(ratio)}"
+            others.append(clause)
     if others:
         clauses.append(listed(others))
     return sentence("; ".join(clauses))

@@ -92,7 +92,9 @@ def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     for key, value in bench.setting.items():
         if any(setting.get(key) != value for setting in settings):
             marks.append(f"{key} {value}")
-    title = f"{section.title}: {', '.join(marks)}" if marks else section.title
+    title = section.title
+    if marks:
+        title += f": {', '.join(marks)}"
     return plain(title, 200)
 
 

@@ -243,9 +243,11 @@ def _needs(steps: Mapping[str, Part]) -> Block | None:
 
 
 def _memory_caption(steps: Mapping[str, Part]) -> str:
-    ratio = steps["kd"].number("memory_ratio_to_ls") if "kd" in steps else None
-    if ratio is None:
+    if "kd" not in steps or steps["kd"].number("memory_ratio_to_ls") is None:
         return "No ratio of cached KD's peak memory to label smoothing's was measured."
+    ratio = steps["kd"].number("memory_ratio_to_ls", 1.0)
     peak = steps["kd"].number("peak_memory_bytes")
-    size = "" if peak is None else f" ({size_text(peak)})"
-    return f"Cached KD's peak memory is {ratio:.3f} of label smoothing's{size}."
+    caption = f"Cached KD's peak memory is {ratio:.3f} of label smoothing's"
+    if peak is not None:
+        caption += f" ({size_text(peak)})"
+    return f"{caption}."

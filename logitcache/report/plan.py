@@ -65,8 +65,10 @@ def _accuracy(document: Part) -> Block | None:
         return None
     dots = []
     for name, values in ratios.items():
+        text = f"{np.median(values):.3f}"
         ratio = accuracy.ratio(name) if name in ("dump", "step") else None
-        text = ratio_text(ratio) if ratio is not None else f"{np.median(values):.3f}"
+        if ratio is not None:
+            text = ratio_text(ratio)
         dots.append((_PREDICTED.get(name, case(name)), tuple(values), text))
     caption = f"Predicted over measured is {listed([f'{text} for the {label}' for label, _, text in dots])}"
     drift = document.number("drift")
@@ -89,9 +91,11 @@ def _round_label(document: Part, name: str) -> str:
 def _methods(document: Part) -> Block | None:
     methods = document.parts("methods")
     parts = list(methods.values())
-    name = "kd" if "kd" in methods else next(iter(methods), "")
+    if not methods:
+        return None
+    name = "kd" if "kd" in methods else next(iter(methods))
     runs = numbers_of(parts, "run_seconds")
-    time = methods[name].number("run_seconds") if name else None
+    time = methods[name].number("run_seconds")
     if time is None:
         return None
     caption = f"A run of {case(name)} is planned to take {seconds(runs).text(time)}."

@@ -8,6 +8,7 @@ from logitcache.report.blocks import Block, Section, Table, section, spreads, ta
 from logitcache.report.charts import DotLine, Dots
 from logitcache.report.documents import Part, case_label, failures, numbers_of
 from logitcache.report.words import (
+    NONE,
     Unit,
     case,
     factor,
@@ -16,6 +17,7 @@ from logitcache.report.words import (
     plain,
     ratio_text,
     seconds,
+    shown,
     sizes,
     time_text,
     whole,
@@ -87,13 +89,17 @@ def _warm_table(cases: Sequence[Part]) -> Table | None:
 
 
 def _time_cell(part: Part | None, unit: Unit) -> str:
-    time = None if part is None else part.spread("seconds")
-    return unit.show(time.median if time else None)
+    if part is None:
+        return NONE
+    time = part.spread("seconds")
+    return shown(time, lambda spread: unit.show(spread.median))
 
 
 def _ratio_cell(part: Part | None) -> str:
-    ratio = None if part is None or part.text("error") else part.ratio("ratio_to_logitcache")
-    if part is not None and ratio is not None and part.text("name") == "logitcache":
+    if part is None or part.text("error"):
+        return NONE
+    ratio = part.ratio("ratio_to_logitcache")
+    if ratio is not None and part.text("name") == "logitcache":
         return "1"
     return ratio_text(ratio)
 

@@ -41,15 +41,17 @@ class Curves:
             if not sample.scores:
                 continue
             epochs, scores = zip(*sample.scores, strict=True)
-            rank = named.index(sample.name) if sample.name in named else None
-            colour = RIVAL if rank is None else _BEST[rank]
+            colour = RIVAL
+            width = 1.0
             label = None
-            if rank is not None:
+            if sample.name in named:
+                rank = named.index(sample.name)
+                colour = _BEST[rank]
+                width = 2.2
                 values = [
                     f"{name} {value}" for name, value in sample.values.items() if name != "method"
                 ]
                 label = f"{rank + 1}: {', '.join(values)}"
-            width = 1.0 if rank is None else 2.2
             axes.plot(epochs, scores, color=colour, lw=width, label=label, zorder=2 + width)
             axes.plot(epochs[-1:], scores[-1:], "o", color=colour, ms=4, zorder=2 + width)
         handles, _ = axes.get_legend_handles_labels()

@@ -12,10 +12,10 @@ import numpy as np
 from logitcache.report.blocks import Block, Section, Table, section, table
 from logitcache.report.charts import Curves, Line
 from logitcache.report.plots import Dots
-from logitcache.report.words import NONE, digits, percent, seconds
+from logitcache.report.words import NONE, digits, percent, seconds, shown
 from logitcache.study import paper
 from logitcache.study.metrics import calibration_error, row_sums
-from logitcache.study.outcomes import Cell, Score, Studied
+from logitcache.study.outcomes import Cell, Studied
 from logitcache.study.results import Predictions, Result
 from logitcache.study.rows import Row
 from logitcache.study.verdict import p_text, scale_of, spoken
@@ -102,8 +102,11 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
         rows += _paper_row(cells, paper.TEACHER, paper_table, has_score)
     for label in _labels(cells):
         members = [_row(cell, label) for cell in cells]
-        line = [NONE if row is None else _spread(row.mean, row.std, row.metric) for row in members]
-        score = [_score_text(studied.score(student, label))] if has_score else []
+        line = [shown(row, lambda row: _spread(row.mean, row.std, row.metric)) for row in members]
+        score = []
+        if has_score:
+            mean_score = studied.score(student, label)
+            score.append(shown(mean_score, lambda own: _spread(own.mean, own.std, "accuracy")))
         counts = sorted({len(row.values) for row in members if row is not None})
         rows.append(
             (spoken(label), *line, *score, "–".join(map(str, counts[:1] + counts[1:][-1:])))
@@ -120,10 +123,6 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
         number = (paper_table or "").removeprefix("table")
         caption += f" Lines of {PAPER} are Table {number} of that paper."
     return Block(f"Results of {student}", caption, None, Table(header, tuple(rows)))
-
-
-def _score_text(score: Score | None) -> str:
-    return NONE if score is None else _spread(score.mean, score.std, "accuracy")
 
 
 def _paper_row(
@@ -154,7 +153,7 @@ def _kept_block(studied: Studied) -> Block | None:
         for label in _labels(cells):
             row = _row(cell, label)
             share = None if row is None else cell.lead_kept(row)
-            shares.append(NONE if share is None else f"{100 * share:z.0f} %")
+            shares.append(shown(share, lambda part: f"{100 * part:z.0f} %"))
         columns[_where(studied, cell)] = shares
     caption = "(method - base) / (teacher - base), of means; a dash where the teacher is not ahead of base."
     return Block("Share of the teacher's lead that students keep", caption, None, table(columns))
@@ -168,17 +167,17 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str |
             if row.difference is None:
                 continue
             judgement = cell.judgements[row.label]
-            printed.append(_p(paper.p_value(paper_table, row.method, cell.init)))
+            printed.append(shown(paper.p_value(paper_table, row.method, cell.init), p_text))
             scale = scale_of(row.metric)
             estimate = row.difference.estimate
             values = (
                 f"{_where(studied, cell)}: {spoken(row.label)}",
                 scale.signed(row.difference.mean),
                 NONE if estimate is None else scale.interval(estimate.interval),
-                _p(row.difference.test.p_value),
-                _p(judgement.p_value),
-                _p(row.difference.test.p_min),
-                _p(judgement.p_equivalence),
+                shown(row.difference.test.p_value, p_text),
+                shown(judgement.p_value, p_text),
+                p_text(row.difference.test.p_min),
+                shown(judgement.p_equivalence, p_text),
                 str(judgement.seeds_to_decide or NONE),
                 str(judgement.finding),
             )
@@ -196,10 +195,6 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str |
         f"p of margin is of two one-sided tests that the difference is within the margin. {margin}"
     )
     return Block("What follows for each task", caption, None, table(columns))
-
-
-def _p(value: float | None) -> str:
-    return NONE if value is None else p_text(value)
 
 
 def _dots_block(studied: Studied, cell: Cell) -> Block:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from logitcache.bench.turns import Ratio
 from logitcache.config.methods import METHODS
 
+T = TypeVar("T")
 NONE = "–"
 _HELD = "\N{NO-BREAK SPACE}"  # between a figure and its unit
 _SHORT = 26  # characters of a name beside a picture
@@ -85,6 +87,13 @@ def whole(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value:,.0f}"
+
+
+def shown(value: T | None, show: Callable[[T], str]) -> str:
+    """A value as text; a dash for None."""
+    if value is None:
+        return NONE
+    return show(value)
 
 
 def sentence(text: str) -> str:
@@ -197,12 +206,22 @@ def held(ratios: Iterable[Ratio]) -> str:
         return "hold nothing: one round was measured"
     least = min(ratio.rounds for ratio in confident)
     most = max(ratio.rounds for ratio in confident)
-    rounds = f"{least}" if least == most else f"{least} to {most}"
+    rounds = f"{least}"
+    if most > least:
+        rounds = f"{least} to {most}"
     share = math.floor(100 * min(ratio.confidence for ratio in confident) + 1e-9)
     text = f"hold the true median with {share} % confidence at least ({rounds} rounds)"
     if len(confident) < len(measured):
         text += ", and nothing where one round was measured"
     return text
+
+
+def not_measured(names: Sequence[str]) -> str:
+    """``a and b were not measured``; empty without names."""
+    if not names:
+        return ""
+    verb = "were" if len(names) > 1 else "was"
+    return f"{listed(names)} {verb} not measured"
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:
