@@ -16,7 +16,8 @@ import pytest
 from logitcache_cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "studies").glob("*.md"))]
 REFERENCE = ROOT / "docs" / "cli.md"
 NO_RUN = "<!-- no-run -->"
 FENCE = re.compile(

@@ -326,11 +326,12 @@ ASKED_AGAIN = (
 ELSEWHERE = {
     "teacher/signals.py:kept_signals": "tests/language/test_signals.py",
     "teacher/signals.py:check_fits": "tests/language/test_signals.py",
-    "student/terms/contract.py:layer": "tests/student/test_terms.py",
+    "student/terms/contract.py:layer": "tests/student/test_sums.py",
     "student/terms/minilm.py:modules": "tests/student/test_terms.py",
     "student/terms/tinybert.py:_map": "tests/student/test_terms.py",
     "student/terms/tinybert.py:_listed": "tests/student/test_terms.py",
     "student/terms/tinybert.py:modules": "tests/student/test_terms.py",
+    "student/terms/objective.py:bound_to": "tests/student/test_terms.py",
     "student/terms/objective.py:term_of": "tests/student/test_terms.py",
     "student/terms/objective.py:_check_signals": "tests/student/test_terms.py",
     **dict.fromkeys(FINETUNED, "tests/stages/test_finetune.py"),
