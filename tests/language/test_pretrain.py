@@ -193,7 +193,7 @@ def test_a_study_of_budgets_whose_students_are_finetuned(
         notify=lambda line: None,
     )  # fmt: skip
     trials = {trial.planned.method: trial for trial in study.trials}
-    assert {name: trial.error for name, trial in trials.items()} == dict.fromkeys(trials)
+    assert {name: trial.end.error for name, trial in trials.items()} == dict.fromkeys(trials)
     charged = {name: result(trial.folder)["budget"]["charged"] for name, trial in trials.items()}
     assert charged["base"]["dump"] == charged["kd-live"]["dump"] == 0
     assert charged["kd-shared"]["dump"] > 0
