@@ -24,19 +24,18 @@ from common import write
 from logitcache.study import folder
 
 HOOK = """
+import atexit
 import os
 import sys
 
 
-class Torch:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            with open(os.environ["TORCH_STARTS"], "a") as file:
-                file.write(f"{os.getpid()}\\n")
-        return None
+def note():
+    if "torch" in sys.modules:
+        with open(os.environ["TORCH_STARTS"], "a") as file:
+            print(os.getpid(), file=file)
 
 
-sys.meta_path.insert(0, Torch())
+atexit.register(note)
 """
 METHODS = ("base", "ls", "tf-reg", "kd")
 
@@ -82,9 +81,15 @@ def main() -> None:
         again, starts_again = timed(run, work / "starts", work / "hook")
         study = folder.read(work / "study")
         trials = [entry.end.seconds or 0.0 for entry in study.trials]
+        ended = [
+            (work / "study" / "trials" / f"{entry.planned.id}.json").stat().st_mtime
+            for entry in study.trials
+        ]
         teachers = [teacher.end.seconds or 0.0 for teacher in study.teachers]
     spent = sum(trials) / options.workers  # the first trial of kd holds the teacher's making
     overhead = wall - spent
+    first = trials[ended.index(min(ended))]
+    between = max(ended) - min(ended) - (sum(trials) - first) / options.workers
     document = {
         "trials": len(trials),
         "workers": options.workers,
@@ -92,6 +97,7 @@ def main() -> None:
         "trial_seconds": sum(trials),
         "teacher_seconds": sum(teachers),
         "overhead_seconds": overhead,
+        "of_it_between_trials_seconds": between,
         "share": overhead / wall,
         "share_of_long_trials": overhead / (overhead + len(trials) * options.seconds),
         "long_trial_seconds": options.seconds,

@@ -31,6 +31,8 @@ class Curves:
     best: int
 
     def draw(self, figure: Figure, look: Look) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         search = self.search
         axes = figure.add_subplot()
         figure.set_size_inches(look.width, 0.6 * look.width)
@@ -50,6 +52,8 @@ class Curves:
             width = 1.0 if rank is None else 2.2
             axes.plot(epochs, scores, color=colour, lw=width, label=label, zorder=2 + width)
             axes.plot(epochs[-1:], scores[-1:], "o", color=colour, ms=4, zorder=2 + width)
+        handles, _ = axes.get_legend_handles_labels()
+        handles.sort(key=lambda line: str(line.get_label()))
         axes.grid(color=GRID)
         axes.set_xlabel("epochs")
         axes.set_ylabel(f"{search.metric} on dev")
@@ -57,4 +61,7 @@ class Curves:
             f"{len(search.samples)} settings of {search.spec.name}, the best {len(named)} in colour"
         )
         axes.set_title(title, weight="bold")
-        axes.legend(loc="best", fontsize=0.75 * look.font, labelcolor=MUTED, frameon=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(
+            handles=handles, loc="best", fontsize=0.75 * look.font, labelcolor=MUTED, frameon=False
+        )

@@ -151,11 +151,8 @@ def fit(
     scores = {split: task.score(p) for split, p in predictions.items()}
     if budget is not None:
         budget.stand("evaluation")
-    fidelity = None
-    if "kl" in scores["train"]:
-        fidelity = Fidelity(scores["train"]["agreement"], scores["train"]["kl"])
-    elif isinstance(teacher, Joined) and has_logits:
-        fidelity = _fidelity(teacher, samples["train"], predictions["train"])
+    cached = teacher if isinstance(teacher, Joined) and has_logits else None
+    fidelity = _fidelity_of(scores["train"], cached, samples["train"], predictions["train"])
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
     return Fitted(
@@ -305,6 +302,17 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     """Rows in order of length, and the place each came from."""
     order = np.argsort(rows.lengths(), kind="stable").astype(np.int64)
     return rows.select(order), order
+
+
+def _fidelity_of(
+    scores: Mapping[str, float], cached: Joined | None, train: Examples, prediction: Block
+) -> Fidelity | None:
+    """How near the student came to its teacher, by its scores or else its answers; None without a
+    cache of logits.
+    """
+    if "kl" in scores:
+        return Fidelity(scores["agreement"], scores["kl"])
+    return None if cached is None else _fidelity(cached, train, prediction)
 
 
 def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:

@@ -41,7 +41,7 @@ from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 from logitcache.student.term import OwnObjective
-from logitcache.student.terms.objective import SumObjective
+from logitcache.student.terms.objective import SumObjective, bound_to
 
 __all__ = [
     "DistillTrainer",
@@ -139,10 +139,7 @@ class DistillTrainer(Trainer):
         _check_arguments(kwargs.get("args"))
         if collator.task.per_token and not METHODS[objective.method].needs_teacher:
             collator = replace(collator, labelled_only=True)
-        terms = None
-        if isinstance(objective, SumObjective) and objective.signal_terms:
-            terms = objective.bound(student, next(iter(collator.teachers.values())))
-            collator = replace(collator, signals=terms.teacher_signals)
+        terms, collator = bound_to(objective, student, collator)
         self.collate = collator
         self.group_by_length = group_by_length
         self.budget = budget

@@ -314,6 +314,7 @@ class LiveTeacher:
 
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
+    gives_logits: bool = True  # else signals alone, and no head is computed
 
     def __str__(self) -> str:
         return self.teacher.name
@@ -341,11 +342,13 @@ class LiveTeacher:
         check_views(self.where, view, 1)
         rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)
-        teacher = replace(self.teacher, signals=tuple(map(signal_of, signals)))
+        own = self.teacher.signal if self.gives_logits else None
+        teacher = replace(self.teacher, signal=own, signals=tuple(map(signal_of, signals)))
         seen = teacher.seen(self.rows, rows)
-        assert isinstance(seen.logits, torch.Tensor)
-        logits: Float32 = seen.logits.cpu().numpy()
-        payloads = {LOGITS: Dense(logits - logits.max(1, keepdims=True))}
+        payloads = {}
+        if isinstance(seen.logits, torch.Tensor):
+            logits: Float32 = seen.logits.cpu().numpy()
+            payloads[LOGITS] = Dense(logits - logits.max(1, keepdims=True))
         vectors = {}
         for signal in teacher.signals:
             lengths = np.ones(len(rows), np.int64) if signal.per_row else self.rows.lengths()[rows]

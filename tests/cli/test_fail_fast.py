@@ -34,7 +34,7 @@ KD = ["train", "--method", "kd", "--data"]
 REFUSALS: list[tuple[list[str], int, str]] = [
     (["train", "--alfa", "1"], 2, "--alpha"),
     (["train", "--method", "kdd"], 2, "expected one of base"),
-    (["trian"], 2, "Did you mean train?"),
+    (["trian"], 2, "Did you mean train or pretrain?"),
     ([*DUMP, "nowhere.jsonl"], 2, "no such file or folder"),
     ([*DUMP, "good.jsonl", "--text", "nope"], 2, "no column 'nope'"),
     ([*DUMP, "other.jsonl"], 4, "--label-map"),

@@ -103,9 +103,9 @@ def test_a_run_killed_while_it_is_scored_makes_no_further_step(
 
 
 def test_a_budget_of_time_can_be_replayed_to_the_step(asked: Any) -> None:
-    timed = asked("timed", budget="0.5s", regime="repeat")
+    timed = asked("timed", budget="0.3s", regime="repeat")
     budget = result(timed)["budget"]
-    assert budget["training"] == pytest.approx(0.5, abs=0.1)
+    assert budget["training"] == pytest.approx(0.3, abs=0.1)
     assert budget["unit"] == "seconds"
     replayed = asked("replayed", budget=f"steps-of:{timed}", regime="repeat")
     assert result(replayed)["steps"] == result(timed)["steps"]
@@ -138,14 +138,11 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
         notify=lambda line: None,
     )  # fmt: skip
     runs = [
-        asked(
-            tmp_path / f"{method}-{seed}", method, seed=seed, cache=report.cache, seq_len=None, budget="steps=6",
-        )
+        asked(tmp_path / method, method, cache=report.cache, seq_len=None, budget="steps=6")
         for method in ("base", "kd")
-        for seed in (0, 1)
-    ]  # fmt: skip
+    ]
     live = asked(tmp_path / "live", "kd", live=str(lm("bert")), budget="steps=6", tokenizer=None)
-    cached = result(tmp_path / "kd-0")
+    cached = result(tmp_path / "kd")
     # the same rows, masks and order; the cache's answers are halves
     assert result(live)["data"]["digest"] == cached["data"]["digest"]
     assert result(live)["metrics"]["dev"]["nll"] == pytest.approx(
@@ -169,6 +166,7 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
         assert "nll" in result(run)["metrics"]["dev"]
 
 
+@pytest.mark.slow  # five trainings
 def test_a_study_of_budgets_whose_students_are_finetuned(
     lm: Callable[..., Path], texts: Path, tmp_path: Path
 ) -> None:

@@ -18,11 +18,13 @@ import logitcache
 from logitcache.api import compare, dump, repair, train, verify_live
 from logitcache.cache.cache import Cache
 from logitcache.config.methods import METHODS
+from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import FingerprintMismatch
-from logitcache.reporter import Notes
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.reporter import SILENT, Notes
+from logitcache.stages.preflight import training_rows
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.trainer import Distiller, to_torch
@@ -106,6 +108,14 @@ def test_the_dump_says_what_it_did(world: dict[str, Any]) -> None:
         "token-classification; words: the column words, their labels: tags" in note
         for note in world["notes"]
     )
+
+
+def test_answers_to_rows_without_tags_are_not_kept(world: dict[str, Any]) -> None:
+    """The advice is followed: without the option it is not refused for that."""
+    config = TrainConfig("base", str(world["data"]), predict=True)
+    with pytest.raises(SpecError, match=r"--predict: expected a task .* found token-cl.* Leave it"):
+        training_rows(config, None, SILENT)
+    training_rows(replace(config, predict=False), None, SILENT)
 
 
 def test_what_is_cached_is_what_the_model_says_by_hand(world: dict[str, Any]) -> None:

@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
 from logitcache.cache.rows import stored_source
-from logitcache.config.methods import METHODS, method_name
-from logitcache.config.terms import SUMS, TERMS, is_sum, summands_of
+from logitcache.config.terms import TERMS
 from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import AlignmentError, SpecError
 from logitcache.models.attention import attention_of
-from logitcache.records import Ragged
+from logitcache.records import Documents, Ragged
 from logitcache.student.distiller import Distiller
-from logitcache.student.terms.contract import SignalTerm, TeacherSignals
-from logitcache.student.terms.objective import SumObjective
+from logitcache.student.terms.contract import SignalTerm
+from logitcache.student.terms.objective import SumObjective, bound_to
 from logitcache.student.trainer import to_torch
+from logitcache.teacher.model import LiveTeacher, load_teacher
 from tests.language.small_lms import make_config, make_tokenizer
 from tests.student.test_relations import written_kl
 
@@ -149,7 +149,7 @@ def test_minilm_of_a_cache_is_the_papers_of_a_live_teacher(
     gradients = [
         torch.autograd.grad(one, parameter, retain_graph=True)[0] for one in (loss, expected)
     ]
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=2e-2, atol=2e-3)
+    assert (gradients[0] - gradients[1]).norm() < 0.02 * gradients[1].norm()  # of stored halves
 
 
 def test_minilm_v1_and_tinybert_are_the_papers(dumped: tuple[Path, Path, Cache]) -> None:
@@ -237,6 +237,32 @@ def test_embeddings_are_compared_by_direction_or_numbers(dumped: tuple[Path, Pat
     torch.testing.assert_close(found["mse"][0], (mse * row_weight).sum(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["minilm", "tinybert", "mlm=1,kd=1,embedding=1"])
+def test_a_live_teacher_teaches_what_its_cache_does(
+    method: str, dumped: tuple[Path, Path, Cache]
+) -> None:
+    """And computes no head where no term wants its logits."""
+    folder, _, cache = dumped
+    rows = prepare(make_tokenizer("masked"), stored_source({"train": cache}).split("train"), 16)
+    teacher = LiveTeacher(load_teacher(str(folder / "teacher"), device="cpu", kind=MaskedLM), rows)
+    calls: list[int] = []
+    head = teacher.teacher.model.get_output_embeddings()
+    head.register_forward_hook(lambda *_: calls.append(1))
+    student, objective = student_of(), SumObjective.of(method)
+    task = MaskedLM(cache.codec.width, None)
+    losses = []
+    for one in (cache, teacher):
+        torch.manual_seed(2)  # of a map that is learnt
+        terms, collator = bound_to(objective, student, Collator(rows, task, {"teacher": one}))
+        batch = to_torch(collator(np.arange(6)))["batch"]
+        distiller = Distiller(
+            student, objective, rows.padding, per_token=True, width=task.num_labels, terms=terms
+        )
+        losses.append(distiller.train()(batch)[0])
+    torch.testing.assert_close(losses[0], losses[1], rtol=5e-3, atol=1e-3)
+    assert bool(calls) == ("kd" in method)
+
+
 def test_terms_add_up_and_a_batch_may_be_cut(dumped: tuple[Path, Path, Cache]) -> None:
     _, _, cache = dumped
     student = student_of()
@@ -299,34 +325,6 @@ def test_what_does_not_fit_is_refused(
         SumObjective.of(method).bound(student_of(**options), dumped[2])
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("mml=1", r"expected a term among .*Did you mean mlm"),
-        ("mlm=0", "a positive weight"),
-        ("mlm=x", r"a positive weight, found 'x'\. Give it as mlm=1"),
-        ("mlm=1,mlm=2", "mlm twice"),
-        ("mlm=1,minilm=1:heads", r"a value of 'heads', .*minilm=1:heads=VALUE"),
-    ],
-)
-def test_a_sum_that_cannot_be_is_refused(text: str, words: str) -> None:
-    with pytest.raises(SpecError, match=words):
-        method_name(text)
-
-
-def test_a_method_is_a_named_sum() -> None:
-    for name in SUMS:
-        assert is_sum(name)
-        assert method_name(name) == name
-        assert METHODS[name].needs_teacher
-        assert [one.name for one in summands_of(name)] == [
-            one.name for one in summands_of(SUMS[name])
-        ]
-        assert SumObjective.of(name).record()["terms"]
-    assert not METHODS["mlm=1"].needs_teacher
-    assert not any(is_sum(name) for name in METHODS)
-
-
 @dataclass(frozen=True)
 class NormOfStates(SignalTerm):
     """A term from outside: the squared difference of the norms of the last hidden states."""
@@ -352,11 +350,16 @@ def test_a_term_touches_two_places(
     assert loss.isfinite()
 
 
-def test_a_layer_from_the_end_needs_the_teachers_depth() -> None:
-    assert TeacherSignals({}, layers=12).layer(-2) == 11
-    assert TeacherSignals({}).layer(3) == 3
-    with pytest.raises(SpecError, match="Name the layer counted from 1"):
-        TeacherSignals({}).layer(-1)
+def test_relations_do_not_cross_documents(dumped: tuple[Path, Path, Cache]) -> None:
+    cache = dumped[2]
+    rows = prepare(make_tokenizer("masked"), stored_source({"train": cache}).split("train"), 16)
+    apart = replace(rows, padding=replace(rows.padding, documents=Documents.MASK))
+    collator = Collator(apart, MaskedLM(cache.codec.width, None), {"teacher": cache})
+    with pytest.raises(
+        SpecError, match=r"documents are kept apart\. Dump without --keep-documents"
+    ):
+        bound_to(SumObjective.of("minilm"), student_of(), collator)
+    assert bound_to(SumObjective.of("embedding"), student_of(), collator)[0] is not None
 
 
 def test_rows_of_other_tokens_are_refused(dumped: tuple[Path, Path, Cache]) -> None:

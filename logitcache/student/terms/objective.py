@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +16,7 @@ from logitcache.cache.signals import missing
 from logitcache.config.option import checked, nearest, options_of
 from logitcache.config.signals import POOLINGS
 from logitcache.config.terms import TERMS, Summand, summands_of
+from logitcache.data.collate import Collator
 from logitcache.errors import SpecError
 from logitcache.models.attention import (
     FAMILIES,
@@ -33,6 +34,7 @@ from logitcache.student.losses import Weights
 from logitcache.student.losses.gradient import Target
 from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
 from logitcache.student.terms.logits import Gold, Soft
+from logitcache.teacher.model import LiveTeacher
 
 
 def term_of(summand: Summand) -> Any:
@@ -115,6 +117,31 @@ class SumObjective:
         for a teacher without the signals that the terms want, or models that do not fit.
         """
         return BoundSum(self, student, teacher)
+
+
+def bound_to(
+    objective: Any, student: Model, collator: Collator
+) -> tuple[BoundSum | None, Collator]:
+    """The terms of signals of an objective (None where it has none), and the collator whose batches
+    have what they want. A live teacher whose logits no term wants gives none. Raises SpecError, as
+    :meth:`SumObjective.bound`, and for rows whose documents are kept apart: relations would cross
+    them.
+    """
+    if not isinstance(objective, SumObjective) or not objective.signal_terms:
+        return None, collator
+    ((name, teacher),) = collator.teachers.items()
+    terms = objective.bound(student, teacher)
+    of_attention = any(name.startswith("attention-input") for name in terms.teacher_signals)
+    if of_attention and collator.rows.padding.documents is not None:
+        raise SpecError(
+            expected="rows whose tokens all see each other, for relations and scores",
+            found="packed rows whose documents are kept apart",
+            advice="Dump without --keep-documents, or with --no-pack.",
+            where=objective.method,
+        )
+    if isinstance(teacher, LiveTeacher) and not objective.soft_terms:
+        teacher = replace(teacher, gives_logits=False)
+    return terms, replace(collator, teachers={name: teacher}, signals=terms.teacher_signals)
 
 
 class BoundSum(nn.Module):

@@ -1,0 +1,46 @@
+"""Sums of terms: how they are named, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from logitcache.config.methods import METHODS, method_name
+from logitcache.config.terms import SUMS, is_sum, summands_of
+from logitcache.errors import SpecError
+from logitcache.student.terms.contract import TeacherSignals
+from logitcache.student.terms.objective import SumObjective
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mml=1", r"expected a term among .*Did you mean mlm"),
+        ("mlm=0", "a positive weight"),
+        ("mlm=x", r"a positive weight, found 'x'\. Give it as mlm=1"),
+        ("mlm=1,mlm=2", "mlm twice"),
+        ("mlm=1,minilm=1:heads", r"a value of 'heads', .*minilm=1:heads=VALUE"),
+    ],
+)
+def test_a_sum_that_cannot_be_is_refused(text: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        method_name(text)
+
+
+def test_a_method_is_a_named_sum() -> None:
+    for name in SUMS:
+        assert is_sum(name)
+        assert method_name(name) == name
+        assert METHODS[name].needs_teacher
+        assert [one.name for one in summands_of(name)] == [
+            one.name for one in summands_of(SUMS[name])
+        ]
+        assert SumObjective.of(name).record()["terms"]
+    assert not METHODS["mlm=1"].needs_teacher
+    assert not any(is_sum(name) for name in METHODS)
+
+
+def test_a_layer_from_the_end_needs_the_teachers_depth() -> None:
+    assert TeacherSignals({}, layers=12).layer(-2) == 11
+    assert TeacherSignals({}).layer(3) == 3
+    with pytest.raises(SpecError, match="Name the layer counted from 1"):
+        TeacherSignals({}).layer(-1)
