@@ -167,9 +167,10 @@ def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache
             fingerprint="f",
             manifest=SimpleNamespace(plan=plan),
             codec=DenseCodec(len(names)),
-            take=lambda rows, row_hash, view: one_each(hashes[rows], logits[rows]),
+            take=lambda rows, row_hash, view, signals: one_each(hashes[rows], logits[rows]),
             labels=lambda rows: label[rows],
             level="row",
+            has_logits=True,
             positions=lambda rows: (np.arange(len(rows) + 1), np.zeros(len(rows), np.int64)),
         ),
     )
