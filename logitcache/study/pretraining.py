@@ -34,14 +34,14 @@ UNSAID = (
 NO_KD = {"norm": "pre", "learning_rate": 1e-3, "warmup": 0.06}
 KD = {"norm": "post", "learning_rate": 5e-4}
 # What is dumped for each method; rows without a teacher are read from MiniLM's cache.
-SIGNALS = {
+SIGNALS: dict[str, dict[str, Any]] = {
     "minilm": {"signal": ["attention-input:-1"]},
     "vanilla-kd": {"codec": "replay", "signal": ["logits"]},
     "vanilla-kd-authors": {"codec": "replay", "signal": ["logits"]},
     "tinybert-bui": {"signal": ["attention-input:1", "attention-input:-1", "hidden:-1"]},
 }
 # Who pays for the teacher: it is asked in every step, or its dump is paid by one run, or by ten.
-TEACHING = {
+TEACHING: dict[str, dict[str, Any]] = {
     "live": {"live": "teacher"},
     "charged": {"charge_dump": 1},
     "shared": {"charge_dump": 10},
