@@ -40,7 +40,9 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name``: what is typed, with underscores, if not the field's name."""
+    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
+    name.
+    """
 
     help: str
     name: str = ""
@@ -124,7 +126,9 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a dataclass and of those it holds, in the order of declaration."""
+    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
+    they are declared.
+    """
     return _options_of(config, ())
 
 
