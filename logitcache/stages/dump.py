@@ -185,7 +185,9 @@ def _device(config: DumpConfig) -> str | None:
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """A split's cache folder; the unlabelled rows' is beside the ``--out`` of the other."""
+    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
+    names.
+    """
     if config.out is None:
         return config.workspace.cache(
             source.name, split, config.teacher.folder, config.finetune.folds

@@ -143,6 +143,8 @@ class DistillTrainer(Trainer):
         self.collate = collator
         self.group_by_length = group_by_length
         self.budget = budget
+        if budget is not None and terms is not None:
+            budget.flops_of_terms = terms.flops_of(student)
         bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
