@@ -98,6 +98,8 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
     """The probability of each class in a cell, all 0 where there is no label. Raises SpecError for
     other objects, and where numbers do not sum to 1.
     """
+    if len(cell) == 1 and str(next(iter(cell))).startswith("$"):  # a value of MongoDB with its type
+        raise _object(cell, column)
     try:
         numbers = {name: float(number or 0) for name, number in cell.items()}
     except (TypeError, ValueError):
