@@ -95,7 +95,6 @@ def cost(study: StudyFolder, walls: list[float]) -> dict[str, Any]:
         if teacher.end.state is State.DONE
     }
     figures = [dict(teacher.figures) for teacher in study.teachers]
-    # of which a teacher's are those of the first trial that waited for it
     trials = sum(entry.end.seconds or 0.0 for entry in done)
     teachers = sum(teacher.end.seconds or 0.0 for teacher in study.teachers)
     wall = sum(walls)
@@ -110,7 +109,7 @@ def cost(study: StudyFolder, walls: list[float]) -> dict[str, Any]:
         "training_seconds": sum(result["train_seconds"] for result in results.values()),
         "teacher_seconds": teachers,
         "wall_seconds": wall or None,
-        "overhead": (wall - trials) / trials if wall else None,
+        "overhead": wall / (trials + teachers) - 1 if wall else None,
         "teachers": figures,
         "live_teacher_passes": sum(rows for rows, _ in live),
         "live_teacher_seconds": sum(rows * rate for rows, rate in live),

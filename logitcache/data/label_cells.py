@@ -145,7 +145,9 @@ def _option(path: str) -> str:
 
 
 def list_in(text: str) -> list[Any] | None:
-    """The list that a text writes, as pandas and numpy do; None where it writes none."""
+    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes
+    none.
+    """
     stripped = text.strip()
     if not (stripped.startswith("[") and stripped.endswith("]")):
         return None

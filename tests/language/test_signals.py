@@ -17,8 +17,10 @@ from click.testing import CliRunner
 from logitcache.api import dump
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
+from logitcache.config.teacher import DumpSettings
 from logitcache.errors import SpecError
 from logitcache.payloads import single
+from logitcache.targets.table import codec_of_logits
 from logitcache_cli.main import cli
 
 SIGNALS = (
@@ -153,6 +155,18 @@ def test_a_signal_that_is_not_there_is_named_with_the_command(
     options = [word for word in refused.value.advice.split() if ":" in word]
     made = dumped("advice", signal=[option.rstrip(",") for option in options])
     assert made.take(np.arange(2), signals=["attention-input:1"]).vectors
+
+
+def test_the_codec_of_other_vectors_is_named_by_their_signal() -> None:
+    with pytest.raises(SpecError, match=r"such as --signal hidden:-1,dtype=int8\."):
+        codec_of_logits(DumpSettings(codec="vectors"))
+    codec_of_logits(DumpSettings(signals=("logits", "hidden:-1,dtype=int8")))
+
+
+def test_logits_that_were_not_kept_are_refused_with_the_option(alone: Cache) -> None:
+    with pytest.raises(SpecError, match="Dump with --signal logits too"):
+        alone.codec.unpack({}, {})
+    assert codec_of_logits(DumpSettings(signals=("logits", "hidden:1"))).kind == "dense"
 
 
 @pytest.mark.parametrize(
