@@ -95,12 +95,14 @@ class Planned(Asked):
         return conditions(self.panel.first)
 
     def flops(self, rows: int, tokens: float, positions: float) -> float | None:
-        """Padding aside. Of replayed answers the last linear map is not computed."""
+        """Padding aside. Where answers are replayed, or none are kept, the last linear map is not
+        computed.
+        """
         try:
             cost = forward_cost(self.panel.first.model)
         except SpecError:  # its configuration names no sizes
             return None
-        if isinstance(self.codec, ReplayCodec):
+        if isinstance(self.codec, ReplayCodec | NoLogits):
             positions = 0.0
         return cost.of_batch(rows, tokens / max(1, rows), positions)
 
