@@ -17,9 +17,12 @@ from click.testing import CliRunner
 from logitcache.api import dump
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
+from logitcache.config.budget import Unit
 from logitcache.config.teacher import DumpSettings
+from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 from logitcache.payloads import single
+from logitcache.stages.dump_cost import cost_of_cache
 from logitcache.targets.table import codec_of_logits
 from logitcache_cli.main import cli
 
@@ -121,6 +124,16 @@ def test_the_bytes_on_disk_are_those_announced(dumped: Callable[..., Cache]) -> 
         if column.level != "row"
     )
     assert arrays == announced
+
+
+def test_the_cost_of_a_dump_of_signals_has_no_head(
+    dumped: Callable[..., Cache], alone: Cache
+) -> None:
+    logits = dumped("priced", signal=("logits",), codec="topk:k=4")
+    workspace = Workspace(alone.folder.parent)
+    costs = [cost_of_cache(workspace, cache, Unit.FLOPS) for cache in (alone, logits)]
+    head = 2 * 32 * logits.codec.width * logits.manifest.positions
+    assert costs[1] - costs[0] == pytest.approx(head)
 
 
 def test_a_dump_goes_on_is_copied_and_converted(
