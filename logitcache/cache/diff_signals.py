@@ -21,7 +21,7 @@ class SignalTotals:
     def __init__(self, a: Cache, b: Cache, names: Sequence[str]) -> None:
         self.a, self.b = a, b
         self.spreads = {name: Spread() for name in names}
-        self.differs = set(a.signals) != set(b.signals)
+        self.differs = _widths(a) != _widths(b)
 
     @classmethod
     def of(cls, a: Cache, b: Cache) -> SignalTotals:
@@ -52,13 +52,14 @@ class SignalTotals:
         return {name: spread.result() for name, spread in self.spreads.items()}
 
 
+def _widths(cache: Cache) -> dict[str, int]:
+    return {name: kept.codec.width for name, kept in cache.signals.items()}
+
+
 def shared(a: Cache, b: Cache) -> list[str]:
     """The signals of one width that both keep."""
-    return [
-        name
-        for name, kept in a.signals.items()
-        if name in b.signals and b.signals[name].codec.width == kept.codec.width
-    ]
+    widths = _widths(b)
+    return [name for name, width in _widths(a).items() if widths.get(name) == width]
 
 
 def check_shared(a: Cache, b: Cache) -> None:

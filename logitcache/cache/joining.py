@@ -14,6 +14,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined, Member, Part
+from logitcache.cache.signals import missing
 from logitcache.data.match import Kind, match_labels
 from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT, Rows
@@ -177,9 +178,9 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
     """
     if max(map(len, answering.values()), default=1) < 2:
         return
-    folders = {_teacher(cache): cache.folder for cache in chain(*answering.values())}
+    folders = {teacher_digest(cache): cache.folder for cache in chain(*answering.values())}
     for name, caches in answering.items():
-        present = {_teacher(cache) for cache in caches}
+        present = {teacher_digest(cache) for cache in caches}
         for teacher, folder in folders.items():
             if teacher not in present:
                 raise SpecError(
@@ -225,6 +226,41 @@ def _check_codecs(parts: Sequence[Part]) -> None:
                 )
 
 
+def check_signals(joined: Joined, names: Sequence[str]) -> None:
+    """Raises SpecError for signals of these names that cannot be put together: of several teachers
+    of one part, or, in another part, of another teacher or in another type.
+    """
+    for part in joined.parts:
+        if len(part.members) > 1:
+            raise SpecError(
+                expected=f"one cache of the {part.name} rows, as vectors of several teachers have no mean",
+                found=len(part.members),
+                advice="Leave --teachers mean and the other caches out.",
+                where=", ".join(names),
+            )
+    first, *others = joined.caches
+    for cache in others:
+        if teacher_digest(cache) != teacher_digest(first):
+            raise SpecError(
+                expected=f"vectors of the teacher of {first.where}, as all rows have one",
+                found="those of another",
+                advice="Dump these rows with that teacher, or leave this cache out.",
+                where=cache.where,
+            )
+        for name in names:
+            if name not in cache.signals:
+                raise missing(name, cache)
+            codec = cache.signals[name].codec
+            expected = first.signals[name].codec
+            if codec != expected:
+                raise SpecError(
+                    expected=f"{name} as in {first.where} ({named(expected.to_dict())})",
+                    found=named(codec.to_dict()),
+                    advice="Dump all parts with the same --signal.",
+                    where=cache.where,
+                )
+
+
 def _reading(cache: Cache) -> dict[str, object]:
     """What a loss reads a cache's targets by."""
     plan, codec = cache.manifest.plan, cache.codec.to_dict()
@@ -235,7 +271,7 @@ def _reading(cache: Cache) -> dict[str, object]:
     }
 
 
-def _teacher(cache: Cache) -> str:
+def teacher_digest(cache: Cache) -> str:
     """What tells the teacher of a cache from others. Answers that existed already have no weights
     but themselves, which are others for each part: their name is what they are called in all.
     """

@@ -106,8 +106,15 @@ def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """The layers of a model's body, in their order. Raises SpecError where they are no list of
-    their own.
+    their own, or two: of an encoder and of a decoder.
     """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise SpecError(
+            expected="a body with one list of layers",
+            found="an encoder and a decoder",
+            advice="Use another model, or logits alone.",
+            where=type(model).__name__,
+        )
     count = model.config.get_text_config().num_hidden_layers
     for _, module in model.base_model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from logitcache.cache.cache import Cache
+from logitcache.cache.joined import Joined
 from logitcache.cache.rows import stored_source
 from logitcache.config.data import LANGUAGE
 from logitcache.config.methods import METHODS
@@ -42,7 +43,13 @@ from logitcache.stages.defaults import (
 )
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import load, selected_rows
-from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
+from logitcache.stages.stored import (
+    caches_of,
+    check_tokens_alike,
+    check_vocabulary,
+    stored_tokenizer,
+    with_length,
+)
 from logitcache.stages.teachers import starts_of, unlabelled_of
 from logitcache.student.budget import NOT_CHARGED, Charge
 from logitcache.student.methods import Objective, objective
@@ -252,15 +259,19 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
     return source
 
 
-def with_tokenizer(job: Job, reporter: Reporter) -> Job:
+def with_tokenizer(job: Job, reporter: Reporter, teacher: Joined | None = None) -> Job:
     """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so
-    whatever can be refused without it is refused before.
+    whatever can be refused without it is refused before. Raises FingerprintMismatch where it does
+    not fit the tokens of the teacher's caches.
     """
     tokenizer = job.tokenizer or _tokenizer(
         job.config, job.source, reporter, job.stored.get("train")
     )
     if job.stored:
         check_vocabulary(tokenizer, job.stored["train"], job.config.workspace, reporter)
+    elif isinstance(job.objective, SumObjective) and job.objective.compares_tokens:
+        for cache in () if teacher is None else teacher.caches:
+            check_tokens_alike(tokenizer, cache)
     return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
 
 

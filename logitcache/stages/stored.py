@@ -23,6 +23,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.data.rows import Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
+from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import write_tokenizer
 from logitcache.reporter import Reporter
 from logitcache.targets.table import without_fitted
@@ -227,6 +228,25 @@ def check_vocabulary(
         expected=f"a tokenizer with the {width:,} tokens of the cache",
         found=_first_difference(mine, workspace, cache),
         advice="Give --tokenizer the teacher's.",
+        where=cache.where,
+    )
+
+
+def check_tokens_alike(tokenizer: Any, cache: Cache) -> None:
+    """Raises FingerprintMismatch where a student's tokenizer gives texts other tokens than the one
+    that the vectors of a cache's tokens were made with.
+    """
+    recorded = cache.manifest.plan.preprocessor
+    if "map" not in recorded:  # it has no vectors of tokens
+        return
+    if recorded["map"] == vocabulary_map(tokenizer):
+        own = tokenizer_fingerprint(tokenizer)
+        if own["worked_examples"]["ids"] == recorded["worked_examples"]["ids"]:
+            return
+    raise FingerprintMismatch(
+        expected="a tokenizer that gives the tokens of the teacher's, as vectors of tokens are compared",
+        found="one that gives others",
+        advice="Give --tokenizer the teacher's, or compare vectors of rows: --method embedding.",
         where=cache.where,
     )
 

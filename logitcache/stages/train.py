@@ -155,7 +155,7 @@ def prepared(
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
-    return with_tokenizer(job, reporter), teacher
+    return with_tokenizer(job, reporter, teacher), teacher
 
 
 def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 from logitcache.config.signals import NAMES
@@ -159,3 +160,13 @@ def test_a_layer_that_is_not_there_is_refused(model: Any) -> None:
 def test_a_name_is_a_signals_own() -> None:
     assert all(signal.name == name for name, signal in SIGNALS.items())
     assert {"logits", *KINDS} == set(NAMES)
+
+
+def test_layers_of_an_encoder_and_a_decoder_are_refused() -> None:
+    """Once the first layers were the encoder's, and the last one the decoder's."""
+    sizes = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "vocab_size": 40}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    config = transformers.BartConfig(**sizes, **heads, encoder_ffn_dim=16, decoder_ffn_dim=16)
+    model = transformers.BartForSequenceClassification(config)
+    with pytest.raises(SpecError, match="found an encoder and a decoder"):
+        signal_of("hidden:1").resolved(model)

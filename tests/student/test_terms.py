@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
+from logitcache.cache.joined import Member, Part
+from logitcache.cache.joining import join
 from logitcache.cache.rows import stored_source
 from logitcache.config.terms import TERMS
 from logitcache.data.collate import Collator
@@ -305,11 +307,11 @@ def test_a_training_learns_from_signals_and_goes_on(dumped: tuple[Path, Path, Ca
     ("method", "options", "words"),
     [
         ("minilm=1:heads=5", {}, "heads that divides the teacher's width of 32, found 5"),
-        (
-            "minilm=1:layer=7",
-            {},
-            r"expected a cache of the signal attention-input:7, .*--signal logits .*--signal attention-input:7",
-        ),
+        ("minilm=1:layer=7", {}, "a layer of the teacher from 1 to 2, .*found 7"),
+        ("minilm=1:layer=-3", {}, "a layer of the teacher from 1 to 2, .*found -3"),
+        ("minilm=1:layer=0", {}, "a layer of the teacher from 1 to 2, .*found 0"),
+        # once its projections were those of another layer than its states
+        ("minilm=1:student_layer=-4", {}, "a layer of the student from 1 to 2, .*found -4"),
         (
             "minilm=1:variant=v1",
             {"heads": 4},
@@ -325,7 +327,11 @@ def test_a_training_learns_from_signals_and_goes_on(dumped: tuple[Path, Path, Ca
             r"2 layers of the teacher, from 1 to 2, joined by \+, found 2\+3",
         ),
         ("tinybert=1", {"heads": 4}, "2 attention heads, as its teacher, found 4"),
-        ("embedding=1:pooling=first", {}, "expected a cache of the signal pooled:first"),
+        (
+            "embedding=1:pooling=first",
+            {},
+            r"expected a cache of the signal pooled:first, .*--signal logits .*--signal pooled:first",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -333,6 +339,35 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=words):
         SumObjective.of(method).bound(student_of(**options), dumped[2])
+
+
+def test_signals_of_several_teachers_are_refused(dumped: tuple[Path, Path, Cache]) -> None:
+    """Once those of the first cache stood for all, and bits of bfloat16 were read as numbers."""
+    folder, data, cache = dumped
+    other = folder / "other"
+    student_of().save_pretrained(other)
+    make_tokenizer("masked").save_pretrained(other)
+    settings: dict[str, Any] = {
+        "task": "masked-lm", "seq_len": 16, "pack": False, "device": "cpu", "workspace": folder / "more",
+        "notify": lambda line: None,
+    }  # fmt: skip
+    caches = []
+    for teacher, signal in (("other", "pooled"), ("teacher", "pooled,dtype=bfloat16")):
+        report = dump(
+            str(folder / teacher), str(data), signal=signal, out=folder / signal, **settings
+        )
+        caches.append(Cache.open(report.cache))
+    whole = join([cache], {"train": 0}, task=MaskedLM(cache.codec.width, None))
+    first, *others = (Member(one, None) for one in (cache, *caches))
+    averaged = replace(whole, parts=(Part("train", 0, (first, others[0])),))
+    refusals = ["of several teachers have no mean", "found those of another", "pooled:mean as in"]
+    joined = [averaged]
+    for member in others:
+        joined.append(replace(whole, parts=(*whole.parts, Part("more", 60, (member,)))))
+    for teacher, words in zip(joined, refusals, strict=True):
+        with pytest.raises(SpecError, match=words):
+            SumObjective.of("embedding").bound(student_of(), teacher)
+    assert SumObjective.of("embedding").bound(student_of(), whole).teacher_signals
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -25,19 +26,19 @@ class TeacherSignals:
     layers: int | None = None
 
     def layer(self, number: int) -> int:
-        """A layer from 1, of one that may count from the end. Raises SpecError where the depth is
-        not known.
+        """A layer from 1, of one that may count from the end. Raises SpecError for one that the
+        teacher has not, and where the depth is not known.
         """
-        if number > 0:
-            return number
-        if self.layers is None:
+        if self.layers is not None:
+            return _layer_of(self.layers, number, "teacher")
+        if number <= 0:
             raise SpecError(
                 expected="the teacher's number of layers in the cache",
                 found="none",
                 advice="Name the layer counted from 1.",
                 where=f"layer {number}",
             )
-        return self.layers + number + 1
+        return number
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Side(Enum):
 
 class SignalTerm(ABC):
     """A term of signals. A subclass is a frozen dataclass whose fields are its settings
-    (``option(...)``).
+    (``option(...)``). ``per_row``: it compares vectors of rows alone, not of tokens.
     """
+
+    per_row: ClassVar[bool] = False
 
     @abstractmethod
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
@@ -96,8 +99,23 @@ def depth(student: Model) -> int:
 
 
 def own_layer(student: Model, number: int) -> int:
-    """A layer of the student from 1, of one that may count from the end."""
-    return number if number > 0 else depth(student) + number + 1
+    """A layer of the student from 1, of one that may count from the end. Raises SpecError for one
+    that it has not.
+    """
+    return _layer_of(depth(student), number, "student")
+
+
+def _layer_of(count: int, number: int, who: str) -> int:
+    """A layer from 1 to ``count``, of one that may count from the end."""
+    layer = count + number + 1 if number < 0 else number
+    if not 1 <= layer <= count:
+        raise SpecError(
+            expected=f"a layer of the {who} from 1 to {count}, or from -{count} to -1",
+            found=number,
+            advice="Name one that is there, such as -1.",
+            where=f"layer {number}",
+        )
+    return layer
 
 
 def attention_cost(attention: Attention, projections: int, products: int) -> ForwardCost:

@@ -7,6 +7,7 @@ widths differ, a learnt map takes the student's vector to the teacher's width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
@@ -20,6 +21,7 @@ from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSigna
 class Embedding(SignalTerm):
     """The pooled vectors of teacher and student."""
 
+    per_row: ClassVar[bool] = True
     distance: str = option("cosine", "cosine or mse.", choices=("cosine", "mse"))
     pooling: str = option("mean", "mean or first.", choices=("mean", "first"))
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
+from logitcache.cache.joining import check_signals
 from logitcache.cache.signals import missing
 from logitcache.config.option import checked, nearest, options_of
 from logitcache.config.signals import POOLINGS
@@ -96,6 +97,11 @@ class SumObjective:
         """Whether logits of the student are compared with anything."""
         return any(isinstance(term, Gold | Soft) for _, _, term in self.terms)
 
+    @property
+    def compares_tokens(self) -> bool:
+        """Whether vectors of the teacher's tokens are compared with the student's."""
+        return any(not term.per_row for _, term in self.signal_terms)
+
     def record(self) -> dict[str, Any]:
         """What a result records of it."""
         numbers = dict.fromkeys(("alpha", "a", "temperature", "soft_factor"))
@@ -160,6 +166,8 @@ class BoundSum(nn.Module):
         theirs = [name for _, term in self.terms for name in term.teacher_signals(stock, student)]
         ours = [name for _, term in self.terms for name in term.student_signals(stock, student)]
         self.teacher_signals = tuple(dict.fromkeys(theirs))
+        if isinstance(teacher, Joined):
+            check_signals(teacher, self.teacher_signals)
         self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, dict.fromkeys(ours)))
         self._stock = {torch.device("cpu"): stock}
 
