@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -39,7 +39,7 @@ def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
     drawn change only where u passes the fractional part of a cumulative sum, so it is a finite sum
     over the intervals between those.
     """
-    top, ids = p.topk(codec.most, dim=1)
+    top, ids = blocks.largest(p, codec.most)  # in the codec's order of equal words
     c = codec.own_c(p, top)
     pi_top = top.double() * c.double()
     others = (p.double() * c.double()).scatter_(1, ids, 0.0)
@@ -60,6 +60,7 @@ def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("block", [2, blocks.BLOCK])
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0), st.integers(1, 30), st.booleans())
+@example(seed=0, sharpness=1.19e-7, mean=12, capped=True)  # of equal words any may be the largest
 @settings(deadline=None, max_examples=40)
 def test_the_expectation_of_varopt_is_the_distribution(
     block: int, seed: int, sharpness: float, mean: int, capped: bool
