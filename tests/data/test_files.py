@@ -163,6 +163,14 @@ def test_a_copy_of_a_repository_is_entered(tmp_path: Path) -> None:
         ),
         (("train.csv", "train.jsonl"), ".", ("two files for the split 'train'",)),
         (("train-0-of-1.csv", "train.csv"), ".", ("two files for the split 'train'", "Keep one")),
+        (
+            ("dev.csv", "oos_dev.csv", "oos_test.csv", "test.csv"),
+            ".",
+            (
+                "dev.csv and oos_dev.csv; for the split 'test':",
+                "folder 'dev' or 'test' of their own",
+            ),
+        ),
         (("data/train.csv",), ".", ("found none. Name a folder below: data.",)),
     ],
 )

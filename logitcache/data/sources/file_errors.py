@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from logitcache.data.sources.content import EXPORT, PACKINGS
@@ -122,11 +122,12 @@ def partitions(folders: Sequence[str]) -> str:
     return "They are parts by a column: write one file, with pandas: read_parquet(FOLDER).to_parquet(OUT)"
 
 
-def two_files(folder: Path, split: str | None, first: str, second: str) -> SpecError:
-    """The error over two files for one split."""
-    advice = f"Keep one; or, if they are parts of one table, put them into a folder {split!r} of their own."
+def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError:
+    """The error over two files for one split, or for each of several (by split)."""
+    first, second = next(iter(doubled.values()))
+    advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
+    advice = advice.format(" or ".join(map(repr, doubled)))
     if (_OF_LABELS.fullmatch(first) is None) != (_OF_LABELS.fullmatch(second) is None):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
-    return SpecError(
-        f"two files for the split {split!r}: {first} and {second}", advice=advice, where=folder
-    )
+    found = [f"the split {split!r}: {one} and {other}" for split, (one, other) in doubled.items()]
+    return SpecError(f"two files for {'; for '.join(found)}", advice=advice, where=folder)

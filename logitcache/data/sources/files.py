@@ -292,13 +292,17 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
 
 def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -> Files:
     by_split: Files = {}
+    doubled: dict[str, tuple[str, str]] = {}
     for files in parts:
         split = split_of(files[0], words)
         if split is None:
             continue
         if split in by_split:
-            raise two_files(folder, split, by_split[split][0].name, files[0].name)
-        by_split[split] = files
+            doubled.setdefault(split, (by_split[split][0].name, files[0].name))
+        else:
+            by_split[split] = files
+    if doubled:
+        raise two_files(folder, doubled)
     if not by_split:
         raise _no_split(folder, [file.name for files in parts for file in files], words)
     return by_split
