@@ -377,3 +377,17 @@ def test_labelling_functions_are_votes_and_no_labels(tmp_path: Path) -> None:
     rows = jsonl([{"text": f"t{i}", "votes": several} for i, several in enumerate(votes)])
     source, _ = read(tmp_path, "r.jsonl", rows, label="votes")
     assert source.label_names == ("neg", "pos")
+
+
+def test_the_column_of_names_is_proposed_before_that_of_their_numbers(tmp_path: Path) -> None:
+    """As in a manifest of SageMaker Ground Truth."""
+    lines = [
+        {
+            "source": f"wake me at {n}",
+            "intent-job": n % 2,
+            "intent-job-metadata": {"class-name": ("alarm", "music")[n % 2], "confidence": 0.5},
+        }
+        for n in range(20)
+    ]
+    _, notes = read(tmp_path, "r.jsonl", jsonl(lines), text="source")
+    assert notes[0].endswith("for example --label intent-job-metadata.class-name")

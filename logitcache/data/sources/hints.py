@@ -90,7 +90,9 @@ def _mean_size(values: Sequence[Any]) -> tuple[float, float]:
 
 
 def likely_labels(columns: Samples) -> list[str]:
-    """The columns whose values repeat as classes do, the likeliest by its name first."""
+    """The columns whose values repeat as classes do, the likeliest by its name first, and of these
+    one that names classes before one that numbers them.
+    """
     names = [
         name
         for name, values in columns.items()
@@ -99,7 +101,13 @@ def likely_labels(columns: Samples) -> list[str]:
         and not is_labelling_function(name)
         and not all(str(value).lower() in _SPLITS for value in values)
     ]
-    return sorted(names, key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
+
+    def rank(name: str) -> tuple[bool, bool]:
+        is_named = any(word in name.lower() for word in _LABEL_WORDS)
+        has_numbers = all(is_number(str(value)) for value in _present(columns[name]))
+        return not is_named, has_numbers
+
+    return sorted(names, key=rank)
 
 
 def _repeats(values: Sequence[Any]) -> bool:
