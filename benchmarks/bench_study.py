@@ -86,10 +86,11 @@ def main() -> None:
             for entry in study.trials
         ]
         teachers = [teacher.end.seconds or 0.0 for teacher in study.teachers]
-    spent = sum(trials) / options.workers  # the first trial of kd holds the teacher's making
+    spent = (sum(trials) + sum(teachers)) / options.workers
     overhead = wall - spent
     first = trials[ended.index(min(ended))]
-    between = max(ended) - min(ended) - (sum(trials) - first) / options.workers
+    # a trial of base ends first: the teacher is made after it
+    between = max(ended) - min(ended) - (spent - first / options.workers)
     document = {
         "trials": len(trials),
         "workers": options.workers,

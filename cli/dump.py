@@ -13,7 +13,6 @@ from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
 from logitcache.ranks import launched_rank
 from logitcache.reporter import SILENT, Once, Reporter, progress
-from logitcache.targets.table import codec_of_logits
 
 from .options import SharedCommand, as_json, options, typed
 from .progress import lines, show
@@ -32,6 +31,8 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
     Running the same command again goes on where it stopped. Ends with a report of what the teacher
     knows.
     """
+    from logitcache.targets.table import codec_of_logits  # not for --help, as it loads numpy
+
     rank = launched_rank()
     if rank is not None and values["part"] is not None:
         if rank[0] > 0:  # the part was named: the first makes it

@@ -43,7 +43,7 @@ def command(as_json: bool, **values: Any) -> None:
 
 def _note_uncounted(context: click.Context) -> None:
     """Name the options on the command line that change no figure."""
-    flags: dict[Cost, list[str]] = {Cost.NONE: [], Cost.NOT_COUNTED: []}
+    flags: dict[Cost, list[str]] = {cost: [] for cost in Cost}
     for name, declared in UNCOUNTED.items():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flags[declared.option.cost].append(declared.flag)

@@ -25,7 +25,9 @@ EXTRAS = {
 
 
 def not_installed(error: ImportError) -> SpecError | None:
-    """The error over a package of an extra that is missing; None for another module."""
+    """The error over a package of an extra that is not installed; None where another module is
+    missing.
+    """
     package = (error.name or "").partition(".")[0]
     extra = EXTRAS.get(package)
     if extra is None or not isinstance(error, ModuleNotFoundError):

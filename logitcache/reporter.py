@@ -48,8 +48,12 @@ class Meter:
         self.tokens += tokens
         self.reporter.advanced(self)
 
+    def leave_out(self, seconds: float) -> None:
+        """Say that so many seconds were no work of this stage: they do not count for its speed."""
+        self.started += seconds
+
     def seconds(self) -> float:
-        """Seconds since the clock started; never 0."""
+        """Seconds since the clock started, without those that are left out; never 0."""
         return max(time.monotonic() - self.started, 1e-9)
 
     def seconds_left(self) -> float | None:

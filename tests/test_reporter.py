@@ -49,7 +49,8 @@ def test_the_time_left_follows_from_what_was_done_since_the_clock_started(
         stage = Meter("train", "steps")
         stage.start(total, earlier)
         assert stage.seconds_left() is None
-        clock[0] += count / speed
+        clock[0] += count / speed + 7.0
+        stage.leave_out(7.0)
         stage.advance(count)
         assert stage.seconds_left() == pytest.approx(
             (total - earlier - count) / speed, rel=1e-3, abs=1e-6

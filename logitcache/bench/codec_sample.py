@@ -98,7 +98,9 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
 
 @dataclass
 class _Kept:
-    """Keeps answers, and labels by ``indptr`` i64[N + 1] and ``label`` i64[P] of all rows."""
+    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P]
+    are of all rows.
+    """
 
     indptr: Int64
     label: Int64

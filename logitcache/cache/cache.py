@@ -291,7 +291,9 @@ class Cache:
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, as on disk. Raises AlignmentError."""
+        """The codec's columns of these rows' positions, and of their entries, as they lie on disk.
+        Raises AlignmentError for a row that is not here.
+        """
         stored: dict[str, Array] = {}
         if self._stored:
             stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)

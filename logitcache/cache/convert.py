@@ -306,7 +306,9 @@ def _plan(part: Path) -> Plan:
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
-    """A part's receipt of a shard, or None. Raises CorruptShard for another plan's."""
+    """A part's receipt of a shard; None where it has none. Raises CorruptShard for a receipt of
+    another plan.
+    """
     path = part / SHARDS / receipt_name(index)
     refuse_link(part / SHARDS)
     if not path.is_file():

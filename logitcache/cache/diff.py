@@ -107,7 +107,9 @@ def difference(a: Cache, b: Cache) -> Difference:
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """Those rows of A that both answer, and their rows in B; the others are counted."""
+    """The rows of A, of these, that A and B both answer, and their rows in B; the others are
+    counted.
+    """
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -294,7 +296,9 @@ def _check_vocabulary(a: Cache, b: Cache) -> None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """The conditions that differ between both caches: by name, the values in A and in B."""
+    """The conditions that differ between the shards of both caches: by name, the values in A and in
+    B.
+    """
     receipts = (*a.manifest.receipts, *b.manifest.receipts)
     names = {name for receipt in receipts for name in receipt.conditions}
     differing = {}

@@ -24,7 +24,9 @@ class HashIndex:
     """
 
     def __init__(self, row_hash: Int64, unanswered: Int64) -> None:
-        """``row_hash`` i64[N] of all rows; ``unanswered`` i64[n], the rows that have no answer."""
+        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], the rows that have no
+        answer.
+        """
         if len(unanswered):
             is_unanswered = np.zeros(len(row_hash), bool)
             is_unanswered[unanswered] = True

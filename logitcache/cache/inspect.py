@@ -271,7 +271,9 @@ def _text(
 
 
 def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
-    """Where a text stands among rows: at its own number, else first; None: nowhere."""
+    """Where a text stands among rows: at the row's own number, or the first row that has it; None
+    where none has.
+    """
     if number < len(rows) and rows.row_hash[number] == row_hash:
         return number
     matches = np.flatnonzero(rows.row_hash == row_hash)

@@ -49,7 +49,9 @@ class Member:
         return row_id if self.rows is None else self.rows.take(row_id, mode="clip")
 
     def located(self, row_id: Int64, row_hash: Int64) -> Member:
-        """The same cache with these rows looked up. Raises AlignmentError for a missing text."""
+        """The same cache, with these rows looked up once. Raises AlignmentError for a text that it
+        lacks.
+        """
         rows = self.cache.locate(row_id, row_hash)
         if (rows == row_id).all():
             return replace(self, rows=None)
@@ -60,7 +62,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Part:
-    """The training rows from ``start`` on, and the caches that answer; several are averaged."""
+    """The rows of a training set from ``start`` on, and the caches that answer for them; several
+    are averaged.
+    """
 
     name: str
     start: int
@@ -86,7 +90,9 @@ class Part:
         return answers[0].with_logits(mean_teacher([answer.logits for answer in answers]))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Part:
-        """The same part with these rows looked up. Raises AlignmentError for a missing text."""
+        """The same part, with these rows looked up once. Raises AlignmentError for a text that a
+        cache lacks.
+        """
         return replace(
             self, members=tuple(member.located(row_id, row_hash) for member in self.members)
         )
@@ -151,7 +157,9 @@ class Joined:
     def take(
         self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
     ) -> Answers:
-        """The teachers' answers for these rows, in this order. Raises AlignmentError."""
+        """The teachers' answers for these rows, in this order; rows may repeat. Raises
+        AlignmentError.
+        """
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view, signals)
         parts = self.rows_by_part(row_id)
@@ -182,7 +190,9 @@ class Joined:
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
-        """Each part, and the places of its rows; a negative row is the first part's to refuse."""
+        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's
+        to refuse.
+        """
         starts = [part.start for part in self.parts]
         number = np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
         return [(part, np.flatnonzero(number == index)) for index, part in enumerate(self.parts)]

@@ -283,7 +283,9 @@ def teacher_digest(cache: Cache) -> str:
 
 
 def _like(first: Cache, cache: Cache) -> Int64:
-    """A cache's columns in the order of the first one's: i64[K]. Raises FingerprintMismatch."""
+    """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises
+    FingerprintMismatch.
+    """
     names = first.label_names
     if cache.label_names == names:
         return np.arange(len(names))

@@ -35,11 +35,14 @@ class Cost(Enum):
     COUNTED = "counted"
     NONE = "passed over, as it decides no cost"
     NOT_COUNTED = "not counted: all rows are forecast, asked by one process"
+    NO_LOGITS = "not counted: a plan is of logits alone"
 
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name``: what is typed, with underscores, if not the field's name."""
+    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
+    name.
+    """
 
     help: str
     name: str = ""
@@ -123,7 +126,9 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a dataclass and of those it holds, in the order of declaration."""
+    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
+    they are declared.
+    """
     return _options_of(config, ())
 
 

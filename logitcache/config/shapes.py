@@ -27,7 +27,9 @@ def is_shape(model: str) -> bool:
 
 
 def parse_shape(model: str) -> tuple[int, int, int]:
-    """Layers, width and heads (64 wide each) of LAYERSxWIDTH. Raises SpecError."""
+    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises
+    SpecError.
+    """
     match = SHAPE.fullmatch(model)
     assert match is not None, model
     layers, width = int(match[1]), int(match[2])

@@ -48,7 +48,9 @@ class Workspace:
         return self.folder / "runs" / _plain(source) / "-".join(filter(None, parts))
 
     def teacher(self, source: str, checkpoint: str, digest: str) -> Path:
-        """Where a teacher lies that was fine-tuned here; ``digest`` is of its settings."""
+        """Where a teacher lies that was fine-tuned here; ``digest`` is of everything that was asked
+        of it.
+        """
         return (
             self.folder
             / "teachers"

@@ -92,7 +92,9 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
 
 
 def _once(pairs: Any) -> dict[str, float]:
-    """Numbers by name. Raises ValueError for a name twice, TypeError for what is no name."""
+    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no
+    name.
+    """
     numbers: dict[str, float] = {}
     for name, number in pairs:
         if not isinstance(name, str | int) or str(name) in numbers:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from logitcache.data.answer_cells import (
     LOGPROB,
@@ -202,6 +201,9 @@ def _matrix(column: Any) -> Float64 | None:
     inner = kind.value_type
     if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
         return None
+
+    import pyarrow.compute as pc
+
     lengths = pc.unique(pc.list_value_length(column))
     flat = pc.list_flatten(column)
     if len(lengths) != 1 or flat.null_count or lengths[0].as_py() < 2:

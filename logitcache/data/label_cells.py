@@ -98,6 +98,8 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
     """The probability of each class in a cell, all 0 where there is no label. Raises SpecError for
     other objects, and where numbers do not sum to 1.
     """
+    if len(cell) == 1 and str(next(iter(cell))).startswith("$"):  # a value of MongoDB with its type
+        raise _object(cell, column)
     try:
         numbers = {name: float(number or 0) for name, number in cell.items()}
     except (TypeError, ValueError):
@@ -145,7 +147,9 @@ def _option(path: str) -> str:
 
 
 def list_in(text: str) -> list[Any] | None:
-    """The list that a text writes, as pandas and numpy do; None where it writes none."""
+    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes
+    none.
+    """
     stripped = text.strip()
     if not (stripped.startswith("[") and stripped.endswith("]")):
         return None

@@ -89,7 +89,9 @@ class Rows:
         return self.tokens.get("labels", self.tags)
 
     def labels_at(self, row: Int64, index: Int64) -> Int64:
-        """The labels of these positions, by row i64[P] and number in the row i64[P]."""
+        """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the
+        row.
+        """
         units = self._units
         labels: Int64 = (
             self.label[row] if units is None else units.values[units.indptr[row] + index]

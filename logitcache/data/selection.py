@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from logitcache.config.data import LANGUAGE
 from logitcache.data.division import RULE, Division, divide
@@ -120,6 +119,8 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
 
 def _is_empty(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows have no character in any text field: bool[N]."""
+    import pyarrow.compute as pc
+
     lengths = numpy_of(pc.binary_length(rows.text))
     if rows.text_pair is not None:
         lengths = lengths + numpy_of(pc.binary_length(rows.text_pair))

@@ -104,5 +104,7 @@ class Memory:
         return self.process + per_parameter * shape.parameters + activations
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
-        """Bytes of a model that answers ``tokens`` at a time: weights, one layer's numbers."""
+        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's
+        numbers.
+        """
         return BYTES[dtype] * (model.parameters + ANSWERING * tokens * model.width)

@@ -60,8 +60,12 @@ class Attention:
         return (
             linear(states, self.query, self.query_bias),
             linear(states, self.key, self.key_bias),
-            linear(states, self.value, self.value_bias),
+            self.values(states),
         )
+
+    def values(self, states: Tensor) -> Tensor:
+        """Values of the layer's input f[B, T, d]: f[B, T, h d_h]."""
+        return linear(states, self.value, self.value_bias)
 
     def scores(self, states: Tensor) -> Tensor:
         """Attention scores before masks and softmax, f[B, h, T, T]: of each query, by keys."""

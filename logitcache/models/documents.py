@@ -94,7 +94,9 @@ def find_documents(
 
 
 def _packed_rows(rows: Rows, padding: Padding) -> Examples:
-    """Rows of several documents, of unequal lengths; halves of rows if there are none."""
+    """A few rows of several documents, of unequal lengths; where no row has more than one, halves
+    of rows.
+    """
     starts = rows.tokens["position_ids"]
     row = np.repeat(np.arange(len(starts)), starts.lengths())
     counts = np.bincount(row[starts.values == 0], minlength=len(starts))

@@ -21,6 +21,7 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.ranks import ranks
 from logitcache.stages.dump_cost import cost_of_cache
 from logitcache.student.budget import NOT_CHARGED, BudgetClock, Charge, Plan
+from logitcache.student.terms.objective import SumObjective
 from logitcache.teacher.model import LiveTeacher
 
 MOST_PASSES = 1_000_000  # over rows that are read again and again: the budget ends the training
@@ -140,11 +141,13 @@ def most_passes(config: TrainConfig) -> float:
     return 1.0 if config.pretraining.is_fresh else float(MOST_PASSES)
 
 
-def clock(plan: Plan, student: nn.Module, asked: LiveTeacher | None = None) -> BudgetClock:
-    """The clock of a run. ``asked`` is a teacher that is asked in every step. FLOPs of a step: those of a forward
-    pass, twice as many for the backward pass, the teacher's forward pass, and AdamW. Raises
-    SpecError for a budget of FLOPs and a student whose configuration names no sizes; of another
-    budget none are counted then.
+def clock(
+    plan: Plan, student: nn.Module, objective: object, asked: LiveTeacher | None = None
+) -> BudgetClock:
+    """The clock of a run. ``asked`` is a teacher that is asked in every step. FLOPs of a step: those
+    of a forward pass, twice as many for the backward pass, the teacher's forward pass, and AdamW;
+    those of an objective's terms are added where they are bound. Raises SpecError for a budget of
+    FLOPs and a student whose configuration names no sizes; of another budget none are counted then.
     """
     try:
         own = forward_cost(student)
@@ -155,10 +158,15 @@ def clock(plan: Plan, student: nn.Module, asked: LiveTeacher | None = None) -> B
             raise
         return BudgetClock(plan, None, 0.0)
 
+    has_logits = asks_logits = True
+    if isinstance(objective, SumObjective):
+        has_logits = objective.has_logits
+        asks_logits = bool(objective.soft_terms)
+
     def flops_of(rows: int, length: int, positions: int) -> float:
-        passes = (1 + BACKWARD) * own.of_batch(rows, length, positions)
+        passes = (1 + BACKWARD) * own.of_batch(rows, length, positions if has_logits else 0)
         if teacher is None:
             return passes
-        return passes + teacher.of_batch(rows, length, positions)
+        return passes + teacher.of_batch(rows, length, positions if asks_logits else 0)
 
     return BudgetClock(plan, flops_of, update)

@@ -1,6 +1,7 @@
 """``logitcache dump``: data and teacher are loaded by name, the teacher is fine-tuned where it has
 to be, and its answers are stored, those to the unlabelled rows too. torch is imported only where a
-model is asked.
+model is asked; what checks and writes a cache only once the rows are read, so that a wrong file or
+column is refused at once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
@@ -19,23 +19,17 @@ from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.caches import Dump
-from logitcache.stages.preflight import check_dump, say_remark
 from logitcache.stages.rows import check_unlabelled, load
-from logitcache.stages.stage import result_of
-from logitcache.stages.stored import keep_tokenizer
-from logitcache.store.destination import check_place
-from logitcache.targets.codec import Codec
 from logitcache.targets.table import codec_of_logits
-from logitcache.teacher.asked import Asked
-from logitcache.teacher.column import recorded
-from logitcache.teacher.dump import begun_codec, checked_plan
-from logitcache.teacher.report import DumpReport
-from logitcache.teacher.reuse import Known
 
 if TYPE_CHECKING:
+    from logitcache.cache.cache import Cache
+    from logitcache.targets.codec import Codec
+    from logitcache.teacher.asked import Asked
     from logitcache.teacher.panel import Panel
     from logitcache.teacher.plan import Planned
+    from logitcache.teacher.report import DumpReport
+    from logitcache.teacher.reuse import Known
 
 
 def dump(
@@ -53,6 +47,10 @@ def dump(
     config.check()
     codec_of_logits(config.settings)  # refused before rows are read
     source = held_out(source or load(config, reporter), reporter)
+
+    from logitcache.stages.preflight import check_dump, say_remark
+    from logitcache.store.destination import check_place
+
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
@@ -66,6 +64,12 @@ def dump(
         place = folder_of(config, source, split)
         check_place(place)
         check_dump(config, source, split, place)
+
+    from logitcache.stages.caches import Dump
+    from logitcache.stages.stage import result_of
+    from logitcache.teacher.dump import begun_codec
+    from logitcache.teacher.reuse import Known
+
     say_remark(source, reporter)
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
@@ -108,11 +112,17 @@ def planner(
     label_map = config.label_map
     answers = config.teacher.answers
     if answers is not None:
+        from logitcache.teacher.column import recorded
+
         folder = config.workspace.data
         reused = [] if older is None else [older.cache.codec]
         return source, lambda split, codecs: recorded(
             answers, source, split, settings, label_map, folder, reporter, [*codecs, *reused]
         )
+
+    from logitcache.stages.stored import keep_tokenizer
+    from logitcache.teacher.dump import checked_plan
+
     panel = load_panel(config, source, reporter, None if older is None else older.cache)
     rows = panel.first.as_rows(source, settings, reporter)
     if panel.first.kind.self_contained:
@@ -175,7 +185,9 @@ def _device(config: DumpConfig) -> str | None:
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """A split's cache folder; the unlabelled rows' is beside the ``--out`` of the other."""
+    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
+    names.
+    """
     if config.out is None:
         return config.workspace.cache(
             source.name, split, config.teacher.folder, config.finetune.folds
@@ -189,6 +201,9 @@ def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
 def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:
     if config.reuse is None:
         return None
+
+    from logitcache.cache.cache import Cache
+
     for split in splits:
         new = folder_of(config, source, split)
         if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():

@@ -19,7 +19,6 @@ from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
-from logitcache.data.doctor import remark
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
 from logitcache.data.rows import Source
@@ -33,11 +32,8 @@ from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.rows import check_labelled, check_unlabelled, load, selected_rows
-from logitcache.stages.teachers import teacher_of, unlabelled_of
 from logitcache.store.json_files import read_json
-from logitcache.store.lock import refuse_held
 from logitcache.store.manifest import Plan, differences
-from logitcache.store.writer import NAMES, check_same_plan
 from logitcache.teacher.asked import occurring, task_of
 
 ADVICE = {
@@ -84,6 +80,8 @@ def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter
 
 def say_remark(source: Source, reporter: Reporter) -> None:
     """One line on what is surely wrong with the rows; none where nothing is."""
+    from logitcache.data.doctor import remark  # imports pyarrow.compute, which is slow
+
     line = remark(source)
     if line:
         reporter.note(line)
@@ -119,6 +117,9 @@ def check_teaching(config: TrainConfig, source: Source) -> None:
     """
     if not METHODS[config.method].needs_teacher:
         return
+
+    from logitcache.stages.teachers import teacher_of, unlabelled_of
+
     train = selected_rows(config, source, SILENT)
     if config.folds is not None:
         check_folds(train, source, config.folds)
@@ -212,6 +213,10 @@ def check_begun(
     path = folder / "plan.json"
     if not path.is_file():
         return
+
+    from logitcache.store.lock import refuse_held
+    from logitcache.store.writer import NAMES, check_same_plan
+
     try:
         begun = Plan.from_dict(read_json(path)).to_dict()
     except FormatError:  # whoever claims the folder says so

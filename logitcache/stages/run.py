@@ -79,7 +79,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     unscored = _unscored(job, tokenizer, max_length, padding)
     plan = budget_plan(config, job.charge)
     asked = None if config.live is None else live_teacher(job, prepared["train"], reporter)
-    budget = None if plan is None else clock(plan, student, asked)
+    budget = None if plan is None else clock(plan, student, job.objective, asked)
     if plan is not None:
         settings = replace(settings, epochs=most_passes(config))
     with first_alone():

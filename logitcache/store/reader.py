@@ -45,7 +45,9 @@ class Reader:
 
     @classmethod
     def open(cls, folder: Path, *, look: bool = True) -> Reader:
-        """A complete cache. Raises IncompleteCache, FormatError; with ``look``, CorruptShard."""
+        """Open a complete cache on this disk. Raises IncompleteCache, FormatError, and (unless
+        ``look`` is false) CorruptShard for a file that is missing or of another size.
+        """
         reader = cls(folder, read_manifest(folder), LocalFolder(folder / SHARDS))
         refuse_link(folder / SHARDS)
         if look:
@@ -90,7 +92,9 @@ class Reader:
         return self.manifest.plan.rows
 
     def places(self, row_id: Int64, view: Int64 | int = 0) -> Places:
-        """Where these rows' records are: row_id i64[n] in the cache, view below the views."""
+        """Where these rows' records are: row_id i64[n] within the cache, view below the plan's
+        views.
+        """
         if len(self.shards) == 1:
             shard = np.zeros(len(row_id), np.int64)
             record = row_id
@@ -102,7 +106,9 @@ class Reader:
         return Places(shard, record)
 
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of one level's columns: copies, [n, width]. Raises CorruptShard."""
+        """These records of columns of one level, in this order: copies, [n, width]. Raises
+        CorruptShard.
+        """
         table = self.tables[self.columns[names[0]].level]
         try:
             return table.take(addresses, names)

@@ -137,7 +137,9 @@ class Table:
         return type(self), (self.folder, self.level, list(self.columns.values()), self.shards)
 
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of columns: copies, [n, width]; checked once. Raises CorruptShard."""
+        """These records of these columns, in this order: copies, [n, width]. Bytes that are touched
+        for the first time are checked first. Raises CorruptShard naming file, batch and rows.
+        """
         raise NotImplementedError
 
     def faults(self, shard: Shard) -> Iterator[Fault]:

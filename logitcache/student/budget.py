@@ -103,6 +103,8 @@ class BudgetClock(TrainerCallback, ExportableState):
         self.plan = plan
         self.flops_of = flops_of
         self.update_flops = update_flops
+        # of the terms of a loss, for a batch [rows, length]; set where they are bound to a student
+        self.flops_of_terms: Callable[[int, int], float] | None = None
         self.totals = dict.fromkeys(COLUMNS[1:], 0.0)
         self.steps: dict[str, list[float]] = {name: [] for name in COLUMNS}
         self.outside = {"set_up": 0.0, "evaluation": 0.0, "checkpoints": 0.0}
@@ -202,6 +204,8 @@ class BudgetClock(TrainerCallback, ExportableState):
         self.totals["tokens"] += tokens
         if self.flops_of is not None:
             self.totals["flops"] += self.flops_of(rows, length, len(batch.where))
+            if self.flops_of_terms is not None:
+                self.totals["flops"] += self.flops_of_terms(rows, length)
 
     # what Trainer calls
 

@@ -144,6 +144,8 @@ class DistillTrainer(Trainer):
         self.collate = collator
         self.group_by_length = group_by_length
         self.budget = budget
+        if budget is not None and terms is not None:
+            budget.flops_of_terms = terms.flops_of(student)
         bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
@@ -183,8 +185,7 @@ class DistillTrainer(Trainer):
             for teacher in collator.teachers.values():
                 if objective.temperature is not None:
                     check_logits(teacher)
-                    stored = getattr(teacher, "temperatures", None)
-                    check_temperature(stored, objective.temperature)
+                    check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
         elif not collator.task.per_token and collator.task.has_unlabelled(collator.rows):
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."

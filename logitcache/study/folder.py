@@ -39,7 +39,8 @@ class End:
 
     state: State
     error: Mapping[str, str] | None = None  # kind and message, where it failed or diverged
-    seconds: float | None = None  # from its beginning to its end
+    # from its beginning to its end; of a trial, without the making of its teacher
+    seconds: float | None = None
     figures: Mapping[str, Any] | None = None  # what else is recorded of it
 
 

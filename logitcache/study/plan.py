@@ -25,6 +25,7 @@ from logitcache.study.folder import Entry, Planned, State, StudyFolder
 from logitcache.study.spec import SHARED, Spec, parse
 
 DEFAULT = Path("logitcache-studies")
+OF_STUDY = "teacher"  # as the value of `live`: the teacher that the spec names
 
 
 @dataclass(frozen=True)
@@ -236,10 +237,18 @@ def _needs_teacher(spec: Spec, name: str) -> bool:
     return METHODS[spec.methods[name]["method"]].needs_teacher
 
 
+def _options(spec: Spec, cell: tuple[str, str, str, int]) -> dict[str, Any]:
+    """The options of a trial; ``live: teacher`` is the study's own."""
+    given = spec.options(*cell)
+    if given.get("live") == OF_STUDY:
+        given["live"] = spec.teacher_options(*cell).get("teacher", OF_STUDY)
+    return given
+
+
 def _trial(
     spec: Spec, cell: tuple[str, str, str, int], out: Path, teacher: Teacher | None
 ) -> Trial:
-    given = spec.options(*cell)
+    given = _options(spec, cell)
     planned = Planned(*cell, given, None if teacher is None else teacher.id)
     values = {**given, "seed": planned.seed, "workspace": out, "out": out / "trials" / planned.id}
     if teacher is not None:
@@ -266,7 +275,7 @@ def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher 
     """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
     the spec names none.
     """
-    given = spec.options(*cell)
+    given = _options(spec, cell)
     method = METHODS[given["method"]]
     is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches
     if given.get("live") is not None or (not method.reads_cache and not is_language):

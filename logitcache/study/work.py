@@ -46,8 +46,10 @@ def work(study: Plan, rows: Sources, reporter: Reporter, *, says: bool = True) -
         while pending:
             held = []
             for trial in pending:
+                before = worker.teacher_seconds
                 if not worker.attempt(trial):
                     held.append(trial)
+                stage.leave_out(worker.teacher_seconds - before)
                 ends.look()
             if len(held) == len(pending):
                 time.sleep(POLL)
@@ -61,6 +63,7 @@ class Worker:
         self.study = study
         self.rows = rows
         self.reporter = Once(reporter)  # most notes of a trial are those of the one before
+        self.teacher_seconds = 0.0  # in which this process made teachers
 
     def has_ended(self, trial: Trial) -> bool:
         """Whether a trial has ended, in this process or another."""
@@ -69,15 +72,17 @@ class Worker:
 
     def attempt(self, trial: Trial) -> bool:
         """Run a trial, unless it has ended; returns False where another process holds it, or its
-        teacher.
+        teacher. Its seconds are its own, without those of a teacher that is made before it.
         """
         if self.has_ended(trial):
             return True
+        before = self.teacher_seconds
         started = time.monotonic()
         end = self._end(trial)
         if end is None:
             return False
-        seconds = time.monotonic() - started
+        teacher_seconds = self.teacher_seconds - before
+        seconds = time.monotonic() - started - teacher_seconds
         end = End(end.state, end.error, seconds, end.figures)
         folder.record_end(self.study.folder, trial.planned, end)
         return True
@@ -118,6 +123,7 @@ class Worker:
             started = time.monotonic()
             end = self._made(teacher, trial)
             seconds = time.monotonic() - started
+            self.teacher_seconds += seconds
             end = End(end.state, end.error, seconds, end.figures)
             folder.record_teacher(self.study.folder, teacher.id, end)
         finally:

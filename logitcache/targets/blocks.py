@@ -55,8 +55,8 @@ def word_at(weights: Tensor, block: Tensor, point: Tensor) -> Tensor:
     """
     words, inside = _looked_into(weights, block, 0.0)
     reached = inside.double().cumsum(2)
-    passed = (reached <= point[..., None]).sum(2)
-    # a point may lie behind the last word by a rounding
+    # a point may lie before the first word, or behind the last one, by a rounding
+    passed = (reached <= point.clamp(min=0)[..., None]).sum(2)
     last = (reached < reached[..., -1:]).sum(2)
     return words.gather(2, passed.minimum(last)[..., None])[..., 0]
 

@@ -95,12 +95,14 @@ class Planned(Asked):
         return conditions(self.panel.first)
 
     def flops(self, rows: int, tokens: float, positions: float) -> float | None:
-        """Padding aside. Of replayed answers the last linear map is not computed."""
+        """Padding aside. Where answers are replayed, or none are kept, the last linear map is not
+        computed.
+        """
         try:
             cost = forward_cost(self.panel.first.model)
         except SpecError:  # its configuration names no sizes
             return None
-        if isinstance(self.codec, ReplayCodec):
+        if isinstance(self.codec, ReplayCodec | NoLogits):
             positions = 0.0
         return cost.of_batch(rows, tokens / max(1, rows), positions)
 
@@ -182,15 +184,10 @@ def planned(
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
-    note = ""
-    head = None
-    if like is not None:
-        panel, head = panel.padded(like.panel.first.padding), like.head
+    if like is None:
+        panel, head, note = _probed(panel, source, rows, settings, padding=probe)
     else:
-        if probe:
-            panel, note = _with_padding(panel, rows, settings.max_length)
-        if settings.keeps_logits:
-            head = head_alone(panel, rows, settings)
+        panel, head, note = panel.padded(like.panel.first.padding), like.head, ""
     codec = recorded_codec(codec_of_logits(settings).codec(task.num_labels), codecs)
     if isinstance(codec, Auto) and head is not None and fits_replay(head, codec.bytes):
         codec = ReplayCodec(width=codec.width)
@@ -236,6 +233,23 @@ def _check_draws(views: int, codec: Codec) -> None:
             advice="Leave --views out, or choose one with --codec.",
             where="--views",
         )
+
+
+def _probed(
+    panel: Panel, source: Source, rows: Rows, settings: DumpSettings, *, padding: bool
+) -> tuple[Panel, Head[torch.Tensor] | None, str]:
+    """(the panel, asked in batches as gives its answers; the head that alone makes its logits; a
+    note on its batches), of some rows of train, whichever split is dumped: a split that is dumped
+    alone, verified or repaired is asked as it is beside train. Where train is empty, of ``rows``.
+    Without ``padding`` the panel stays as it is.
+    """
+    train = source.dumped.get("train", rows)
+    asked = train if len(train) else rows
+    note = ""
+    if padding:
+        panel, note = _with_padding(panel, asked, settings.max_length)
+    head = head_alone(panel, asked, settings) if settings.keeps_logits else None
+    return panel, head, note
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:

@@ -20,14 +20,20 @@ from tests.conftest import write_rows
 from tests.fake_caches import make, plan
 
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "pandas", "sklearn", "matplotlib"}
-OF_OPTIONS = 3  # refusals, the first, that need no numpy either
+# modules that the first so many refusals end too early to need
+OF_OPTIONS = ({"numpy"}, 4)
+OF_ROWS = ({"logitcache.stages.preflight", "logitcache.cache", "logitcache.data.doctor"}, 6)
+OF_FILES = (
+    {"logitcache.stages.caches", "logitcache.stages.teachers", "logitcache.store.writer"},
+    8,
+)
 SCRIPT = """
 import json, sys
 from click.testing import CliRunner
 from logitcache_cli.main import cli
 for arguments in json.loads(sys.argv[1]):
     result = CliRunner().invoke(cli, arguments)
-    print(json.dumps([result.exit_code, result.stderr, sorted({name.split(".")[0] for name in sys.modules})]))
+    print(json.dumps([result.exit_code, result.stderr, sorted(sys.modules)]))
 """
 DUMP = ["dump", "--teacher", "teacher", "--data"]
 TRAIN = ["train", "--method", "base", "--data"]
@@ -36,6 +42,7 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     (["train", "--alfa", "1"], 2, "--alpha"),
     (["train", "--method", "kdd"], 2, "expected one of base"),
     (["trian"], 2, "Did you mean train or pretrain?"),
+    (["demo", "--quik"], 2, "--quick"),
     ([*DUMP, "nowhere.jsonl"], 2, "no such file or folder"),
     ([*DUMP, "good.jsonl", "--text", "nope"], 2, "no column 'nope'"),
     ([*DUMP, "other.jsonl"], 4, "--label-map"),
@@ -118,5 +125,6 @@ def test_refusals_that_need_no_model_load_none(place: Path) -> None:
     for (words, code, said), (exit_code, stderr, modules) in zip(REFUSALS, outcomes, strict=True):
         assert (exit_code, said in stderr) == (code, True), (words, stderr)
         assert stderr.splitlines()[-1].partition(":")[0].isidentifier(), (words, stderr)
-        assert sorted(HEAVY & set(modules)) == [], words
-    assert not any("numpy" in modules for _, _, modules in outcomes[:OF_OPTIONS])
+        assert sorted(HEAVY & {name.partition(".")[0] for name in modules}) == [], words
+    for unneeded, count in (OF_OPTIONS, OF_ROWS, OF_FILES):
+        assert sorted(unneeded & set(outcomes[count - 1][2])) == [], REFUSALS[count - 1][0]

@@ -104,6 +104,7 @@ def test_some_rows_are_put_to_the_teacher_again(desk: Desk, named: list[str]) ->
             "moved",
             "moved_control",
         ),
+        "signals",
         "conditions",
     }
     text = (
@@ -135,7 +136,7 @@ def test_two_caches_are_told_apart(desk: Desk, named: list[str]) -> None:
         ),
         *("positions_a", "positions_b"),
         *("kl_ab", "kl_ba", "variation", "other_words"),
-        *("largest_difference", "disagreement", "worst", "fields", "conditions"),
+        *("largest_difference", "disagreement", "worst", "signals", "fields", "conditions"),
     }
     assert set(told["kl_ab"]) == {"mean", "p50", "p95", "p99", "max"}
     assert told["fields"]["preparation.max_length"] == [48, 16]

@@ -109,6 +109,11 @@ PLACES = [
     ),
 ]
 LABELS = [
+    labels(
+        "Name a value in it, for example --label 'label.$numberInt'",
+        [{"$numberInt": "0"}, {"$numberInt": "1"}],
+        more={"label": "label.$numberInt"},
+    ),
     Case(
         "Rename it, or name the column",
         {"train.csv": GOOD, "dev.csv": "body,label\nc,x\n"},

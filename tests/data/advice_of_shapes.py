@@ -46,6 +46,26 @@ SPANNED = json.dumps({"text": "a b", "entities": [{"start": 0, "end": 1, "label"
 PYTHON = "".join(f"{row!r}\n" for row in ROWS)
 SHAPES = [
     Case(
+        "If 'tokens' holds the words of a text, join them, with pandas: table['tokens'].str.join(' ').",
+        {"r.jsonl": '{"id": 1, "tokens": ["a", "b"]}\n'},
+        {"r.jsonl": JSONL},
+    ),
+    Case(
+        "columns words and tags of lists, for token-classification.",
+        {"1.txt": "a b", "2.txt": "c", "1.ann": "T1\tX 0 1\ta\n"},
+        {"1.txt": None, "2.txt": None, "1.ann": None, "train.jsonl": JSONL_OF_WORDS},
+        rows=1,
+    ),
+    *(
+        Case(
+            "paste seq.in label > train.tsv; and give --header text,label.",
+            {f"{folder}seq.in": "a\nb\n", f"{folder}seq.out": "O\nO\n", f"{folder}label": "x\ny\n"},
+            {"train.tsv": "a\tx\nb\ty\n"},
+            more={"header": ("text", "label")},
+        )
+        for folder in ("", "train/")
+    ),
+    Case(
         "Name it .conllu if it is CoNLL-U",
         {"r.conll": CONLLU},
         {"r.conll": None, "r.conllu": CONLLU},

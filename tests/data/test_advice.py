@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 import logitcache.data
@@ -142,3 +143,21 @@ def test_no_advice_in_these_rooms_is_left_out(
     for _, before, _ in MEMORY:
         refusal(before, Columns(), tmp_path)
     assert sorted(set(sites()) - made) == []
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_the_call_of_pandas_over_files_of_weka_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
+) -> None:
+    text = 'it\'s "a", b'
+    escaped = text.replace(quote, f"\\{quote}")
+    head = (
+        "% a comment\n@relation r\n@attribute label {x,y}\n@ATTRIBUTE 'the text' string\n\n@data\n"
+    )
+    path = tmp_path / "r.arff"
+    path.write_text(f"{head}x,{quote}{escaped}{quote}\ny,{quote}c % d{quote}\n", encoding="utf-8")
+    message = refusal(path, Columns(), tmp_path)
+    call = message.partition("with pandas: ")[2].partition(".to_parquet")[0]
+    monkeypatch.chdir(tmp_path)
+    table = eval(f"pandas.{call}", {"pandas": pandas})
+    assert table.to_dict("list") == {"label": ["x", "y"], "the text": [text, "c % d"]}

@@ -143,6 +143,7 @@ def section(name: str) -> str:
     return text[heading.end() :][: following.start() if following else None]
 
 
+@pytest.mark.slow  # `make check` runs it
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
+
+from logitcache.study.stats import signed_rank
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "docs" / "studies"
@@ -20,6 +24,16 @@ def report(store: Path) -> dict[str, Any]:
 
 def cell(row: dict[str, Any]) -> str:
     return f"{100 * row['mean']:.2f} ± {100 * row['std']:.2f}"
+
+
+def scores(store: Path, row: dict[str, Any]) -> list[float]:
+    """A row's score of each seed, from the results of its trials."""
+    trials = store / "trials" / row["task"] / row["student"]
+    documents = [
+        json.loads((trials / f"{row['label']}-seed{seed}" / "result.json").read_text())
+        for seed in row["seeds"]
+    ]
+    return [document["metrics"][row["split"]][row["metric"]] for document in documents]
 
 
 def flowing(page: Path) -> str:
@@ -47,11 +61,39 @@ def test_the_readme_shows_the_first_studys_figures() -> None:
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
 def test_a_report_is_of_the_results_beside_it(store: Path) -> None:
     for row in report(store)["rows"]:
-        results = store / "trials" / row["task"] / row["student"]
-        scores = [
-            json.loads((results / f"{row['label']}-seed{seed}" / "result.json").read_text())[
-                "metrics"
-            ][row["split"]][row["metric"]]
-            for seed in row["seeds"]
-        ]
-        assert fmean(scores) == pytest.approx(row["mean"], abs=1e-12)
+        assert fmean(scores(store, row)) == pytest.approx(row["mean"], abs=1e-12)
+
+
+def test_the_first_studys_page_says_how_far_its_two_gains_differ() -> None:
+    store = STUDIES / "sst5"
+    of_seeds = {
+        (row["student"], row["method"]): np.array(scores(store, row))
+        for row in report(store)["rows"]
+        if row["method"] in ("base", "kd")
+    }
+    gains = {
+        student: of_seeds[student, "kd"] - of_seeds[student, "base"]
+        for student in ("scratch", "pretrained")
+    }
+    differences = gains["scratch"] - gains["pretrained"]
+    text = flowing(STUDIES / "sst5.md")
+    assert f"p of the difference of gains is {signed_rank(differences).p_value:.3f}" in text
+    assert ((differences > 0).sum(), len(differences)) == (7, 8)
+    assert "smaller on seven of eight seeds" in text
+
+
+def test_the_page_of_dist_shows_the_figures_of_its_report() -> None:
+    text = flowing(STUDIES / "dist.md")
+    with (STUDIES / "dist" / "report.csv").open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    mean = {method: float(row["mean"]) for method, row in rows.items()}
+    teacher = float(rows["base"]["teacher"])
+    share = {
+        method: (mean[method] - mean["base"]) / (teacher - mean["base"])
+        for method in ("kd", "dist")
+    }
+    assert f"has {share['dist']:.0%}".replace("%", " %") in text
+    assert f"KD has {share['kd']:.0%}".replace("%", " %") in text
+    assert f"| teacher | {100 * teacher:.2f} |" in text
+    for row in rows.values():
+        assert f"{100 * float(row['mean']):.2f} ± {100 * float(row['std']):.2f}" in text

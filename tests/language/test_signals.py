@@ -20,10 +20,12 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
 from logitcache.cache.joined import Member, Part
 from logitcache.cache.joining import join
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import SpecError
 from logitcache.payloads import single
 from logitcache.student.terms.objective import SumObjective
+from logitcache.targets.table import codec_of_logits
 from logitcache_cli.main import cli
 
 SIGNALS = (
@@ -170,6 +172,18 @@ def test_logits_that_are_not_there_are_named_with_the_command(
                 method, str(texts), task="masked-lm", cache=str(alone.folder), student="1x16", init="random",
                 workspace=tmp_path, out=tmp_path / "out", notify=lambda line: None,
             )  # fmt: skip
+
+
+def test_the_codec_of_other_vectors_is_named_by_their_signal() -> None:
+    with pytest.raises(SpecError, match=r"such as --signal hidden:-1,dtype=int8\."):
+        codec_of_logits(DumpSettings(codec="vectors"))
+    codec_of_logits(DumpSettings(signals=("logits", "hidden:-1,dtype=int8")))
+
+
+def test_logits_that_were_not_kept_are_refused_with_the_option(alone: Cache) -> None:
+    with pytest.raises(SpecError, match="Dump with --signal logits too"):
+        alone.codec.unpack({}, {})
+    assert codec_of_logits(DumpSettings(signals=("logits", "hidden:1"))).kind == "dense"
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from logitcache.identity import digest_json
 from logitcache.store.files import System
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.plan import Said
 from logitcache.teacher.repair import diagnose
+from logitcache.teacher.said import Said
 from logitcache_cli.inspect import render
 from tests.fake_caches import make, make_ragged, plan, ragged, tree
 

@@ -42,6 +42,8 @@ SIGNALS = (
     "pooled",
 )
 
+FIRST = np.arange(5)  # rows
+
 
 @pytest.fixture(scope="module")
 def dumped(
@@ -80,16 +82,16 @@ def student_of(width: int = 32, heads: int = 2, layers: int = 2, **more: Any) ->
     return transformers.AutoModelForMaskedLM.from_config(config).train()
 
 
-def batch_of(cache: Cache, names: tuple[str, ...], rows: int = 5) -> Any:
+def batch_of(cache: Cache, names: tuple[str, ...], rows: Any) -> Any:
     source = stored_source({"train": cache})
     tokenizer = make_tokenizer("masked")
     examples = prepare(tokenizer, source.split("train"), 16)
     task = MaskedLM(cache.codec.width, None)
     collator = Collator(examples, task, {"teacher": cache}, signals=names)
-    return to_torch(collator(np.arange(rows)))["batch"], examples.padding
+    return to_torch(collator(rows))["batch"], examples.padding
 
 
-def loss_of(method: str, cache: Cache, student: Any, rows: int = 5) -> tuple[Tensor, Any, Any]:
+def loss_of(method: str, cache: Cache, student: Any, rows: Any = FIRST) -> tuple[Tensor, Any, Any]:
     """(the loss of a batch as training has it, the batch, the bound terms)."""
     objective = SumObjective.of(method)
     terms = objective.bound(student, cache) if objective.signal_terms else None
@@ -263,15 +265,23 @@ def test_a_live_teacher_teaches_what_its_cache_does(
     assert bool(calls) == ("kd" in method)
 
 
-def test_terms_add_up_and_a_batch_may_be_cut(dumped: tuple[Path, Path, Cache]) -> None:
-    _, _, cache = dumped
-    student = student_of()
-    parts = [
-        loss_of(method, cache, student)[0]
-        for method in ("mlm=0.5", "kd=2", "minilm=3", "tinybert=1")
-    ]
-    whole = loss_of("mlm=0.5,kd=2,minilm=3,tinybert=1", cache, student)[0]
+@pytest.mark.parametrize("cut", [(1, 4), (2, 2, 1), (1, 1, 1, 1, 1)])
+def test_terms_add_up_and_a_batch_may_be_cut(
+    cut: tuple[int, ...], dumped: tuple[Path, Path, Cache]
+) -> None:
+    """Into micro-batches, each padded to its own longest row: loss and gradient of a step stay."""
+    cache, student = dumped[2], student_of()
+    summands = ("mlm=0.5", "kd=2", "minilm=3", "tinybert=1", "embedding=2")
+    parts = [loss_of(method, cache, student)[0] for method in summands]
+    whole = loss_of(",".join(summands), cache, student)[0]
     torch.testing.assert_close(whole, torch.stack(parts).sum(), rtol=1e-4, atol=1e-3)
+    ends = np.cumsum(cut)
+    pieces = [np.arange(end - size, end) for size, end in zip(cut, ends, strict=True)]
+    losses = [loss_of(",".join(summands), cache, student, piece)[0] for piece in pieces]
+    torch.testing.assert_close(torch.stack(losses).sum(), whole, rtol=1e-4, atol=1e-3)
+    parameter = student.bert.embeddings.word_embeddings.weight
+    gradients = [torch.autograd.grad(one, parameter)[0] for one in (sum(losses), whole)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
 
 
 def test_a_training_learns_from_signals_and_goes_on(dumped: tuple[Path, Path, Cache]) -> None:

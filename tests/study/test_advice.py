@@ -228,6 +228,8 @@ def a_picture_in_no_folder(folder: Path) -> Attempts:
 
 ELSEWHERE = {
     "stored targets have one temperature.": "tests/language/test_codecs.py",
+    "targets/nothing.py:unpack": "tests/language/test_signals.py",
+    "targets/table.py:codec_of_logits": "tests/language/test_signals.py",
     "targets/sparse.py:check_sample": "tests/language/test_bad_input.py",
     "report/html.py:check_out": "tests/report/test_html.py",
     "report/overhead.py:ratio_picture": "tests/report/test_html.py",

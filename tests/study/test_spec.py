@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,25 @@ def test_the_built_in_pretrainings_have_the_recipes_of_the_code() -> None:
             config = trial.config
             assert config.pretraining.budget.amount == pytest.approx(hours * 3600)
             recipes[config.method] = (config.norm, config.learning_rate, config.warmup)
-        assert recipes == {"base": ("pre", 1e-3, 0.06), "kd": ("post", 5e-4, kd_warmup)}
-    fair = plan(load_spec("bui-fair"), Path("out")).trials
-    assert len({(t.config.norm, t.config.learning_rate, t.config.warmup) for t in fair}) == 1
-    assert {t.config.pretraining.charge_dump for t in fair} == {None, 1, 10, 0}
+        kd = dict.fromkeys(
+            ("minilm", "vanilla-kd", "vanilla-kd-authors", "tinybert-bui"),
+            ("post", 5e-4, kd_warmup),
+        )
+        assert recipes == {"base": ("pre", 1e-3, 0.06), **kd}
+    named = replace(
+        load_spec("bui-fair"), teacher={**load_spec("bui-fair").teacher, "teacher": "mine"}
+    )
+    fair = plan(named, Path("out"))
+    configs = [trial.config for trial in fair.trials]
+    assert len({(one.norm, one.learning_rate, one.warmup) for one in configs}) == 1
+    paid = [(one.live, one.pretraining.charge_dump) for one in configs]
+    assert set(paid) == {(None, None), ("mine", None), (None, 1), (None, 10)}
+    signals = sorted(teacher.config.settings.signals for teacher in fair.teachers.values())
+    assert signals == [
+        ("attention-input:-1",),
+        ("attention-input:1", "attention-input:-1", "hidden:-1"),
+        ("logits",),
+    ]
     grid = plan(load_spec("bui-finetune"), Path("out")).trials
     assert len(grid) == 7 * 4 * 2
     assert {(t.config.epochs, t.config.select) for t in grid} == {(5, "best")}

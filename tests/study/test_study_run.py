@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from logitcache.student.fit import Diverged
 from logitcache.study import folder as folders
 from logitcache.study import work, workers
 from logitcache.study.cells import Cells
-from logitcache.study.folder import State, StudyFolder
+from logitcache.study.folder import End, State, StudyFolder
 from logitcache_cli.main import cli
 from tests.conftest import singles, write_rows
 from tests.runs import NoSteps, Steps, result
@@ -65,6 +66,27 @@ def finished_study(
 def study(finished_study: tuple[StudyFolder, int], tmp_path: Path) -> Path:
     """A copy of it, to go on with."""
     return Path(shutil.copytree(finished_study[0].folder, tmp_path / "study"))
+
+
+def test_seconds_of_a_trial_are_without_the_making_of_its_teacher(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def make(worker: work.Worker, teacher: Any, trial: Any) -> End:
+        clock[0] += 100.0
+        return End(State.DONE, figures={})
+
+    def fail(*_: Any, **__: Any) -> None:
+        clock[0] += 1.0
+        raise ValueError("no training today")
+
+    monkeypatch.setattr(work, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(work.Worker, "_made", make)
+    monkeypatch.setattr(work, "train", fail)
+    study = logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    assert [entry.end.seconds for entry in study.trials] == [1.0] * 6
+    assert [teacher.end.seconds for teacher in study.teachers] == [100.0]
 
 
 def test_every_trial_ends_and_each_teacher_is_asked_once(

@@ -58,3 +58,9 @@ def test_a_point_behind_the_last_word_falls_on_one_with_a_weight() -> None:
     weights = torch.tensor([[0.5, 0.5, 0.0, 0.0]])
     word = word_at(weights, torch.tensor([[0]]), torch.tensor([[1.0]], dtype=torch.float64))
     assert word.tolist() == [[1]]
+
+
+def test_a_point_before_the_first_word_falls_on_one_with_a_weight() -> None:
+    weights = torch.tensor([[0.0, 0.5, 0.5, 0.0]])
+    word = word_at(weights, torch.tensor([[0]]), torch.tensor([[-1e-17]], dtype=torch.float64))
+    assert word.tolist() == [[1]]

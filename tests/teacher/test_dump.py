@@ -15,8 +15,9 @@ import torch
 
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.source import Source
+from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.records import Padding, Side
 from logitcache.store.columns import Column
 from logitcache.teacher import plan
 from logitcache.teacher.asked import shard_rows
@@ -312,3 +313,19 @@ def test_rows_of_a_shard_are_a_power_of_two_within_bounds(
     """
     columns = (Column("row_hash", "int64"), Column("logits", "float16", width))
     assert shard_rows(columns, parameters, 128) == expected
+
+
+def test_each_split_is_asked_in_batches_that_rows_of_train_show(
+    teacher: TeacherModel, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_number_of_rows(
+        model: Any, tokenizer: Any, own: Padding, rows: Rows, *_: Any, **__: Any
+    ) -> Padding:
+        return replace(own, side=Side.NONE) if len(rows) == 60 else own
+
+    monkeypatch.setattr(plan, "find_padding", by_number_of_rows)
+    train, dev = (plan.planned(teacher, source, split, SETTINGS) for split in ("train", "dev"))
+    beside = plan.planned(teacher, source, "dev", SETTINGS, like=train)
+    assert train.plan.preparation["padding"]["side"] == Side.NONE
+    assert dev.plan == beside.plan
+    dev.check_same(beside.plan)  # as a repair does

@@ -70,7 +70,9 @@ def masked(
     seed: int,
     whole_words: bool,
 ) -> tuple[Ragged, Ragged]:
-    """The rows with masks, and the hidden token at each masked place (else -1): i32 each."""
+    """The rows with their masks, and the hidden token at each masked place (-1 elsewhere): i32
+    each.
+    """
     row = np.repeat(np.arange(len(ids)), ids.lengths())
     position = np.arange(len(ids.values)) - ids.indptr[row]
     decides = _first_pieces(ids, position, vocabulary) if whole_words else position

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from logitcache.config.data import Columns
 from logitcache.data.label_cells import is_of_votes
@@ -167,6 +166,8 @@ def _plain(column: Column) -> list[Any]:
 
 def _missing_words(table: Table, column: str) -> str | None:
     """A note of the fields of a text file that stay texts though pandas reads them as missing."""
+    import pyarrow.compute as pc
+
     values = _strings(table, column)
     matches = pc.is_in(values, value_set=arrow_texts(sorted(MISSING_TEXTS)).cast(values.type))
     count = pc.sum(matches).as_py() or 0
@@ -183,6 +184,8 @@ def _empty_texts(table: Table, column: str) -> str | None:
     """A note of empty texts, where there are more than rows without anything in them, which are
     said already.
     """
+    import pyarrow.compute as pc
+
     empty = pc.match_substring_regex(_strings(table, column), r"\A\z")
     count = pc.sum(empty).as_py() or 0
     if count <= sum(remark.count for remark in table.remarks if remark.kind is Peculiar.EMPTY):

@@ -129,6 +129,8 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
     )
     if lists is not None and not texts:
         advice = f"If each text of {lists!r} is a row, write one for each, with pandas: explode({lists!r})."
+        if all(len(text.split()) <= 1 for texts in values[lists] for text in texts or ()):
+            advice = f"If {lists!r} holds the words of a text, join them, with pandas: table[{lists!r}].str.join(' ')."
     if any("custom_id" in table.columns for table in tables):
         names = have
         advice = (

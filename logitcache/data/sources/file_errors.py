@@ -26,6 +26,10 @@ _BY_PANDAS = {
     **dict.fromkeys((".h5", ".hdf5"), "read_hdf(FILE)"),
     **dict.fromkeys((".yaml", ".yml"), "DataFrame(yaml.safe_load(open(FILE)))"),
 }
+# of ARFF: a declared column, and fields that begin with a quote
+_ATTRIBUTE = re.compile(r"(?i)\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)")
+_IN_SINGLE = re.compile(r"(?m)(?:^|,)\s*'")
+_IN_DOUBLE = re.compile(r'(?m)(?:^|,)\s*"')
 _LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata": "Iceberg"}
 _OF_LABELS = re.compile(r"(?i).*(labels?|targets?|gold)\b.*|y[_-].*|.*[_-]y\..*")
 
@@ -39,6 +43,8 @@ def unreadable(path: Path) -> SpecError:
         advice = f"{EXPORT}."
     elif suffix in OF_WORDS:
         advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
+    elif suffix == ".arff":
+        advice = _of_arff(path)
     elif suffix in _BY_PANDAS:
         advice = f"Convert it, with pandas: {_BY_PANDAS[suffix]}.to_parquet(OUT)."
     elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
@@ -47,6 +53,40 @@ def unreadable(path: Path) -> SpecError:
         advice = f"If it holds an object of JSON a line, name it {path.name}.jsonl."
     expected = f"a file ending in {', '.join(READERS)}, packed or not"
     return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
+
+
+def _of_arff(path: Path) -> str:
+    """Advice over a file of Weka: lines that declare the columns, then rows of a csv, whose texts
+    are quoted by ' or by ".
+    """
+    lines = path.read_text("utf-8", errors="replace").splitlines()
+    names: list[str] = []
+    start = 0
+    for number, line in enumerate(lines, 1):
+        attribute = _ATTRIBUTE.match(line)
+        if attribute is not None:
+            names.append(attribute[1].strip("'\""))
+        elif line.strip().lower() == "@data":
+            start = number
+            break
+    rows = "\n".join(lines[start:])
+    quote = "'" if len(_IN_SINGLE.findall(rows)) > len(_IN_DOUBLE.findall(rows)) else '"'
+    return (
+        f"Convert it, with pandas: read_csv({path.name!r}, skiprows={start}, names={names!r}, quotechar={quote!r}, "
+        "escapechar='\\\\', skipinitialspace=True).to_parquet(OUT)."
+    )
+
+
+def of_annotations(names: Sequence[str]) -> str:
+    """What may be done with files that hold annotations beside texts; empty for others."""
+    if {"seq.in", "label"} <= set(names):
+        return "Write the lines of both into one file: paste seq.in label > train.tsv; and give --header text,label"
+    if any(name.endswith(".ann") for name in names):
+        return (
+            "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words "
+            "and tags of lists, for token-classification"
+        )
+    return ""
 
 
 def _begins_with_object(path: Path) -> bool:

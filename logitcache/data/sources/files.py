@@ -19,6 +19,7 @@ from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
     check_no_log,
+    of_annotations,
     partitions,
     two_files,
     unreadable,
@@ -344,7 +345,10 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
                 "label"
             )
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        if texts is not None:
+        annotations = [of_annotations(_file_names(part)) for part in (folder, *_folders(folder))]
+        if any(annotations):
+            advice = next(filter(None, annotations))
+        elif texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"
             advice = "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); or write jsonl"
     return SpecError(
@@ -353,6 +357,10 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice=f"{advice}.",
         where=folder,
     )
+
+
+def _file_names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file()]
 
 
 def _holds_texts(folder: Path) -> bool:

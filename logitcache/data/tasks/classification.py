@@ -128,7 +128,9 @@ class Classification:
 
     @staticmethod
     def note(names: Columns) -> str:
-        """What a user has to know where this task was found from the columns; or empty."""
+        """What a user has to know where this task was found from the columns of the data; empty:
+        nothing.
+        """
         return ""
 
     @staticmethod

@@ -5,10 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+<<<<<<< HEAD
 from typing import ClassVar
+=======
+from enum import Enum
+>>>>>>> main
 
 from torch import Tensor, nn
 
+from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
 from logitcache.models.attention import Attention, Model, attention_of, layers_of
 
@@ -48,6 +53,13 @@ class Compared:
     is_token: Tensor  # bool[B, T]
 
 
+class Side(Enum):
+    """Whose vectors something is computed of: a student's has a backward pass."""
+
+    TEACHER = "teacher"
+    STUDENT = "student"
+
+
 class SignalTerm(ABC):
     """A term of signals. A subclass is a frozen dataclass whose fields are its settings
     (``option(...)``). ``per_row``: it compares vectors of rows alone, not of tokens.
@@ -68,6 +80,10 @@ class SignalTerm(ABC):
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         """What is learnt beside the student. Raises SpecError for widths or heads that do not fit."""
         return nn.Module()
+
+    def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
+        """What a budget of FLOPs counts of it, besides the forward passes of both."""
+        return []
 
     @abstractmethod
     def loss(
@@ -103,6 +119,14 @@ def _layer_of(count: int, number: int, who: str) -> int:
             where=f"layer {number}",
         )
     return layer
+
+
+def attention_cost(attention: Attention, projections: int, products: int) -> ForwardCost:
+    """Of so many of a layer's projections of each token, and of products of their vectors over all
+    heads for each pair of tokens.
+    """
+    size, width = attention.query.shape
+    return ForwardCost(2.0 * projections * size * width, 2.0 * products * size, 0.0)
 
 
 def own_attention(student: Model, name: str) -> Attention:

@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from logitcache.config.option import option
+from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
 from logitcache.models.attention import Attention, Model
 from logitcache.student.losses.relations import relation_divergence, relation_scores
 from logitcache.student.terms.contract import (
     Compared,
+    Side,
     SignalTerm,
     TeacherSignals,
+    attention_cost,
     own_attention,
     own_layer,
 )
@@ -66,6 +69,15 @@ class MiniLM(SignalTerm):
                 )
         return nn.Module()
 
+    def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
+        (theirs,) = self.teacher_signals(teacher, student)
+        (ours,) = self.student_signals(teacher, student)
+        products = 3 if self.variant == "v2" else 2
+        return [
+            (Side.TEACHER, attention_cost(teacher.attention[theirs], 3, products)),
+            (Side.STUDENT, attention_cost(own_attention(student, ours), 3, products)),
+        ]
+
     def _heads(self, teacher: Attention) -> int:
         if self.variant == "v1":
             return teacher.heads
@@ -89,8 +101,10 @@ class MiniLM(SignalTerm):
             total = total + relation_divergence(
                 attention.scores(given), own.scores(states), sees, batch.is_token
             )
-        pairs = list(zip(attention.projected(given), own.projected(states), strict=True))
-        for vectors, own_vectors in pairs if self.variant == "v2" else pairs[2:]:
+            pairs = [(attention.values(given), own.values(states))]
+        else:
+            pairs = list(zip(attention.projected(given), own.projected(states), strict=True))
+        for vectors, own_vectors in pairs:
             total = total + relation_divergence(
                 relation_scores(vectors, heads),
                 relation_scores(own_vectors, heads),

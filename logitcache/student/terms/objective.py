@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -17,6 +17,7 @@ from logitcache.cache.signals import missing
 from logitcache.config.option import checked, nearest, options_of
 from logitcache.config.signals import POOLINGS
 from logitcache.config.terms import TERMS, Summand, summands_of
+from logitcache.cost.flops import BACKWARD
 from logitcache.data.collate import Collator
 from logitcache.errors import SpecError
 from logitcache.models.attention import (
@@ -33,7 +34,7 @@ from logitcache.payloads import Payload
 from logitcache.records import Array, Batch
 from logitcache.student.losses import Weights
 from logitcache.student.losses.gradient import Target
-from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
+from logitcache.student.terms.contract import Compared, Side, SignalTerm, TeacherSignals
 from logitcache.student.terms.logits import Gold, Soft
 from logitcache.teacher.model import LiveTeacher
 
@@ -186,6 +187,20 @@ class BoundSum(nn.Module):
                 for (weight, term), part in zip(self.terms, self.parts, strict=True)
             ]
         return torch.stack(losses).sum(0)
+
+    def flops_of(self, student: Model) -> Callable[[int, int], float]:
+        """FLOPs of the terms of a batch [rows, length], a student's backward passes included."""
+        stock = self._stock[torch.device("cpu")]
+        costs = [cost for _, term in self.terms for cost in term.cost(stock, student)]
+
+        def of_batch(rows: int, length: int) -> float:
+            total = 0.0
+            for side, cost in costs:
+                passes = 1 + BACKWARD if side is Side.STUDENT else 1
+                total += passes * cost.of_batch(rows, length, 0)
+            return total
+
+        return of_batch
 
     def _on(self, device: torch.device) -> TeacherSignals:
         if device not in self._stock:

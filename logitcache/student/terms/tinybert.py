@@ -16,13 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from logitcache.config.option import option
+from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
 from logitcache.models.attention import Model
 from logitcache.student.losses.relations import scores_error, states_error
 from logitcache.student.terms.contract import (
     Compared,
+    Side,
     SignalTerm,
     TeacherSignals,
+    attention_cost,
     depth,
     own_attention,
 )
@@ -101,6 +104,21 @@ class TinyBERT(SignalTerm):
         if width == own_width:
             return nn.Identity()
         return nn.Linear(own_width, width)
+
+    def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
+        scores, states = self._pairs(teacher, student)
+        costs = []
+        for ours, theirs in scores:
+            attention = teacher.attention[f"attention-input:{theirs}"]
+            own = own_attention(student, f"attention-input:{ours}")
+            costs.append((Side.TEACHER, attention_cost(attention, 2, 1)))
+            costs.append((Side.STUDENT, attention_cost(own, 2, 1)))
+        width = teacher.widths[f"hidden:{states[0][1]}"]
+        own_width = int(student.config.get_text_config().hidden_size)
+        if width != own_width:
+            learnt = ForwardCost(2.0 * width * own_width * len(states), 0.0, 0.0)
+            costs.append((Side.STUDENT, learnt))
+        return costs
 
     def loss(
         self,
