@@ -5,11 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-<<<<<<< HEAD
-from typing import ClassVar
-=======
 from enum import Enum
->>>>>>> main
+from typing import ClassVar
 
 from torch import Tensor, nn
 
