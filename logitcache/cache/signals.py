@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,3 +59,12 @@ def missing(name: str, cache: Cache) -> SpecError:
         advice=f"Dump again with {options}, into a new --out.",
         where=cache.where,
     )
+
+
+def check_logits(teacher: Any) -> None:
+    """Raises SpecError for a cache, or one of several joined, that keeps no logits. A live teacher
+    has them.
+    """
+    for cache in getattr(teacher, "caches", (teacher,)):
+        if not getattr(cache, "has_logits", True):
+            raise missing(LOGITS, cache)

@@ -135,7 +135,7 @@ def check_method(
         for name, number in numbers.items():
             if number is not None:
                 raise SpecError(
-                    expected="a method of ours beside it",
+                    expected=f"one of the methods {', '.join(METHODS)} beside it",
                     found=method,
                     advice=advice,
                     where=f"--{name}",

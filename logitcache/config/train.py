@@ -371,6 +371,8 @@ class TrainConfig:
             found = f"--method {self.method}, which asks no teacher"
         elif self.caches:
             found = "--cache beside it"
+        elif self.pretraining.charge_dump:
+            found = "--charge-dump beside it, which pays for a cache"
         if found is not None:
             raise SpecError(
                 expected="causal-lm or masked-lm, a method with a teacher, and no cache",

@@ -26,6 +26,7 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
+from logitcache.cache.signals import check_logits
 from logitcache.config.methods import METHODS
 from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
@@ -183,8 +184,8 @@ class DistillTrainer(Trainer):
                 )
             for teacher in collator.teachers.values():
                 if objective.temperature is not None:
-                    stored = getattr(teacher, "temperatures", None)
-                    check_temperature(stored, objective.temperature)
+                    check_logits(teacher)
+                    check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
         elif not collator.task.per_token and collator.task.has_unlabelled(collator.rows):
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."

@@ -157,6 +157,8 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
      {"warmup": 0}),
     ("Leave it out.", TrainConfig, {"method": "kd", "live": "t", "cache": "c", "task": "masked-lm"},
      {"cache": None}),
+    ("Leave it out.", TrainConfig, {"method": "kd", "live": "t", "budget": "1h", "charge_dump": 1, "task": "masked-lm"},
+     {"charge_dump": None}),
     ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip

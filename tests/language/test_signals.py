@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ import torch
 import transformers
 from click.testing import CliRunner
 
-from logitcache.api import dump
+from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
+from logitcache.cache.joined import Member, Part
+from logitcache.cache.joining import join
 from logitcache.config.budget import Unit
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.workspace import Workspace
+from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import SpecError
 from logitcache.payloads import single
 from logitcache.stages.dump_cost import cost_of_cache
+from logitcache.student.terms.objective import SumObjective
 from logitcache.targets.table import codec_of_logits
 from logitcache_cli.main import cli
 
@@ -170,6 +175,18 @@ def test_a_signal_that_is_not_there_is_named_with_the_command(
     assert made.take(np.arange(2), signals=["attention-input:1"]).vectors
 
 
+def test_logits_that_are_not_there_are_named_with_the_command(
+    alone: Cache, texts: Path, tmp_path: Path
+) -> None:
+    """Once the refusal spoke of temperatures."""
+    for method in ("kd", "mlm=1,kd=1"):
+        with pytest.raises(SpecError, match=r"the signal logits, .* --signal logits, into"):
+            train(
+                method, str(texts), task="masked-lm", cache=str(alone.folder), student="1x16", init="random",
+                workspace=tmp_path, out=tmp_path / "out", notify=lambda line: None,
+            )  # fmt: skip
+
+
 def test_the_codec_of_other_vectors_is_named_by_their_signal() -> None:
     with pytest.raises(SpecError, match=r"such as --signal hidden:-1,dtype=int8\."):
         codec_of_logits(DumpSettings(codec="vectors"))
@@ -278,3 +295,31 @@ def test_codecs_says_what_each_type_keeps(
     assert [case["bytes"] for case in (half, bits, byte)] == [64, 64, 36]
     assert 0 < half["error"] < bits["error"] < byte["error"] < 0.02
     assert byte["fits"] == 1.0
+
+
+def test_signals_of_several_teachers_are_refused(
+    dumped: Callable[..., Cache], lm: Callable[..., Path], texts: Path, tmp_path: Path
+) -> None:
+    """Once those of the first cache stood for all, and bits of bfloat16 were read as numbers."""
+    model = transformers.AutoModelForMaskedLM.from_pretrained(lm("bert"))
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(2)
+    model.save_pretrained(tmp_path / "other")
+    transformers.AutoTokenizer.from_pretrained(lm("bert")).save_pretrained(tmp_path / "other")
+    report = dump(
+        str(tmp_path / "other"), str(texts), task="masked-lm", seq_len=24, signal="pooled", device="cpu",
+        workspace=tmp_path, notify=lambda line: None,
+    )  # fmt: skip
+    cache = dumped("pooled", signal=("pooled",))
+    others = [Cache.open(report.cache), dumped("bits", signal=("pooled,dtype=bfloat16",))]
+    whole = join([cache], {"train": 0}, task=MaskedLM(cache.codec.width, None))
+    first, *further = (Member(one, None) for one in (cache, *others))
+    joined = [replace(whole, parts=(Part("train", 0, (first, further[0])),))]
+    for member in further:
+        more = Part("more", len(cache), (member,))
+        joined.append(replace(whole, parts=(*whole.parts, more)))
+    refusals = ["of several teachers have no mean", "found those of another", "pooled:mean as in"]
+    for teacher, words in zip(joined, refusals, strict=True):
+        with pytest.raises(SpecError, match=words):
+            SumObjective.of("embedding").bound(model, teacher)
+    assert SumObjective.of("embedding").bound(model, whole).teacher_signals == ("pooled:mean",)

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Member, Part
-from logitcache.cache.joining import join
 from logitcache.cache.rows import stored_source
 from logitcache.config.terms import TERMS
 from logitcache.data.collate import Collator
@@ -339,35 +337,6 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=words):
         SumObjective.of(method).bound(student_of(**options), dumped[2])
-
-
-def test_signals_of_several_teachers_are_refused(dumped: tuple[Path, Path, Cache]) -> None:
-    """Once those of the first cache stood for all, and bits of bfloat16 were read as numbers."""
-    folder, data, cache = dumped
-    other = folder / "other"
-    student_of().save_pretrained(other)
-    make_tokenizer("masked").save_pretrained(other)
-    settings: dict[str, Any] = {
-        "task": "masked-lm", "seq_len": 16, "pack": False, "device": "cpu", "workspace": folder / "more",
-        "notify": lambda line: None,
-    }  # fmt: skip
-    caches = []
-    for teacher, signal in (("other", "pooled"), ("teacher", "pooled,dtype=bfloat16")):
-        report = dump(
-            str(folder / teacher), str(data), signal=signal, out=folder / signal, **settings
-        )
-        caches.append(Cache.open(report.cache))
-    whole = join([cache], {"train": 0}, task=MaskedLM(cache.codec.width, None))
-    first, *others = (Member(one, None) for one in (cache, *caches))
-    averaged = replace(whole, parts=(Part("train", 0, (first, others[0])),))
-    refusals = ["of several teachers have no mean", "found those of another", "pooled:mean as in"]
-    joined = [averaged]
-    for member in others:
-        joined.append(replace(whole, parts=(*whole.parts, Part("more", 60, (member,)))))
-    for teacher, words in zip(joined, refusals, strict=True):
-        with pytest.raises(SpecError, match=words):
-            SumObjective.of("embedding").bound(student_of(), teacher)
-    assert SumObjective.of("embedding").bound(student_of(), whole).teacher_signals
 
 
 @dataclass(frozen=True)
