@@ -315,6 +315,7 @@ def with_texts(folder: Path, texts: list[str], pairs: list[str] | None = None) -
 
 ELSEWHERE = {
     "cache/signals.py:missing": "tests/language/test_signals.py",
+    "cache/joining.py:check_signals": "tests/language/test_signals.py",
     "cache/diff_signals.py:check_shared": "tests/language/test_signals.py",
     # bytes that are not as they were written
     "Run `logitcache repair`": "tests/teacher/test_repair.py",

@@ -326,7 +326,9 @@ ASKED_AGAIN = (
 ELSEWHERE = {
     "teacher/signals.py:kept_signals": "tests/language/test_signals.py",
     "teacher/signals.py:check_fits": "tests/language/test_signals.py",
+    "stages/stored.py:check_tokens_alike": "tests/stages/test_token_signals.py",
     "student/terms/contract.py:layer": "tests/student/test_sums.py",
+    "student/terms/contract.py:_layer_of": "tests/student/test_terms.py",
     "student/terms/minilm.py:modules": "tests/student/test_terms.py",
     "student/terms/tinybert.py:_map": "tests/student/test_terms.py",
     "student/terms/tinybert.py:_listed": "tests/student/test_terms.py",
