@@ -60,6 +60,7 @@ def test_a_budget_of_steps_trains_as_epochs_of_so_many_steps(asked: Any) -> None
     assert same(plain, budgeted)
 
 
+@pytest.mark.slow  # budgets that go on: test_budget; runs that go on: tests/student/test_resume
 def test_killed_and_resumed_five_times_it_ends_as_unbroken(
     asked: Any, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

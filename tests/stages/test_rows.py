@@ -73,7 +73,7 @@ def loaded(
     return load({"train": rows} if lone else rows, Columns(), folder, SILENT, unlabelled=unlabelled)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     TABLES, st.lists(st.integers(0, 80), max_size=30), st.booleans(), st.sampled_from([None, 20])
 )

@@ -58,6 +58,7 @@ def test_students_learn_from_a_subset_of_the_teachers_rows(stand_in: Path) -> No
     assert {tuple(one["data"]["eval_rows"].values()) for one in told} == {(20, 20)}
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_document_and_leaves_a_picture(
     stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

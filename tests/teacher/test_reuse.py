@@ -115,7 +115,7 @@ def test_exactly_the_unknown_rows_pass_the_teacher(
     check_copied(Cache.open(tmp_path / "c"), old, Cache.open(tmp_path / "fresh"))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(st.lists(st.integers(-4, 59), min_size=1, max_size=70), st.sampled_from([1, 7, 25, 100]))
 def test_any_rows_in_any_order_and_shards_of_any_size(
     teacher: TeacherModel,
