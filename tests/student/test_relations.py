@@ -49,11 +49,14 @@ def everywhere(mask: Tensor) -> Tensor:
     return mask[:, None, None, :].expand(-1, 1, TOKENS, TOKENS)
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4])
-def test_relations_are_those_of_the_paper_and_so_are_their_gradients(heads: int) -> None:
-    """Widths differ; padding has no part, and no gradient."""
+@pytest.mark.parametrize(("heads", "width"), [(1, 8), (2, 8), (4, 8), (48, 192), (64, 192)])
+def test_relations_are_those_of_the_paper_and_so_are_their_gradients(
+    heads: int, width: int
+) -> None:
+    """Widths differ; padding has no part, and no gradient. 48 and 64 heads are the paper's."""
     mask = is_token()
-    teacher, student = padded(8, 0), padded(16, 1).requires_grad_()
+    teacher = padded(width, 0)
+    student = padded(2 * width, 1).requires_grad_()
     found = relation_divergence(
         relation_scores(teacher, heads), relation_scores(student, heads), everywhere(mask), mask
     )
