@@ -170,6 +170,13 @@ class Pretraining:
         if self.budget.unit is Unit.STEPS and self.budget.run is None:
             check_first_step(self.budget.amount, 1, Unit.STEPS, warmup)
 
+    def check_pays_nothing(self, method: str) -> None:
+        """Raises SpecError for the cost of a dump beside a method that learns from none."""
+        for name in ("charge_dump", "dump_cost"):
+            if getattr(self, name):
+                expected = "a method that learns from a cache, whose dump is paid for"
+                raise _useless(name, expected, f"--method {method}")
+
     @property
     def is_fresh(self) -> bool:
         """Whether no row may be read twice."""

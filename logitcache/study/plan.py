@@ -255,6 +255,9 @@ def _trial(
         values["cache"] = teacher.config.out
     else:
         values.pop("label_map", None)  # it is of a teacher's classes
+    if not METHODS[given["method"]].reads_cache:
+        for name in ("charge_dump", "dump_cost"):  # settings of a study may be those of all methods
+            values.pop(name, None)
     config = build(TrainConfig, values)
     if config.method == "self-kd":
         config = replace(config, first_copy=_base_folder(spec, cell, out))
