@@ -19,6 +19,9 @@ from logitcache.student.terms.objective import SumObjective
         ("mlm=x", r"a positive weight, found 'x'\. Give it as mlm=1"),
         ("mlm=1,mlm=2", "mlm twice"),
         ("mlm=1,minilm=1:heads", r"a value of 'heads', .*minilm=1:heads=VALUE"),
+        ("minilm=1:haeds=4", r"^minilm: haeds: .*Did you mean heads"),
+        ("minilm=1:heads=x", "^minilm: heads: expected a whole number"),
+        ("mlm=1:x=1", "^mlm: x: expected no settings"),
     ],
 )
 def test_a_sum_that_cannot_be_is_refused(text: str, words: str) -> None:

@@ -40,6 +40,10 @@ class MiniLM(SignalTerm):
     layer: int = option(-1, "Layer of the teacher, from 1, or from the end where negative.")
     student_layer: int = option(-1, "Layer of the student, counted alike.")
 
+    @property
+    def dumped(self) -> tuple[str, ...]:
+        return (f"attention-input:{self.layer}",)
+
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [f"attention-input:{teacher.layer(self.layer)}"]
 
