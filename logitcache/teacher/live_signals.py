@@ -12,11 +12,10 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.cache.layout import Kept
 from logitcache.payloads import single
-from logitcache.records import Array, Examples, Float32, Int64, Ragged
+from logitcache.records import Float32, Int64, Ragged
 from logitcache.store.columns import ROW
 
 if TYPE_CHECKING:
-    from logitcache.teacher.model import TeacherModel
     from logitcache.teacher.plan import Planned
 
 # of the size of a number, by which storing it in that type rounds it
@@ -38,61 +37,51 @@ class LiveSignal:
 def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, LiveSignal]:
     """Each signal of the cache, at these rows."""
     stored = cache.take(drawn, signals=tuple(cache.signals)).vectors
-    alone, doubled = _asked(planned, drawn)
+    singles = _asked(planned, drawn, copies=1)
+    doubles = _asked(planned, drawn, copies=2)
     return {
-        name: _judged(kept, planned, drawn, stored[name], alone[name], doubled[name])
+        name: _judged(kept, planned, drawn, stored[name], singles[name], doubles[name])
         for name, kept in cache.signals.items()
     }
 
 
-def _asked(planned: Planned, drawn: Int64) -> tuple[dict[str, Float32], dict[str, Float32]]:
-    """The signals of rows asked alone, and beside a copy of themselves: f32[S, d] each."""
-    parts: list[tuple[dict[str, Array], dict[str, Array]]] = []
-    for row in drawn.tolist():
+def _asked(planned: Planned, rows: Int64, copies: int) -> dict[str, Float32]:
+    """The signals of rows that are asked one by one, each in a batch of so many copies of it: f32[S,
+    d] by name.
+    """
+    parts: dict[str, list[Float32]] = {}
+    for row in rows.tolist():
         examples = planned.prepare(row, row + 1)
         for teacher, _ in planned.watching.assign(examples):
-            parts.append((_seen(teacher, examples, 1), _seen(teacher, examples, 2)))
-    names = parts[0][0]
-    one, other = (
-        {name: np.concatenate([part[number][name] for part in parts]) for name in names}
-        for number in (0, 1)
-    )
-    return one, other
-
-
-def _seen(teacher: TeacherModel, examples: Examples, times: int) -> dict[str, Float32]:
-    """The signals of one row, asked in a batch of so many copies of it."""
-    signals = teacher.seen(examples, np.zeros(times, np.int64)).signals
-    return {
-        name: vectors[: len(vectors) // times].float().cpu().numpy()
-        for name, vectors in signals.items()
-    }
+            signals = teacher.seen(examples, np.zeros(copies, np.int64)).signals
+            for name, vectors in signals.items():
+                first_copy = vectors[: len(vectors) // copies]
+                parts.setdefault(name, []).append(first_copy.float().cpu().numpy())
+    return {name: np.concatenate(vectors) for name, vectors in parts.items()}
 
 
 def _judged(
-    kept: Kept, planned: Planned, drawn: Int64, stored: Ragged, alone: Float32, doubled: Float32
+    kept: Kept, planned: Planned, drawn: Int64, stored: Ragged, singles: Float32, doubles: Float32
 ) -> LiveSignal:
+    """A signal as stored beside that of rows asked alone, and of rows beside a copy of themselves."""
     from logitcache.models.load import DTYPES
     from logitcache.models.probe import tolerance
 
-    off = np.abs(single(stored.values) - alone)
-    control = float(np.abs(doubled - alone).max(initial=0.0))
-    allowed = tolerance(DTYPES[planned.plan.teacher["dtype"]], alone, control) + _rounding(
-        kept, alone
-    )
-    excess = off - allowed
+    difference = np.abs(single(stored.values) - singles)
+    control = float(np.abs(doubles - singles).max(initial=0.0))
+    dtype = DTYPES[planned.plan.teacher["dtype"]]
+    allowed = tolerance(dtype, singles, control) + _rounding(kept, singles)
+    excess = difference - allowed
     worst = np.unravel_index(int(excess.argmax()), excess.shape)
-    row = (
-        int(worst[0])
-        if kept.level == ROW
-        else int(np.searchsorted(stored.indptr, worst[0], "right") - 1)
-    )
+    place = int(worst[0])
+    if kept.level != ROW:
+        place = int(np.searchsorted(stored.indptr, place, "right") - 1)
     return LiveSignal(
-        difference=float(off.max()),
+        difference=float(difference.max()),
         control=control,
         allowed=float(allowed[worst]),
         agrees=bool((excess <= 0).all()),
-        worst_row=int(drawn[row]),
+        worst_row=int(drawn[place]),
     )
 
 

@@ -51,9 +51,10 @@ class Embedding(SignalTerm):
         student: Model,
         modules: nn.Module,
     ) -> Tensor:
-        given, own = batch.teacher[self._name], modules(batch.student[self._name])
+        student_vectors: Tensor = modules(batch.student[self._name])
+        teacher_vectors = batch.teacher[self._name].to(student_vectors.dtype)
         if self.distance == "cosine":
-            cosine: Tensor = 1 - cosine_similarity(given.to(own.dtype), own, dim=-1)
+            cosine: Tensor = 1 - cosine_similarity(teacher_vectors, student_vectors, dim=-1)
             return cosine
-        error: Tensor = (given.to(own.dtype) - own).square().mean(-1)
+        error: Tensor = (teacher_vectors - student_vectors).square().mean(-1)
         return error

@@ -134,14 +134,17 @@ class BoundSum(nn.Module):
         super().__init__()
         self.terms = objective.signal_terms
         stock = _stock(teacher)
-        theirs = [name for _, term in self.terms for name in term.teacher_signals(stock, student)]
-        ours = [name for _, term in self.terms for name in term.student_signals(stock, student)]
-        self.teacher_signals = tuple(dict.fromkeys(theirs))
+        of_teacher: dict[str, None] = {}  # names of signals, each once
+        of_student: dict[str, None] = {}
+        for _, term in self.terms:
+            of_teacher |= dict.fromkeys(term.teacher_signals(stock, student))
+            of_student |= dict.fromkeys(term.student_signals(stock, student))
+        self.teacher_signals = tuple(of_teacher)
         _check_signals(self.teacher_signals, stock, teacher)
         self.parts = nn.ModuleList(term.modules(stock, student) for _, term in self.terms)
         if isinstance(teacher, Joined):
             check_signals(teacher, self.teacher_signals)
-        self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, dict.fromkeys(ours)))
+        self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, of_student))
         self._stock = {torch.device("cpu"): stock}
 
     def forward(
@@ -151,8 +154,10 @@ class BoundSum(nn.Module):
         by name.
         """
         is_token = batch.inputs["attention_mask"].bool()
-        given = {name: as_computed(values).float() for name, values in batch.vectors.items()}
-        compared = Compared(given, vectors, is_token)
+        teacher_vectors = {
+            name: as_computed(values).float() for name, values in batch.vectors.items()
+        }
+        compared = Compared(teacher_vectors, vectors, is_token)
         stock = self._on(is_token.device)
         with torch.autocast(is_token.device.type, enabled=False):
             losses = [

@@ -138,13 +138,15 @@ class TinyBERT(SignalTerm):
         scores, states = self._pairs(teacher, student)
         losses = []
         for ours, theirs in scores:
-            name, own_name = f"attention-input:{theirs}", f"attention-input:{ours}"
+            name = f"attention-input:{theirs}"
+            own_name = f"attention-input:{ours}"
             attention = teacher.attention[name]
-            given = attention.scores(batch.teacher[name])
-            own = own_attention(student, own_name).scores(batch.student[own_name])
+            teacher_scores = attention.scores(batch.teacher[name])
+            own_scores = own_attention(student, own_name).scores(batch.student[own_name])
             sees = attention.attends(batch.is_token)
-            losses.append(scores_error(given, own, sees, batch.is_token))
+            losses.append(scores_error(teacher_scores, own_scores, sees, batch.is_token))
         for ours, theirs in states:
-            own = modules(batch.student[f"hidden:{ours}"])
-            losses.append(states_error(batch.teacher[f"hidden:{theirs}"], own, batch.is_token))
+            teacher_states = batch.teacher[f"hidden:{theirs}"]
+            own_states = modules(batch.student[f"hidden:{ours}"])
+            losses.append(states_error(teacher_states, own_states, batch.is_token))
         return torch.stack(losses).sum(0)
