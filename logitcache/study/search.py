@@ -22,7 +22,15 @@ from logitcache.data.order import subset
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.store.files import make_folder
 from logitcache.store.json_files import read_json, write_json
-from logitcache.study.spec import OF_TRIALS, TRAIN, Spec, overridden, parse, typed_value
+from logitcache.study.spec import (
+    OF_TRIALS,
+    TRAIN,
+    Spec,
+    check_names,
+    overridden,
+    parse,
+    typed_value,
+)
 
 FORMAT = "logitcache-search/1"
 SEARCH = "search.json"
@@ -133,11 +141,12 @@ def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
     """The spec of the samples, and the one that the best of them will stand in: of the one task,
     student and method that are chosen. Raises SpecError for several.
     """
-    whole = overridden(spec, replace(config, epochs=None))
+    whole = overridden(spec, replace(config, epochs=None, methods=None))
     task = _only("tasks", whole.tasks)
     student = _only("students", whole.students)
-    named = config.methods or [name for name in whole.methods if _is_tuned(whole, name)]
-    method = _only("methods", named)
+    candidates = config.methods or [name for name in whole.methods if _is_tuned(whole, name)]
+    check_names(candidates, whole.methods, "--methods")
+    method = _only("methods", candidates)
     drawn = _drawn(config, whole.methods[method]["method"])
     methods = {f"{method}-{number:02d}": values for number, values in enumerate(drawn, 1)}
     cell = (task, student, method, whole.seeds[0])

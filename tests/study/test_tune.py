@@ -44,6 +44,17 @@ def test_samples_are_drawn_from_the_space_each_another(samples: int, seed: int) 
     assert next(iter(drawn_of)) == "kd-01"
 
 
+@pytest.mark.parametrize(("method", "bases"), [("kd", ["base"]), ("ls", ["base"]), ("base", [])])
+def test_a_method_that_is_chosen_is_compared_with_the_base_of_the_spec(
+    method: str, bases: list[str]
+) -> None:
+    several = load_spec(spec(methods=["base", "ls", "kd"]))
+    search, resolved = samples_of(several, config(methods=method, samples=2))
+    assert list(search.methods) == [f"{method}-01", f"{method}-02"]
+    assert list(resolved.methods) == bases
+    assert resolved.baseline == "base"
+
+
 def test_numbers_of_a_command_line_are_numbers() -> None:
     drawn = config(space="alpha=0.5|9e-1,batch_size=8,init=random")
     search, _ = samples_of(load_spec(spec()), drawn)
@@ -75,6 +86,7 @@ def test_the_space_of_the_paper_is_that_of_the_method() -> None:
         ({}, {"space": "alpha="}, "at least one value"),
         ({}, {"space": {"alhpa": [1]}}, "Did you mean alpha"),
         ({}, {"space": {"alpha": [2]}}, "alpha"),
+        ({}, {"methods": "nosuch"}, r"--methods: expected a name of the spec, found 'nosuch'"),
         ({}, {"samples": 0}, "samples"),
         ({}, {"tasks": "none"}, "expected a name of the spec, found 'none'"),
     ],
