@@ -1,4 +1,4 @@
-"""The ends of a study's trials, told as they come: a line for each, and the table as it fills up."""
+"""Reports the ends of a study's trials: a line for each, and the table as it fills up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from logitcache.study.plan import Plan
 
 
 class Ends:
-    """Tells of trials that have ended since it last looked, whoever has run them."""
+    """Reports the trials that have ended since the last look, in whichever process they ran."""
 
     def __init__(self, study: Plan, stage: Meter, reporter: Reporter = SILENT) -> None:
         """``stage`` is started with the trials that have ended already."""
@@ -26,7 +26,7 @@ class Ends:
         self.reporter.table(self.cells.table())
 
     def look(self) -> None:
-        """Tell of what has ended meanwhile."""
+        """Report the trials that have ended since the last look."""
         for trial in self.study.trials:
             end = self._end(trial.planned)
             if end is not None:
@@ -36,7 +36,7 @@ class Ends:
                 self.reporter.table(self.cells.table())
 
     def _end(self, trial: Planned) -> End | None:
-        """How a trial has ended; None where it has not, or is known."""
+        """How a trial has ended; None where it has not, or where its end was reported."""
         if trial.id in self.ended:
             return None
         end = folder.end_of(self.study.folder, trial)

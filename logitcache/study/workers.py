@@ -107,7 +107,7 @@ def _killed(study: Plan) -> IncompleteStudy:
 
 
 def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
-    """Looks once a second, however often it is called."""
+    """A function that calls ``look`` once a second, however often it is called itself."""
     looked = [time.monotonic()]
 
     def look_if_due() -> None:
@@ -118,15 +118,15 @@ def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
     return look_if_due
 
 
-def share(place: str, names: Sequence[str], cwd: str, reporter: Reporter = SILENT) -> None:
-    """One process's part in the trials of these ids, of the study in the folder ``place``. ``cwd``
-    is where paths in its spec begin.
+def share(folder: str, names: Sequence[str], cwd: str, reporter: Reporter = SILENT) -> None:
+    """One process's part in the trials of these ids, of the study in the folder. ``cwd`` is
+    where paths in its spec begin.
     """
     from logitcache.study.run import Sources, planned
     from logitcache.study.work import work
 
     os.chdir(cwd)
-    study = planned(place, StudyConfig()).only(names)
+    study = planned(folder, StudyConfig()).only(names)
     work(study, Sources(study, SILENT), reporter, says=False)
 
 

@@ -68,8 +68,9 @@ def test_the_space_of_the_paper_is_that_of_the_method() -> None:
         "ls": {"batch_size", "learning_rate", "alpha"},
         "base": {"batch_size", "learning_rate"},
     }
+    names |= {"minilm": {"batch_size", "learning_rate"}}  # a sum of terms
     for method, expected in names.items():
-        asked = spec(methods=["base", "ls", "kd"])
+        asked = spec(methods=["base", "ls", "kd", "minilm"])
         search, _ = samples_of(load_spec(asked), config(methods=method, samples=3))
         assert len(search.methods) == 3
         assert all(entry.keys() - {"method"} == expected for entry in search.methods.values())
@@ -121,11 +122,11 @@ def in_this_process(
     study: Any, asked: Any, metric: str, stage: Meter, stop: dict[str, int] | None = None
 ) -> None:
     """Stands for Ray: the samples one after another, one of them stopped by nobody."""
-    told = tuning._told(type("Ray", (), {"Callback": object}), study, metric, 2, stage)
+    recorder = tuning._recorder(type("Ray", (), {"Callback": object}), study, metric, 2, stage)
     stage.start(len(study.trials))
     for name in study.spec.methods:
         tuning.run_sample(study.folder, name, metric, lambda epoch, score: None)
-        told.on_trial_complete(0, [], type("Trial", (), {"config": {"name": name}}))
+        recorder.on_trial_complete(0, [], type("Trial", (), {"config": {"name": name}}))
 
 
 def test_a_search_goes_on_where_it_stopped_and_its_best_are_a_spec(
