@@ -85,7 +85,7 @@ def test_another_margin_than_the_declared_one_is_refused(tmp_path: Path) -> None
 def test_a_named_baseline_without_results_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path, seeds=2)
     question = replace(QUICK, baseline="ls")
-    with pytest.raises(SpecError, match="found 'ls'. Choose one of base, kd, soft"):
+    with pytest.raises(SpecError, match=r"found 'ls'\. Choose one of base, kd, soft"):
         read_studied(study, question)
     by_advice = read_studied(study, replace(QUICK, baseline="soft"))
     assert {cell.comparison.baseline for cell in by_advice.cells} == {"soft"}
