@@ -22,6 +22,7 @@ class Ends:
         self.cells = Cells([], study.spec.split, len(study.spec.seeds))
         for trial in study.trials:
             self._end(trial.planned)
+        self.teachers = [name for name in study.teachers if not self._has_teacher(name)]
         self.stage.start(len(study.trials), len(self.ended))
         self.reporter.table(self.cells.table())
 
@@ -34,6 +35,18 @@ class Ends:
                 position = f"{len(self.ended)} of {len(self.study.trials)}"
                 self.reporter.note(f"{position}: {self._words(trial.planned, end)}")
                 self.reporter.table(self.cells.table())
+
+    def leave_out_teachers(self, workers: int) -> None:
+        """Leave the making of teachers that have ended since the last call out of the speed of the
+        stage. One of the ``workers`` processes that share the trials made each.
+        """
+        for name in filter(self._has_teacher, tuple(self.teachers)):
+            self.teachers.remove(name)
+            seconds = folder.teacher_end(self.study.folder, name).seconds or 0.0
+            self.stage.leave_out(min(seconds, self.stage.seconds()) / workers)
+
+    def _has_teacher(self, name: str) -> bool:
+        return folder.teacher_end(self.study.folder, name).state is not State.PENDING
 
     def _end(self, trial: Planned) -> End | None:
         """How a trial has ended; None where it has not, or where its end was reported."""

@@ -50,11 +50,13 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
 def _on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) -> None:
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
-    ended = together(
-        [arguments] * min(workers, len(study.trials)),
-        lambda _, line: notes.note(line),
-        _now_and_then(ends.look),
-    )
+    count = min(workers, len(study.trials))
+
+    def look() -> None:
+        ends.leave_out_teachers(count)
+        ends.look()
+
+    ended = together([arguments] * count, lambda _, line: notes.note(line), _now_and_then(look))
     if ended.killed:
         raise _killed(study)
     if ended.failed:
@@ -80,6 +82,7 @@ def _on_ray(study: Plan, workers: int | None, ends: Ends) -> None:
         running = [remote.remote(where, names, os.getcwd()) for _ in range(count)]
         while running:
             ended, running = ray.wait(running, timeout=LOOK)
+            ends.leave_out_teachers(count)
             ends.look()
             for part in ended:
                 _check(ray, part, study)
