@@ -73,7 +73,7 @@ class Attention:
         key = _by_head(linear(states, self.key, self.key_bias), self.heads)
         if self.frequencies is not None:
             query, key = _rotated(query, self.frequencies), _rotated(key, self.frequencies)
-        scores: Tensor = query @ key.transpose(2, 3) * self.scale
+        scores: Tensor = (query * self.scale) @ key.transpose(2, 3)
         return scores
 
     def attends(self, is_token: Tensor) -> Tensor:

@@ -259,7 +259,7 @@ def _trial(
         values["cache"] = teacher.config.out
     else:
         values.pop("label_map", None)  # it is of a teacher's classes
-    if not METHODS[given["method"]].reads_cache:
+    if not METHODS[options["method"]].reads_cache:
         for name in ("charge_dump", "dump_cost"):  # settings of a study may be those of all methods
             values.pop(name, None)
     config = build(TrainConfig, values)

@@ -75,6 +75,26 @@ def test_relations_are_those_of_the_paper_and_so_are_their_gradients(
     assert gradients[0][1, LENGTHS[1] :].abs().max() == 0
 
 
+def test_a_query_that_sees_nothing_counts_nothing() -> None:
+    """Of a causal layer, in a row that is padded on the left."""
+    mask = is_token().flip(1)
+    sees = everywhere(mask) & torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    teacher = padded(8, 0).flip(1)
+    student = padded(16, 1).flip(1).requires_grad_()
+    losses = []
+    for row, length in enumerate(LENGTHS):
+        real = slice(TOKENS - length, TOKENS)
+        vectors = [relation_scores(side[row : row + 1, real], HEADS) for side in (teacher, student)]
+        part = sees[row : row + 1, :, real, real]
+        losses.append(relation_divergence(*vectors, part, mask[row : row + 1, real]))
+    scores = [relation_scores(side, HEADS) for side in (teacher, student)]
+    whole = relation_divergence(*scores, sees, mask)
+    torch.testing.assert_close(whole, torch.cat(losses))
+    gradients = [torch.autograd.grad(one.sum(), student)[0] for one in (whole, torch.cat(losses))]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][~mask].abs().max() == 0
+
+
 def test_errors_are_means_over_what_is_real() -> None:
     mask = is_token()
     teacher, student = padded(8, 0), padded(8, 1).requires_grad_()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from logitcache.config.methods import METHODS, method_name
-from logitcache.config.terms import SUMS, is_sum, summands_of
+from logitcache.config.terms import SUMS, is_sum, signal_options, summands_of
 from logitcache.errors import SpecError
 from logitcache.student.terms.contract import TeacherSignals
 from logitcache.student.terms.objective import SumObjective
@@ -27,6 +27,22 @@ from logitcache.student.terms.objective import SumObjective
 def test_a_sum_that_cannot_be_is_refused(text: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         method_name(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "signals"),
+    [
+        ("kd", ""),
+        ("vanilla-kd", ""),
+        ("minilm=1:layer=-2", "attention-input:-2"),
+        ("kd=1,embedding=1:pooling=first", "logits pooled:first"),
+        ("tinybert", "hidden:0 attention-input:L hidden:L"),
+        ("tinybert=1:layers=2+4", "hidden:0 attention-input:2 hidden:2 attention-input:4 hidden:4"),
+        ("tinybert-bui", "attention-input:1 attention-input:-1 hidden:-1"),
+    ],
+)
+def test_a_method_names_what_a_dump_has_to_store(method: str, signals: str) -> None:
+    assert signal_options(method) == "".join(f" --signal {name}" for name in signals.split())
 
 
 def test_a_method_is_a_named_sum() -> None:
