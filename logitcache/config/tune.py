@@ -21,13 +21,17 @@ SPACE: Mapping[str, tuple[float, ...]] = {
 
 def space(value: Any) -> dict[str, tuple[Any, ...]]:
     """Values by option, from a mapping or as NAME=VALUE|VALUE. Raises ValueError."""
-    named = assignments(value)
+    expected = "NAME=VALUE|VALUE, such as alpha=0.5|0.9"
+    try:
+        named = assignments(value)
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
     listed = {
         name: values.split("|") if isinstance(values, str) else values
         for name, values in named.items()
     }
     if not listed or not all(isinstance(values, list | tuple) for values in listed.values()):
-        raise ValueError("NAME=VALUE|VALUE, such as alpha=0.5|0.9")
+        raise ValueError(expected)
     if not all(values and all(map(str, values)) for values in listed.values()):
         raise ValueError("at least one value of each option")
     return {name: tuple(values) for name, values in listed.items()}

@@ -20,12 +20,14 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
 from logitcache.cache.joined import Member, Part
 from logitcache.cache.joining import join
+from logitcache.cache.signals import vectors_of
 from logitcache.config.budget import Unit
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.workspace import Workspace
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import SpecError
 from logitcache.payloads import single
+from logitcache.records import Ragged
 from logitcache.stages.dump_cost import cost_of_cache
 from logitcache.student.terms.objective import SumObjective
 from logitcache.targets.table import codec_of_logits
@@ -262,6 +264,25 @@ def test_two_caches_of_signals_are_compared(
     assert 0 < difference(alone, other).signals["hidden:1"]["max"] < 0.02
     with pytest.raises(SpecError, match=r"expected signals of .*found logits alone"):
         difference(alone, dumped("logits", signal=("logits",), codec="topk:k=4"))
+
+
+def test_every_view_of_two_caches_is_compared(
+    dumped: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = dumped("views", signal=("pooled",), views=2)
+    other = Cache.open(cache.folder)
+    assert difference(cache, other).identical
+
+    def changed(of: Cache, rows: Any, view: int, names: tuple[str, ...]) -> dict[str, Ragged]:
+        vectors = vectors_of(of, rows, view, names)
+        if of is cache or view == 0:
+            return vectors
+        return {name: Ragged(2 * one.values, one.indptr) for name, one in vectors.items()}
+
+    monkeypatch.setattr("logitcache.cache.diff_signals.vectors_of", changed)
+    found = difference(cache, other)
+    assert not found.identical
+    assert found.signals["pooled:mean"]["mean"] == pytest.approx(0.5)
 
 
 def test_a_flipped_bit_is_found(alone: Cache, tmp_path: Path) -> None:

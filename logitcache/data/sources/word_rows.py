@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +22,13 @@ TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 _ONE_WORD = ("word", "token", "form")
 _ONE_TAG = ("tag", "ner_tag", "ner", "iob", "bio")
 _IOB = re.compile("O|[BI]-.+")
+_SPACE = re.compile(r"\s")
 _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index))?", re.IGNORECASE)
 
 
 def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
-    """The table with lists of words and of their labels, and a note of how they were made; the
-    table as it is, and no note, where they are lists already or there are none.
+    """The table with a list of words and a list of their labels in each row, and a note of how they
+    were made. The table itself and an empty note where it has such lists already, or no words.
     """
     if asked.task not in (None, TASK):
         return table, ""
@@ -35,26 +36,34 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
     tags = _column(table, asked.label, (*TAGS, *_ONE_TAG))
     if words is None or tags is None or words == tags:
         return table, ""
-    if all(map(_is_written_list, (_first(table, words), _first(table, tags)))):
-        columns = {name: list(map(_list_in, listed_values(table, name))) for name in (words, tags)}
-        note = f"the columns {words} and {tags} are read as lists"
-        return replace(table, columns={**table.columns, **columns}), note
-    if asked.task is None and _has_texts(table):
-        return table, ""
-    starts = _starts(table, words, tags, is_certain=asked.task == TASK)
-    if starts is None:
+    if _writes_lists(table, words) and _writes_lists(table, tags):
+        columns = dict(table.columns)
+        for name in (words, tags):
+            columns[name] = [_list_in(cell) for cell in listed_values(table, name)]
+        return replace(table, columns=columns), f"the columns {words} and {tags} are read as lists"
+    starts = _starts(table, words, tags, asked.task)
+    if not starts:
         return table, ""
     names = {words: asked.text or WORDS[0], tags: asked.label or TAGS[0]}
     note = f"a word a row: read as {len(starts):,} sentences of {len(table):,} words"
     return _grouped(table, starts, names), note
 
 
-def _column(table: Table, named: str | None, usual: Sequence[str]) -> str | None:
-    """The column that is named, or the first of a usual name in whatever case."""
-    if named is not None:
-        return named if named in table.columns else None
-    by_form = {name.casefold(): name for name in reversed(list(table.columns))}
-    return next((by_form[name] for name in usual if name in by_form), None)
+def _column(table: Table, asked: str | None, usual: Sequence[str]) -> str | None:
+    """The column that an option names, or the first of the usual names, in whatever case."""
+    have = list(table.columns)
+    if asked is not None:
+        return asked if asked in have else None
+    return _column_of(usual, have)
+
+
+def _column_of(usual: Sequence[str], have: Sequence[str]) -> str | None:
+    """The first of some usual names among the columns, in whatever case."""
+    for name in usual:
+        column = called(name, have)
+        if column is not None:
+            return column
+    return None
 
 
 def _first(table: Table, name: str) -> list[Any]:
@@ -67,61 +76,100 @@ def _is_gap(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value)
 
 
-def _is_written_list(values: list[Any]) -> bool:
-    return bool(values) and all(
-        isinstance(value, str) and value.startswith("[") and value.endswith("]") for value in values
-    )
+def _writes_lists(table: Table, name: str) -> bool:
+    """Whether the values of a column are texts in square brackets."""
+    values = _first(table, name)
+    return bool(values) and all(_is_bracketed(value) for value in values)
 
 
-def _list_in(text: Any) -> Any:
-    """The list that a text writes; the text, which is refused by its row, where it writes none."""
-    if _is_gap(text):
+def _is_bracketed(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("[") and value.endswith("]")
+
+
+def _list_in(cell: Any) -> Any:
+    """The list that a text writes as JSON, Python or numpy does. A text that writes none is
+    returned as it is: whoever reads the rows refuses it.
+    """
+    if _is_gap(cell):
         return None
     for parse in (json.loads, python_value):
         try:
-            return parse(text)
+            return parse(cell)
         except (ValueError, RecursionError):
             continue
-    return text
+    return cell
+
+
+def _starts(table: Table, words: str, tags: str, task: str | None) -> list[int]:
+    """The rows at which sentences begin; empty where the rows are not words. A column may number
+    the sentences; else blank lines divide them, if the task is given or tags are such as B-PER.
+    """
+    if task is None and _has_texts(table):
+        return []
+    cells = [*_first(table, words), *_first(table, tags)]
+    if not cells or not all(_is_word(cell) for cell in cells):
+        return []
+    for name in table.columns:
+        if _numbers_sentences(name):
+            starts = _starts_by_number(listed_values(table, name))
+            # a number for each row numbers no sentences
+            return starts if len(starts) < len(table) else []
+    has_iob = any(_IOB.fullmatch(tag) for tag in _first(table, tags))
+    if task is None and not has_iob:
+        return []
+    return _starts_by_blank_lines(table)
+
+
+def _numbers_sentences(name: str) -> bool:
+    return _SENTENCE.fullmatch(name.strip()) is not None
 
 
 def _has_texts(table: Table) -> bool:
     """Whether there is a column of texts beside the words."""
-    names = [name for name in table.columns if _SENTENCE.fullmatch(name.strip()) is None]
-    return any(called(name, names) for name in TEXT_COLUMNS)
+    names = [name for name in table.columns if not _numbers_sentences(name)]
+    return _column_of(TEXT_COLUMNS, names) is not None
 
 
-def _starts(table: Table, words: str, tags: str, *, is_certain: bool) -> list[int] | None:
-    """The rows at which sentences begin: where a column numbers or names them (it may be empty
-    behind the first word of each), else behind blank lines. None where rows are no words; behind
-    blank lines they are words for certain, or have tags such as O and B-PER.
+def _is_word(value: Any) -> bool:
+    """Whether it is a text without spaces."""
+    return isinstance(value, str) and _SPACE.search(value) is None
+
+
+def _starts_by_number(numbers: Sequence[Any]) -> list[int]:
+    """The rows whose number is another than that of the row before. A row without a number belongs
+    to the sentence of the row before.
     """
-    first = [*_first(table, words), *_first(table, tags)]
-    are_words = all(isinstance(value, str) and not re.search(r"\s", value) for value in first)
-    if not first or not are_words:
-        return None
-    numbering = next((name for name in table.columns if _SENTENCE.fullmatch(name.strip())), None)
-    if numbering is None and not is_certain and not any(map(_IOB.fullmatch, _first(table, tags))):
-        return None
-    if numbering is None:
-        lines = np.asarray(table.lines) if table.unit == "line" else np.empty(0)
-        gaps = (np.flatnonzero(np.diff(lines) > 1) + 1).tolist()
-        return [0, *gaps] if gaps else None
     starts: list[int] = []
     current = None
-    for row, value in enumerate(listed_values(table, numbering)):
-        if not starts or (not _is_gap(value) and value != current):
+    for row, number in enumerate(numbers):
+        is_new = not _is_gap(number) and number != current
+        if row == 0 or is_new:
             starts.append(row)
-        current = current if _is_gap(value) else value
-    return starts if len(starts) < len(table) else None
+        if is_new:
+            current = number
+    return starts
 
 
-def _grouped(table: Table, starts: list[int], names: dict[str, str]) -> Table:
-    """The table with a row for each sentence; ``names`` are those of its columns by the old ones."""
+def _starts_by_blank_lines(table: Table) -> list[int]:
+    """The first row and those behind a gap in the line numbers; empty where there is no gap."""
+    if table.unit != "line":
+        return []
+    steps = np.diff(np.asarray(table.lines))
+    behind = (np.flatnonzero(steps > 1) + 1).tolist()
+    return [0, *behind] if behind else []
+
+
+def _grouped(table: Table, starts: list[int], names: Mapping[str, str]) -> Table:
+    """The table with a row for each sentence, and the columns ``names``: their new names by the
+    old ones.
+    """
     stops = [*starts[1:], len(table)]
     columns: dict[str, Any] = {}
-    for name, new in names.items():
+    for name, new_name in names.items():
         values = listed_values(table, name)
-        columns[new] = [values[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        sentences = []
+        for start, stop in zip(starts, stops, strict=True):
+            sentences.append(values[start:stop])
+        columns[new_name] = sentences
     lines = np.asarray(table.lines)[starts]
     return replace(table, columns=columns, lines=lines, typed=True, parts=())
