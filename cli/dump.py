@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from math import log
 from typing import Any
 
@@ -50,7 +51,7 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
     else:
         document = dump_by_ranks(config, is_first=rank[0] == 0)
     if document is not None:
-        show(document, as_json, render)
+        show(document, as_json, partial(render, by_model=config.teacher.answers is None))
 
 
 def dump_here(config: DumpConfig, reporter: Reporter) -> dict[str, Any]:
@@ -115,24 +116,28 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def render(document: dict[str, Any]) -> str:
-    """The report that ends a dump."""
-    pairs = [*_size(document), *_teacher(document)]
+def render(document: dict[str, Any], *, by_model: bool = True) -> str:
+    """The report that ends a dump. ``by_model`` is False where no model ran, as the
+    answers existed.
+    """
+    pairs = [*_size(document, by_model), *_teacher(document)]
     pairs += [("note", remark) for remark in document["remarks"]]
     splits = [*document["held_out"]]
     if document["unlabelled"] is not None:
         splits.insert(0, document["unlabelled"])
-    return "\n\n".join([lines(pairs, width=10), *map(render, splits)])
+    return "\n\n".join(
+        [lines(pairs, width=10), *(render(part, by_model=by_model) for part in splits)]
+    )
 
 
-def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _size(document: dict[str, Any], by_model: bool) -> Iterator[tuple[str, str]]:
     """The cache, its rows and its size."""
     rows = document["rows"]
     yield (
         "cache",
         document["cache"] if document["complete"] else f"{document['cache']} (not finished)",
     )
-    yield "rows", f"{rows:,} ({_origin(document)})"
+    yield "rows", f"{rows:,} ({_origin(document, by_model)})"
     size = f"{document['bytes'] / max(1, rows):.0f} a row"
     if document["positions"] > rows:
         size += f", {document['bytes'] / document['positions']:.1f} a token"
@@ -149,10 +154,13 @@ def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
 
 
-def _origin(document: dict[str, Any]) -> str:
+def _origin(document: dict[str, Any], by_model: bool) -> str:
     """How many rows saw the teacher, were copied, or have no answer."""
-    text = f"{document['teacher_rows']:,} saw the teacher now"
-    if document["teacher_rows"]:
+    if not by_model:
+        text = f"{document['teacher_rows']:,} read now, {document['seconds']:.1f} s"
+    else:
+        text = f"{document['teacher_rows']:,} saw the teacher now"
+    if by_model and document["teacher_rows"]:
         rows_per_second = f"{document['rows_per_second']:,.0f} rows/s"
         tokens_per_second = f"{document['tokens_per_second']:,.0f} tokens/s"
         text += f": {rows_per_second}, {tokens_per_second}, {document['seconds']:.1f} s"

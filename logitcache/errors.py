@@ -43,6 +43,11 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def counted(count: float, noun: str) -> str:
+    """A number of things in words: ``1 step``, ``2,000 steps``, ``0.5 steps``."""
+    return f"{count:,.12g} {noun}" if count == 1 else f"{count:,.12g} {noun}s"
+
+
 class LogitCacheError(ValueError):
     """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends
     with.

@@ -170,10 +170,10 @@ def own_code() -> SpecError:
 
 
 def needs_own_code(error: BaseException) -> bool:
-    """Whether a checkpoint's own code would have to run: transformers raises a plain ValueError for
-    that.
+    """Whether a checkpoint's own code would have to run. transformers has no kind of error for that:
+    it raises a ValueError that names the argument to give, so that name is searched for.
     """
-    return "trust_remote_code=True" in str(error)
+    return isinstance(error, ValueError) and "trust_remote_code=True" in str(error)
 
 
 def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> SpecError | None:

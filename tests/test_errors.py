@@ -14,6 +14,7 @@ from logitcache.errors import (
     FormatError,
     LogitCacheError,
     SpecError,
+    counted,
     short,
     visible,
 )
@@ -35,6 +36,17 @@ def test_text_of_any_language_stays_as_it_is(text: str) -> None:
 )  # fmt: skip
 def test_what_a_terminal_obeys_is_shown(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_things_are_counted_in_words() -> None:
+    counts = {
+        1: "1 step",
+        2: "2 steps",
+        2000: "2,000 steps",
+        0.5: "0.5 steps",
+        0: "0 steps",
+    }
+    assert {count: counted(count, "step") for count in counts} == counts
 
 
 @given(st.text())

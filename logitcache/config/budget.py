@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.option import Cost, option
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, counted
 
 BUDGET = "Budget"
 FORMS = "20m (s, m, h), 1e15flops, 50Mtokens, steps=1000 or steps-of:RUN"
@@ -63,7 +63,7 @@ class Budget:
 def shown(amount: float, unit: Unit) -> str:
     """An amount for people."""
     if unit is Unit.STEPS:
-        return f"{amount:,.0f} steps"
+        return counted(round(amount), "step")
     if unit is Unit.SECONDS:
         return f"{amount:,.1f} s"
     return f"{amount:.4g} {'FLOPs' if unit is Unit.FLOPS else 'tokens'}"

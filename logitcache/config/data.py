@@ -91,8 +91,9 @@ class Columns:
 def data() -> Any:
     return option(
         "docstrings",
-        "A jsonl, json, csv, tsv or parquet file, packed (.gz, .zip, ...) or not; a folder of them (train, dev and "
-        "test by name) or one saved by `datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its "
+        "A file (jsonl, ndjson, json, csv, tsv, txt as of fastText, parquet, arrow, feather, conll, iob2 or conllu), "
+        "packed (.gz, .zip, ...) or not; a folder of them (train, dev and test by name), a folder of texts for each "
+        "class, or a folder saved by `datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its "
         "files are in a folder); a hub name (org/name[:config][@revision]); or `docstrings`, the built-in set. For "
         "language models also text files, a folder of them, or `corpus`, built-in running text.",
         group=GROUP,

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from logitcache.config.option import nearest
 from logitcache.config.own import is_own, term_of
 from logitcache.config.terms import SUMS, check_settings, is_sum, needs_teacher
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ METHODS = Methods(
 
 
 def method_name(value: Any) -> str:
-    """The name of a method, in any case, or ``module:Class``. Raises ValueError for another one."""
+    """The name of a method, in any case, or ``module:Class``. Raises SpecError for another one, with
+    the nearest as advice.
+    """
     names = {name.casefold(): name for name in METHODS}
     if isinstance(value, str) and value.casefold() in names:
         return names[value.casefold()]
@@ -112,8 +115,14 @@ def method_name(value: Any) -> str:
         return str(value)
     if isinstance(value, str) and is_own(value):
         return value
-    names_of_sums = ", ".join([*METHODS, *SUMS])
-    raise ValueError(f"one of {names_of_sums}, a sum of terms, or module:Class of your own")
+    known = [*METHODS, *SUMS]
+    close = get_close_matches(str(value).casefold(), known, n=1)
+    raise SpecError(
+        expected=f"one of {', '.join(known)}, a sum of terms, or module:Class of your own",
+        found=short(repr(value)),
+        advice=f"Did you mean {close[0]}?" if close else "Correct it.",
+        where="--method",
+    )
 
 
 def is_taught(name: str) -> bool:

@@ -138,9 +138,10 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
     where no text fits between its special tokens.
     """
     if _is_empty(tokenizer):
+        size = len(tokenizer.get_vocab())
         raise SpecError(
-            expected="a tokenizer",
-            found="none in the checkpoint",
+            expected="a tokenizer that knows words",
+            found=f"one of {size} special tokens alone, as is made of a checkpoint without its vocabulary",
             advice="Save it there with tokenizer.save_pretrained.",
             where=where,
         )

@@ -27,7 +27,7 @@ from logitcache.data.folds import check_folds
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, counted
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.job import Job, resolve, with_tokenizer
@@ -141,9 +141,10 @@ def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
     config = job.config
     rows, _ = job.row_counts()
     steps = ceil(config.epochs * ceil(rows / config.batch_size))
+    epochs = counted(config.epochs, "epoch")
     reporter.note(
-        f"{reason}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled "
-        f"rows, {steps:,} steps of {config.batch_size}, into {job.out}"
+        f"{reason}. Fine-tuning on {job.source.name}/train first: {epochs} over {rows:,} labelled "
+        f"rows, {counted(steps, 'step')} of {config.batch_size}, into {job.out}"
     )
 
 

@@ -8,6 +8,7 @@ and ``Table``, which reads one level of all shards. The records of a level are s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ class Fault:
         return CorruptShard(str(self), advice=AGAIN, where=folder)
 
 
-class Table:
+class Table(ABC):
     """One level of all shards; each store has its own."""
 
     def __init__(
@@ -136,15 +137,15 @@ class Table:
         """What travels to a DataLoader worker: the place, not what was read."""
         return type(self), (self.folder, self.level, list(self.columns.values()), self.shards)
 
+    @abstractmethod
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of these columns, in this order: copies, [n, width]. Bytes that are touched
         for the first time are checked first. Raises CorruptShard naming file, batch and rows.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def faults(self, shard: Shard) -> Iterator[Fault]:
         """Every part of this level's files in a shard that does not hold. Reads every byte."""
-        raise NotImplementedError
 
     def shard_of(self, batch: int) -> tuple[int, int]:
         """The shard that a batch of all shards is in, and its number there."""

@@ -29,7 +29,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, TrainerState
 
 from logitcache.config.budget import Budget, Unit, check_first_step, shown
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, counted
 from logitcache.records import Batch
 from logitcache.store.files import write_atomic
 
@@ -171,9 +171,8 @@ class BudgetClock(TrainerCallback, ExportableState):
     def in_words(self) -> str:
         """What has been spent, and on what, in one line."""
         plan = self.plan
-        words = [
-            f"{shown(self.spent(), self.unit)} of {plan.budget} in {len(self.steps['progress']):,} steps"
-        ]
+        steps = counted(len(self.steps["progress"]), "step")
+        words = [f"{shown(self.spent(), self.unit)} of {plan.budget} in {steps}"]
         if plan.charge.amount:
             words.append(f"{shown(plan.charge.amount, self.unit)} for the dump")
         outside = {name.replace("_", "-"): seconds for name, seconds in self.outside.items()}

@@ -71,6 +71,22 @@ def sums(weights: Tensor) -> Tensor:
     return _reduced(weights, _sum_of_words)
 
 
+def interval_at(lengths: Tensor, ends: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+    """The interval that each point falls on, i64[P, n], and the distance of the point from the
+    start of the interval, f64[P, n].
+
+    Intervals of ``lengths``, f64[P, B], lie end to end; ``ends`` is their running sum. A ``point``,
+    f64[P, n], behind the last interval is counted to it.
+    """
+    import torch
+
+    last = lengths.shape[1] - 1
+    interval = torch.searchsorted(ends, point, right=True).clamp(max=last)
+    end = ends.gather(1, interval)
+    start = end - lengths.gather(1, interval)
+    return interval, point - start
+
+
 def word_at(weights: Tensor, block: Tensor, point: Tensor) -> Tensor:
     """The word that each point falls on: i64[P, n].
 

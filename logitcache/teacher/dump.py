@@ -205,9 +205,10 @@ def _say(
     reporter: Reporter,
 ) -> None:
     copied = f", {done.copied:,} were copied" if older_answers is not None else ""
+    read = "have a recorded answer" if "answers" in dump_plan.plan.teacher else "saw the teacher"
     part_name = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
     reporter.note(
-        f"{folder}: {done.asked:,} of {len(dump_plan.rows):,} rows saw the teacher{copied}{part_name}"
+        f"{folder}: {done.asked:,} of {len(dump_plan.rows):,} rows {read}{copied}{part_name}"
     )
     if done.skipped:
         reporter.note(

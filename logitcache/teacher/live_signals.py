@@ -1,5 +1,5 @@
-"""The judgement of :mod:`logitcache.teacher.live` for signals: vectors of a cache against those of
-rows asked alone, number by number.
+"""The check of :mod:`logitcache.teacher.live` for signals: the vectors of a cache are compared with
+those of rows asked alone, number by number.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from logitcache.store.columns import ROW
 if TYPE_CHECKING:
     from logitcache.teacher.plan import Planned
 
-# of the size of a number, by which storing it in that type rounds it
+# largest relative error of a stored number
 ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 SMALLEST_HALF = 2.0**-24
 
 
 @dataclass
 class LiveSignal:
-    """A signal of a cache beside the teacher's now. Differences are of single numbers."""
+    """How far a signal of a cache is from the teacher's now. Differences are of single numbers."""
 
     difference: float = 0.0  # the largest, cache against rows asked alone
     control: float = 0.0  # the largest, rows asked alone against rows beside a copy of themselves
@@ -35,53 +35,56 @@ class LiveSignal:
 
 
 def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, LiveSignal]:
-    """Each signal of the cache, at these rows."""
+    """The judgement of each signal of the cache, from the rows ``drawn``."""
     stored = cache.take(drawn, signals=tuple(cache.signals)).vectors
-    singles = _asked(planned, drawn, copies=1)
-    doubles = _asked(planned, drawn, copies=2)
-    return {
-        name: _judged(kept, planned, drawn, stored[name], singles[name], doubles[name])
-        for name, kept in cache.signals.items()
-    }
+    alone = _live(planned, drawn, copies=1)
+    doubled = _live(planned, drawn, copies=2)
+    judgements = {}
+    for name, kept in cache.signals.items():
+        judgements[name] = _judged(kept, planned, drawn, stored[name], alone[name], doubled[name])
+    return judgements
 
 
-def _asked(planned: Planned, rows: Int64, copies: int) -> dict[str, Float32]:
-    """The signals of rows that are asked one by one, each in a batch of so many copies of it: f32[S,
-    d] by name.
+def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
+    """The teacher's signals now, f32[S, d] each. Each row is a batch of its own, of so many copies
+    of the row, whose first copy counts.
     """
-    parts: dict[str, list[Float32]] = {}
-    for row in rows.tolist():
+    batches: dict[str, list[Float32]] = {kept.name: [] for kept in planned.kept}
+    for row in drawn.tolist():
         examples = planned.prepare(row, row + 1)
         for teacher, _ in planned.watching.assign(examples):
-            signals = teacher.seen(examples, np.zeros(copies, np.int64)).signals
-            for name, vectors in signals.items():
+            output = teacher.output(examples, np.zeros(copies, np.int64))
+            for name, vectors in output.signals.items():
                 first_copy = vectors[: len(vectors) // copies]
-                parts.setdefault(name, []).append(first_copy.float().cpu().numpy())
-    return {name: np.concatenate(vectors) for name, vectors in parts.items()}
+                batches[name].append(first_copy.float().cpu().numpy())
+    return {name: np.concatenate(vectors) for name, vectors in batches.items()}
 
 
 def _judged(
-    kept: Kept, planned: Planned, drawn: Int64, stored: Ragged, singles: Float32, doubles: Float32
+    kept: Kept, planned: Planned, drawn: Int64, stored: Ragged, alone: Float32, doubled: Float32
 ) -> LiveSignal:
-    """A signal as stored beside that of rows asked alone, and of rows beside a copy of themselves."""
+    """The judgement of one signal. ``stored`` are its vectors in the cache; ``alone`` and
+    ``doubled`` f32[S, d] are the teacher's now, of rows alone and beside a copy of themselves.
+    """
     from logitcache.models.load import DTYPES
     from logitcache.models.probe import tolerance
 
-    difference = np.abs(single(stored.values) - singles)
-    control = float(np.abs(doubles - singles).max(initial=0.0))
+    difference = np.abs(single(stored.values) - alone)
+    control = float(np.abs(doubled - alone).max(initial=0.0))
     dtype = DTYPES[planned.plan.teacher["dtype"]]
-    allowed = tolerance(dtype, singles, control) + _rounding(kept, singles)
+    allowed = tolerance(dtype, alone, control) + _rounding(kept, alone)
     excess = difference - allowed
     worst = np.unravel_index(int(excess.argmax()), excess.shape)
-    place = int(worst[0])
+    vector = int(worst[0])
+    row = vector  # one vector a row
     if kept.level != ROW:
-        place = int(np.searchsorted(stored.indptr, place, "right") - 1)
+        row = int(np.searchsorted(stored.indptr, vector, "right")) - 1
     return LiveSignal(
         difference=float(difference.max()),
         control=control,
         allowed=float(allowed[worst]),
         agrees=bool((excess <= 0).all()),
-        worst_row=int(drawn[place]),
+        worst_row=int(drawn[row]),
     )
 
 

@@ -104,6 +104,18 @@ def test_the_report_reads_well(dump: Callable[..., Result]) -> None:
     assert "of dev (24 rows)" in report
 
 
+def test_the_report_of_answers_in_a_column_names_no_speed(tmp_path: Path) -> None:
+    rows = [{"text": f"a film {i}", "label": i % 2, "p": [0.25, 0.75]} for i in range(4)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    places = ["--data", str(data), "--workspace", str(tmp_path / "work")]
+    ended = CliRunner().invoke(cli, ["dump", "--teacher", "column:p", *places])
+    assert ended.exit_code == 0, ended.output
+    assert "rows       4 (4 read now, " in ended.stdout
+    assert "rows/s" not in ended.stdout
+    assert "4 of 4 rows have a recorded answer" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "held"),
     [

@@ -129,7 +129,7 @@ FORMS = [
         "text;label,fold\na;x\nb;y\n",
         more={"delimiter": ";"},
     ),
-    csv("Remove what stands above the header", f"# exported\n{GOOD}"),
+    csv("Remove what stands above the header", f"exported\n{GOOD}"),
     csv("Remove the delimiter at the end of the lines.", "text,label\na,x,\nb,y,\n"),
     csv(
         "put a name for it into the header",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 
 import pandas
 
@@ -44,7 +45,48 @@ CONLLU = "".join(
 GEMINI = json.dumps({"contents": [{"role": "user", "parts": [{"text": "a b c"}]}]}) + "\n"
 SPANNED = json.dumps({"text": "a b", "entities": [{"start": 0, "end": 1, "label": "X"}]}) + "\n"
 PYTHON = "".join(f"{row!r}\n" for row in ROWS)
+OF_FIRST_WORDS = "a warm film\nb good cold film\n"
+BY_FIRST_SPACE = "write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
+FAST_TEXT = re.sub("(?m)^[^ ]", r"__label__\g<0>", OF_FIRST_WORDS)  # what that command writes
 SHAPES = [
+    *(
+        Case(
+            BY_FIRST_SPACE,
+            {"r.label": OF_FIRST_WORDS},
+            {"r.label": None, "OUT.txt": FAST_TEXT},
+            options={"delimiter": delimiter},
+            more={"delimiter": None},
+            name="r.label",
+            then_name="OUT.txt",
+        )
+        for delimiter in (None, " ")
+    ),
+    *(
+        Case(
+            f"{BY_FIRST_SPACE}, and leave --delimiter out.",
+            {"r.txt": content},
+            {"r.txt": None, "OUT.txt": FAST_TEXT},
+            options={"delimiter": " "},
+            more={"delimiter": None},
+            name="r.txt",
+            then_name="OUT.txt",
+        )
+        for content in (OF_FIRST_WORDS, "a 1 2 2\n", "a 1 film\nb 2 film\n")
+    ),
+    Case(
+        BY_FIRST_SPACE,
+        {"r.txt": OF_FIRST_WORDS},
+        {"r.txt": None, "OUT.txt": FAST_TEXT},
+        then_name="OUT.txt",
+    ),
+    *(
+        csv(
+            f"Remove the comments above the header: the lines that begin with {mark!r}.",
+            f"{mark} exported by a tool in 2020\n{GOOD}",
+            GOOD,
+        )
+        for mark in "#%"
+    ),
     Case(
         "If 'tokens' holds the words of a text, join them, with pandas: table['tokens'].str.join(' ').",
         {"r.jsonl": '{"id": 1, "tokens": ["a", "b"]}\n'},

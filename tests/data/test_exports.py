@@ -191,6 +191,13 @@ def test_a_chat_that_is_none_is_refused_by_its_row(tmp_path: Path) -> None:
     assert "r.jsonl line 2: expected a list of messages" in message
 
 
+def test_a_text_among_chats_behind_a_system_is_refused_by_its_row(tmp_path: Path) -> None:
+    """Behind the rows that say what a column holds."""
+    rows = [{"system": "Be brief.", "messages": chat("a", "b")}] * 30
+    rows.append({"system": "Be brief.", "messages": ["hello"]})
+    assert "line 31" in refusal(tmp_path, "r.jsonl", jsonl(rows), task="causal-lm")
+
+
 def test_rejected_labels_of_one_kind_are_a_class(tmp_path: Path) -> None:
     answers = ("accept", "reject", "ignore", None)
     rows = [

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logitcache.config.dump import DumpConfig
+from logitcache.config.option import options_of
 from logitcache.data.sources.content import Reading
-from logitcache.data.sources.reading import read_table
+from logitcache.data.sources.reading import READERS, read_table
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -277,3 +280,9 @@ def test_a_parquet_file_that_is_none_or_has_a_column_twice_is_refused(tmp_path: 
     assert refused(tmp_path / "x.parquet").endswith(
         "expected each column once, found 'text' twice. Rename one."
     )
+
+
+def test_the_help_of_data_names_every_kind_of_file() -> None:
+    (data,) = (declared for declared in options_of(DumpConfig) if declared.name == "data")
+    words = set(re.findall(r"\w+", data.option.help))
+    assert {ending.removeprefix(".") for ending in READERS} <= words

@@ -41,8 +41,12 @@ def messages(table: Table) -> Export | None:
 
 
 def _behind(system: Any, chat: Any) -> Any:
-    """A chat behind what its system is told, where it does not say so itself."""
-    if not system or not isinstance(chat, list) or not chat or chat[0].get("role") == SYSTEM:
+    """A chat behind what its system is told, where it does not say so itself. What is no chat is
+    left as it is, to be refused by its row.
+    """
+    if not system or not isinstance(chat, list) or not chat:
+        return chat
+    if not isinstance(chat[0], Mapping) or chat[0].get("role") == SYSTEM:
         return chat
     return [{"role": SYSTEM, "content": system}, *chat]
 

@@ -10,6 +10,7 @@ from typing import Any
 from logitcache.config.data import Columns
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.hints import (
+    BY_FIRST_SPACE,
     NUMBERING,
     header_advice,
     likely_labels,
@@ -56,7 +57,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
     if text is None:
         text = _first(TEXT_COLUMNS, have)
     if text is None:
-        raise _no_text(tables, where)
+        raise _no_text(tables, where, named_columns.delimiter)
     label = named_columns.label or _first(LABEL_COLUMNS, have) or _cats(tables)
     return replace(named_columns, text=text, text_pair=pair, label=label)
 
@@ -98,7 +99,7 @@ def _first(names: Sequence[str], have: Sequence[str]) -> str | None:
     return next((column for column in columns if column is not None), None)
 
 
-def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
+def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) -> SpecError:
     """The error over tables without a column of a usual name, with the likeliest one."""
     expected = f"a text column ({', '.join(TEXT_COLUMNS)})"
     have = names_of(tables)
@@ -137,6 +138,8 @@ def _no_text(tables: Sequence[Table], where: Path | str) -> SpecError:
             "This is the input or the output of a batch. Look up the text of each custom_id in the batch's input, "
             "and save a text and a label for each row."
         )
+    elif delimiter == " ":
+        advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
     elif not any(table.typed for table in tables):
         header = header_advice([[name, *map(str, values[name])] for name in values])
         if looks_like_row(have):

@@ -131,6 +131,7 @@ def members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+    # NotImplementedError: what zipfile raises for a compression that it does not know
     except (zipfile.BadZipFile, NotImplementedError, OSError):
         return []
     return [
@@ -175,7 +176,7 @@ def unpacking(path: Path) -> Iterator[None]:
         zlib.error,
         lzma.LZMAError,
         zipfile.BadZipFile,
-        NotImplementedError,
+        NotImplementedError,  # zipfile: a compression that it does not know
         pa.ArrowException,
     ) as error:
         raise _broken(path, error) from None

@@ -252,7 +252,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     names = [name.strip() or (f"column {i}" if i > 1 else "") for i, name in enumerate(header, 1)]
     unnamed = [i for i, name in enumerate(header) if i and not name.strip()]
     in_unnamed = _Tally()
-    check_names(names, f"{path} line {line}")
+    check_names(names, f"{path} line {line}", delimiter)
     rows: list[list[str]] = []
     numbers: list[int] = []
     for number, fields in islice(numbered, 1 if delimiter == "|" else 0):

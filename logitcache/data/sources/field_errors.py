@@ -6,22 +6,24 @@ from __future__ import annotations
 
 import re
 
-from logitcache.data.sources.hints import header_advice, looks_like_row
+from logitcache.data.sources.hints import BY_FIRST_SPACE, header_advice, looks_like_row
 from logitcache.data.sources.tables import check_once
-from logitcache.errors import SpecError, short
+from logitcache.errors import SpecError, counted, short
 
 _DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
+_COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some tools
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def check_names(names: list[str], where: str) -> None:
+def check_names(names: list[str], where: str, delimiter: str) -> None:
     """Raises SpecError where two columns have one name."""
     try:
         check_once(names, where)
     except SpecError as error:
-        error.advice += (
-            f" {header_advice([[name] for name in names])}" if looks_like_row(names) else ""
-        )
+        if delimiter == " ":
+            error.advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
+        elif looks_like_row(names):
+            error.advice += f" {header_advice([[name] for name in names])}"
         raise
 
 
@@ -52,7 +54,7 @@ def header_again(where: str, header: list[str], delimiter: str) -> SpecError:
 def wrong_width(where: str, header: list[str], fields: list[str], delimiter: str) -> SpecError:
     """The error over a row of another number of fields than the header."""
     return SpecError(
-        expected=f"{len(header)} fields as in the header ({short(', '.join(header))})",
+        expected=f"{counted(len(header), 'field')} as in the header ({short(', '.join(header))})",
         found=len(fields),
         advice=_advice(header, fields, delimiter),
         where=where,
@@ -61,6 +63,8 @@ def wrong_width(where: str, header: list[str], fields: list[str], delimiter: str
 
 def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
     """What may be done about a row of another number of fields than the header."""
+    if delimiter == " ":
+        return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     lines = delimiter.join(header), delimiter.join(fields)
     other = next(
         (
@@ -72,6 +76,8 @@ def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
     )
     if other is not None:
         return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
+    if len(header) == 1 and header[0].startswith(_COMMENTS):
+        return f"Remove the comments above the header: the lines that begin with {header[0][0]!r}."
     if looks_like_row(header):
         return f"Mend the line. {header_advice([[name] for name in header])}"
     if len(header) == 1:

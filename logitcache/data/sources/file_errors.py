@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.hints import BY_FIRST_SPACE
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
@@ -43,6 +44,8 @@ def unreadable(path: Path) -> SpecError:
         advice = f"{EXPORT}."
     elif suffix in OF_WORDS:
         advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
+    elif suffix == ".label":
+        advice = f"{BY_FIRST_SPACE}."
     elif suffix == ".arff":
         advice = _of_arff(path)
     elif suffix in _BY_PANDAS:

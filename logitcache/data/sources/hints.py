@@ -169,6 +169,12 @@ def _float(text: str) -> float:
         return -1
 
 
+# For lines of a label and the words of a text, which single spaces divide: fastText has them so.
+BY_FIRST_SPACE = (
+    "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
+)
+
+
 def header_advice(columns: Sequence[Sequence[str]]) -> str:
     """What to do where the first line of a file is a row, with a name for each of its columns."""
     numbered = {str(number): values for number, values in enumerate(columns)}

@@ -12,7 +12,7 @@ from logitcache.data.sources.content import Content
 from logitcache.data.sources.delimited import read_csv
 from logitcache.data.sources.field_errors import option_value
 from logitcache.data.sources.growing import Growing
-from logitcache.data.sources.hints import header_advice
+from logitcache.data.sources.hints import BY_FIRST_SPACE, header_advice
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -73,7 +73,9 @@ def _advice(line: str) -> str:
     if _WORD_AND_TAG.fullmatch(line):
         return "If each line is a word and its tag, name the files .conll."
     delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
-    if delimiter is None:
+    if delimiter is None and " " in line:
+        fields = f"{BY_FIRST_SPACE}. Else save the rows as csv or jsonl"
+    elif delimiter is None:
         fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
     else:
         header = header_advice([[field] for field in line.split(delimiter)])
