@@ -130,7 +130,7 @@ def share(folder: str, names: Sequence[str], cwd: str, reporter: Reporter = SILE
 
     os.chdir(cwd)
     study = planned(folder, StudyConfig()).only(names)
-    work(study, Sources(study, SILENT), reporter, says=False)
+    work(study, Sources(study, SILENT), reporter, reports_ends=False)
 
 
 def main() -> None:
