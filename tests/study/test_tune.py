@@ -71,7 +71,7 @@ def test_the_space_of_the_paper_is_that_of_the_method() -> None:
         ({"tasks": {"a": "x", "b": "y"}}, {}, r"one of the tasks, found a, b. Choose one with --t"),
         ({"methods": ["base", "ls"]}, {}, "one of the methods, found none. Choose one with --meth"),
         ({"students": ["1x32", "2x32"]}, {}, "one of the students, found 1x32, 2x32"),
-        ({}, {"space": "alpha"}, "NAME=VALUE"),
+        ({}, {"space": "alpha"}, r"NAME=VALUE\|VALUE, such as alpha="),
         ({}, {"space": "alpha="}, "at least one value"),
         ({}, {"space": {"alhpa": [1]}}, "Did you mean alpha"),
         ({}, {"space": {"alpha": [2]}}, "alpha"),
