@@ -18,7 +18,7 @@ import torch
 import transformers
 from common import write
 
-from logitcache.bench.codecs import Sample, at_bytes, figures, measured
+from logitcache.bench.codecs import Sample, at_bytes, figures
 from logitcache.targets.table import parse
 
 BYTES = (22.5, 64.0, 38.0, 105.0)
@@ -70,9 +70,11 @@ def main() -> None:
     top = p.topk(64, dim=1).values.sum(1)
     cases = []
     for budget in BYTES:
-        specs = [spec for kind in KINDS if (spec := at_bytes(kind, few, budget, width))]
+        largest = [at_bytes(kind, few, budget, width) for kind in KINDS]
+        specs = list(filter(None, largest))
         tails = [f"{specs[0]},tail={tail}" for tail in ("drop", "uniform", "unigram")]
-        for case in measured([*specs, *tails], sample):
+        for spec in (*specs, *tails):
+            case = figures(parse(spec).codec(width), sample)
             cases.append({"budget": budget, **asdict(case)})
             print(json.dumps(cases[-1]), flush=True)
     cases.append({"budget": None, **asdict(figures(parse("float16").codec(width), sample))})

@@ -61,7 +61,7 @@ def first_reading(folder: Path) -> dict[str, float]:
     for _ in range(2):
         started = time.perf_counter()
         for start in range(0, ROWS, 1024):
-            cache._columns(np.arange(start, min(start + 1024, ROWS)), NAMES)
+            cache.stored_columns(np.arange(start, min(start + 1024, ROWS)), NAMES)
         times.append(time.perf_counter() - started)
     return {
         "first_s": times[0],
@@ -82,9 +82,9 @@ def of_shards(folder: Path, shards: int) -> dict[str, Any]:
     mapped = plain(read, folder / "logits")
     cases = {
         "memmap": repeated(lambda rows: mapped[rows]),
-        "take": repeated(lambda rows: read._columns(rows, NAMES)),
-        "take, not all read before": repeated(lambda rows: partly._columns(rows, NAMES)),
-        "take, unchecked": repeated(lambda rows: unchecked._columns(rows, NAMES)),
+        "take": repeated(lambda rows: read.stored_columns(rows, NAMES)),
+        "take, not all read before": repeated(lambda rows: partly.stored_columns(rows, NAMES)),
+        "take, unchecked": repeated(lambda rows: unchecked.stored_columns(rows, NAMES)),
     }
     times = in_turn(cases, ROUNDS, REPEATS)
     return {

@@ -1,11 +1,11 @@
-"""Copy of a study that is small enough to commit: what a report reads, and the report.
+"""Copy of a study that is small enough to commit: what a report reads, and the report as text.
 
     python benchmarks/study_store.py logitcache-studies/sst5 docs/studies/sst5 [SECONDS ...]
 
-Left out are weights, tokenizers and caches, and of predictions all but those of the split that the
-study compares on. Their logits are rounded to halves, except in rows whose answer would change. SECONDS
-are the wall times of the `study run` commands that made it; with them ``cost.json`` says what the
-study took beyond its trials and teachers.
+Left out are weights, tokenizers, caches and the report's HTML page, and of predictions all but those
+of the split that the study compares on. Their logits are rounded to halves, except in rows whose
+answer would change. SECONDS are the wall times of the `study run` commands that made it; with them
+``cost.json`` says what the study took beyond its trials and teachers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from logitcache.study.folder import State, StudyFolder
 from logitcache_cli.main import cli
 
 PREDICTIONS = "predictions.parquet"
+PAGE = "report.html"  # large, and `study report` makes it again
 
 
 def main(source: Path, out: Path, walls: list[float]) -> None:
@@ -38,6 +39,7 @@ def main(source: Path, out: Path, walls: list[float]) -> None:
     report = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     if report.exit_code:
         raise SystemExit(report.stderr)
+    (out / "report" / PAGE).unlink()
     (out / "report.json").write_text(report.stdout)
     (out / "cost.json").write_text(json.dumps(cost(study, walls), indent=1) + "\n")
 

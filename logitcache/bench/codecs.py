@@ -10,9 +10,10 @@ the teacher adds to the label.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -186,8 +187,11 @@ class _Totals:
     def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:
         entropy = self.entropy[self.third == number]
         squared, own = self.of_third[:, number]
-        low, high = entropy.aminmax() if len(entropy) else (torch.nan, torch.nan)
-        return OfEntropy(float(low), float(high), float((squared / own) ** 0.5), _ratio(off, gold))
+        low = high = math.nan
+        if len(entropy):
+            low = float(entropy.min())
+            high = float(entropy.max())
+        return OfEntropy(low, high, float((squared / own) ** 0.5), _ratio(off, gold))
 
 
 def _ratio(off: Tensor, gold: Tensor) -> float:
@@ -259,8 +263,3 @@ def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
         else:
             high = middle - 1
     return f"{kind}:{setting}={low}" if low else ""
-
-
-def measured(texts: Sequence[str], sample: Sample) -> list[CodecFigures]:
-    """The figures of codecs as they are typed."""
-    return [figures(parse(text).codec(sample.logits.shape[1]), sample) for text in texts]

@@ -114,7 +114,7 @@ def _open_ours(folder: Path) -> Opened:
     cache = Cache.open(folder)
 
     def take(rows: Int64) -> dict[str, Array]:
-        return cache._columns(rows, NAMES)
+        return cache.stored_columns(rows, NAMES)
 
     return Opened(len(cache), take, lambda first, end: take(np.arange(first, end)))
 

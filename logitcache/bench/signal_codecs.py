@@ -17,7 +17,7 @@ from logitcache.stages.rows import load
 from logitcache.targets.vectors import STORED, VectorCodec, relative_error
 from logitcache.teacher.panel import ask_all
 from logitcache.teacher.plan import Planned
-from logitcache.teacher.signals import Seen
+from logitcache.teacher.signals import TeacherOutput
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,6 @@ class _Sample:
 
     vectors: dict[str, list[torch.Tensor]] = field(default_factory=dict)
 
-    def add(self, index: Int64, seen: Seen) -> None:
-        for name, vectors in seen.signals.items():
+    def add(self, index: Int64, output: TeacherOutput) -> None:
+        for name, vectors in output.signals.items():
             self.vectors.setdefault(name, []).append(vectors.float().cpu().clone())

@@ -249,9 +249,9 @@ class Cache:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for
         a row that is not here.
         """
-        return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))[
-            "row_hash"
-        ]
+        if row_id is None:
+            row_id = np.arange(len(self))
+        return self.stored_columns(row_id, ("row_hash",))["row_hash"]
 
     def labels(self, row_id: Int64, view: Int64 | int = 0) -> Int64:
         """The gold labels that the positions of these rows had when they were dumped, as columns of
@@ -298,6 +298,12 @@ class Cache:
         if self._stored:
             stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
         return stored | self._entry_columns(self._places(row_id, view))
+
+    def stored_columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
+        """The columns of these names that have one record for each row, as they lie on disk. Raises
+        AlignmentError for a row that is not here.
+        """
+        return self.reader.take(self._places(row_id, 0), names)
 
     @property
     def has_logits(self) -> bool:
@@ -351,9 +357,6 @@ class Cache:
         is_first = view == 0 if isinstance(view, int) else not np.count_nonzero(view)
         if not is_first:
             check_views(self.where, view, self._views)
-
-    def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
-        return self.reader.take(self._places(row_id, 0), names)
 
     def _places(self, row_id: Int64, view: Int64 | int) -> Places:
         """Where these rows are. Raises AlignmentError for one that is not here."""

@@ -73,13 +73,15 @@ def difference(a: Cache, b: Cache) -> Difference:
     result = Difference(a.where, b.where, fields=fields, conditions=_conditions(a, b))
     views = min(a.manifest.plan.views, b.manifest.plan.views)
     totals = _Totals(class_names(a))
-    signals = SignalTotals.of(a, b)
+    signals = SignalTotals(a, b)
     has_logits = not isinstance(a.codec, NoLogits) and not isinstance(b.codec, NoLogits)
     for block in _blocks(a):
         rows_a, rows_b = _answered_in_both(a, b, block, result)
         totals.rows += len(rows_a)
-        signals.add(rows_a, rows_b)
-        for view in range(views if has_logits else 0):
+        for view in range(views):
+            signals.add(rows_a, rows_b, view)
+            if not has_logits:
+                continue
             answers_a = a.take(rows_a, view=view)
             answers_b = b.take(rows_b, view=view)
             _compare(result, totals, rows_a, answers_a, answers_b, order)

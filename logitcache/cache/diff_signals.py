@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.distance import Spread
+from logitcache.cache.distance import Float64, Spread
+from logitcache.cache.signals import vectors_of
 from logitcache.errors import SpecError
 from logitcache.payloads import single
-from logitcache.records import Int64, chosen
+from logitcache.records import Array, Int64, Ragged
 
-TOGETHER = 256  # rows whose vectors are compared at once
+BLOCK_ROWS = 256  # whose vectors are compared at once
 
 
 class SignalTotals:
-    """What is added up over rows, by signal that both caches keep with one width."""
+    """Relative distances of the vectors of two caches, added up over rows: for each signal that both
+    keep with one width.
+    """
 
-    def __init__(self, a: Cache, b: Cache, names: Sequence[str]) -> None:
-        self.a, self.b = a, b
-        self.spreads = {name: Spread() for name in names}
+    def __init__(self, a: Cache, b: Cache) -> None:
+        self.a = a
+        self.b = b
+        self.spreads = {name: Spread() for name in shared(a, b)}
         self.differs = _widths(a) != _widths(b)
 
-    @classmethod
-    def of(cls, a: Cache, b: Cache) -> SignalTotals:
-        return cls(a, b, shared(a, b))
+    def add(self, rows_a: Int64, rows_b: Int64, view: int) -> None:
+        """Compare a view of these rows of A with that of the rows of B that have the same texts."""
+        for start in range(0, len(rows_a), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            for name, spread in self.spreads.items():
+                vectors_a = vectors_of(self.a, rows_a[block], view, (name,))[name]
+                vectors_b = vectors_of(self.b, rows_b[block], view, (name,))[name]
+                distances = self._distances(vectors_a, vectors_b)
+                self.differs |= bool(distances.any())
+                spread.add(distances)
 
-    def add(self, rows_a: Int64, rows_b: Int64) -> None:
-        """These rows of A, and the rows of B with the same texts."""
-        for start in range(0, len(rows_a), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            self._add(rows_a[part], rows_b[part])
-
-    def _add(self, rows_a: Int64, rows_b: Int64) -> None:
-        names = tuple(self.spreads)
-        vectors_a = self.a.take(rows_a, signals=names).vectors
-        vectors_b = self.b.take(rows_b, signals=names).vectors
-        for name, spread in self.spreads.items():
-            in_a, in_b = vectors_a[name], vectors_b[name]
-            alike = np.flatnonzero(in_a.lengths() == in_b.lengths())
-            self.differs |= len(alike) < len(rows_a)
-            one = single(in_a.values[chosen(in_a.indptr, alike)[1]]).astype(np.float64)
-            other = single(in_b.values[chosen(in_b.indptr, alike)[1]])
-            size = np.linalg.norm(one, axis=1)
-            off = np.linalg.norm(one - other, axis=1) / np.where(size > 0, size, 1.0)
-            self.differs |= bool(off.any())
-            spread.add(off)
+    def _distances(self, a: Ragged, b: Ragged) -> Float64:
+        """The distance of each vector of rows from its counterpart. Rows of other numbers of tokens
+        have no counterparts: they count as a difference, and are left out.
+        """
+        is_aligned = a.lengths() == b.lengths()
+        self.differs |= not is_aligned.all()
+        aligned = np.flatnonzero(is_aligned)
+        return relative_distances(a.select(aligned).values, b.select(aligned).values)
 
     def result(self) -> dict[str, dict[str, float]]:
+        """Mean, quantiles and maximum of the distances, by signal."""
         return {name: spread.result() for name, spread in self.spreads.items()}
+
+
+def relative_distances(a: Array, b: Array) -> Float64:
+    """``|a - b| / |a|`` of each vector, ``|a - b|`` where a is 0: f64[N] of stored values [N, d]."""
+    expected = single(a).astype(np.float64)
+    length = np.linalg.norm(expected, axis=1)
+    difference = np.linalg.norm(expected - single(b), axis=1)
+    relative: Float64 = difference / np.where(length > 0, length, 1.0)
+    return relative
 
 
 def _widths(cache: Cache) -> dict[str, int]:
@@ -57,7 +64,7 @@ def _widths(cache: Cache) -> dict[str, int]:
 
 
 def shared(a: Cache, b: Cache) -> list[str]:
-    """The signals of one width that both keep."""
+    """The signals that both keep with one width."""
     widths = _widths(b)
     return [name for name, width in _widths(a).items() if widths.get(name) == width]
 

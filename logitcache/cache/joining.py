@@ -249,7 +249,7 @@ def check_signals(joined: Joined, names: Sequence[str]) -> None:
             )
         for name in names:
             if name not in cache.signals:
-                raise missing(name, cache)
+                raise missing(cache, name)
             codec = cache.signals[name].codec
             expected = first.signals[name].codec
             if codec != expected:

@@ -26,7 +26,7 @@ def vectors_of(
     vectors = {}
     for name in names:
         if name not in cache.signals:
-            raise missing(name, cache)
+            raise missing(cache, name)
         kept = cache.signals[name]
         indptr, columns = stored(cache, kept, row_id, view)
         vectors[name] = Ragged(kept.codec.unpack(columns, {}).vectors, indptr)
@@ -46,15 +46,16 @@ def stored(
     return indptr, {names[name]: values for name, values in columns.items()}
 
 
-def missing(name: str, cache: Cache) -> SpecError:
-    """The refusal of a signal that a cache does not keep, naming what it does and the command that
-    would make it.
+def missing(cache: Cache, *names: str) -> SpecError:
+    """The refusal of signals that a cache does not keep, naming those that it does and the options
+    of a dump that would keep all.
     """
     logits = [] if isinstance(cache.codec, NoLogits) else [LOGITS]
     kept = [*logits, *cache.signals]
-    options = " ".join(f"--signal {signal}" for signal in (*kept, name))
+    options = " ".join(f"--signal {signal}" for signal in (*kept, *names))
+    noun = "signal" if len(names) == 1 else "signals"
     return SpecError(
-        expected=f"a cache of the signal {name}",
+        expected=f"a cache of the {noun} {', '.join(names)}",
         found=f"one of {', '.join(kept)}",
         advice=f"Dump again with {options}, into a new --out.",
         where=cache.where,
@@ -67,4 +68,4 @@ def check_logits(teacher: Any) -> None:
     """
     for cache in getattr(teacher, "caches", (teacher,)):
         if not getattr(cache, "has_logits", True):
-            raise missing(LOGITS, cache)
+            raise missing(cache, LOGITS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def cost_of(value: Any) -> Budget:
 
 
 def _amount(text: str) -> Budget | None:
+    """A number with its unit; None for what is none."""
     match = AMOUNT.fullmatch(text)
     if match is None:
         return None
@@ -101,56 +103,47 @@ def _amount(text: str) -> Budget | None:
         number = float(match["number"]) * FACTORS[match["factor"]]
     except ValueError:
         return None
-    unit = match["unit"].rstrip("s") + "s"
     if not 0 < number < float("inf"):
         return None
     if match["unit"] in SECONDS:
         return Budget(Unit.SECONDS, number * SECONDS[match["unit"]])
+    unit = match["unit"].rstrip("s") + "s"
     return Budget(Unit(unit), number) if unit in set(Unit) else None
+
+
+_budget_option = partial(option, group=BUDGET, cost=Cost.NOT_COUNTED, recorded=False)
 
 
 @dataclass(frozen=True)
 class Pretraining:
     """How much a training may spend, and on what."""
 
-    budget: Budget | None = option(
+    budget: Budget | None = _budget_option(
         None,
         f"What the training may spend, in place of --epochs: {FORMS} (the steps and learning rates of another run). "
         "The learning rate rises and falls with what has been spent, and the training ends with the step that is "
         "nearest to its budget.",
         parse=budget_of,
         annotation="str",
-        group=BUDGET,
-        cost=Cost.NOT_COUNTED,
-        recorded=False,
     )
-    regime: str | None = option(
+    regime: str | None = _budget_option(
         None,
         "Under a budget: fresh reads no row twice, and is refused where the text is too short; repeat goes over the "
         "rows (or a fixed part of them, --rows) again and again. Default: fresh.",
         choices=REGIMES,
-        group=BUDGET,
-        cost=Cost.NOT_COUNTED,
-        recorded=False,
     )
-    charge_dump: int | None = option(
+    charge_dump: int | None = _budget_option(
         None,
         "How many runs share the cost of the cache: 1 charges all of it to this run, 10 a tenth, 0 nothing. Default: 1 "
         "where the budget is time or FLOPs and a cache teaches, else 0.",
         minimum=0,
-        group=BUDGET,
-        cost=Cost.NOT_COUNTED,
-        recorded=False,
     )
-    dump_cost: Budget | None = option(
+    dump_cost: Budget | None = _budget_option(
         None,
         "What the dump of the training rows has cost, such as 310s or 2e15flops. Default: what the workspace "
         "records.",
         parse=cost_of,
         annotation="str",
-        group=BUDGET,
-        cost=Cost.NOT_COUNTED,
-        recorded=False,
     )
 
     def check(self, epochs_given: bool, select: str | None, warmup: float) -> None:
@@ -176,6 +169,13 @@ class Pretraining:
                     )
         if self.budget.unit is Unit.STEPS and self.budget.run is None:
             check_first_step(self.budget.amount, 1, Unit.STEPS, warmup)
+
+    def check_pays_nothing(self, method: str) -> None:
+        """Raises SpecError for the cost of a dump beside a method that learns from none."""
+        for name in ("charge_dump", "dump_cost"):
+            if getattr(self, name):
+                expected = "a method that learns from a cache, whose dump is paid for"
+                raise _useless(name, expected, f"--method {method}")
 
     @property
     def is_fresh(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from logitcache.config.option import nearest
 from logitcache.config.own import is_own, term_of
-from logitcache.config.terms import SUMS, is_sum, needs_teacher, summands_of
+from logitcache.config.terms import SUMS, check_settings, is_sum, needs_teacher
 from logitcache.errors import SpecError, short
 
 
@@ -111,7 +111,7 @@ def method_name(value: Any) -> str:
     if isinstance(value, str) and value.casefold() in names:
         return names[value.casefold()]
     if is_sum(value):
-        summands_of(value)
+        check_settings(str(value))
         return str(value)
     if isinstance(value, str) and is_own(value):
         return value

@@ -8,8 +8,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-from logitcache.config.option import nearest
+from logitcache.config.option import checked, nearest, options_of
+from logitcache.config.signals import LOGITS
 from logitcache.errors import SpecError
 
 GOLD = "mlm"  # the labels alone: it has no teacher
@@ -30,8 +33,6 @@ SUMS = {
     "tinybert-bui": "tinybert=1:variant=bui",
     "embedding": "embedding=1",
 }
-
-
 _WEIGHTED = re.compile(r"[\w-]+=")
 
 
@@ -97,3 +98,49 @@ def _summand(text: str) -> Summand:
 def needs_teacher(method: str) -> bool:
     """Whether a sum has a term with a teacher."""
     return any(summand.name != GOLD for summand in summands_of(method))
+
+
+def signal_options(method: str) -> str:
+    """The ``--signal`` options of a dump for a method, each behind a space; empty for logits alone.
+    ``L`` stands for layers that depend on the depths of teacher and student (docs/methods.md).
+    """
+    if not is_sum(method):
+        return ""
+    terms = [term_of(summand) for summand in summands_of(method)]
+    names = dict.fromkeys(name for term in terms for name in term.dumped)
+    if set(names) <= {LOGITS}:
+        return ""
+    return "".join(f" --signal {name}" for name in names)
+
+
+def check_settings(method: str) -> None:
+    """Raises SpecError for a setting that a term does not take. Terms are imported, torch with them,
+    where settings are typed alone.
+    """
+    for summand in summands_of(method):
+        if summand.settings and method not in SUMS:
+            term_of(summand)
+
+
+def term_of(summand: Summand) -> Any:
+    """The term with its settings. Raises SpecError for a setting that it does not take."""
+    module, _, name = TERMS[summand.name].partition(":")
+    kind = getattr(import_module(module), name)
+    options = {declared.name: declared for declared in options_of(kind)}
+    settings = {}
+    for setting, text in summand.settings.items():
+        where = f"{summand.name}: {setting}"
+        if setting not in options:
+            expected = f"a setting among {', '.join(options)}" if options else "no settings"
+            advice = nearest(setting, options) if options else "Leave it out."
+            raise SpecError(expected=expected, found=repr(setting), advice=advice, where=where)
+        declared = options[setting]
+        value: Any = text
+        if declared.kind is int and text.removeprefix("-").isdecimal():
+            value = int(text)
+        try:
+            settings[setting] = checked(declared, value)
+        except SpecError as error:
+            error.where = where
+            raise
+    return kind(**settings)

@@ -340,6 +340,8 @@ class TrainConfig:
         method = METHODS[self.method]
         if self.live is not None:
             self._check_live()
+        if not method.reads_cache:
+            self.pretraining.check_pays_nothing(self.method)
         if self.caches and not method.needs_teacher and self.columns.task not in LANGUAGE:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
         if self.label_map and not (self.caches or method.reads_cache):

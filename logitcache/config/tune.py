@@ -10,7 +10,6 @@ from logitcache.config.option import option
 from logitcache.config.study import VALUES, StudyConfig, assignments
 
 SEARCH = "Search"
-FORM = "NAME=VALUE|VALUE, such as alpha=0.5|0.9"
 # Kobyzev et al. (2023), appendix D.
 SPACE: Mapping[str, tuple[float, ...]] = {
     "batch_size": (8, 16, 32, 64),
@@ -22,16 +21,17 @@ SPACE: Mapping[str, tuple[float, ...]] = {
 
 def space(value: Any) -> dict[str, tuple[Any, ...]]:
     """Values by option, from a mapping or as NAME=VALUE|VALUE. Raises ValueError."""
+    expected = "NAME=VALUE|VALUE, such as alpha=0.5|0.9"
     try:
         named = assignments(value)
-    except ValueError:
-        raise ValueError(FORM) from None
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
     listed = {
         name: values.split("|") if isinstance(values, str) else values
         for name, values in named.items()
     }
     if not listed or not all(isinstance(values, list | tuple) for values in listed.values()):
-        raise ValueError(FORM)
+        raise ValueError(expected)
     if not all(values and all(map(str, values)) for values in listed.values()):
         raise ValueError("at least one value of each option")
     return {name: tuple(values) for name, values in listed.items()}

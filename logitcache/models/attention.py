@@ -73,7 +73,7 @@ class Attention:
         key = _by_head(linear(states, self.key, self.key_bias), self.heads)
         if self.frequencies is not None:
             query, key = _rotated(query, self.frequencies), _rotated(key, self.frequencies)
-        scores: Tensor = query @ key.transpose(2, 3) * self.scale
+        scores: Tensor = (query * self.scale) @ key.transpose(2, 3)
         return scores
 
     def attends(self, is_token: Tensor) -> Tensor:
@@ -104,6 +104,25 @@ def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
+def hidden_size(model: PreTrainedModel) -> int:
+    """Numbers of a hidden state. Raises SpecError where the model's configuration has none: a module
+    of a user's own.
+    """
+    return int(_configured(model, "hidden_size"))
+
+
+def _configured(model: PreTrainedModel, name: str) -> Any:
+    config = model.config.get_text_config()
+    if not hasattr(config, name):
+        raise SpecError(
+            expected=f"a model of transformers, whose configuration has a {name}",
+            found=f"one of {config.model_type}",
+            advice="Use a method of logits, such as kd, or another model.",
+            where=getattr(config, "own", "") or type(model).__name__,
+        )
+    return getattr(config, name)
+
+
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """The layers of a model's body, in their order. Raises SpecError where they are no list of
     their own, or two: of an encoder and of a decoder.
@@ -115,7 +134,7 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
             advice="Use another model, or logits alone.",
             where=type(model).__name__,
         )
-    count = model.config.get_text_config().num_hidden_layers
+    count = int(_configured(model, "num_hidden_layers"))
     for _, module in model.base_model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module

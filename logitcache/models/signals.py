@@ -26,6 +26,7 @@ from logitcache.config.signals import parse_signal
 from logitcache.errors import SpecError
 from logitcache.models.attention import (
     attention_of,
+    hidden_size,
     layer_number,
     layers_of,
     projection_of,
@@ -181,7 +182,7 @@ class Hidden(Signal):
         return f"hidden:{self.layer}"
 
     def width(self, model: PreTrainedModel) -> int:
-        return int(model.config.get_text_config().hidden_size)
+        return hidden_size(model)
 
     def resolved(self, model: PreTrainedModel) -> Hidden:
         return Hidden(layer_number(model, self.layer, lowest=0, name="hidden"))
@@ -234,7 +235,7 @@ class Pooled(Signal):
         return f"pooled:{self.pooling}"
 
     def width(self, model: PreTrainedModel) -> int:
-        return int(model.config.get_text_config().hidden_size)
+        return hidden_size(model)
 
     def observe(self, model: PreTrainedModel, note: Note) -> RemovableHandle:
         return _body_output(model, note)

@@ -96,8 +96,8 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
             if cell.teacher is not None:
                 metric = cell.comparison.metric
                 line[-1] = _spread(cell.teacher.value, cell.teacher.std, metric)
-        known = [teacher.value for teacher in teachers if teacher is not None]
-        mean = _spread(fmean(known), None, "accuracy") if len(known) == len(cells) else NONE
+        values = [teacher.value for teacher in teachers if teacher is not None]
+        mean = _spread(fmean(values), None, "accuracy") if len(values) == len(cells) else NONE
         rows.append(("teacher", *line, *([mean] if has_score else []), ""))
         rows += _paper_row(cells, paper.TEACHER, paper_table, has_score)
     for label in _labels(cells):
@@ -266,11 +266,11 @@ def _calibration_block(studied: Studied) -> Block | None:
         split = cell.comparison.split
         for row in cell.comparison.rows:
             scored = [result.predictions[split] for result in cell.results_of(row)]
-            errors = [calibration_error(predictions) for predictions in scored]
-            known = [error for error in errors if error is not None]
+            of_seeds = [calibration_error(predictions) for predictions in scored]
+            errors = [error for error in of_seeds if error is not None]
             losses = [_mean_loss(predictions) for predictions in scored]
             lines["task and method"].append(f"{_where(studied, cell)}: {spoken(row.label)}")
-            lines["calibration error"].append(percent(fmean(known)) if known else NONE)
+            lines["calibration error"].append(percent(fmean(errors)) if errors else NONE)
             lines["nll, nats"].append(f"{fmean(losses):.3f}" if losses else NONE)
     caption = (
         "The expected calibration error over 15 bins of confidence (Guo et al., 2017) and the negative log-likelihood, "

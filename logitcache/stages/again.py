@@ -16,11 +16,11 @@ from logitcache.stages.rows import load, with_rows
 from logitcache.store.manifest import Plan
 from logitcache.targets.table import codec_from_dict
 from logitcache.teacher.asked import Asked, task_of
+from logitcache.teacher.dump_record import DumpRecord
 from logitcache.teacher.plan import planned, recorded_map
-from logitcache.teacher.said import Said
 
 
-def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
+def rows_of(recorded: DumpRecord, config: DumpConfig, reporter: Reporter) -> Source:
     """The data that a cache names, where there is any of that name here; of several, the one with
     the cache's very rows. Raises SpecError where there is none, or it cannot be read.
     """
@@ -60,7 +60,7 @@ def planned_again(
     """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
     plan names them.
     """
-    recorded = Said.of(plan)
+    recorded = DumpRecord.of(plan)
     codec = codec_from_dict(plan.targets["logits"])
     data = config.data if data is None else data
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)

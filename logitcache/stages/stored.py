@@ -18,6 +18,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.sequences import Recipe, Sequences
+from logitcache.config.terms import signal_options
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.rows import Source
@@ -47,10 +48,11 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
     if not dumps:
         if not reads_cache:
             return {}
+        options = f"--task {source.task}{signal_options(config.method)}"
         raise SpecError(
             expected=f"a cache of {source.name}",
             found="none",
-            advice=f"Make one: logitcache dump --task {source.task} --data DATA --teacher TEACHER.",
+            advice=f"Make one: logitcache dump {options} --data DATA --teacher TEACHER.",
             where=config.workspace.caches,
         )
     rows = {dump["train"].manifest.plan.data["digest"] for dump in dumps}

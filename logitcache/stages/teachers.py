@@ -6,6 +6,7 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.cache.joining import by_part, join, join_parts
 from logitcache.config.methods import METHODS
+from logitcache.config.terms import signal_options
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -58,9 +59,11 @@ def workspace_teacher(
     # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
     is_drawn = source.division is not None and source.division.seed is not None
     name = source.name if is_drawn else None
+    options = signal_options(config.method)
     caches = {}
     for part, (_, texts) in by_part(train, starts).items():
-        cache = find_cache(config.workspace, source.table(part), part, name, texts, task.name)
+        table = source.table(part)
+        cache = find_cache(config.workspace, table, part, name, texts, task.name, options)
         reporter.note(f"teacher: {cache!r}")
         caches[part] = [cache]
     return join_parts(caches, starts, task=task, label_map=config.label_map)

@@ -38,11 +38,13 @@ def find_cache(
     source: str | None = None,
     texts: Int64 | None = None,
     task: str = Classification.name,
+    options: str = "",
 ) -> Cache:
     """The one complete cache of a table; else one of another table that has every text needed. Only
     caches of ``task`` count, and with ``source`` only those that were dumped under this name.
 
-    ``texts``: hashes of the rows that are needed; None for all of the table. Raises SpecError where
+    ``texts``: hashes of the rows that are needed; None for all of the table. ``options`` are those
+    of the dump that is advised where there is none. Raises SpecError where
     there is no such cache, or several to choose from; and the error of the table's only cache where
     that is broken or unfinished.
     """
@@ -77,7 +79,7 @@ def find_cache(
         raise broken[0]
     if texts is None:
         texts = table.row_hash
-    complete = _with_all_texts(of_other_tables, texts, split, workspace)
+    complete = _with_all_texts(of_other_tables, texts, split, workspace, options)
     if any(_answers_differ(complete[0], cache) for cache in complete):
         raise _ambiguous(complete, split, workspace)
     complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
@@ -87,7 +89,7 @@ def find_cache(
 
 
 def _with_all_texts(
-    caches: list[Cache], texts: Int64, split: str, workspace: Workspace
+    caches: list[Cache], texts: Int64, split: str, workspace: Workspace, options: str
 ) -> list[Cache]:
     """The caches that have every text. Raises SpecError where there is none: of the caches that can
     be read, the one that has most of the texts is named; CorruptShard where one cannot be read.
@@ -111,7 +113,7 @@ def _with_all_texts(
     names = ", ".join(str(cache.folder) for cache in caches)
     result = f"none, only caches of other rows: {names}" if caches else "none"
     unlabelled = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
-    dump = f"logitcache dump --teacher TEACHER --data DATA{unlabelled}"
+    dump = f"logitcache dump{options} --teacher TEACHER --data DATA{unlabelled}"
     advice = f"Make one: {dump}, or name one with --cache."
     best_cache = readable[counts.index(largest)] if largest else None
     if best_cache is not None and _is_worth_reuse(best_cache, largest / len(texts)):

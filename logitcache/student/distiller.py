@@ -46,8 +46,11 @@ class Distiller(nn.Module):
         super().__init__()
         self.width = width  # columns that are answers; None: all
         self.per_token = per_token
-        self.student, self.objective, self.padding = student, objective, padding
-        self.some_unlabelled, self.execution = some_unlabelled, execution
+        self.student = student
+        self.objective = objective
+        self.padding = padding
+        self.some_unlabelled = some_unlabelled
+        self.execution = execution
         self.reads_head = reads_head
         self.terms = terms  # of an objective that is a sum: those of signals
         self.executions: set[str] = set()  # that have been used

@@ -90,13 +90,13 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
         key = repr((trial.planned.task, trial.planned.student, sorted(values.items())))
         by_cost.setdefault(key, []).append(trial)
     teachers: dict[str, Dumped] = {}
-    with TemporaryDirectory() as place:
-        workspace = Workspace(Path(place))
+    with TemporaryDirectory() as scratch:
+        workspace = Workspace(Path(scratch))
         groups = []
         for trials in by_cost.values():
             groups.append(_group(study, trials, teachers, workspace, reporter))
-    known = tuple(teachers[name] for name in study.teachers if name in teachers)
-    return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), known)
+    dumped = tuple(teachers[name] for name in study.teachers if name in teachers)
+    return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), dumped)
 
 
 def _check_rows(study: Plan) -> None:
@@ -113,9 +113,9 @@ def _check_rows(study: Plan) -> None:
 
 def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
     """The options of `plan` that decide what a trial costs."""
-    given = trial.planned.options
+    options = trial.planned.options
     names = _TAKEN - _OF_TEACHER - {"method"}
-    values = {name: value for name, value in given.items() if name in names}
+    values = {name: value for name, value in options.items() if name in names}
     if teacher is None:
         return values
     return {**values, **{n: value for n, value in teacher.options.items() if n in _TAKEN}}

@@ -1,4 +1,4 @@
-"""The ends of a study's trials, told as they come: a line for each, and the table as it fills up."""
+"""Reports the ends of a study's trials: a line for each, and the table as it fills up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from logitcache.study.plan import Plan
 
 
 class Ends:
-    """Tells of trials that have ended since it last looked, whoever has run them."""
+    """Reports the trials that have ended since the last look, in whichever process they ran."""
 
     def __init__(self, study: Plan, stage: Meter, reporter: Reporter = SILENT) -> None:
         """``stage`` is started with the trials that have ended already."""
@@ -22,11 +22,12 @@ class Ends:
         self.cells = Cells([], study.spec.split, len(study.spec.seeds))
         for trial in study.trials:
             self._end(trial.planned)
+        self.teachers = [name for name in study.teachers if not self._has_teacher(name)]
         self.stage.start(len(study.trials), len(self.ended))
         self.reporter.table(self.cells.table())
 
     def look(self) -> None:
-        """Tell of what has ended meanwhile."""
+        """Report the trials that have ended since the last look."""
         for trial in self.study.trials:
             end = self._end(trial.planned)
             if end is not None:
@@ -35,8 +36,20 @@ class Ends:
                 self.reporter.note(f"{position}: {self._words(trial.planned, end)}")
                 self.reporter.table(self.cells.table())
 
+    def leave_out_teachers(self, workers: int) -> None:
+        """Leave the making of teachers that have ended since the last call out of the speed of the
+        stage. One of the ``workers`` processes that share the trials made each.
+        """
+        for name in filter(self._has_teacher, tuple(self.teachers)):
+            self.teachers.remove(name)
+            seconds = folder.teacher_end(self.study.folder, name).seconds or 0.0
+            self.stage.leave_out(min(seconds, self.stage.seconds()) / workers)
+
+    def _has_teacher(self, name: str) -> bool:
+        return folder.teacher_end(self.study.folder, name).state is not State.PENDING
+
     def _end(self, trial: Planned) -> End | None:
-        """How a trial has ended; None where it has not, or is known."""
+        """How a trial has ended; None where it has not, or where its end was reported."""
         if trial.id in self.ended:
             return None
         end = folder.end_of(self.study.folder, trial)

@@ -87,7 +87,8 @@ def submit(
         raise SpecError(
             expected="answers to a test split of GLUE",
             found="none",
-            advice="Train with --predict and test rows, and --overwrite where it was trained before.",
+            advice="Train with --predict and test rows, and --overwrite where it was trained before; in a study, "
+            "with `predict: true` below settings in the spec, and another --out.",
             where=folders,
         )
     write_atomic(out, _zip(files))
@@ -107,13 +108,21 @@ def _chosen(
     students = sorted({trial.student for trial in fitting})
     if student is None and len(students) > 1:
         raise SpecError(f"--student: expected one of {', '.join(students)}, found none. Name it.")
-    fitting = [trial for trial in fitting if student in (None, trial.student)]
-    fitting = [trial for trial in fitting if seed in (None, trial.result.seed)]
     if not fitting:
         methods = ", ".join(sorted({trial.method for trial in trials}))
         raise SpecError(
             f"--method {method}: expected a finished trial of a GLUE task, found none (methods here: {methods}). "
-            "Name another method, student or seed."
+            "Name another method."
+        )
+    seeds = sorted({trial.result.seed for trial in fitting})
+    fitting = [trial for trial in fitting if student in (None, trial.student)]
+    fitting = [trial for trial in fitting if seed in (None, trial.result.seed)]
+    if not fitting:
+        raise SpecError(
+            expected="a finished trial of that student and seed",
+            found=f"students {', '.join(students)}; seeds {', '.join(map(str, seeds))}",
+            advice="Choose among these.",
+            where=f"--method {method}",
         )
     chosen: dict[str, Trial] = {}
     for trial in fitting:

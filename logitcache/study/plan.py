@@ -90,8 +90,12 @@ class Plan:
                     remove_folder(entry.folder)  # checkpoints made with the former options
                 trials[entry.planned.id] = planned
             for teacher in before.teachers:
-                kept = {"id": teacher.id, "task": teacher.task, "name": teacher.name}
-                teachers[teacher.id] = {**kept, "options": dict(teacher.options)}
+                teachers[teacher.id] = {
+                    "id": teacher.id,
+                    "task": teacher.task,
+                    "name": teacher.name,
+                    "options": dict(teacher.options),
+                }
             teachers |= {teacher.id: teacher.to_dict() for teacher in joined.teachers.values()}
         trials |= {trial.planned.id: trial.planned for trial in self.trials}
         teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
@@ -239,22 +243,25 @@ def _needs_teacher(spec: Spec, name: str) -> bool:
 
 def _options(spec: Spec, cell: tuple[str, str, str, int]) -> dict[str, Any]:
     """The options of a trial; ``live: teacher`` is the study's own."""
-    given = spec.options(*cell)
-    if given.get("live") == OF_STUDY:
-        given["live"] = spec.teacher_options(*cell).get("teacher", OF_STUDY)
-    return given
+    options = spec.options(*cell)
+    if options.get("live") == OF_STUDY:
+        options["live"] = spec.teacher_options(*cell).get("teacher", OF_STUDY)
+    return options
 
 
 def _trial(
     spec: Spec, cell: tuple[str, str, str, int], out: Path, teacher: Teacher | None
 ) -> Trial:
-    given = _options(spec, cell)
-    planned = Planned(*cell, given, None if teacher is None else teacher.id)
-    values = {**given, "seed": planned.seed, "workspace": out, "out": out / "trials" / planned.id}
+    options = _options(spec, cell)
+    planned = Planned(*cell, options, None if teacher is None else teacher.id)
+    values = {**options, "seed": planned.seed, "workspace": out, "out": out / "trials" / planned.id}
     if teacher is not None:
         values["cache"] = teacher.config.out
     else:
         values.pop("label_map", None)  # it is of a teacher's classes
+    if not METHODS[options["method"]].reads_cache:
+        for name in ("charge_dump", "dump_cost"):  # settings of a study may be those of all methods
+            values.pop(name, None)
     config = build(TrainConfig, values)
     if config.method == "self-kd":
         config = replace(config, first_copy=_base_folder(spec, cell, out))
@@ -265,7 +272,7 @@ def _trial(
 def _base_folder(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Path | None:
     """Where the base trial of a Self-KD trial lies; None where the spec has none."""
     task, student, _, seed = cell
-    names = [name for name, given in spec.methods.items() if given["method"] == "base"]
+    names = [name for name, options in spec.methods.items() if options["method"] == "base"]
     if not names:
         return None
     return out / "trials" / Planned(task, student, names[0], seed, {}, None).id
@@ -275,21 +282,22 @@ def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher 
     """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
     the spec names none.
     """
-    given = _options(spec, cell)
-    method = METHODS[given["method"]]
-    is_language = given.get("task") in LANGUAGE  # all methods read their rows from caches
-    if given.get("live") is not None or (not method.reads_cache and not is_language):
+    options = _options(spec, cell)
+    method = METHODS[options["method"]]
+    is_language = options.get("task") in LANGUAGE  # all methods read their rows from caches
+    if options.get("live") is not None or (not method.reads_cache and not is_language):
         return None
-    asked = spec.teacher_options(*cell)
-    if "teacher" not in asked:
+    teacher_options = spec.teacher_options(*cell)
+    if "teacher" not in teacher_options:
         if not method.reads_cache:
             return None
         raise SpecError(
-            expected=f"a teacher for {given['method']}",
+            expected=f"a teacher for {options['method']}",
             found="none",
             advice="Name it as `teacher` in the spec, or with --teacher.",
         )
-    values = {**{name: value for name, value in given.items() if name in SHARED}, **asked}
+    shared = {name: value for name, value in options.items() if name in SHARED}
+    values = {**shared, **teacher_options}
     task = cell[0]
     identifier = f"{task}-{identity.digest_json(values)[:8]}"
     caches = Workspace(out).caches

@@ -1,4 +1,4 @@
-"""What a search is asked for, and what has become of each of its samples.
+"""The record of a search: its spec, and the scores and the end of each of its samples.
 
 ``search.json`` holds the spec of the search: a method for each sample, with the settings that were
 drawn. ``samples/NAME.json`` holds a sample's scores on dev by epoch, and how it ended.
@@ -22,7 +22,15 @@ from logitcache.data.order import subset
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.store.files import make_folder
 from logitcache.store.json_files import read_json, write_json
-from logitcache.study.spec import OF_TRIALS, TRAIN, Spec, overridden, parse, typed_value
+from logitcache.study.spec import (
+    OF_TRIALS,
+    TRAIN,
+    Spec,
+    check_names,
+    overridden,
+    parse,
+    typed_value,
+)
 
 FORMAT = "logitcache-search/1"
 SEARCH = "search.json"
@@ -133,23 +141,24 @@ def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
     """The spec of the samples, and the one that the best of them will stand in: of the one task,
     student and method that are chosen. Raises SpecError for several.
     """
-    whole = overridden(spec, replace(config, epochs=None))
+    whole = overridden(spec, replace(config, epochs=None, methods=None))
     task = _only("tasks", whole.tasks)
     student = _only("students", whole.students)
-    named = config.methods or [name for name in whole.methods if _is_tuned(whole, name)]
-    method = _only("methods", named)
+    candidates = config.methods or [name for name in whole.methods if _is_tuned(whole, name)]
+    check_names(candidates, whole.methods, "--methods")
+    method = _only("methods", candidates)
     drawn = _drawn(config, whole.methods[method]["method"])
     methods = {f"{method}-{number:02d}": values for number, values in enumerate(drawn, 1)}
     cell = (task, student, method, whole.seeds[0])
-    own = {"data": task, "student": student, "method": method}
     options = whole.options(*cell)
-    settings = {name: value for name, value in options.items() if name not in {*own, *drawn[0]}}
-    kept = {name: _base(whole, cell, name, settings) for name in _bases(whole, method)}
+    others = {"data", "student", "method", *drawn[0]}
+    settings = {name: value for name, value in options.items() if name not in others}
+    bases = {name: _base(whole, cell, name, settings) for name in _bases(whole, method)}
     resolved = replace(
         whole,
         tasks={task: {"data": options["data"], "teacher": whole.teacher_options(*cell)}},
         students={student: {"student": options["student"]}},
-        methods=kept,
+        methods=bases,
         settings=settings,
         teacher={},
         overrides=(),
@@ -163,9 +172,8 @@ def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
 
 def _bases(spec: Spec, tuned: str) -> list[str]:
     """The methods without a soft target that the best are to be compared with."""
-    return [
-        name for name, given in spec.methods.items() if given["method"] == "base" and name != tuned
-    ]
+    names = [name for name, options in spec.methods.items() if options["method"] == "base"]
+    return [name for name in names if name != tuned]
 
 
 def _base(
@@ -194,7 +202,7 @@ def _only(axis: str, names: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _drawn(config: TuneConfig, method: str) -> list[dict[str, Any]]:
-    """Settings drawn from the space, each another: in the order of the space. Raises SpecError."""
+    """Distinct settings drawn from the space, in the order of the space. Raises SpecError."""
     space: dict[str, Sequence[Any]] = {}
     for name, values in (config.space or SPACE).items():
         if name not in OF_TRIALS:
@@ -206,9 +214,11 @@ def _drawn(config: TuneConfig, method: str) -> list[dict[str, Any]]:
             )
         space[name] = [typed_value(TRAIN[name], value) for value in values]
     if config.space is None:
-        if METHODS[method].alpha == 0:
+        kind = METHODS[method]
+        if kind.alpha == 0:
             del space["alpha"]
-        if not METHODS[method].needs_teacher or method not in METHODS:
+        has_temperature = kind.needs_teacher and method in METHODS  # not a sum, nor a user's class
+        if not has_temperature:
             del space["temperature"]
     combinations = prod(len(values) for values in space.values())
     chosen = set(subset(combinations, config.samples, config.seed).tolist())

@@ -384,8 +384,8 @@ def overridden(spec: Spec, config: StudyConfig) -> Spec:
         if names is not None:
             entries = getattr(spec, axis)
             check_names(names, entries, f"--{axis}")
-            kept = {name: entry for name, entry in entries.items() if name in names}
-            changes: dict[str, Any] = {axis: kept}
+            chosen = {name: entry for name, entry in entries.items() if name in names}
+            changes: dict[str, Any] = {axis: chosen}
             spec = replace(spec, **changes)
     if config.seeds is not None:
         spec = replace(spec, seeds=config.seeds)
@@ -396,7 +396,7 @@ def overridden(spec: Spec, config: StudyConfig) -> Spec:
     teacher = {} if config.teacher is None else {"teacher": config.teacher}
     if config.student is not None:
         students = {
-            name: {**given, "student": config.student} for name, given in spec.students.items()
+            name: {**entry, "student": config.student} for name, entry in spec.students.items()
         }
         spec = replace(spec, students=students)
     if config.data is not None:

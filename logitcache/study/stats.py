@@ -309,17 +309,17 @@ def multi_bootstrap(
         whole.append(float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0))))
     of_rows = np.stack([one.pseudo_values() - other.pseudo_values() for one, other in pairs])
     of_rows += np.asarray(whole)[:, None] - of_rows.mean(axis=1, keepdims=True)
-    found = components(of_rows)
+    parts = components(of_rows)
     mean = float(np.mean(whole))
     means = resampled.with_seeds()
     spread = float(means.std())
     scale = 0.0
     if spread > 0:
-        half_width = found.reach((1 - COVERAGE) / 2, len(pairs))
+        half_width = parts.reach((1 - COVERAGE) / 2, len(pairs))
         scale = half_width / (spread * _normal_width())
     low, high = _ends(mean + scale * (means - means.mean()))
     interval = Interval(low, high, len(means), resampled.seed)
-    return Estimate(mean, found, len(pairs), of_rows.shape[1], interval)
+    return Estimate(mean, parts, len(pairs), of_rows.shape[1], interval)
 
 
 def of_seeds(differences: Sequence[float]) -> Estimate:
@@ -327,11 +327,11 @@ def of_seeds(differences: Sequence[float]) -> Estimate:
     each seed has rows of its own, or predictions do not give the metric.
     """
     values = np.asarray(differences, np.float64)
-    found = Components(float(values.var(ddof=1)), 0.0)
+    parts = Components(float(values.var(ddof=1)), 0.0)
     mean = float(values.mean())
-    half_width = found.reach((1 - COVERAGE) / 2, len(values))
+    half_width = parts.reach((1 - COVERAGE) / 2, len(values))
     low, high = np.round([mean - half_width, mean + half_width], _DECIMALS)
-    return Estimate(mean, found, len(values), 0, Interval(float(low), float(high), 0, 0))
+    return Estimate(mean, parts, len(values), 0, Interval(float(low), float(high), 0, 0))
 
 
 def _normal_width() -> float:

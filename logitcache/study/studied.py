@@ -59,12 +59,14 @@ _Teachers = dict[str, list[tuple[str, Mapping[str, Mapping[str, float]]]]]
 def read_studied(folder: Path, question: Question = Question()) -> Studied:
     """The study in a folder, compared and judged.
 
-    Raises SpecError for a folder without results, for a margin other than the declared one, and
-    what `compare` refuses.
+    Raises SpecError for a folder without results, for a margin other than the declared one, for a
+    baseline without results, and what `compare` refuses.
     """
     if not folders.is_study(folder):
         trials, teachers = _plain(folder)
-        return _studied(folder.resolve().name, trials, teachers, question)
+        studied = _studied(folder.resolve().name, trials, teachers, question)
+        _check_baseline(studied, question.baseline)
+        return studied
     study = folders.read(folder)
     declared = study.spec.get("margin")
     if question.margin is not None and declared not in (None, question.margin):
@@ -80,20 +82,34 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
     teachers = {}
     for teacher in study.teachers:
         teachers.setdefault(teacher.task, []).append((teacher.name, teacher.metrics))
-    question = replace(
+    resolved = replace(
         question,
         split=question.split or study.spec.get("split"),
         baseline=question.baseline or study.spec.get("baseline"),
         margin=question.margin or declared,
     )
     order = list(study.spec.get("methods", []))
-    made = _studied(study.name, trials, teachers, question, order)
+    made = _studied(study.name, trials, teachers, resolved, order)
+    _check_baseline(made, question.baseline)
     return replace(
         made,
         is_margin_declared=declared is not None,
         unsaid=study.unsaid,
         notes=(*_unfinished(study), *made.notes),
     )
+
+
+def _check_baseline(studied: Studied, baseline: str | None) -> None:
+    """Raises SpecError where a baseline is named, and no row has that method or label."""
+    rows = [row for cell in studied.cells for row in cell.comparison.rows]
+    names = dict.fromkeys(name for row in rows for name in (row.method, row.label))
+    if baseline is not None and baseline not in names:
+        raise SpecError(
+            expected="a method or label with results",
+            found=repr(baseline),
+            advice=f"Choose one of {', '.join(names)}.",
+            where="baseline",
+        )
 
 
 def trials_of(folder: Path) -> list[Trial]:

@@ -12,7 +12,7 @@ from logitcache.errors import SpecError
 def with_data(tasks: Mapping[str, Mapping[str, Any]], data: str) -> dict[str, dict[str, Any]]:
     """The tasks with other data: of several, the folder of each in a folder. Raises SpecError."""
     if len(tasks) == 1:
-        return {name: {**given, "data": data} for name, given in tasks.items()}
+        return {name: {**settings, "data": data} for name, settings in tasks.items()}
     folders = {}
     if Path(data).is_dir():
         folders = {_plain(path.name): path for path in Path(data).iterdir() if path.is_dir()}
@@ -24,11 +24,11 @@ def with_data(tasks: Mapping[str, Mapping[str, Any]], data: str) -> dict[str, di
             advice="Add it, or choose tasks with --tasks.",
             where=data,
         )
-    found = {}
+    replaced = {}
     for name, settings in tasks.items():
         data = _in_folder(settings["data"], folders[_plain(name)])
-        found[name] = {**settings, "data": data}
-    return found
+        replaced[name] = {**settings, "data": data}
+    return replaced
 
 
 def _in_folder(data: str, folder: Path) -> str:

@@ -4,7 +4,7 @@ al., 2020, arXiv 1810.05934), as Kobyzev et al. (2023) did (appendix D).
 
 After 1, 4 and 16 epochs a sample goes on if its score on dev is among the best quarter of those
 that came so far. The teacher is dumped once, before. Each sample's scores are on disk: a search
-that was interrupted tells them to the scheduler again, and its samples go on from their checkpoints.
+that was interrupted reports them to the scheduler again, and its samples resume from checkpoints.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BEST = "best.yaml"
 QUARTER = 4  # one of so many goes on
 RETRIES = 3  # of a sample whose process or machine is lost
 OF_SAMPLES = ("method",)
-TRAINING = "train"  # what the stage of a sample's own training is called
+TRAINING = "train"  # name of the stage of a sample's own training
 ENDED = (State.DONE, State.STOPPED, State.DIVERGED)
 
 
@@ -61,15 +61,15 @@ def tune(
     the folder of another search, IncompleteStudy where no sample has a score.
     """
     config.check()
-    asked, resolved = samples_of(load_spec(spec), config)
-    folder = (config.out or DEFAULT / asked.name).resolve()
-    study = plan(asked, folder)
+    search_spec, resolved = samples_of(load_spec(spec), config)
+    folder = (config.out or DEFAULT / search_spec.name).resolve()
+    study = plan(search_spec, folder)
     for trial in study.trials:
         own.check_importable((trial.config.method, trial.config.student))
     rows = Sources(study, reporter)
     rows.check()
     metric = _metric(study, rows)
-    claim(folder, asked)
+    claim(folder, search_spec)
     samples = _samples(study)
     if any(sample.state not in ENDED for sample in samples):
         for sample in samples:
@@ -81,7 +81,7 @@ def tune(
         samples = _samples(study)
         if all(sample.state in ENDED for sample in samples):
             _remove(folder / "trials")  # what they have learnt is trained anew, by seeds
-    search = Search(folder, asked, metric, tuple(samples))
+    search = Search(folder, search_spec, metric, tuple(samples))
     if not search.best(1):
         error = samples[0].error or {}
         raise IncompleteStudy(
@@ -95,14 +95,15 @@ def tune(
 
 
 def _samples(study: Plan) -> list[Sample]:
-    return [
-        read_sample(study.folder, name, {k: v for k, v in given.items() if k not in OF_SAMPLES})
-        for name, given in study.spec.methods.items()
-    ]
+    samples = []
+    for name, options in study.spec.methods.items():
+        values = {option: value for option, value in options.items() if option not in OF_SAMPLES}
+        samples.append(read_sample(study.folder, name, values))
+    return samples
 
 
 def _metric(study: Plan, rows: Sources) -> str:
-    """What samples are judged by. Raises SpecError without dev rows to judge them on."""
+    """The metric that samples are compared by. Raises SpecError without labelled dev rows."""
     config = study.trials[0].config
     source = rows.of(config)
     dev = source.splits.get("dev")
@@ -135,11 +136,11 @@ def _dump(study: Plan, rows: Sources, reporter: Reporter) -> None:
 
 
 def _run(study: Plan, config: TuneConfig, metric: str, stage: Meter) -> None:
-    """Run the samples that have not ended, beside what is known of the others."""
+    """Run the samples that have not ended; the scheduler gets the recorded scores of the others."""
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # an interrupt is ours
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a sample may fail without a score
     # what Ray Tune prints names folders that do not stay
-    with connected() as ray, open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+    with connected() as ray, open(os.devnull, "w") as sink, redirect_stdout(sink):
         from ray import tune as search
 
         parts = shares(ray, config.workers)
@@ -148,11 +149,11 @@ def _run(study: Plan, config: TuneConfig, metric: str, stage: Meter) -> None:
         scratch = study.folder / "ray"
         _remove(scratch)
         stage.start(len(study.trials))
-        given = {"folder": str(study.folder), "cwd": os.getcwd(), "metric": metric}
+        common = {"folder": str(study.folder), "cwd": os.getcwd(), "metric": metric}
         names = list(study.spec.methods)
         tuner = search.Tuner(
             search.with_resources(_in_ray, {"cpu": parts.cpus, "gpu": parts.gpus}),
-            param_space={**given, "name": search.grid_search(names)},
+            param_space={**common, "name": search.grid_search(names)},
             tune_config=search.TuneConfig(
                 metric="score",
                 mode=mode,
@@ -166,7 +167,7 @@ def _run(study: Plan, config: TuneConfig, metric: str, stage: Meter) -> None:
                 storage_path=str(scratch),
                 verbose=0,
                 failure_config=search.FailureConfig(max_failures=RETRIES),
-                callbacks=[_told(search, study, metric, epochs, stage)],
+                callbacks=[_recorder(search, study, metric, epochs, stage)],
             ),
         )
         tuner.fit()
@@ -178,10 +179,10 @@ def _remove(folder: Path) -> None:
         remove_folder(folder)
 
 
-def _told(search: Any, study: Plan, metric: str, epochs: int, stage: Meter) -> Any:
-    """What Ray Tune calls when a sample ends: it is recorded, and said."""
+def _recorder(search: Any, study: Plan, metric: str, epochs: int, stage: Meter) -> Any:
+    """Ray Tune's callback at the end of a sample, which records the end and notes it."""
 
-    class Told(search.Callback):  # type: ignore[misc]
+    class Recorder(search.Callback):  # type: ignore[misc]
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             self.end(trial, None)
 
@@ -197,7 +198,7 @@ def _told(search: Any, study: Plan, metric: str, epochs: int, stage: Meter) -> A
             stage.advance()
             stage.reporter.note(f"{stage.done} of {stage.total}: {words(sample, metric)}")
 
-    return Told()
+    return Recorder()
 
 
 def _state(sample: Sample, epochs: int, error: Mapping[str, str] | None) -> State:
@@ -235,8 +236,8 @@ def _in_ray(config: Mapping[str, Any]) -> None:
 def run_sample(
     folder: Path, name: str, metric: str, report: Callable[[float, float], object]
 ) -> None:
-    """Train a sample; ``report`` is told of its score after each epoch, and before that of what is
-    on disk already. What fails is recorded.
+    """Train a sample. ``report(epoch, score)`` is called for the scores on disk, then after each
+    epoch. A failure is recorded, not raised.
     """
     from logitcache.stages.train import train
     from logitcache.student.fit import Diverged
@@ -249,13 +250,13 @@ def run_sample(
         report(epoch, score)
     if sample.state is not State.PENDING:
         return
-    told = Scored(folder, sample, metric, report)
+    scores = Scored(folder, sample, metric, report)
     try:
         source = Sources(study, SILENT).of(trial.config)
-        train(_for_search(trial), source=source, reporter=told)
+        train(_for_search(trial), source=source, reporter=scores)
     except Exception as error:
         state = State.DIVERGED if isinstance(error, Diverged) else State.FAILED
-        write_sample(folder, replace(told.sample, state=state, error=words_of(error)))
+        write_sample(folder, replace(scores.sample, state=state, error=words_of(error)))
 
 
 def _for_search(trial: Trial) -> Any:
@@ -263,7 +264,7 @@ def _for_search(trial: Trial) -> Any:
 
 
 class Scored(Reporter):
-    """Records a sample's score after each epoch, and tells of it."""
+    """Records a sample's score after each epoch and reports it."""
 
     def __init__(
         self, folder: Path, sample: Sample, metric: str, report: Callable[[float, float], object]
@@ -274,12 +275,13 @@ class Scored(Reporter):
         self.report = report
 
     def scored(self, stage: Meter, epoch: float, scores: Mapping[str, float]) -> None:
-        known = self.sample.scores
-        is_first_copy = stage.name != TRAINING
-        if is_first_copy or (known and epoch <= known[-1][0]):  # trained again from a checkpoint
+        if stage.name != TRAINING:  # of Self-KD's first copy
+            return
+        scored = self.sample.scores
+        if scored and epoch <= scored[-1][0]:  # trained again from a checkpoint
             return
         score = float(scores[self.metric])
-        self.sample = replace(self.sample, scores=(*known, (epoch, score)))
+        self.sample = replace(self.sample, scores=(*scored, (epoch, score)))
         write_sample(self.folder, self.sample)
         self.report(epoch, score)
 
@@ -304,7 +306,7 @@ def _best_spec(search: Search, resolved: Spec, count: int) -> Spec:
 
 
 def _plain(value: Any) -> Any:
-    """What YAML writes: mappings, lists and plain values, without what is not said."""
+    """A value as YAML writes it: mappings, lists and plain values, without empty ones."""
     if isinstance(value, Mapping):
         return {
             name: _plain(part) for name, part in value.items() if part not in (None, {}, [], ())

@@ -35,13 +35,13 @@ from logitcache.teacher.report import DumpReport
 POLL = 0.5  # seconds until trials that others hold are looked at again
 
 
-def work(study: Plan, rows: Sources, reporter: Reporter, *, says: bool = True) -> None:
-    """Run the trials of a study until all have ended; ``says`` which have. Raises DiskError,
-    KeyboardInterrupt: what has ended stays so.
+def work(study: Plan, rows: Sources, reporter: Reporter, *, reports_ends: bool = True) -> None:
+    """Run the trials of a study until all have ended, and report each end unless another process
+    does. Raises DiskError, KeyboardInterrupt: what has ended stays so.
     """
     worker = Worker(study, rows, reporter)
     with reporter.stage("study", "trials") as stage:
-        ends = Ends(study, stage, reporter if says else SILENT)
+        ends = Ends(study, stage, reporter if reports_ends else SILENT)
         pending = [trial for trial in study.trials if not worker.has_ended(trial)]
         while pending:
             held = []

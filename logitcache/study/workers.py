@@ -50,11 +50,13 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
 def _on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) -> None:
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
-    ended = together(
-        [arguments] * min(workers, len(study.trials)),
-        lambda _, line: notes.note(line),
-        _now_and_then(ends.look),
-    )
+    count = min(workers, len(study.trials))
+
+    def look() -> None:
+        ends.leave_out_teachers(count)
+        ends.look()
+
+    ended = together([arguments] * count, lambda _, line: notes.note(line), _now_and_then(look))
     if ended.killed:
         raise _killed(study)
     if ended.failed:
@@ -80,6 +82,7 @@ def _on_ray(study: Plan, workers: int | None, ends: Ends) -> None:
         running = [remote.remote(where, names, os.getcwd()) for _ in range(count)]
         while running:
             ended, running = ray.wait(running, timeout=LOOK)
+            ends.leave_out_teachers(count)
             ends.look()
             for part in ended:
                 _check(ray, part, study)
@@ -107,7 +110,7 @@ def _killed(study: Plan) -> IncompleteStudy:
 
 
 def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
-    """Looks once a second, however often it is called."""
+    """A function that calls ``look`` once a second, however often it is called itself."""
     looked = [time.monotonic()]
 
     def look_if_due() -> None:
@@ -118,16 +121,16 @@ def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
     return look_if_due
 
 
-def share(place: str, names: Sequence[str], cwd: str, reporter: Reporter = SILENT) -> None:
-    """One process's part in the trials of these ids, of the study in the folder ``place``. ``cwd``
-    is where paths in its spec begin.
+def share(folder: str, names: Sequence[str], cwd: str, reporter: Reporter = SILENT) -> None:
+    """One process's part in the trials of these ids, of the study in the folder. ``cwd`` is
+    where paths in its spec begin.
     """
     from logitcache.study.run import Sources, planned
     from logitcache.study.work import work
 
     os.chdir(cwd)
-    study = planned(place, StudyConfig()).only(names)
-    work(study, Sources(study, SILENT), reporter, says=False)
+    study = planned(folder, StudyConfig()).only(names)
+    work(study, Sources(study, SILENT), reporter, reports_ends=False)
 
 
 def main() -> None:

@@ -1,4 +1,6 @@
-"""No logits: of a cache that keeps vectors alone. Its positions, with their labels, are there."""
+"""The codec of a cache without logits: one that keeps signals alone (``--signal`` without
+``logits``). Its positions and their labels are stored all the same.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NoLogits:
-    """Stores nothing of f[P, width]."""
+    """Stores no column of logits f[P, width]."""
 
     kind: ClassVar[str] = "none"
     width: int
@@ -64,7 +66,7 @@ class NoLogits:
         return {}
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
-        """Raises SpecError: there is nothing."""
+        """Raises SpecError: no logits were stored."""
         raise SpecError(
             expected="a cache of logits",
             found="one of vectors alone",

@@ -15,7 +15,7 @@ import numpy as np
 
 from logitcache.config.option import option
 from logitcache.payloads import Array, Sparse
-from logitcache.targets.blocks import sums, word_at
+from logitcache.targets.blocks import interval_at, sums, word_at
 from logitcache.targets.codec import Kept, Stored, filled
 from logitcache.targets.ids import bytes_to_ids
 from logitcache.targets.sparse import MOST_ENTRIES, WORDS, SparseCodec, check_sample
@@ -72,11 +72,10 @@ class Sampled(SparseCodec):
 
         p, entropy = self.distribution(vectors, draw)
         lengths = sums(p)
-        reached = lengths.cumsum(1)
-        points = draw.uniform(WORDS, self.n) * reached[:, -1:]
-        block = torch.searchsorted(reached, points, right=True).clamp(max=lengths.shape[1] - 1)
-        before = reached.gather(1, block) - lengths.gather(1, block)
-        words = word_at(p, block, points - before).sort(1).values
+        ends = lengths.cumsum(1)
+        points = draw.uniform(WORDS, self.n) * ends[:, -1:]
+        block, distance = interval_at(lengths, ends, points)
+        words = word_at(p, block, distance).sort(1).values
         ones = torch.ones_like(words)
         is_new = ones.clone()
         is_new[:, 1:] = words[:, 1:] != words[:, :-1]

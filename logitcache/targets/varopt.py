@@ -28,7 +28,7 @@ import numpy as np
 from logitcache.config.option import option
 from logitcache.errors import SpecError
 from logitcache.payloads import Array, Sparse
-from logitcache.targets.blocks import largest, sums, word_at
+from logitcache.targets.blocks import interval_at, largest, sums, word_at
 from logitcache.targets.codec import Kept, Stored, filled
 from logitcache.targets.ids import bytes_to_ids
 from logitcache.targets.quantise import from_byte, to_byte
@@ -154,7 +154,12 @@ class VarOpt(SparseCodec):
         return stored
 
     def drawn(self, p: Tensor, u: Tensor) -> Drawn:
-        """The words kept of probabilities f32[P, V], by one uniform number each, f64[P, 1]."""
+        """The words kept of probabilities f32[P, V], by one uniform number each, f64[P, 1].
+
+        Intervals lie end to end: the pi of the ``most`` most probable words, 0 for a certain one,
+        then the summed pi of the other words of each block. A slot holds one entry: the first ones
+        a certain word each, the next the word that its point falls on.
+        """
         import torch
 
         top, top_ids = largest(p, self.most)
@@ -163,20 +168,23 @@ class VarOpt(SparseCodec):
         pi_top = top.double() * factor
         is_certain = pi_top >= 1
         certain = is_certain.sum(1)
-        behind = p.scatter(1, top_ids, 0.0)
-        lengths = torch.cat([torch.where(is_certain, 0.0, pi_top), sums(behind) * factor], 1)
-        reached = lengths.cumsum(1)
+        other_words = p.scatter(1, top_ids, 0.0)
+        pi_uncertain = torch.where(is_certain, 0.0, pi_top)
+        pi_blocks = sums(other_words) * factor
+        lengths = torch.cat([pi_uncertain, pi_blocks], 1)
+        ends = lengths.cumsum(1)
+
         slot = torch.arange(self.most, device=p.device)
         takes_certain = slot < certain[:, None]
         points = u + (slot - certain[:, None])
-        hit = torch.searchsorted(reached, points, right=True).clamp(max=lengths.shape[1] - 1)
-        before = reached.gather(1, hit) - lengths.gather(1, hit)
-        block = (hit - self.most).clamp(min=0)
-        ids = word_at(behind, block, (points - before) / factor)
-        hit = torch.where(takes_certain, slot, hit)
-        from_top = top_ids.gather(1, hit.clamp(max=self.most - 1))
-        ids = torch.where(hit < self.most, from_top, ids)
-        is_entry = (points < reached[:, -1:]) & ~takes_certain
+        interval, distance = interval_at(lengths, ends, points)
+        block = (interval - self.most).clamp(min=0)
+        from_block = word_at(other_words, block, distance / factor)
+        interval = torch.where(takes_certain, slot, interval)
+        from_top = top_ids.gather(1, interval.clamp(max=self.most - 1))
+        ids = torch.where(interval < self.most, from_top, from_block)
+
+        is_entry = (points < ends[:, -1:]) & ~takes_certain
         return Drawn(c, certain, certain + is_entry.sum(1), ids)
 
     def own_c(self, p: Tensor, top: Tensor) -> Tensor:

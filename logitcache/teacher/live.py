@@ -37,7 +37,7 @@ from logitcache.teacher.plan import Planned
 
 @dataclass(frozen=True)
 class Live:
-    """What ``logitcache verify --live`` tells. Differences are of logits minus their row's maximum,
+    """The result of ``logitcache verify --live``. Differences are of logits minus their row's maximum,
     KL in nats. Of sparse targets they are of entropies, in nats, and there is no KL.
     """
 

@@ -1,5 +1,5 @@
-"""The judgement of :mod:`logitcache.teacher.live` for signals: vectors of a cache against those of
-rows asked alone, number by number.
+"""The check of :mod:`logitcache.teacher.live` for signals: the vectors of a cache are compared with
+those of rows asked alone, number by number.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.cache.layout import Kept
 from logitcache.payloads import single
-from logitcache.records import Array, Examples, Float32, Int64, Ragged
+from logitcache.records import Float32, Int64, Ragged
 from logitcache.store.columns import ROW
 
 if TYPE_CHECKING:
-    from logitcache.teacher.model import TeacherModel
     from logitcache.teacher.plan import Planned
 
-# of the size of a number, by which storing it in that type rounds it
+# largest relative error of a stored number
 ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 SMALLEST_HALF = 2.0**-24
 
 
 @dataclass
 class LiveSignal:
-    """A signal of a cache beside the teacher's now. Differences are of single numbers."""
+    """How far a signal of a cache is from the teacher's now. Differences are of single numbers."""
 
     difference: float = 0.0  # the largest, cache against rows asked alone
     control: float = 0.0  # the largest, rows asked alone against rows beside a copy of themselves
@@ -36,59 +35,52 @@ class LiveSignal:
 
 
 def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, LiveSignal]:
-    """Each signal of the cache, at these rows."""
+    """The judgement of each signal of the cache, from the rows ``drawn``."""
     stored = cache.take(drawn, signals=tuple(cache.signals)).vectors
-    alone, doubled = _asked(planned, drawn)
-    return {
-        name: _judged(kept, planned, drawn, stored[name], alone[name], doubled[name])
-        for name, kept in cache.signals.items()
-    }
+    alone = _live(planned, drawn, copies=1)
+    doubled = _live(planned, drawn, copies=2)
+    judgements = {}
+    for name, kept in cache.signals.items():
+        judgements[name] = _judged(kept, planned, drawn, stored[name], alone[name], doubled[name])
+    return judgements
 
 
-def _asked(planned: Planned, drawn: Int64) -> tuple[dict[str, Float32], dict[str, Float32]]:
-    """The signals of rows asked alone, and beside a copy of themselves: f32[S, d] each."""
-    parts: list[tuple[dict[str, Array], dict[str, Array]]] = []
+def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
+    """The teacher's signals now, f32[S, d] each. Each row is a batch of its own, of so many copies
+    of the row, whose first copy counts.
+    """
+    batches: dict[str, list[Float32]] = {kept.name: [] for kept in planned.kept}
     for row in drawn.tolist():
         examples = planned.prepare(row, row + 1)
         for teacher, _ in planned.watching.assign(examples):
-            parts.append((_seen(teacher, examples, 1), _seen(teacher, examples, 2)))
-    names = parts[0][0]
-    one, other = (
-        {name: np.concatenate([part[number][name] for part in parts]) for name in names}
-        for number in (0, 1)
-    )
-    return one, other
-
-
-def _seen(teacher: TeacherModel, examples: Examples, times: int) -> dict[str, Float32]:
-    """The signals of one row, asked in a batch of so many copies of it."""
-    signals = teacher.seen(examples, np.zeros(times, np.int64)).signals
-    return {
-        name: vectors[: len(vectors) // times].float().cpu().numpy()
-        for name, vectors in signals.items()
-    }
+            output = teacher.output(examples, np.zeros(copies, np.int64))
+            for name, vectors in output.signals.items():
+                first_copy = vectors[: len(vectors) // copies]
+                batches[name].append(first_copy.float().cpu().numpy())
+    return {name: np.concatenate(vectors) for name, vectors in batches.items()}
 
 
 def _judged(
     kept: Kept, planned: Planned, drawn: Int64, stored: Ragged, alone: Float32, doubled: Float32
 ) -> LiveSignal:
+    """The judgement of one signal. ``stored`` are its vectors in the cache; ``alone`` and
+    ``doubled`` f32[S, d] are the teacher's now, of rows alone and beside a copy of themselves.
+    """
     from logitcache.models.load import DTYPES
     from logitcache.models.probe import tolerance
 
-    off = np.abs(single(stored.values) - alone)
+    difference = np.abs(single(stored.values) - alone)
     control = float(np.abs(doubled - alone).max(initial=0.0))
-    allowed = tolerance(DTYPES[planned.plan.teacher["dtype"]], alone, control) + _rounding(
-        kept, alone
-    )
-    excess = off - allowed
+    dtype = DTYPES[planned.plan.teacher["dtype"]]
+    allowed = tolerance(dtype, alone, control) + _rounding(kept, alone)
+    excess = difference - allowed
     worst = np.unravel_index(int(excess.argmax()), excess.shape)
-    row = (
-        int(worst[0])
-        if kept.level == ROW
-        else int(np.searchsorted(stored.indptr, worst[0], "right") - 1)
-    )
+    vector = int(worst[0])
+    row = vector  # one vector a row
+    if kept.level != ROW:
+        row = int(np.searchsorted(stored.indptr, vector, "right")) - 1
     return LiveSignal(
-        difference=float(off.max()),
+        difference=float(difference.max()),
         control=control,
         allowed=float(allowed[worst]),
         agrees=bool((excess <= 0).all()),

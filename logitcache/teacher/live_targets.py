@@ -1,4 +1,4 @@
-"""The judgement of :mod:`logitcache.teacher.live` for caches that do not keep full vectors.
+"""The check of :mod:`logitcache.teacher.live` for caches that do not keep full vectors.
 
 Sparse targets are compared with those that the same draws give of the new answers. Two things must
 hold. The stored entropy, which is one of the whole distribution, is that of the new answers, up to
@@ -38,58 +38,65 @@ def judge_sparse(
     again: tuple[Float32, Float32, Float32],
     keys: Int64,
 ) -> dict[str, Any]:
-    """``again`` are the logits f32[P, V] in the shard's own batches, alone, and beside a copy;
-    ``row`` i64[P] is the row of each position, ``keys`` i64[P] are those of its draws.
+    """The figures of a cache of sparse targets ``stored``, by the fields of ``Live``.
+
+    ``again`` are the teacher's logits now, f32[P, V]: of rows in the shard's own batches, alone, and
+    beside a copy of themselves. ``row`` i64[P] is the row of each position, ``keys`` i64[P] are
+    those of its draws.
     """
     codec = asked.codec
     assert isinstance(codec, SparseCodec)
-    _, alone, doubled = again
-    one, other = (_entropy(codec, logits) for logits in (alone, doubled))
-    redrawn = [_drawn(codec, logits, keys, stored) for logits in again]
-    same = variation(stored, redrawn[0]).is_equal
-    moved = float(variation(stored, redrawn[1]).other_words.mean())
-    moved_alike = float(variation(redrawn[1], redrawn[2]).other_words.mean())
-    off = np.abs(stored.entropy - one)
-    control = float(np.abs(other - one).max())
+    batched, alone, doubled = again
+    drawn_batched = _drawn(codec, batched, keys, stored)
+    drawn_alone = _drawn(codec, alone, keys, stored)
+    drawn_doubled = _drawn(codec, doubled, keys, stored)
+    is_same = variation(stored, drawn_batched).is_equal
+    moved = float(variation(stored, drawn_alone).other_words.mean())
+    moved_control = float(variation(drawn_alone, drawn_doubled).other_words.mean())
+    entropy = _entropy(codec, alone)
+    difference = np.abs(stored.entropy - entropy)
+    control = float(np.abs(_entropy(codec, doubled) - entropy).max())
     logits_off = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
     rounding = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, logits_off)
     spacing: Float64 = np.spacing(stored.entropy.astype(np.float16)).astype(np.float64)
-    allowed = spacing + 2 * rounding * np.maximum(1, one) / codec.temperature
-    few_moved = moved <= MOVED + CONTROLS * moved_alike
+    allowed = spacing + 2 * rounding * np.maximum(1, entropy) / codec.temperature
+    few_moved = moved <= MOVED + CONTROLS * moved_control
     return {
-        "same_bytes": _whole_rows(row, same),
-        "agrees": bool((off <= allowed).all()) and few_moved,
-        "difference": float(off.max()),
+        "same_bytes": _whole_rows(row, is_same),
+        "agrees": bool((difference <= allowed).all()) and few_moved,
+        "difference": float(difference.max()),
         "control": control,
         "allowed": float(allowed.max()),
         "kl_mean": None,
         "kl_max": None,
-        "worst_row": int(row[off.argmax()]),
+        "worst_row": int(row[difference.argmax()]),
         "moved": moved,
-        "moved_control": moved_alike,
+        "moved_control": moved_control,
     }
 
 
 def judge_replay(
     asked: Asked, row: Int64, replayed: Float32, again: tuple[Float32, Float32, Float32]
 ) -> dict[str, Any]:
-    """The same of logits f32[P, V] that the cache's head gives."""
+    """The figures of a cache of ``replay``, by the fields of ``Live``. ``replayed`` are the logits
+    f32[P, V] that the head in the cache makes; ``again`` as of :func:`judge_sparse`.
+    """
     assert isinstance(asked.codec, ReplayCodec)
     _, alone, doubled = again
     reference = _from_top(alone)
-    off = np.abs(replayed.astype(np.float64) - reference)
+    difference = np.abs(replayed.astype(np.float64) - reference)
     control = float(np.abs(_from_top(doubled) - reference).max())
     allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
-    differ = kl(replayed, reference)
+    divergence = kl(replayed, reference)
     return {
         "same_bytes": None,
-        "agrees": bool((off <= allowed).all()),
-        "difference": float(off.max()),
+        "agrees": bool((difference <= allowed).all()),
+        "difference": float(difference.max()),
         "control": control,
         "allowed": allowed,
-        "kl_mean": float(differ.mean()),
-        "kl_max": float(differ.max()),
-        "worst_row": int(row[off.max(axis=1).argmax()]),
+        "kl_mean": float(divergence.mean()),
+        "kl_max": float(divergence.max()),
+        "worst_row": int(row[difference.max(axis=1).argmax()]),
     }
 
 
@@ -108,9 +115,9 @@ def _entropy(codec: SparseCodec, logits: Float32) -> Float64:
     return entropy
 
 
-def _whole_rows(row: Int64, same: Array) -> int:
-    """Rows all of whose positions are the same."""
-    return len(np.unique(row)) - len(np.unique(row[~same]))
+def _whole_rows(row: Int64, is_same: Array) -> int:
+    """How many rows have the same bytes at all of their positions."""
+    return len(np.unique(row)) - len(np.unique(row[~is_same]))
 
 
 def _from_top(logits: Float32) -> Float32:

@@ -58,7 +58,7 @@ from logitcache.records import (
     ends_of,
 )
 from logitcache.reporter import SILENT, Reporter
-from logitcache.teacher.signals import Seen
+from logitcache.teacher.signals import TeacherOutput
 
 ADVICE = "Give --teacher a folder that save_pretrained made, or a model's hub name."
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
@@ -85,7 +85,7 @@ class TeacherModel:
     kind: type[Classification] = Classification  # what it is asked
     # what it answers with at kept positions; None: with nothing
     signal: Signal | None = SIGNALS["logits"]
-    signals: tuple[Signal, ...] = ()  # what else is seen of all tokens or rows
+    signals: tuple[Signal, ...] = ()  # other vectors of all tokens, or of rows
     # columns that are answers; those of the head behind them are filling. None: all
     width: int | None = None
 
@@ -195,8 +195,10 @@ class TeacherModel:
             return logits  # each row's own vector: no copy of what may be large
         return at_positions(logits, torch.from_numpy(where).to(logits.device))
 
-    def seen(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> Seen:
-        """The same with its other signals, of one forward pass. Raises SpecError."""
+    def output(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> TeacherOutput:
+        """What :meth:`answers` gives, and the other signals, from one forward pass. Raises
+        SpecError.
+        """
         with reporter.phase("pad"):
             inputs = pad(rows, index, self.padding)
             where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
@@ -217,11 +219,12 @@ class TeacherModel:
             places = torch.from_numpy(where).to(answers[0].device)
             logits = at_positions(self._in_order(answers[0]), places)
         tokens = torch.from_numpy(np.flatnonzero(inputs["attention_mask"]))
-        seen = {}
+        vectors_of = {}
         for signal, vectors in zip(self.signals, answers[len(first) :], strict=True):
-            flat = vectors if signal.per_row else vectors.flatten(0, 1)
-            seen[signal.name] = flat if signal.per_row else flat[tokens.to(flat.device)]
-        return Seen(logits, seen)
+            if not signal.per_row:
+                vectors = vectors.flatten(0, 1)[tokens.to(vectors.device)]
+            vectors_of[signal.name] = vectors
+        return TeacherOutput(logits, vectors_of)
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -344,14 +347,16 @@ class LiveTeacher:
         positions = self.teacher.kind.positions(self.rows, rows)
         own = self.teacher.signal if self.gives_logits else None
         teacher = replace(self.teacher, signal=own, signals=tuple(map(signal_of, signals)))
-        seen = teacher.seen(self.rows, rows)
+        output = teacher.output(self.rows, rows)
         payloads = {}
-        if isinstance(seen.logits, torch.Tensor):
-            logits: Float32 = seen.logits.cpu().numpy()
+        if isinstance(output.logits, torch.Tensor):
+            logits: Float32 = output.logits.cpu().numpy()
             payloads[LOGITS] = Dense(logits - logits.max(1, keepdims=True))
         vectors = {}
         for signal in teacher.signals:
             lengths = np.ones(len(rows), np.int64) if signal.per_row else self.rows.lengths()[rows]
-            vectors[signal.name] = Ragged(seen.signals[signal.name].cpu().numpy(), ends_of(lengths))
+            vectors[signal.name] = Ragged(
+                output.signals[signal.name].cpu().numpy(), ends_of(lengths)
+            )
         row_hash = self.rows.row_hash[rows]
         return Answers(row_hash, positions.indptr, positions.index, payloads, vectors)

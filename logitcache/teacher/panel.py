@@ -32,7 +32,7 @@ from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
 from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.signals import Seen
+from logitcache.teacher.signals import TeacherOutput
 
 _ALIKE = "Train the teachers of all folds alike."
 
@@ -260,8 +260,8 @@ class Projecting(Generic[R]):
     receiver: R
     projector: Projector
 
-    def add(self, index: Int64, vectors: torch.Tensor | Seen) -> None:
-        if isinstance(vectors, Seen):
+    def add(self, index: Int64, vectors: torch.Tensor | TeacherOutput) -> None:
+        if isinstance(vectors, TeacherOutput):
             assert isinstance(vectors.logits, torch.Tensor)
             projected = Projected(vectors.logits, self.projector)
             self.receiver.add(index, replace(vectors, logits=projected))
@@ -306,7 +306,7 @@ def _ask(
         rows_of_batch = index[batch]
         if selection is not None and not np.isin(rows_of_batch, selection).any():
             continue
-        ask = teacher.seen if teacher.signals else teacher.answers
+        ask = teacher.output if teacher.signals else teacher.answers
         receiver.add(rows_of_batch, ask(rows, rows_of_batch, stage.reporter))
         stage.advance(len(rows_of_batch), int(lengths[rows_of_batch].sum()))
 

@@ -107,7 +107,8 @@ class Planned(Asked):
         return cost.of_batch(rows, tokens / max(1, rows), positions)
 
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
-        tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
+        tokenizer = self.panel.first.tokenizer
+        max_length = self.plan.preparation["max_length"]
         if index is None or len(index) == stop - start:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + index), max_length)
@@ -169,7 +170,8 @@ def planned(
     does not fit, or a teacher that cannot be asked about the rows.
     """
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
-    rows, first = source.table(split), panel.first
+    rows = source.table(split)
+    first = panel.first
     task = task_of(source, first.label_names)
     match = match_labels(
         first.label_names, task, first.name, label_map, occurring=occurring(source)
@@ -184,10 +186,12 @@ def planned(
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
+    note = ""
     if like is None:
         panel, head, note = _probed(panel, source, rows, settings, padding=probe)
     else:
-        panel, head, note = panel.padded(like.panel.first.padding), like.head, ""
+        panel = panel.padded(like.panel.first.padding)
+        head = like.head
     codec = recorded_codec(codec_of_logits(settings).codec(task.num_labels), codecs)
     if isinstance(codec, Auto) and head is not None and fits_replay(head, codec.bytes):
         codec = ReplayCodec(width=codec.width)
@@ -201,7 +205,7 @@ def planned(
     if task.views_are_draws:
         _check_draws(settings.sequences.recipe().views, codec)
     if settings.keeps_logits and settings.codec.startswith(Auto.kind):
-        note = f"{note}{'; ' if note else ''}{choice_note(settings.codec, codec)}"
+        note = "; ".join(filter(None, (note, choice_note(settings.codec, codec))))
     data = {
         "source": source.name,
         "split": split,
@@ -212,16 +216,13 @@ def planned(
     if task.self_contained:
         once |= tokenizer_arrays(first.tokenizer)
         data["documents"] = source.documents
-        settings = replace(
-            settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
-        )
+        sequences = replace(settings.sequences, seq_len=settings.max_length)
+        settings = replace(settings, sequences=sequences)
     file, data_once = encode(once) if once else (None, None)
-    plan = _plan(
-        panel, names, data, settings, codec, rows, kept, None if like is None else like.plan
-    )
-    return Planned(
-        rows, codec, replace(plan, tensors=file), match, task, panel, note, head, data_once
-    )
+    like_plan = None if like is None else like.plan
+    plan = _plan(panel, names, data, settings, codec, rows, kept, like_plan)
+    plan = replace(plan, tensors=file)
+    return Planned(rows, codec, plan, match, task, panel, note, head, data_once)
 
 
 def _check_draws(views: int, codec: Codec) -> None:
@@ -279,7 +280,8 @@ def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict
     """The label map that gives the order a cache was made with; None where the teacher has other
     names now, or the plan is not a dump's.
     """
-    names, order = plan.teacher.get("own_names"), plan.teacher.get("label_order")
+    names = plan.teacher.get("own_names")
+    order = plan.teacher.get("label_order")
     columns = list(range(len(own))) if order is None else order
     numbers = isinstance(columns, list) and all(type(column) is int for column in columns)
     if names != list(own) or not numbers or sorted(columns) != list(range(task.num_labels)):
@@ -302,26 +304,24 @@ def _plan(
     inputs = [name for name in table.tokens if name != "labels"]
     columns = columns_of(codec, teacher.kind.level, inputs) + columns_of_signals(kept)
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
+    preparation: dict[str, Any] = {
+        "max_length": settings.max_length,
+        "batch_tokens": settings.batch_tokens,
+        "on_nonfinite": settings.on_nonfinite,
+        "padding": teacher.padding.to_dict(),
+    }
+    if teacher.kind.self_contained:
+        preparation["sequences"] = asdict(settings.sequences.recipe())
+    targets = {"logits": codec.to_dict()}
+    for signal in kept:
+        targets[signal.name] = signal.codec.to_dict()
     return Plan(
         task=teacher.kind.name,
         teacher=_identified(panel, names, kept) if like is None else like.teacher,
         preprocessor=_preprocessor(teacher, kept) if like is None else like.preprocessor,
         data=data,
-        preparation={
-            "max_length": settings.max_length,
-            "batch_tokens": settings.batch_tokens,
-            "on_nonfinite": settings.on_nonfinite,
-            "padding": teacher.padding.to_dict(),
-            **(
-                {"sequences": asdict(settings.sequences.recipe())}
-                if teacher.kind.self_contained
-                else {}
-            ),
-        },
-        targets={
-            "logits": codec.to_dict(),
-            **{signal.name: signal.codec.to_dict() for signal in kept},
-        },
+        preparation=preparation,
+        targets=targets,
         columns=columns,
         rows=int(data["rows"]),
         shard_rows=checked_shard_rows(
@@ -338,9 +338,9 @@ def _plan(
 
 
 def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> dict[str, Any]:
-    """Who answers, as a plan records it."""
+    """The teacher, as a plan records it."""
     teacher = panel.first
-    return {
+    recorded = {
         "name": teacher.name,
         "revision": teacher.revision,
         **panel.identity(),
@@ -348,9 +348,10 @@ def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> d
         "label_order": None if teacher.order is None else teacher.order.tolist(),
         "own_names": list(teacher.label_names),
         "dtype": teacher.dtype,
-        # of signals, which are named from the first layer
-        **({"layers": len(layers_of(teacher.model))} if any_of_tokens(kept) else {}),
     }
+    if any_of_tokens(kept):  # their names count layers from the first
+        recorded["layers"] = len(layers_of(teacher.model))
+    return recorded
 
 
 def any_of_tokens(kept: Sequence[Kept]) -> bool:

@@ -119,7 +119,8 @@ def _write(
     """Write a shard: the columns of the answers are replaced, all others stay as they are."""
     import torch
 
-    plan, receipt = cache.manifest.plan, cache.manifest.receipts[index]
+    plan = cache.manifest.plan
+    receipt = cache.manifest.receipts[index]
     arrays = arrays_of(cache.reader, index)
     stored = {column.name: arrays.pop(column.name) for column in of_positions(cache.codec)}
     layout = _layout(arrays, cache.level, plan.shard(index)[0])

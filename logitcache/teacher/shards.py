@@ -31,7 +31,7 @@ from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
 from logitcache.targets.draws import Draw
 from logitcache.targets.nothing import NoLogits
-from logitcache.teacher.signals import Seen, SignalColumns
+from logitcache.teacher.signals import SignalColumns, TeacherOutput
 from logitcache.teacher.summary import Summary
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ class Layout:
     index: Int64  # [P] number in its row
     label: Int64  # [P]
     view: Int64  # [n] which draw of its answer a row has
-    tokens: Int64 | None = (
-        None  # [n + 1] where the tokens of each row end, of which signals are kept
-    )
+    # [n + 1] where the tokens of each row end, for signals; None where none is kept
+    tokens: Int64 | None = None
 
     def keys(self, seed: int = 0) -> Int64:
         """The keys of the codec's random numbers: i64[P]. They follow from a row's text, not from
@@ -93,7 +92,9 @@ class Assembly:
         random numbers, ``kept`` are signals that are kept too.
         """
         positions = int(layout.indptr[-1])
-        self.layout, self.codec, self.summary = layout, codec, summary
+        self.layout = layout
+        self.codec = codec
+        self.summary = summary
         self.assets = assets
         self._keys = layout.keys(seed)
         self.columns: dict[str, Array] = {
@@ -113,11 +114,11 @@ class Assembly:
         self._pending: list[_Reduced] = []
         self._device: torch.device | None = None  # of the answers; None: numpy's
 
-    def add(self, rows: Int64, vectors: torch.Tensor | Projected | Float32 | Seen) -> None:
+    def add(self, rows: Int64, vectors: torch.Tensor | Projected | Float32 | TeacherOutput) -> None:
         """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
         being computed; the batch before is stored meanwhile.
         """
-        if isinstance(vectors, Seen):
+        if isinstance(vectors, TeacherOutput):
             assert self.signals is not None
             self.signals.add(rows, vectors.signals)
             self.skipped |= self.signals.skipped
@@ -220,7 +221,7 @@ class Assembly:
             self._put(reduced.rows, self.codec.pack(kept))
 
     def _store_arrays(self, codec: DenseCodec, rows: Int64, vectors: Float32) -> None:
-        """The same of vectors that are numpy's: f32[P, K]."""
+        """Store vectors of numpy, f32[P, K], without torch."""
         with np.errstate(invalid="ignore"):
             fits = vectors.max(axis=1) - vectors.min(axis=1) <= codec.largest_gap
         finite = np.asarray(np.isfinite(vectors).all(axis=1))

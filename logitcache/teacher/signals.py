@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TeacherOutput:
     """What a teacher gave for a batch: vectors of kept positions f[P, W] (None where they are not
     kept), and by name its signals of all tokens f[S, d], or of rows f[B, d].
     """

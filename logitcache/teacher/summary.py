@@ -1,7 +1,7 @@
-"""What is said of a teacher's answers, added up block by block while they are made.
+"""Statistics of a teacher's answers, added up block by block while the answers are made.
 
-Full answers of a vocabulary are looked at a few positions at a time, on the device that made them: what a head
-replays is computed there again, and no more of it is held than :data:`TOGETHER`.
+Full answers of a vocabulary are read a few positions at a time, on the device that made them.
+Replayed logits are computed there again, and at most :data:`TOGETHER` of them are held at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from logitcache.records import Array, Block, Float32, rows_of
 if TYPE_CHECKING:
     import torch
 
-TOGETHER = {"cpu": 1 << 19, "cuda": 1 << 27}  # logits of a vocabulary that are looked at at once
+TOGETHER = {"cpu": 1 << 19, "cuda": 1 << 27}  # logits of a vocabulary that are read at once
 
 
 def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
@@ -36,7 +36,7 @@ def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
 
 
 class Summary:
-    """What is added up over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of
+    """Sums over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of
     dev and of any held-out split.
     """
 
@@ -92,7 +92,7 @@ class Summary:
 
     def add(self, block: Block, device: torch.device | None = None) -> tuple[Float32, Float32]:
         """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
-        NaN where no logits are kept. ``device`` computes what is said of a vocabulary (None: the
+        NaN where no logits are kept. ``device`` computes the figures of a vocabulary (None: the
         CPU).
         """
         if not block.answers.payloads:
@@ -102,7 +102,8 @@ class Summary:
             return nothing, nothing
         payload = block.answers.payload
         if isinstance(payload, Sparse):
-            entropy, top = payload.entropy, payload.prob.max(1, initial=0)
+            entropy = payload.entropy
+            top = payload.prob.max(1, initial=0)
             self._add_scores(block)
         elif self.task.self_contained:
             entropy, top = self._add_vocabulary(block, payload, device)
@@ -140,7 +141,7 @@ class Summary:
         entropy = np.empty(len(block.label), np.float32)
         top = np.empty(len(block.label), np.float32)
         start = 0
-        for logits in _few_by_few(payload, device):
+        for logits in _logits_in_parts(payload, device):
             part = slice(start, start + len(logits))
             label = torch.from_numpy(block.label[part]).to(logits.device)
             evidence, nats = LanguageModel.evidence_and_entropy(logits, label)
@@ -159,7 +160,7 @@ class Summary:
                 self.add(block.select(~lost))
 
     def merge(self, summary: Summary) -> None:
-        """Add what another one has added up, of other rows."""
+        """Add the sums of another summary, of other rows."""
         for name in ("scores", "kept", "dev"):
             getattr(self, name).merge(getattr(summary, name))
         self.entropy += summary.entropy
@@ -171,7 +172,7 @@ class Summary:
         self.high = np.maximum(self.high, summary.high)
 
 
-def _few_by_few(
+def _logits_in_parts(
     payload: Dense[Array] | Replay[Array], device: torch.device | None
 ) -> Iterator[torch.Tensor]:
     """The logits f[P, V] of full answers on a device (None: the CPU), few positions at a time."""

@@ -139,6 +139,7 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"method": "minilm=1:heads"},
         {"method": "minilm=1:heads=4"},
     ),
+    ("Leave it out.", TrainConfig, {"method": "mlm=1:heads=4"}, {"method": "mlm=1"}),
     ("Give --to or --codec.", ConvertConfig, {}, {"to": "zarr"}),
     (
         "Convert with --codec first, and its result to parquet.",
@@ -159,6 +160,8 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
      {"cache": None}),
     ("Leave it out.", TrainConfig, {"method": "kd", "live": "t", "budget": "1h", "charge_dump": 1, "task": "masked-lm"},
      {"charge_dump": None}),
+    ("Leave it out.", TrainConfig, {"method": "base", "budget": "1h", "dump_cost": "9s"},
+     {"dump_cost": None}),
     ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip

@@ -26,14 +26,31 @@ def cell(row: dict[str, Any]) -> str:
     return f"{100 * row['mean']:.2f} ± {100 * row['std']:.2f}"
 
 
-def scores(store: Path, row: dict[str, Any]) -> list[float]:
-    """A row's score of each seed, from the results of its trials."""
+def results(store: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of a row's trials, one of each seed."""
     trials = store / "trials" / row["task"] / row["student"]
-    documents = [
+    return [
         json.loads((trials / f"{row['label']}-seed{seed}" / "result.json").read_text())
         for seed in row["seeds"]
     ]
-    return [document["metrics"][row["split"]][row["metric"]] for document in documents]
+
+
+def scores(store: Path, row: dict[str, Any]) -> list[float]:
+    """A row's score of each seed."""
+    return [result["metrics"][row["split"]][row["metric"]] for result in results(store, row)]
+
+
+def curve(store: Path, row: dict[str, Any]) -> str:
+    """A row's mean score on dev after each epoch, in points, and its last step."""
+    histories = [
+        [epoch[row["metric"]] for epoch in result["history"]] for result in results(store, row)
+    ]
+    means = [100 * fmean(epoch) for epoch in zip(*histories, strict=True)]
+    points = ", ".join(f"{mean:.1f}" for mean in means)
+    step = f"{means[-1] - means[-2]:+.1f}"
+    if step in ("-0.0", "+0.0"):
+        step = "0.0"
+    return f"{points} | {step} |"
 
 
 def flowing(page: Path) -> str:
@@ -45,8 +62,10 @@ def flowing(page: Path) -> str:
 def test_a_page_shows_its_studys_figures(store: Path) -> None:
     text = flowing(STUDIES / f"{store.name}.md")
     document = report(store)
-    missing = [row["label"] for row in document["rows"] if cell(row) not in text]
-    assert not missing
+    for row in document["rows"]:
+        assert cell(row) in text
+        assert curve(store, row) in text
+        assert f"{100 * row['teacher']:.2f}" in text
     for verdict in document["verdicts"].values():
         assert " ".join(verdict.split()) in text
 

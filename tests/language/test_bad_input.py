@@ -230,12 +230,12 @@ def test_a_teacher_is_trained_on_rows_of_its_own_dump(lm: Lm, texts: Path, tmp_p
     assert len(list((tmp_path / "w" / "teachers").iterdir())) == 2
 
 
-def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
-    folder = student(tmp_path / "s", make_tokenizer())
-    with pytest.raises(
-        SpecError, match="Make one: logitcache dump --task causal-lm --data DATA --teacher TEACHER"
-    ):
-        train("kd", str(texts), task="causal-lm", student=folder, init="random", workspace=tmp_path)
+def test_a_method_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
+    named: Any = {"task": "causal-lm", "student": "1x16", "workspace": tmp_path}
+    for method, signals in (("kd", ""), ("minilm", " --signal attention-input:-1")):
+        command = f"logitcache dump --task causal-lm{signals} --data DATA --teacher TEACHER"
+        with pytest.raises(SpecError, match=f"Make one: {command}"):
+            train(method, str(texts), **named)
 
 
 def test_without_a_cache_a_method_without_a_teacher_makes_its_rows_itself(

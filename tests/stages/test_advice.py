@@ -334,7 +334,6 @@ ELSEWHERE = {
     "student/terms/tinybert.py:_listed": "tests/student/test_terms.py",
     "student/terms/tinybert.py:modules": "tests/student/test_terms.py",
     "student/terms/objective.py:bound_to": "tests/student/test_terms.py",
-    "student/terms/objective.py:term_of": "tests/student/test_terms.py",
     "student/terms/objective.py:_check_signals": "tests/student/test_terms.py",
     **dict.fromkeys(FINETUNED, "tests/stages/test_finetune.py"),
     **dict.fromkeys(ANSWERED, "tests/teacher/test_column.py"),

@@ -19,7 +19,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
 from logitcache.stages.again import rows_of
-from logitcache.teacher.said import Said
+from logitcache.teacher.dump_record import DumpRecord
 
 
 @pytest.fixture
@@ -63,26 +63,26 @@ def test_rows_that_lie_nowhere_are_to_be_named(cache: Path) -> None:
 
 
 def test_of_several_of_that_name_the_very_rows_are_taken(cache: Path) -> None:
-    said = Said.of(Cache.open(cache).manifest.plan)
+    record = DumpRecord.of(Cache.open(cache).manifest.plan)
     config = DumpConfig(TeacherSpec("teacher"), workspace=Workspace(Path("work")))
     lines = Path("r.jsonl").read_text().splitlines()
     Path("r").mkdir()
     Path("r/train.jsonl").write_text(
         "\n".join([*lines[:40], json.dumps({"text": "another", "label": "pos"})])
     )
-    assert rows_of(said, config, SILENT).table("train").digest() == said.digest
+    assert rows_of(record, config, SILENT).table("train").digest() == record.digest
     Path("r.jsonl").unlink()
     # and is refused by name
-    assert rows_of(said, config, SILENT).table("train").digest() != said.digest
+    assert rows_of(record, config, SILENT).table("train").digest() != record.digest
     Path("r/train.jsonl").write_text("{}\n")
     with pytest.raises(SpecError, match="expected a text column"):
-        rows_of(said, config, SILENT)
+        rows_of(record, config, SILENT)
 
 
 @pytest.mark.parametrize(
     "name", ["../r", "/etc/passwd", ".", "..", "r\0", "x" * 5000, "org/name", "glue-sst2"]
 )
 def test_a_name_is_no_path(cache: Path, name: str) -> None:
-    said = replace(Said.of(Cache.open(cache).manifest.plan), source=name)
+    record = replace(DumpRecord.of(Cache.open(cache).manifest.plan), source=name)
     with pytest.raises(SpecError, match="the cache calls its rows"):
-        rows_of(said, DumpConfig(TeacherSpec("teacher")), SILENT)
+        rows_of(record, DumpConfig(TeacherSpec("teacher")), SILENT)

@@ -25,8 +25,8 @@ from logitcache.identity import digest_json
 from logitcache.store.files import System
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
+from logitcache.teacher.dump_record import DumpRecord
 from logitcache.teacher.repair import diagnose
-from logitcache.teacher.said import Said
 from logitcache_cli.inspect import render
 from tests.fake_caches import make, make_ragged, plan, ragged, tree
 
@@ -241,10 +241,10 @@ def show(folder: Path, of: Plan) -> None:
 def ask_again(folder: Path, of: Plan) -> None:
     """``logitcache verify --live``, until a teacher is loaded."""
     cache = Cache.open(folder)
-    said = Said.of(cache.manifest.plan)
+    record = DumpRecord.of(cache.manifest.plan)
     for receipt in cache.manifest.receipts:
         assert token_batches(
-            LENGTHS, receipt.conditions.get("batch_tokens", said.settings.batch_tokens)
+            LENGTHS, receipt.conditions.get("batch_tokens", record.settings.batch_tokens)
         )
 
 
@@ -253,7 +253,7 @@ def plan_repair(folder: Path, of: Plan) -> None:
     found = diagnose(folder)
     for receipt in found.receipts.values():
         assert token_batches(LENGTHS, receipt.conditions.get("batch_tokens", 4096))
-    Said.of(found.plan)
+    DumpRecord.of(found.plan)
 
 
 def resume(folder: Path, of: Plan) -> None:

@@ -52,10 +52,14 @@ def test_what_is_no_budget_is_refused_with_the_forms(typed: str) -> None:
         ({"budget": "1h", "epochs": 2}, "--epochs: expected no --epochs beside --budget"),
         ({"budget": "1h", "select": "best"}, "--select: expected last"),
         (
-            {"budget": "1Mtokens", "charge_dump": 1},
+            {"budget": "1Mtokens", "charge_dump": 1, "method": "kd"},
             "--charge-dump: expected a budget of time or FLOPs",
         ),
         ({"budget": "steps=10", "warmup": 0.05}, r"of which --warmup 0.05 is less than one step"),
+        (
+            {"budget": "1h", "charge_dump": 10, "method": "base"},
+            "--charge-dump: expected a method that learns from a cache.*found --method base",
+        ),
         ({"dump_cost": "5steps", "budget": "1h"}, "dump_cost: expected seconds or FLOPs"),
     ],
 )

@@ -13,8 +13,11 @@ import transformers
 from torch import Tensor, nn
 
 import logitcache
+from logitcache.config.own import keep
 from logitcache.config.study import StudyConfig
 from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.models.own import OwnConfig, OwnStudent
+from logitcache.models.signals import signal_of
 from logitcache.reporter import SILENT
 from logitcache.study.dry import dry_run
 from logitcache.study.run import planned
@@ -115,6 +118,13 @@ def test_a_class_in_memory_is_a_student(
     assert {trial.state for trial in study.trials} == {"done"}
     with pytest.raises(SpecError, match=r"Mean.*which each worker imports, found an object"):
         logitcache.run_study(study.folder, seeds=[0, 1, 2], workers=2, reporter=SILENT)
+
+
+@pytest.mark.parametrize("name", ["hidden:-1", "attention-input:-1", "pooled:mean"])
+def test_a_module_of_ones_own_has_no_signals(name: str) -> None:
+    student = OwnStudent(OwnConfig(own=keep("test-module", nn.Linear(1, 1))))
+    with pytest.raises(SpecError, match=r"^test-module: expected a model of transformers.*kd"):
+        signal_of(name).resolved(student).width(student)
 
 
 def test_a_module_in_memory_begins_with_its_weights(

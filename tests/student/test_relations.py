@@ -49,11 +49,14 @@ def everywhere(mask: Tensor) -> Tensor:
     return mask[:, None, None, :].expand(-1, 1, TOKENS, TOKENS)
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4])
-def test_relations_are_those_of_the_paper_and_so_are_their_gradients(heads: int) -> None:
-    """Widths differ; padding has no part, and no gradient."""
+@pytest.mark.parametrize(("heads", "width"), [(1, 8), (2, 8), (4, 8), (48, 192), (64, 192)])
+def test_relations_are_those_of_the_paper_and_so_are_their_gradients(
+    heads: int, width: int
+) -> None:
+    """Widths differ; padding has no part, and no gradient. 48 and 64 heads are the paper's."""
     mask = is_token()
-    teacher, student = padded(8, 0), padded(16, 1).requires_grad_()
+    teacher = padded(width, 0)
+    student = padded(2 * width, 1).requires_grad_()
     found = relation_divergence(
         relation_scores(teacher, heads), relation_scores(student, heads), everywhere(mask), mask
     )
@@ -70,6 +73,26 @@ def test_relations_are_those_of_the_paper_and_so_are_their_gradients(heads: int)
     ]
     torch.testing.assert_close(*gradients)
     assert gradients[0][1, LENGTHS[1] :].abs().max() == 0
+
+
+def test_a_query_that_sees_nothing_counts_nothing() -> None:
+    """Of a causal layer, in a row that is padded on the left."""
+    mask = is_token().flip(1)
+    sees = everywhere(mask) & torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    teacher = padded(8, 0).flip(1)
+    student = padded(16, 1).flip(1).requires_grad_()
+    losses = []
+    for row, length in enumerate(LENGTHS):
+        real = slice(TOKENS - length, TOKENS)
+        vectors = [relation_scores(side[row : row + 1, real], HEADS) for side in (teacher, student)]
+        part = sees[row : row + 1, :, real, real]
+        losses.append(relation_divergence(*vectors, part, mask[row : row + 1, real]))
+    scores = [relation_scores(side, HEADS) for side in (teacher, student)]
+    whole = relation_divergence(*scores, sees, mask)
+    torch.testing.assert_close(whole, torch.cat(losses))
+    gradients = [torch.autograd.grad(one.sum(), student)[0] for one in (whole, torch.cat(losses))]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][~mask].abs().max() == 0
 
 
 def test_errors_are_means_over_what_is_real() -> None:

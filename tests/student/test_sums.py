@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from logitcache.config.methods import METHODS, method_name
-from logitcache.config.terms import SUMS, is_sum, summands_of
+from logitcache.config.terms import SUMS, is_sum, signal_options, summands_of
 from logitcache.errors import SpecError
 from logitcache.student.terms.contract import TeacherSignals
 from logitcache.student.terms.objective import SumObjective
@@ -19,11 +19,30 @@ from logitcache.student.terms.objective import SumObjective
         ("mlm=x", r"a positive weight, found 'x'\. Give it as mlm=1"),
         ("mlm=1,mlm=2", "mlm twice"),
         ("mlm=1,minilm=1:heads", r"a value of 'heads', .*minilm=1:heads=VALUE"),
+        ("minilm=1:haeds=4", r"^minilm: haeds: .*Did you mean heads"),
+        ("minilm=1:heads=x", "^minilm: heads: expected a whole number"),
+        ("mlm=1:x=1", "^mlm: x: expected no settings"),
     ],
 )
 def test_a_sum_that_cannot_be_is_refused(text: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         method_name(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "signals"),
+    [
+        ("kd", ""),
+        ("vanilla-kd", ""),
+        ("minilm=1:layer=-2", "attention-input:-2"),
+        ("kd=1,embedding=1:pooling=first", "logits pooled:first"),
+        ("tinybert", "hidden:0 attention-input:L hidden:L"),
+        ("tinybert=1:layers=2+4", "hidden:0 attention-input:2 hidden:2 attention-input:4 hidden:4"),
+        ("tinybert-bui", "attention-input:1 attention-input:-1 hidden:-1"),
+    ],
+)
+def test_a_method_names_what_a_dump_has_to_store(method: str, signals: str) -> None:
+    assert signal_options(method) == "".join(f" --signal {name}" for name in signals.split())
 
 
 def test_a_method_is_a_named_sum() -> None:

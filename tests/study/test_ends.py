@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 import logitcache
-from logitcache.reporter import SILENT, Notes
+from logitcache.reporter import SILENT, Meter, Notes
+from logitcache.study import folder as folders
+from logitcache.study.ends import Ends
+from logitcache.study.folder import End, State
+from logitcache.study.plan import load_spec, plan
 from tests.study.test_study_run import spec_of
 
 
@@ -37,3 +43,20 @@ def test_the_table_fills_up_with_the_trials_of_everybody(
     told = [line for line in seen.lines if " of 4: singles · tiny · " in line]
     assert [line.partition(" of ")[0] for line in told] == ["2", "3", "4"]
     assert any("base: accuracy" in line and "(2 of 2 seeds), " in line for line in told)
+
+
+def test_the_teacher_that_one_of_several_workers_made_is_left_out_once(
+    singles_data: Path, tmp_path: Path
+) -> None:
+    study = plan(load_spec(spec_of(singles_data, tmp_path)), tmp_path / "s")
+    (name,) = study.teachers
+    study.write()
+    stage = Meter("study", "trials")
+    ends = Ends(study, stage)
+    stage.started -= 100.0  # seconds that have passed
+    ends.leave_out_teachers(workers=2)
+    assert stage.seconds() == pytest.approx(100, abs=5)
+    folders.record_teacher(study.folder, name, End(State.DONE, seconds=60.0))
+    for _ in range(2):
+        ends.leave_out_teachers(workers=2)
+        assert stage.seconds() == pytest.approx(70, abs=5)

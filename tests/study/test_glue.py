@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -96,3 +97,14 @@ def test_a_method_that_is_not_there_and_answers_that_were_not_kept_are_refused(
         submit(trials, "ls", None, None, tmp_path / "out.zip")
     with pytest.raises(SpecError, match=r"found none\. Train with --predict"):
         submit(trials, "kd", None, None, tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize(("student", "seed"), [("9x9", None), (None, 4)])
+def test_a_student_or_a_seed_that_is_not_there_names_those_that_are(
+    tmp_path: Path, student: str | None, seed: int | None
+) -> None:
+    write_result(tmp_path / "kd", "kd", data={"source": "rte", "digest": "d", "train_rows": 9})
+    trials = trials_of(tmp_path)
+    words = f"students {trials[0].student}; seeds 0. Choose among these"
+    with pytest.raises(SpecError, match=re.escape(words)):
+        submit(trials, "kd", student, seed, tmp_path / "out.zip")

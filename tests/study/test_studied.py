@@ -82,6 +82,15 @@ def test_another_margin_than_the_declared_one_is_refused(tmp_path: Path) -> None
     assert (made.margin, made.is_margin_declared) == (0.5, False)
 
 
+def test_a_named_baseline_without_results_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path, seeds=2)
+    question = replace(QUICK, baseline="ls")
+    with pytest.raises(SpecError, match=r"found 'ls'\. Choose one of base, kd, soft"):
+        read_studied(study, question)
+    by_advice = read_studied(study, replace(QUICK, baseline="soft"))
+    assert {cell.comparison.baseline for cell in by_advice.cells} == {"soft"}
+
+
 def test_results_of_other_rows_are_refused_and_of_other_versions_are_marked(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study")
     path = folder / "trials" / "rte" / "2x128" / "kd-seed0" / "result.json"

@@ -44,6 +44,17 @@ def test_samples_are_drawn_from_the_space_each_another(samples: int, seed: int) 
     assert next(iter(drawn_of)) == "kd-01"
 
 
+@pytest.mark.parametrize(("method", "bases"), [("kd", ["base"]), ("ls", ["base"]), ("base", [])])
+def test_a_method_that_is_chosen_is_compared_with_the_base_of_the_spec(
+    method: str, bases: list[str]
+) -> None:
+    several = load_spec(spec(methods=["base", "ls", "kd"]))
+    search, resolved = samples_of(several, config(methods=method, samples=2))
+    assert list(search.methods) == [f"{method}-01", f"{method}-02"]
+    assert list(resolved.methods) == bases
+    assert resolved.baseline == "base"
+
+
 def test_numbers_of_a_command_line_are_numbers() -> None:
     drawn = config(space="alpha=0.5|9e-1,batch_size=8,init=random")
     search, _ = samples_of(load_spec(spec()), drawn)
@@ -57,8 +68,9 @@ def test_the_space_of_the_paper_is_that_of_the_method() -> None:
         "ls": {"batch_size", "learning_rate", "alpha"},
         "base": {"batch_size", "learning_rate"},
     }
+    names |= {"minilm": {"batch_size", "learning_rate"}}  # a sum of terms
     for method, expected in names.items():
-        asked = spec(methods=["base", "ls", "kd"])
+        asked = spec(methods=["base", "ls", "kd", "minilm"])
         search, _ = samples_of(load_spec(asked), config(methods=method, samples=3))
         assert len(search.methods) == 3
         assert all(entry.keys() - {"method"} == expected for entry in search.methods.values())
@@ -71,10 +83,12 @@ def test_the_space_of_the_paper_is_that_of_the_method() -> None:
         ({"tasks": {"a": "x", "b": "y"}}, {}, r"one of the tasks, found a, b. Choose one with --t"),
         ({"methods": ["base", "ls"]}, {}, "one of the methods, found none. Choose one with --meth"),
         ({"students": ["1x32", "2x32"]}, {}, "one of the students, found 1x32, 2x32"),
-        ({}, {"space": "alpha"}, r"NAME=VALUE\|VALUE, such as alpha="),
+        ({}, {"space": "alpha"}, r"NAME=VALUE\|VALUE, such as alpha=0.5\|0.9, found 'alpha'"),
+        ({}, {"space": 3}, r"NAME=VALUE\|VALUE"),
         ({}, {"space": "alpha="}, "at least one value"),
         ({}, {"space": {"alhpa": [1]}}, "Did you mean alpha"),
         ({}, {"space": {"alpha": [2]}}, "alpha"),
+        ({}, {"methods": "nosuch"}, r"--methods: expected a name of the spec, found 'nosuch'"),
         ({}, {"samples": 0}, "samples"),
         ({}, {"tasks": "none"}, "expected a name of the spec, found 'none'"),
     ],
@@ -109,11 +123,11 @@ def in_this_process(
     study: Any, asked: Any, metric: str, stage: Meter, stop: dict[str, int] | None = None
 ) -> None:
     """Stands for Ray: the samples one after another, one of them stopped by nobody."""
-    told = tuning._told(type("Ray", (), {"Callback": object}), study, metric, 2, stage)
+    recorder = tuning._recorder(type("Ray", (), {"Callback": object}), study, metric, 2, stage)
     stage.start(len(study.trials))
     for name in study.spec.methods:
         tuning.run_sample(study.folder, name, metric, lambda epoch, score: None)
-        told.on_trial_complete(0, [], type("Trial", (), {"config": {"name": name}}))
+        recorder.on_trial_complete(0, [], type("Trial", (), {"config": {"name": name}}))
 
 
 def test_a_search_goes_on_where_it_stopped_and_its_best_are_a_spec(

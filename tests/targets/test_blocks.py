@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.targets import blocks
-from logitcache.targets.blocks import largest, likeliest, sums, word_at
+from logitcache.targets.blocks import interval_at, largest, likeliest, sums, word_at
 
 # few different numbers, so that many are equal
 NUMBERS = st.lists(st.sampled_from([0.0, 0.25, 1.0, 3.0]), min_size=1, max_size=90)
@@ -45,10 +45,8 @@ def test_the_word_on_which_a_point_falls(size: int, numbers: list[float], seed: 
     points = uniform.double() * float(weights.sum())
     with patch.object(blocks, "BLOCK", size):
         lengths = sums(weights)
-        reached = lengths.cumsum(1)
-        block = torch.searchsorted(reached, points, right=True)
-        before = reached.gather(1, block) - lengths.gather(1, block)
-        words = word_at(weights, block, points - before)
+        block, distance = interval_at(lengths, lengths.cumsum(1), points)
+        words = word_at(weights, block, distance)
     expected = torch.searchsorted(weights.double().cumsum(1), points, right=True)
     assert words.equal(expected)
     assert (weights.gather(1, words) > 0).all()

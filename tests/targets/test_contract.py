@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import example
 from hypothesis import given as drawn
 from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats, sampled_from
@@ -238,6 +239,7 @@ def test_a_codec_that_cannot_be_is_refused(text: str, words: str) -> None:
         parse(text).codec(WIDTH)
 
 
+@example(np.full((3, 7), 1e-45, np.float32), "int8")
 @drawn(
     arrays(np.float32, (3, 7), elements=floats(-1e4, 1e4, width=32)),
     sampled_from(["float16", "bfloat16", "int8"]),

@@ -23,10 +23,10 @@ from logitcache.store.json_files import write_json
 from logitcache.store.lock import LOCK, Lock
 from logitcache.store.manifest import Plan
 from logitcache.teacher.dump import dump_split
+from logitcache.teacher.dump_record import settings_of
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.repair import Ask, RepairReport, repair
-from logitcache.teacher.said import settings_of
 from tests.runs import Amounts, tree
 
 # 60 rows: 6 of 9 and one of 6

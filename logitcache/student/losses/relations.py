@@ -14,7 +14,8 @@ def relation_scores(vectors: Tensor, heads: int) -> Tensor:
     A, T, T].
     """
     split = vectors.unflatten(2, (heads, -1)).transpose(1, 2)
-    scores: Tensor = split @ split.transpose(2, 3) * split.shape[-1] ** -0.5
+    scaled = split * split.shape[-1] ** -0.5  # fewer numbers than the scores
+    scores: Tensor = scaled @ split.transpose(2, 3)
     return scores
 
 
@@ -27,7 +28,8 @@ def relation_divergence(teacher: Tensor, student: Tensor, sees: Tensor, is_token
     lowest = -1e9 if student.element_size() > 2 else -3e4
     log_p = teacher.to(student.dtype).masked_fill(~sees, lowest).log_softmax(-1)
     log_q = student.masked_fill(~sees, lowest).log_softmax(-1)
-    divergence = (log_p.exp() * (log_p - log_q)).masked_fill(~sees, 0.0).sum(-1).mean(1)
+    # keys that are not seen count nothing: p is 0 there, or p and q are uniform
+    divergence = (log_p.exp() * (log_p - log_q)).sum(-1).mean(1)
     return _mean_over_tokens(divergence, is_token)
 
 

@@ -64,6 +64,13 @@ class SignalTerm(ABC):
 
     per_row: ClassVar[bool] = False
 
+    @property
+    def dumped(self) -> tuple[str, ...]:
+        """What a dump has to store for it, as ``--signal`` takes it, where no teacher is known yet:
+        ``L`` stands for layers that depend on the depth of both.
+        """
+        return ()
+
     @abstractmethod
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         """The signals that the teacher must have, counted from its first layer. Raises SpecError

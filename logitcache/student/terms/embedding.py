@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from logitcache.config.option import option
-from logitcache.models.attention import Model
+from logitcache.models.attention import Model, hidden_size
 from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
 
 
@@ -29,6 +29,10 @@ class Embedding(SignalTerm):
     def _name(self) -> str:
         return f"pooled:{self.pooling}"
 
+    @property
+    def dumped(self) -> tuple[str, ...]:
+        return (self._name,)
+
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [self._name]
 
@@ -36,8 +40,9 @@ class Embedding(SignalTerm):
         return [self._name]
 
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
-        width, own = teacher.widths[self._name], int(student.config.get_text_config().hidden_size)
-        return nn.Identity() if width == own else nn.Linear(own, width)
+        width = teacher.widths[self._name]
+        own_width = hidden_size(student)
+        return nn.Identity() if width == own_width else nn.Linear(own_width, width)
 
     def loss(
         self,
@@ -46,9 +51,10 @@ class Embedding(SignalTerm):
         student: Model,
         modules: nn.Module,
     ) -> Tensor:
-        given, own = batch.teacher[self._name], modules(batch.student[self._name])
+        student_vectors: Tensor = modules(batch.student[self._name])
+        teacher_vectors = batch.teacher[self._name].to(student_vectors.dtype)
         if self.distance == "cosine":
-            cosine: Tensor = 1 - cosine_similarity(given.to(own.dtype), own, dim=-1)
+            cosine: Tensor = 1 - cosine_similarity(teacher_vectors, student_vectors, dim=-1)
             return cosine
-        error: Tensor = (given.to(own.dtype) - own).square().mean(-1)
+        error: Tensor = (teacher_vectors - student_vectors).square().mean(-1)
         return error

@@ -5,6 +5,7 @@ every method of :mod:`logitcache.student.methods`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from logitcache.config.option import option
 
@@ -12,6 +13,8 @@ from logitcache.config.option import option
 @dataclass(frozen=True)
 class Gold:
     """Cross-entropy with the labels, ``-log q(y)`` of each kept position."""
+
+    dumped: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Soft:
     positions *and words* in their code, which is 1/V of that.
     """
 
+    dumped: ClassVar[tuple[str, ...]] = ("logits",)
     reduction: str = option(
         "token",
         "token: the cross-entropy of a position. authors: divided by the number of words, too.",

@@ -40,6 +40,10 @@ class MiniLM(SignalTerm):
     layer: int = option(-1, "Layer of the teacher, from 1, or from the end where negative.")
     student_layer: int = option(-1, "Layer of the student, counted alike.")
 
+    @property
+    def dumped(self) -> tuple[str, ...]:
+        return (f"attention-input:{self.layer}",)
+
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         return [f"attention-input:{teacher.layer(self.layer)}"]
 
@@ -47,18 +51,19 @@ class MiniLM(SignalTerm):
         return [f"attention-input:{own_layer(student, self.student_layer)}"]
 
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
-        (theirs,) = self.teacher_signals(teacher, student)
-        (ours,) = self.student_signals(teacher, student)
-        sides = (teacher.attention[theirs], own_attention(student, ours))
-        if self.variant == "v1" and sides[0].heads != sides[1].heads:
+        (teacher_signal,) = self.teacher_signals(teacher, student)
+        (student_signal,) = self.student_signals(teacher, student)
+        teacher_attention = teacher.attention[teacher_signal]
+        student_attention = own_attention(student, student_signal)
+        if self.variant == "v1" and teacher_attention.heads != student_attention.heads:
             raise SpecError(
-                expected=f"a student of {sides[0].heads} attention heads, as its teacher",
-                found=sides[1].heads,
+                expected=f"a student of {teacher_attention.heads} attention heads, as its teacher",
+                found=student_attention.heads,
                 advice="Use minilm=1:variant=v2, which splits both into the same relation heads.",
                 where="minilm: variant v1",
             )
-        heads = self._heads(sides[0])
-        for who, attention in zip(("teacher", "student"), sides, strict=True):
+        heads = self._heads(teacher_attention)
+        for who, attention in (("teacher", teacher_attention), ("student", student_attention)):
             width = len(attention.query)
             if width % heads:
                 raise SpecError(
@@ -70,12 +75,12 @@ class MiniLM(SignalTerm):
         return nn.Module()
 
     def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
-        (theirs,) = self.teacher_signals(teacher, student)
-        (ours,) = self.student_signals(teacher, student)
+        (teacher_signal,) = self.teacher_signals(teacher, student)
+        (student_signal,) = self.student_signals(teacher, student)
         products = 3 if self.variant == "v2" else 2
         return [
-            (Side.TEACHER, attention_cost(teacher.attention[theirs], 3, products)),
-            (Side.STUDENT, attention_cost(own_attention(student, ours), 3, products)),
+            (Side.TEACHER, attention_cost(teacher.attention[teacher_signal], 3, products)),
+            (Side.STUDENT, attention_cost(own_attention(student, student_signal), 3, products)),
         ]
 
     def _heads(self, teacher: Attention) -> int:
@@ -90,24 +95,31 @@ class MiniLM(SignalTerm):
         student: Model,
         modules: nn.Module,
     ) -> Tensor:
-        (theirs,) = self.teacher_signals(teacher, student)
-        (ours,) = self.student_signals(teacher, student)
-        attention, own = teacher.attention[theirs], own_attention(student, ours)
-        given, states = batch.teacher[theirs], batch.student[ours]
-        heads = self._heads(attention)
-        sees = attention.attends(batch.is_token)
-        total = states.new_zeros(len(states))
+        (teacher_signal,) = self.teacher_signals(teacher, student)
+        (student_signal,) = self.student_signals(teacher, student)
+        teacher_attention = teacher.attention[teacher_signal]
+        student_attention = own_attention(student, student_signal)
+        teacher_states = batch.teacher[teacher_signal]
+        student_states = batch.student[student_signal]
+        sees = teacher_attention.attends(batch.is_token)
+        total = student_states.new_zeros(len(student_states))
         if self.variant == "v1":
             total = total + relation_divergence(
-                attention.scores(given), own.scores(states), sees, batch.is_token
+                teacher_attention.scores(teacher_states),
+                student_attention.scores(student_states),
+                sees,
+                batch.is_token,
             )
-            pairs = [(attention.values(given), own.values(states))]
+            teacher_vectors: tuple[Tensor, ...] = (teacher_attention.values(teacher_states),)
+            student_vectors: tuple[Tensor, ...] = (student_attention.values(student_states),)
         else:
-            pairs = list(zip(attention.projected(given), own.projected(states), strict=True))
-        for vectors, own_vectors in pairs:
+            teacher_vectors = teacher_attention.projected(teacher_states)
+            student_vectors = student_attention.projected(student_states)
+        heads = self._heads(teacher_attention)
+        for expected, learnt in zip(teacher_vectors, student_vectors, strict=True):
             total = total + relation_divergence(
-                relation_scores(vectors, heads),
-                relation_scores(own_vectors, heads),
+                relation_scores(expected, heads),
+                relation_scores(learnt, heads),
                 sees,
                 batch.is_token,
             )

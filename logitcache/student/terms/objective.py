@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,9 +13,8 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.cache.joining import check_signals
 from logitcache.cache.signals import missing
-from logitcache.config.option import checked, nearest, options_of
 from logitcache.config.signals import POOLINGS
-from logitcache.config.terms import TERMS, Summand, summands_of
+from logitcache.config.terms import summands_of, term_of
 from logitcache.cost.flops import BACKWARD
 from logitcache.data.collate import Collator
 from logitcache.errors import SpecError
@@ -37,30 +35,6 @@ from logitcache.student.losses.gradient import Target
 from logitcache.student.terms.contract import Compared, Side, SignalTerm, TeacherSignals
 from logitcache.student.terms.logits import Gold, Soft
 from logitcache.teacher.model import LiveTeacher
-
-
-def term_of(summand: Summand) -> Any:
-    """The term with its settings. Raises SpecError for a setting that it does not take."""
-    module, _, name = TERMS[summand.name].partition(":")
-    kind = getattr(import_module(module), name)
-    options = {declared.name: declared for declared in options_of(kind)}
-    settings = {}
-    for setting, text in summand.settings.items():
-        where = f"{summand.name}: {setting}"
-        if setting not in options:
-            expected = f"a setting among {', '.join(options)}" if options else "no settings"
-            advice = nearest(setting, options) if options else "Leave it out."
-            raise SpecError(expected=expected, found=repr(setting), advice=advice, where=where)
-        declared = options[setting]
-        value: Any = text
-        if declared.kind is int and text.removeprefix("-").isdecimal():
-            value = int(text)
-        try:
-            settings[setting] = checked(declared, value)
-        except SpecError as error:
-            error.where = where
-            raise
-    return kind(**settings)
 
 
 @dataclass(frozen=True)
@@ -160,15 +134,17 @@ class BoundSum(nn.Module):
         super().__init__()
         self.terms = objective.signal_terms
         stock = _stock(teacher)
+        of_teacher: dict[str, None] = {}  # names of signals, each once
+        of_student: dict[str, None] = {}
         for _, term in self.terms:
-            _check_signals(term.teacher_signals(stock, student), stock, teacher)
+            of_teacher |= dict.fromkeys(term.teacher_signals(stock, student))
+            of_student |= dict.fromkeys(term.student_signals(stock, student))
+        self.teacher_signals = tuple(of_teacher)
+        _check_signals(self.teacher_signals, stock, teacher)
         self.parts = nn.ModuleList(term.modules(stock, student) for _, term in self.terms)
-        theirs = [name for _, term in self.terms for name in term.teacher_signals(stock, student)]
-        ours = [name for _, term in self.terms for name in term.student_signals(stock, student)]
-        self.teacher_signals = tuple(dict.fromkeys(theirs))
         if isinstance(teacher, Joined):
             check_signals(teacher, self.teacher_signals)
-        self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, dict.fromkeys(ours)))
+        self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, of_student))
         self._stock = {torch.device("cpu"): stock}
 
     def forward(
@@ -178,8 +154,10 @@ class BoundSum(nn.Module):
         by name.
         """
         is_token = batch.inputs["attention_mask"].bool()
-        given = {name: as_computed(values).float() for name, values in batch.vectors.items()}
-        compared = Compared(given, vectors, is_token)
+        teacher_vectors = {
+            name: as_computed(values).float() for name, values in batch.vectors.items()
+        }
+        compared = Compared(teacher_vectors, vectors, is_token)
         stock = self._on(is_token.device)
         with torch.autocast(is_token.device.type, enabled=False):
             losses = [
@@ -245,14 +223,16 @@ def attention_in(assets: Mapping[str, Array], names: tuple[str, ...]) -> dict[st
     return {name: from_assets(assets, name).mapped(Tensor.float) for name in own}
 
 
-def _check_signals(names: list[str], stock: TeacherSignals, teacher: Any) -> None:
-    lacking = next((name for name in names if name not in stock.widths), None)
-    if lacking is None:
+def _check_signals(names: Sequence[str], stock: TeacherSignals, teacher: Any) -> None:
+    """Raises SpecError for a teacher without some of these signals, naming all of them."""
+    lacking = [name for name in names if name not in stock.widths]
+    if not lacking:
         return
     if isinstance(teacher, Joined | Cache):
-        raise missing(lacking, teacher.caches[0] if isinstance(teacher, Joined) else teacher)
+        cache = teacher.caches[0] if isinstance(teacher, Joined) else teacher
+        raise missing(cache, *lacking)
     raise SpecError(
-        expected=f"a teacher with the signal {lacking}",
+        expected=f"a teacher with {', '.join(lacking)}",
         found=", ".join(stock.widths) or "logits alone",
         advice="Name another layer, or another method.",
         where=str(getattr(teacher, "where", "teacher")),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from logitcache.config.option import option
 from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
-from logitcache.models.attention import Model
+from logitcache.models.attention import Model, hidden_size
 from logitcache.student.losses.relations import scores_error, states_error
 from logitcache.student.terms.contract import (
     Compared,
@@ -39,6 +39,14 @@ class TinyBERT(SignalTerm):
     layers: str = option(
         "uniform", "Teacher's layer for each layer of the student, such as 3+6+9+12; or uniform."
     )
+
+    @property
+    def dumped(self) -> tuple[str, ...]:
+        if self.variant == "bui":
+            return ("attention-input:1", "attention-input:-1", "hidden:-1")
+        layers = ["L"] if self.layers == "uniform" else self.layers.split("+")
+        names = [f"{kind}:{layer}" for layer in layers for kind in ("attention-input", "hidden")]
+        return ("hidden:0", *dict.fromkeys(names))
 
     def _map(self, teacher: TeacherSignals, student: Model) -> list[int]:
         """The teacher's layer for each of the student's, from 1."""
@@ -100,7 +108,7 @@ class TinyBERT(SignalTerm):
                     where="tinybert",
                 )
         width = teacher.widths[f"hidden:{states[0][1]}"]
-        own_width = int(student.config.get_text_config().hidden_size)
+        own_width = hidden_size(student)
         if width == own_width:
             return nn.Identity()
         return nn.Linear(own_width, width)
@@ -114,7 +122,7 @@ class TinyBERT(SignalTerm):
             costs.append((Side.TEACHER, attention_cost(attention, 2, 1)))
             costs.append((Side.STUDENT, attention_cost(own, 2, 1)))
         width = teacher.widths[f"hidden:{states[0][1]}"]
-        own_width = int(student.config.get_text_config().hidden_size)
+        own_width = hidden_size(student)
         if width != own_width:
             learnt = ForwardCost(2.0 * width * own_width * len(states), 0.0, 0.0)
             costs.append((Side.STUDENT, learnt))
@@ -130,13 +138,15 @@ class TinyBERT(SignalTerm):
         scores, states = self._pairs(teacher, student)
         losses = []
         for ours, theirs in scores:
-            name, own_name = f"attention-input:{theirs}", f"attention-input:{ours}"
+            name = f"attention-input:{theirs}"
+            own_name = f"attention-input:{ours}"
             attention = teacher.attention[name]
-            given = attention.scores(batch.teacher[name])
-            own = own_attention(student, own_name).scores(batch.student[own_name])
+            teacher_scores = attention.scores(batch.teacher[name])
+            own_scores = own_attention(student, own_name).scores(batch.student[own_name])
             sees = attention.attends(batch.is_token)
-            losses.append(scores_error(given, own, sees, batch.is_token))
+            losses.append(scores_error(teacher_scores, own_scores, sees, batch.is_token))
         for ours, theirs in states:
-            own = modules(batch.student[f"hidden:{ours}"])
-            losses.append(states_error(batch.teacher[f"hidden:{theirs}"], own, batch.is_token))
+            teacher_states = batch.teacher[f"hidden:{theirs}"]
+            own_states = modules(batch.student[f"hidden:{ours}"])
+            losses.append(states_error(teacher_states, own_states, batch.is_token))
         return torch.stack(losses).sum(0)

@@ -1,4 +1,4 @@
-"""What a plan says of how its dump was made: who was asked about which rows, with which settings."""
+"""How a dump was made, read back from its plan: the teacher, its rows and the settings."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _codec_setting(plan: Plan, usual: DumpSettings) -> str:
 
 
 @dataclass(frozen=True)
-class Said:
-    """Who was asked about which rows, and how, as a plan says it."""
+class DumpRecord:
+    """The teacher, the rows and the settings of a dump."""
 
     teacher: str
     dtype: str
@@ -49,31 +49,34 @@ class Said:
     settings: DumpSettings
 
     @classmethod
-    def of(cls, plan: Plan) -> Said:
-        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
-        again.
+    def of(cls, plan: Plan) -> DumpRecord:
+        """The record in a plan. Raises FormatError for a field that no dump writes so: then the
+        teacher cannot be asked again.
         """
-        unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
-        for name, good in _SAID.items():
-            group, _, field = name.partition(".")
-            if unread and name in _OF_A_MODEL:
-                continue
-            value = getattr(plan, group).get(field)
-            if not good(value):
-                raise FormatError(
-                    f"plan: expected {name} as a dump writes it, found {short(repr(value))}: it does not say who was "
-                    "asked about which rows. Dump them again."
-                )
-        teacher, data = plan.teacher, plan.data
-        settings = settings_of(plan)
+        _check(plan)
         return cls(
-            teacher["name"],
-            teacher["dtype"],
-            data["source"],
-            data["split"],
-            data["digest"],
-            settings,
+            teacher=plan.teacher["name"],
+            dtype=plan.teacher["dtype"],
+            source=plan.data["source"],
+            split=plan.data["split"],
+            digest=plan.data["digest"],
+            settings=settings_of(plan),
         )
+
+
+def _check(plan: Plan) -> None:
+    """Raises FormatError for a field that no dump writes so."""
+    was_read_by_model = plan.preprocessor.get("kind") != "none"
+    for name, is_valid in _VALID.items():
+        if name in _OF_A_MODEL and not was_read_by_model:
+            continue
+        group, _, field = name.partition(".")
+        value = getattr(plan, group).get(field)
+        if not is_valid(value):
+            raise FormatError(
+                f"plan: expected {name} as a dump writes it, found {short(repr(value))}: it does not say who was "
+                "asked about which rows. Dump them again."
+            )
 
 
 def _is_text(value: Any) -> bool:
@@ -90,11 +93,16 @@ def _is_codec(value: Any) -> bool:
     return False
 
 
+# recorded of rows that a model has read
 _OF_A_MODEL = ("preparation.max_length", "preparation.batch_tokens")
-_SAID: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
+_VALID: Mapping[str, Callable[[Any], bool]] = {
+    "teacher.name": _is_text,
+    "data.source": _is_text,
+    "data.split": _is_text,
+    "data.digest": _is_text,
     "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
-    **dict.fromkeys(("preparation.max_length", "preparation.batch_tokens"), _is_count),
+    "preparation.max_length": _is_count,
+    "preparation.batch_tokens": _is_count,
     "preparation.on_nonfinite": lambda value: value in (None, "stop", "skip"),
     "targets.logits": _is_codec,
 }
