@@ -18,8 +18,8 @@ from logitcache.stages.preflight import check_dump, check_student, say_remark
 from logitcache.stages.rows import load
 from logitcache.study import folder
 from logitcache.study.folder import State, StudyFolder
+from logitcache.study.overriding import overridden
 from logitcache.study.plan import DEFAULT, Plan, load_spec, plan
-from logitcache.study.spec import overridden
 
 FINISHED = (State.DONE, State.DIVERGED)
 

@@ -22,12 +22,12 @@ from logitcache.data.order import subset
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.store.files import make_folder
 from logitcache.store.json_files import read_json, write_json
+from logitcache.study.overriding import overridden
 from logitcache.study.spec import (
     OF_TRIALS,
     TRAIN,
     Spec,
     check_names,
-    overridden,
     parse,
     typed_value,
 )

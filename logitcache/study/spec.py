@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,9 @@ from logitcache.config import study as options
 from logitcache.config.dump import DumpConfig
 from logitcache.config.option import Declared, nearest, options_of
 from logitcache.config.own import named
-from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.errors import LogitCacheError, SpecError, short
 from logitcache.stages.in_memory import own_student
-from logitcache.study.task_data import with_data
 
 TRAIN = {declared.name: declared for declared in options_of(TrainConfig)}
 DUMP = {declared.name: declared for declared in options_of(DumpConfig)}
@@ -153,7 +151,7 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
                 where=where,
             )
     axes = {axis: _axis(axis, document[axis], where) for axis in AXES}
-    settings = _options(document.get("settings") or {}, OF_TRIALS, f"{where}: settings")
+    settings = parsed_options(document.get("settings") or {}, OF_TRIALS, f"{where}: settings")
     teacher = _teacher(document.get("teacher") or {}, f"{where}: teacher")
     listed = document.get("overrides") or []
     if not isinstance(listed, Sequence) or isinstance(listed, str):
@@ -302,7 +300,7 @@ def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
         if axis in IN_MEMORY and not isinstance(values.get(own, ""), str | os.PathLike):
             values[own] = IN_MEMORY[axis](values[own])
     teacher = values.pop("teacher", None) if axis == "tasks" else None
-    values = _options(values, allowed, where)
+    values = parsed_options(values, allowed, where)
     if own not in values:
         raise _wrong(f"a value of {own}", entry, f"{where}: {own}")
     if teacher is not None:
@@ -310,7 +308,7 @@ def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
     return values
 
 
-def _options(
+def parsed_options(
     values: Any, allowed: Iterable[str], where: str, expected: str = "an option of train"
 ) -> dict[str, Any]:
     """Options by name, with numbers that YAML took for text (``2e-5``) as numbers."""
@@ -343,7 +341,7 @@ def typed_value(declared: Declared, value: Any) -> Any:
 
 def _teacher(value: Any, where: str) -> dict[str, Any]:
     values = {"teacher": value} if isinstance(value, str) else value
-    return _options(values, OF_TEACHERS, where, "an option of dump")
+    return parsed_options(values, OF_TEACHERS, where, "an option of dump")
 
 
 def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: str) -> Override:
@@ -358,7 +356,7 @@ def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: s
                 check_names(named[axis], axes[axis], f"{where}: {axis}")
     if "seeds" in entry:
         named["seeds"] = _seeds(entry["seeds"], where)
-    values = _options(entry.get("set", {}), OF_TRIALS, f"{where}: set")
+    values = parsed_options(entry.get("set", {}), OF_TRIALS, f"{where}: set")
     teacher = _teacher(entry.get("teacher", {}), f"{where}: teacher")
     return Override(values, teacher, **named)
 
@@ -373,34 +371,3 @@ def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
             advice=nearest(unknown, known),
             where=where,
         )
-
-
-def overridden(spec: Spec, config: StudyConfig) -> Spec:
-    """The spec with its axes cut, and its values replaced, as `study run` is asked to. Raises
-    SpecError.
-    """
-    for axis in AXES:
-        names = getattr(config, axis)
-        if names is not None:
-            entries = getattr(spec, axis)
-            check_names(names, entries, f"--{axis}")
-            chosen = {name: entry for name, entry in entries.items() if name in names}
-            changes: dict[str, Any] = {axis: chosen}
-            spec = replace(spec, **changes)
-    if config.seeds is not None:
-        spec = replace(spec, seeds=config.seeds)
-    values = _options(config.set or {}, OF_TRIALS, "--set")
-    for name in ("rows", "epochs"):
-        if getattr(config, name) is not None:
-            values[name] = getattr(config, name)
-    teacher = {} if config.teacher is None else {"teacher": config.teacher}
-    if config.student is not None:
-        students = {
-            name: {**entry, "student": config.student} for name, entry in spec.students.items()
-        }
-        spec = replace(spec, students=students)
-    if config.data is not None:
-        spec = replace(spec, tasks=with_data(spec.tasks, config.data))
-    if not values and not teacher:
-        return spec
-    return replace(spec, overrides=(*spec.overrides, Override(values, teacher)))

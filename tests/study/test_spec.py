@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from logitcache.config.study import StudyConfig
 from logitcache.errors import SpecError
 from logitcache.study.builtin import SEEDS, SPECS
+from logitcache.study.overriding import overridden
 from logitcache.study.plan import load_spec, plan
-from logitcache.study.spec import overridden, parse
+from logitcache.study.spec import parse
 
 SMALL: dict[str, Any] = {
     "tasks": ["sst5"],
