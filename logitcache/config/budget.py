@@ -80,9 +80,9 @@ def budget_of(value: Any) -> Budget:
         text = f"{text.removeprefix('steps=')}steps"
     amount = _amount(text)
     if amount is None:
-        raise ValueError(FORMS)
+        raise ValueError(f"a budget such as {FORMS}")
     if amount.unit is Unit.STEPS and amount.amount != int(amount.amount):
-        raise ValueError(FORMS)
+        raise ValueError(f"a budget such as {FORMS}")
     return amount
 
 

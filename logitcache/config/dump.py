@@ -127,8 +127,8 @@ class DumpConfig:
             if is_given:
                 raise SpecError(
                     expected=f"a model beside {flag}",
-                    found="answers that exist already, of which nothing is asked",
-                    advice="Leave it out.",
+                    found="answers that exist already, so that no model is asked",
+                    advice=f"Leave {flag} out.",
                     where=self.teacher.name,
                 )
 

@@ -145,7 +145,13 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
     _check_keys(document, known, where)
     for name in (*AXES, "seeds"):
         if not document.get(name):
-            raise _wrong(f"at least one of {name}", document.get(name), where)
+            found = short(repr(document[name])) if name in document else "none"
+            raise SpecError(
+                expected=f"at least one entry under {name}",
+                found=found,
+                advice="Correct the spec.",
+                where=where,
+            )
     axes = {axis: _axis(axis, document[axis], where) for axis in AXES}
     settings = _options(document.get("settings") or {}, OF_TRIALS, f"{where}: settings")
     teacher = _teacher(document.get("teacher") or {}, f"{where}: teacher")

@@ -41,7 +41,9 @@ def test_a_budget_as_it_is_typed(typed: str, unit: Unit, amount: float) -> None:
     "typed", ["", "20", "m", "0m", "-1h", "1e999h", "5days", "steps=1.5", "steps-of:"]
 )
 def test_what_is_no_budget_is_refused_with_the_forms(typed: str) -> None:
-    with pytest.raises(SpecError, match=r"--budget: expected 20m \(s, m, h\), 1e15flops"):
+    with pytest.raises(
+        SpecError, match=r"--budget: expected a budget such as 20m \(s, m, h\), 1e15flops"
+    ):
         build(TrainConfig, {"budget": typed}, typed=True)
 
 

@@ -253,7 +253,7 @@ def test_what_makes_no_sense_is_refused_by_name(
 @pytest.mark.parametrize("option", ["tokenizer", "revision"])
 def test_what_only_a_model_has_is_refused(option: str) -> None:
     with pytest.raises(
-        SpecError, match=f"column:p: expected a model beside --{option}, .* Leave it out."
+        SpecError, match=f"column:p: expected a model beside --{option}, .* Leave --{option} out."
     ):
         DumpConfig(TeacherSpec("column:p", **{option: "x"})).check()
 
