@@ -115,7 +115,7 @@ class _Compared(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight = gradient[:, None, None, None]
         left, right = (slope * weight for slope in ctx.saved_tensors)
