@@ -105,6 +105,7 @@ class TrainOptions(RowsOptions, total=False):
     regime: Literal["fresh", "repeat"] | None
     charge_dump: int | None
     dump_cost: str | None
+    evaluations: int
     learning_rate: float | None
     batch_size: int
     accumulate: int
