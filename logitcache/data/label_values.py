@@ -29,10 +29,12 @@ MISSING_TEXTS = frozenset(
         *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     }
 )
+# of rows, or folders of texts, without a label
+UNLABELLED_NAMES = ("unsup", "unsupervised", "unlabelled", "unlabeled")
 NO_GOLD = "-"  # of SNLI and MNLI where the annotators did not agree
 GOLD_COLUMNS = ("gold_label",)
 # Exports of databases have \N
-_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N", "-", "?")}
+_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, *UNLABELLED_NAMES, r"\N", "-", "?")}
 _HASHABLE = (str, int, float, bool, type(None))
 
 
@@ -233,7 +235,7 @@ def _without_missing(
             if names and folded(value) not in map(folded, names):
                 distinct[position] = None
                 meaning = "is none of the named classes, and is taken for a missing label"
-            elif value == NO_GOLD and (column or "").casefold() in GOLD_COLUMNS:
+            elif _is_no_label(value, column):
                 distinct[position] = None
                 kept = _option_of(texts)
                 meaning = (
@@ -252,6 +254,13 @@ def _without_missing(
                 )
             _say(values, position, column, repr(value), meaning, reporter)
     return replace(values, distinct=distinct)
+
+
+def _is_no_label(value: str, column: str | None) -> bool:
+    """Whether a text is what the makers of data sets write where there is no label."""
+    if value == NO_GOLD:
+        return (column or "").casefold() in GOLD_COLUMNS
+    return value.casefold() in UNLABELLED_NAMES
 
 
 def _option_of(classes: Collection[str]) -> str:

@@ -245,15 +245,6 @@ def test_class_names_beside_the_data(tmp_path: Path, written_names: dict[str, An
     assert source.table("train").label.tolist() == [0, 1, 0, 1]
 
 
-def test_a_column_of_splits_is_said(tmp_path: Path) -> None:
-    data = written(tmp_path, {"r.csv": "text,label,Split\na,x,train\nb,y,Test\n"})
-    notes: list[str] = []
-    load(str(data), Columns(), tmp_path, Notes(notes.append))
-    assert any(
-        "the column Split names splits (Test, train) and is not read" in note for note in notes
-    )
-
-
 def test_names_in_the_data_go_before_those_that_a_library_wrote_beside_it(tmp_path: Path) -> None:
     table = pa.table({"text": ["a", "b"], "label": [0, 1]})
     told = {"info": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}

@@ -12,7 +12,7 @@ from typing import Any
 from logitcache.data.names import ClassNames, integer
 from logitcache.errors import SpecError
 
-LABELS = ("labels.json", "id2label.json", "label2id.json")
+LABELS = ("labels.json", "label.json", "id2label.json", "label2id.json")
 INFOS = ("dataset_infos.json", "dataset_info.json")
 
 
