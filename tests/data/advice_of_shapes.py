@@ -125,6 +125,17 @@ SHAPES = [
         {},
         more={"text": "pair.premise", "text_pair": "pair.hypothesis"},
     ),
+    *(
+        Case(
+            "if the commas are of the texts, write: awk -F,",
+            {"r.csv": f"{header}\n{first}\n{second}\n"},
+            {"r.csv": None, "OUT.tsv": written},
+        )
+        for header, first, second, written in (
+            ("label,text", "x,a, b", "y,c", "label\ttext\nx\ta, b\ny\tc\n"),
+            ("text,label", "a, b,x", "c,y", "text\tlabel\na, b\tx\nc\ty\n"),
+        )
+    ),
     csv(
         "expected names of splits",
         "text,label,set\na,x,b\nb,y,c\n",

@@ -24,6 +24,7 @@ from logitcache.data.sources.columns import (
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
     bits,
+    is_called_as_labels,
     is_labelling_function,
     likely_labels,
     likely_texts,
@@ -95,6 +96,10 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         columns = [called(name, have) for name in LABEL_COLUMNS]
         columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
         others = [name for name in columns if name is not None and name != chosen.label]
+        if chosen.label.casefold() not in LABEL_COLUMNS[:2]:  # a category may be of anything
+            others += [name for name in likely_labels(samples(tables)) if is_called_as_labels(name)]
+        read = (chosen.text, chosen.text_pair, chosen.label)
+        others = [name for name in dict.fromkeys(others) if name not in read]
         if not others:
             return None
         another = option("--label", others[0])

@@ -106,11 +106,21 @@ def _advice(
         return f"Mend the line. {_header_advice(header, rows)}"
     if len(header) == 1:
         return "Remove what stands above the header, or mend the line."
+    is_numbered = fields[0].isdecimal()
+    if delimiter == "," and len(header) == 2 and all(map(str.strip, fields)) and not is_numbered:
+        return f"Mend the line; if the commas are of the texts, write: {_one_comma(header)} FILE > OUT.tsv."
     if len(fields) == len(header) + 1 and not fields[-1]:
         return "Remove the delimiter at the end of the lines."
     if len(fields) == len(header) + 1:
         return "Mend the line; or, if all lines begin with a row's name, put a name for it into the header."
     return "Mend the line."
+
+
+def _one_comma(header: Sequence[str]) -> str:
+    """A command that keeps the one comma of each line that is beside its label."""
+    if called(header[1].strip().casefold(), LABEL_COLUMNS):
+        return """awk -F, '{label = $NF; sub(/,[^,]*$/, ""); print $0 "\\t" label}'"""
+    return """awk -F, '{label = $1; sub(/^[^,]*,/, ""); print label "\\t" $0}'"""
 
 
 def option_value(delimiter: str) -> str:

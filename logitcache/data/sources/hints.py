@@ -45,6 +45,10 @@ _LABEL_WORDS = (
     "topic",
     "annotation",
     "emotion",
+    "polarity",
+    "stance",
+    "verdict",
+    "gold",
     "completion",
 )
 _SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
@@ -120,11 +124,16 @@ def likely_labels(columns: Samples) -> list[str]:
     ]
 
     def rank(name: str) -> tuple[bool, bool]:
-        is_named = any(word in name.lower() for word in _LABEL_WORDS)
+        is_named = is_called_as_labels(name)
         has_numbers = all(is_number(str(value)) for value in _present(columns[name]))
         return not is_named, has_numbers
 
     return sorted(names, key=rank)
+
+
+def is_called_as_labels(name: str) -> bool:
+    """Whether the name of a column has a word that columns of labels are called by."""
+    return any(word in name.lower() for word in _LABEL_WORDS)
 
 
 def _repeats(values: Sequence[Any]) -> bool:
