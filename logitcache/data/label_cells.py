@@ -13,7 +13,8 @@ from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
 from logitcache.errors import SpecError, short
 
-SEPARATORS = (",", ";", "|")  # between several labels of a row
+SEPARATORS = (",", ";", "|", " ")  # between several labels of a row
+_ONES, _ZEROS = ("1", "1.0", "1."), ("0", "0.0", "0.")
 TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
 _NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
 
@@ -79,6 +80,26 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
             return False
         is_repeated = is_repeated or len(set(cell)) < len(cell)
     return is_repeated
+
+
+def places_of_one(cells: Sequence[Any]) -> list[int | None] | None:
+    """The place of the 1 in each of these lists, where all are of one length and 0 elsewhere (one-hot
+    vectors); None where a cell is another. A missing cell stays missing.
+    """
+    places: list[int | None] = []
+    width = next((len(cell) for cell in cells if isinstance(cell, list | tuple)), 0)
+    for cell in cells:
+        if cell is None or cell == "":
+            places.append(None)
+            continue
+        if not isinstance(cell, list | tuple) or len(cell) != width or width < 2:
+            return None
+        numbers = [str(number) for number in cell]
+        ones = [place for place, number in enumerate(numbers) if number in _ONES]
+        if len(ones) != 1 or not set(numbers) <= {*_ONES, *_ZEROS}:
+            return None
+        places.append(ones[0])
+    return places if width else None
 
 
 def unwrapped(value: Any) -> Any:

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from logitcache.data.label_cells import is_of_votes, list_in, single_label, unwrapped
+from logitcache.data.label_cells import (
+    is_of_votes,
+    list_in,
+    places_of_one,
+    single_label,
+    unwrapped,
+)
 from logitcache.data.names import LISTED, folded, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
@@ -96,6 +102,8 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
+    if pa.types.is_decimal(kind):  # of a database
+        values, kind = values.cast(pa.float64()), pa.float64()
     scalars = (
         pa.types.is_integer,
         pa.types.is_floating,
@@ -163,6 +171,14 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
     by class the likeliest is. Raises SpecError for a row of several labels.
     """
     cells = _cells(values)
+    places = places_of_one(cells)
+    if places is not None:
+        first = next(i for i, place in enumerate(places) if place is not None)
+        reporter.note(
+            f"column {column!r}: lists of one 1 and else 0 (one-hot): the label is the place of the 1, from 0 (first: "
+            f"{values.where(first)})"
+        )
+        return replace(values, distinct=list(places))
     are_votes = is_of_votes(cells)
     distinct = []
     uncertain = None  # the position of the first label that is the likeliest of several

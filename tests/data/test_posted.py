@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.answer_columns import read_columns
 from logitcache.data.source import Source, load
 from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 
 VOTES = {
@@ -83,3 +86,20 @@ def test_a_name_that_tells_a_split_is_not_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"text,label\n{name},0\nand {name},1\n")
     source, _ = loaded(str(tmp_path))
     assert set(source.splits) == {"train", "dev", "test"}
+
+
+@pytest.mark.parametrize("one", [1, 1.0, "1"])
+def test_one_hot_vectors_are_the_place_of_their_one(one: Any) -> None:
+    zero = type(one)(0)
+    vectors = [[one, zero, zero], [zero, zero, one], None, [zero, one, zero]]
+    source, notes = loaded({"text": ["a", "b", "c", "d"], "label": vectors})
+    assert source.dumped["train"].label.tolist() == [0, 2, -1, 1]
+    assert any("(one-hot): the label is the place of the 1" in note for note in notes)
+    with pytest.raises(SpecError, match="several labels a row"):
+        loaded({"text": ["a", "b"], "label": [[one, zero, zero], [one, one, zero]]})
+
+
+def test_labels_of_a_database() -> None:
+    labels = pa.array([Decimal(i % 2) for i in range(4)])
+    source, _ = loaded(pa.table({"text": ["a", "b", "c", "d"], "label": labels}))
+    assert source.dumped["train"].label.tolist() == [0, 1, 0, 1]
