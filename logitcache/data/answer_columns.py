@@ -68,9 +68,14 @@ def are_names_of_classes(table: Table, names: Sequence[str]) -> bool:
     for name in names:
         values = first_values(table.columns[name], LOOKED_AT)
         present = [value for value in values if value not in (None, "")]
-        if not all(isinstance(value, str) and not is_number(value.strip()) for value in present):
+        if not all(isinstance(value, str) and not _is_amount(value) for value in present):
             return False
     return True
+
+
+def _is_amount(text: str) -> bool:
+    """Whether a text is a number or a percentage, alone or behind the name of a class."""
+    return is_number(text.strip()) or is_scored(text.strip())
 
 
 def votes_of(table: Table, names: Sequence[str]) -> list[list[str]]:

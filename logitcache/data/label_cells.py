@@ -50,7 +50,7 @@ def several_labels(
         "name that with --label."
     )
     found = f"{short(repr(elements))}: several labels a row (multi-label), which are not trained"
-    if any(map(_is_span, elements)):
+    if any(map(_is_span, elements)) or any(map(_holds_spans, elements)):
         found = f"{short(repr(elements))}: labels of parts of a text"
         advice = (
             "Keep one label a row; or save each row's words and their labels, as columns words and "
@@ -66,6 +66,16 @@ def _is_span(element: Any) -> bool:
     if isinstance(element, dict):
         return any(str(key).startswith("start") for key in element)
     return isinstance(element, list | tuple) and len(element) > 2
+
+
+def _holds_spans(value: Any) -> bool:
+    """Whether an object holds lists of starts and ends, as {"name": {"Ann": [[0, 3]]}}."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_spans, value.values()))
+    if not isinstance(value, list):
+        return False
+    pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
+    return bool(pairs) and all(type(number) is int for pair in pairs for number in pair)
 
 
 def is_of_votes(cells: Iterable[Any]) -> bool:
@@ -143,6 +153,8 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
 
 def _object(cell: Mapping[Any, Any], column: str | None) -> SpecError:
     """The error over an object that is no label, with the value in it that is likeliest one."""
+    if _holds_spans(cell):
+        return several_labels([cell], column)
     texts = [key for key, value in cell.items() if isinstance(value, str)]
     key = next((key for key in ("name", "label") if key in cell), next(iter([*texts, *cell]), ""))
     return SpecError(

@@ -251,7 +251,7 @@ def _without_missing(
             if names and folded(value) not in map(folded, names):
                 distinct[position] = None
                 meaning = "is none of the named classes, and is taken for a missing label"
-            elif _is_no_label(value, column):
+            elif _is_no_label(value, column, texts):
                 distinct[position] = None
                 kept = _option_of(texts)
                 meaning = (
@@ -272,10 +272,13 @@ def _without_missing(
     return replace(values, distinct=distinct)
 
 
-def _is_no_label(value: str, column: str | None) -> bool:
-    """Whether a text is what the makers of data sets write where there is no label."""
+def _is_no_label(value: str, column: str | None, texts: Collection[str]) -> bool:
+    """Whether a text is what the makers of data sets write where there is no label: a dash, unless
+    it is minus beside plus, or one of two classes.
+    """
     if value == NO_GOLD:
-        return (column or "").casefold() in GOLD_COLUMNS
+        is_class = "+" in texts or len(texts) < 3
+        return (column or "").casefold() in GOLD_COLUMNS or not is_class
     return value.casefold() in UNLABELLED_NAMES
 
 

@@ -103,3 +103,15 @@ def test_labels_of_a_database() -> None:
     labels = pa.array([Decimal(i % 2) for i in range(4)])
     source, _ = loaded(pa.table({"text": ["a", "b", "c", "d"], "label": labels}))
     assert source.dumped["train"].label.tolist() == [0, 1, 0, 1]
+
+
+def test_names_of_numbers_on_lines_as_clue_has_them(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text(
+        '{"label": "101", "sentence": "a"}\n{"label": "100", "sentence": "b"}\n'
+    )
+    (tmp_path / "labels.json").write_text(
+        '{"label": "100", "label_desc": "story"}\n{"label": "101", "label_desc": "sports"}\n'
+    )
+    source, _ = loaded(str(tmp_path))
+    assert source.label_names == ("story", "sports")
+    assert source.dumped["train"].label.tolist() == [1, 0]

@@ -232,7 +232,7 @@ def test_a_guess_of_the_encoding_is_said_and_one_that_was_asked_for_is_doubted(
 @pytest.mark.parametrize("written_names", [
     {"labels.json": ["no", "yes"]}, {"labels.json": {"0": "no", "1": "yes"}}, {"labels.json": {"no": 0, "yes": 1}},
     {"labels.json": {"no": "0", "yes": "1"}}, {"id2label.json": {"0": "no", "1": "yes"}},
-    {"label2id.json": {"no": 0, "yes": 1}},
+    {"label2id.json": {"no": 0, "yes": 1}}, {"label.json": {"no": 0, "yes": 1}},
     {"dataset_infos.json": {"default": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}},
     {"dataset_info.json": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}},
 ])  # fmt: skip
