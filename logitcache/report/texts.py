@@ -23,6 +23,10 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # at the start of a row they would belong to the line end of the row before
+    "[": "{[}",
+    "*": "{*}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "÷": r"$\div$",

@@ -25,21 +25,29 @@ ROWS = {
 
 
 def write_run(
-    folder: Path, task: str, seed: int, rows: int, names: list[str] | None, dev: float = 0.6
+    folder: Path,
+    task: str,
+    seed: int,
+    rows: int | dict[str, int],
+    names: list[str] | None,
+    dev: float = 0.6,
 ) -> Path:
-    """A student that has answered so many test rows, none of which has a label."""
+    """A student that has answered so many rows (of test, or of each split), none of which has a
+    label.
+    """
     classes = len(names or ["0", "1"])
     labels = gold(80, classes)
-    guessed = answers(gold(rows, classes), 0.6, seed, classes)
-    splits = {
-        "dev": (labels, answers(labels, dev, seed, classes)),
-        "test": (np.full(rows, -1), guessed),
-    }
+    splits = {"dev": (labels, answers(labels, dev, seed, classes))}
+    sizes = {"test": rows} if isinstance(rows, int) else rows
+    for split, size in sizes.items():
+        guessed = answers(gold(size, classes), 0.6, seed, classes)
+        splits[split] = (np.full(size, -1), guessed)
     data = {"source": f"glue/{task}", "digest": task, "train_rows": 9}
     config = {**document("kd", seed, {})["config"], "student": "2x128"}
     write_result(folder, "kd", seed, splits=splits, data=data, label_names=names, config=config)
     result = json.loads((folder / "result.json").read_text())
-    del result["metrics"]["test"]  # what has no label is not scored
+    for split in sizes:
+        del result["metrics"][split]  # what has no label is not scored
     (folder / "result.json").write_text(json.dumps(result))
     return folder
 
@@ -70,6 +78,13 @@ def test_every_file_has_its_header_its_rows_and_the_servers_strings(tmp_path: Pa
         assert set(strings) <= {*test.answers, test.filling}
     acceptable = answers(gold(1063, 2), 0.6, 0, 2).argmax(1) == 0
     assert [line.endswith("\t1") for line in files["CoLA.tsv"][1:]] == acceptable.tolist()
+
+
+def test_a_student_of_mnli_answers_its_three_files(tmp_path: Path) -> None:
+    rows = {"test": 9796, "test_mismatched": 9847, "ax": 1104}
+    write_run(tmp_path / "mnli", "mnli", 0, rows, ["entailment", "neutral", "contradiction"])
+    submission = submit(trials_of(tmp_path), "kd", None, None, tmp_path / "out.zip")
+    assert set(submission.trials) == {"MNLI-m.tsv", "MNLI-mm.tsv", "AX.tsv"}
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from logitcache.data.sources import datasets, docstrings, memory, presets
+from logitcache.data.sources import datasets, docstrings, memory, own_files, presets
 from logitcache.data.sources.content import PACKINGS, Reading
 from logitcache.data.sources.datasets import HubName, Opener
 from logitcache.data.sources.endings import SPLIT_WORDS, ending, stem
@@ -90,6 +90,7 @@ def find(
     if preset is not None:
         return _preset(preset)
     before, _, folder = data.partition("=")
+    presets.check_classes(before)
     if folder and (preset := presets.find(before)) is not None:
         return _preset_in(preset, Path(folder), reporter)
     name = datasets.parse(data)
@@ -244,24 +245,20 @@ def _preset(preset: Preset) -> Origin:
 
 
 def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Origin:
-    """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves
-    it, the folder in it that holds them, a folder of files named as any, or one saved by
-    `datasets`.
+    """A preset's facts over files on this machine: its authors' own, a copy of the repository as
+    `hf download` leaves it, a folder of files named as any, or one saved by `datasets`; or over
+    the folder that holds a folder of these.
     """
     if not folder.is_dir():
         advice = f"Give {preset.name}=FOLDER, where FOLDER holds the files of {preset.repo}."
         raise SpecError(f"no such folder. {advice}", where=folder)
-    root = (
-        folder / preset.config
-        if preset.config and (folder / preset.config).is_dir()
-        else inner(folder)
-    )
+    root = _root(preset, folder)
     if datasets.is_saved(root):
         saved = datasets.saved(root)
         tables = {split: saved[name] for split, name in preset.splits.items() if name in saved}
         listed = ", ".join(map(str, saved))
     else:
-        tables = _preset_files(preset, folder, root, reporter)
+        preset, tables = _preset_files(preset, folder, root, reporter)
         listed = ", ".join(file.name for file in data_files(root)) or "no data file"
     if "train" not in tables:
         expected = f"expected the split {preset.splits['train']} of {preset.repo}"
@@ -280,27 +277,45 @@ def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Origin:
     )
 
 
+def _root(preset: Preset, folder: Path) -> Path:
+    """The folder itself, or the one in it that holds a preset's files."""
+    names = [preset.config, None if preset.own_files is None else preset.own_files.folder]
+    below = [folder / name for name in names if name is not None]
+    return next((path for path in below if path.is_dir()), inner(folder))
+
+
 def _preset_files(
     preset: Preset, folder: Path, root: Path, reporter: Reporter
-) -> dict[str, Opener]:
-    """What is there of a preset's splits: files that the preset names by a pattern, else files by
-    the words in their names. A quote in their tsv files is an ordinary character: GLUE's own are
-    written so.
+) -> tuple[Preset, dict[str, Opener]]:
+    """What is there of a preset's splits, and the preset with the columns of these files: the files
+    that its authors give, else those that it names by a pattern, else files by the words in their
+    names. A quote in their tsv files is an ordinary character.
     """
     tables: dict[str, Opener] = {}
+    own = preset.own_files
+    files = {} if own is None else own_files.lying_in(root, own)
+    if own is not None and files:
+        for split, path in files.items():
+            tables[split] = partial(_read, [path], reporter, own_files.reading_of(path, own))
+        others = sorted(path.name for path in set(data_files(root)) - set(files.values()))
+        if others:
+            reporter.note(
+                f"{root}: not read, as {preset.name} has other files: {', '.join(others)}"
+            )
+        return replace(preset, text=own.text, text_pair=own.text_pair, label=own.label), tables
     for split, name in preset.splits.items():
-        files = _matching(folder, (preset.files or {}).get(name))
-        if files:
-            parts = [file for part in whole_files(files) for file in part]
+        matching = _matching(folder, (preset.files or {}).get(name))
+        if matching:
+            parts = [file for part in whole_files(matching) for file in part]
             tables[split] = partial(_read, parts, reporter, Reading(plain_quotes=True))
     if not tables and data_files(root):
         by_split = find_files(root)
         tables = {
-            str(split): partial(_read, files, reporter, Reading(plain_quotes=True))
-            for split, files in by_split.items()
+            str(split): partial(_read, parts, reporter, Reading(plain_quotes=True))
+            for split, parts in by_split.items()
             if split in preset.splits
         }
-    return tables
+    return preset, tables
 
 
 def _matching(folder: Path, pattern: str | None) -> list[Path]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from logitcache.data.labels import Names
 from logitcache.data.order import counter_hash
+from logitcache.data.sources.own_files import OwnFiles
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -38,10 +39,14 @@ class Preset:
     )  # {ours: theirs}
     # {theirs: pattern of its files}, where the repository does not say
     files: Mapping[str, str] | None = None
+    own_files: OwnFiles | None = None  # as the authors give them, on this machine
     # columns of tokens, head, tail, from which ``text`` is made
     entities: tuple[str, str, str] | None = None
     # rows of train, dev and test of each class, drawn from train
     per_class: tuple[int, int, int] | None = None
+
+
+_SPLIT_FILES = {split: (f"{split}.tsv",) for split in ("train", "dev", "test")}
 
 
 def _glue(
@@ -49,10 +54,25 @@ def _glue(
     text: str,
     pair: str | None,
     names: tuple[str, str] | tuple[str, str, str],
+    folder: str,
+    *,
+    # the columns of GLUE's own files, where they are called otherwise
+    own_columns: tuple[str, str | None, str] | None = None,
+    header: tuple[str, ...] = (),
+    own_names: Mapping[str, tuple[str, ...]] = _SPLIT_FILES,
     **fields: Any,
 ) -> Preset:
+    columns = own_columns or (text, pair, "label")
+    own = OwnFiles(folder, *columns, own_names, header)
     return Preset(
-        f"glue/{task}", "nyu-mll/glue", text, pair, label_names=names, config=task, **fields
+        f"glue/{task}",
+        "nyu-mll/glue",
+        text,
+        pair,
+        label_names=names,
+        config=task,
+        own_files=own,
+        **fields,
     )
 
 
@@ -143,16 +163,64 @@ _FEWREL = tuple(
     )
 )
 
+# GLUE's own files, where they are not train, dev and test: Microsoft's beside those of MRPC, whose
+# archive GLUE does not give; two dev and test sets of MNLI, and the diagnostic set for its students.
+_MRPC_FILES = {
+    "train": ("train.tsv", "msr_paraphrase_train.txt"),
+    "dev": ("dev.tsv",),
+    "test": ("test.tsv", "msr_paraphrase_test.txt"),
+}
+_MNLI_FILES = {
+    "train": ("train.tsv",),
+    "dev": ("dev_matched.tsv",),
+    "test": ("test_matched.tsv",),
+    "dev_mismatched": ("dev_mismatched.tsv",),
+    "test_mismatched": ("test_mismatched.tsv",),
+    "ax": ("AX.tsv", "diagnostic.tsv", "../AX/AX.tsv", "../diagnostic/diagnostic.tsv"),
+}
+_NLI = ("entailment", "neutral", "contradiction")
+
 _ALL = (
-    _glue("cola", "sentence", None, ("unacceptable", "acceptable"), metric="mcc"),
-    _glue("mrpc", *_SENTENCES, ("not_equivalent", "equivalent"), metric="f1"),
-    _glue("rte", *_SENTENCES, _ENTAILMENT),
-    _glue("sst2", "sentence", None, ("negative", "positive")),
-    _glue("qnli", "question", "sentence", _ENTAILMENT),
     _glue(
-        "mnli", "premise", "hypothesis", ("entailment", "neutral", "contradiction"), splits=_MNLI
+        "cola",
+        "sentence",
+        None,
+        ("unacceptable", "acceptable"),
+        "CoLA",
+        header=("source", "label", "mark", "sentence"),
+        metric="mcc",
     ),
-    _glue("qqp", "question1", "question2", ("not_duplicate", "duplicate")),
+    _glue(
+        "mrpc",
+        *_SENTENCES,
+        ("not_equivalent", "equivalent"),
+        "MRPC",
+        own_columns=("#1 String", "#2 String", "Quality"),
+        own_names=_MRPC_FILES,
+        metric="f1",
+    ),
+    _glue("rte", *_SENTENCES, _ENTAILMENT, "RTE"),
+    _glue("sst2", "sentence", None, ("negative", "positive"), "SST-2"),
+    _glue("qnli", "question", "sentence", _ENTAILMENT, "QNLI"),
+    _glue("wnli", *_SENTENCES, ("not_entailment", "entailment"), "WNLI"),
+    _glue(
+        "mnli",
+        "premise",
+        "hypothesis",
+        _NLI,
+        "MNLI",
+        own_columns=(*_SENTENCES, "gold_label"),
+        own_names=_MNLI_FILES,
+        splits=_MNLI,
+    ),
+    _glue(
+        "qqp",
+        "question1",
+        "question2",
+        ("not_duplicate", "duplicate"),
+        "QQP",
+        own_columns=("question1", "question2", "is_duplicate"),
+    ),
     Preset("sst5", "SetFit/sst5", "text", label_names=_SST5),
     Preset(
         "fewrel",
@@ -170,9 +238,25 @@ _ALL = (
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
 
 
+# Known sets whose labels are no classes.
+_SCORES = dict.fromkeys(("glue/stsb", "glue/sts-b", "stsb", "sts-b"), "similarities from 0 to 5")
+
+
 def find(name: str) -> Preset | None:
     """The preset of this name, whole or without its family (``sst2`` is ``glue/sst2``), or None."""
     return PRESETS.get(name) or PRESETS.get(f"glue/{name}")
+
+
+def check_classes(name: str) -> None:
+    """Raises SpecError for the name of a known set whose labels are no classes."""
+    scores = _SCORES.get(name.casefold())
+    if scores is not None:
+        raise SpecError(
+            expected="labels that are classes",
+            found=f"{scores}, a regression",
+            advice="Choose another set: nothing here learns numbers.",
+            where=f"preset {name}",
+        )
 
 
 def marked(table: Table, columns: tuple[str, str, str], text: str) -> Table:

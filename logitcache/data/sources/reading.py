@@ -89,7 +89,7 @@ def _read_tsv_parts(paths: Sequence[Path], options: Reading) -> list[Table]:
 
 def read_table(path: Path, options: Reading = _PLAIN) -> Table:
     """Read one file whole. Raises SpecError naming the line that cannot be read."""
-    if options.plain_quotes and ending(path) == ".tsv":
+    if options.plain_quotes and (ending(path) == ".tsv" or options.delimiter == "\t"):
         return _checked(path, options, lambda content: read_tsv(content, quoted=False))
     content, table = _checked(
         path, options, lambda content: (content, READERS[ending(path)](content))

@@ -29,7 +29,7 @@ class Peculiar(Enum):
     BARS = "rows with bars between their fields"
     UTF16 = "rows in UTF-16, which no byte order mark names"
     ALSO_UTF8 = "lines that are UTF-8 as well"
-    NAMED = "rows whose columns --header names"
+    NAMED = "rows of a file without a header line"
     NESTED = "rows under one key of a document"
     BARE = "rows in folders for texts without a class"
     UNNAMED = "rows with a field in a column without a name"
