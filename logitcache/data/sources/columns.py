@@ -150,8 +150,8 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
     elif delimiter == " ":
         advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
     elif not any(table.typed for table in tables):
-        first = samples(tables[:1])  # another file's first line has other names
-        header = header_advice([[name, *map(str, first[name])] for name in first])
+        head = samples(tables[:1])  # another file's first line has other names
+        header = header_advice([[name, *map(str, head[name])] for name in head])
         if looks_like_row(have):
             advice = header
         elif len(have) == 1:
