@@ -16,6 +16,7 @@ class RowsOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
+    split_column: str | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
