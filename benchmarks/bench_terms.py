@@ -109,9 +109,13 @@ class Step:
     optimiser: torch.optim.Optimizer
     draw: np.random.Generator
 
-    def __call__(self) -> None:
+    def read(self) -> Any:
+        """A batch with what the teacher said of it."""
         rows = self.draw.permutation(len(self.collator.rows))[:BATCH]
-        batch = to_torch(self.collator(rows))["batch"]
+        return to_torch(self.collator(rows))["batch"]
+
+    def __call__(self) -> None:
+        batch = self.read()
         loss, _ = self.distiller(batch)
         (loss / batch.weight.sum()).backward()
         self.optimiser.step()
@@ -147,15 +151,19 @@ def steps(world: World, rounds: int) -> dict[str, Any]:
             cases[name] = step_of(method, rows, replay)
     for name, method in METHODS.items():
         cases[f"{name} live"] = step_of(method, rows, live)
+    cached = [name for name in cases if name != "mlm" and not name.endswith("live")]
+    reading = {f"{name} read": cases[name].read for name in cached}
     times: turns.Times = {}
-    turns.in_turn(cases, rounds, 1, settle=0, into=times)
+    turns.in_turn({**cases, **reading}, rounds, 1, settle=0, into=times)
     ratios = {name: turns.ratio(times[name], times["mlm"]).to_dict() for name in cases}
-    seconds = {name: turns.spread(blocks) for name, blocks in times.items()}
+    feeds = {name: turns.ratio(times[name], times[f"{name} read"]).to_dict() for name in cached}
+    seconds = {name: turns.spread(times[name]) for name in cases}
     tokens = BATCH * TOKENS
     per_second = {name: tokens / spread["median"] for name, spread in seconds.items()}
     return {
         "step_to_mlm": ratios,
         "aims": AIMS,
+        "step_to_reading": feeds,
         "seconds": seconds,
         "tokens_per_second": per_second,
         "tokens_in_ten_minutes": {name: round(600 * rate) for name, rate in per_second.items()},

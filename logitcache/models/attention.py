@@ -26,7 +26,8 @@ from logitcache.models.projection import as_computed
 from logitcache.records import Array
 
 Model: TypeAlias = PreTrainedModel  # of teacher and student alike
-_ARRAYS = ("query", "key", "value", "query_bias", "key_bias", "value_bias", "frequencies")
+PROJECTED = ("query", "key", "value")
+_ARRAYS = (*PROJECTED, "query_bias", "key_bias", "value_bias", "frequencies")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,34 +67,32 @@ class Attention:
         }
         return replace(self, **changed)
 
-    def projected(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the layer's input f[B, T, d], before any rotation: f[B, T, h
-        d_h] each.
+    def projected(self, states: Tensor, kind: str) -> Tensor:
+        """Queries, keys or values (``kind``, of PROJECTED) of the layer's input f[B, T, d], before
+        any rotation: f[B, T, h d_h].
         """
-        return (
-            linear(states, self.query, self.query_bias),
-            linear(states, self.key, self.key_bias),
-            self.values(states),
-        )
-
-    def values(self, states: Tensor) -> Tensor:
-        """Values of the layer's input f[B, T, d]: f[B, T, h d_h]."""
-        return linear(states, self.value, self.value_bias)
+        vectors: Tensor = linear(states, getattr(self, kind), getattr(self, f"{kind}_bias"))
+        return vectors
 
     def scores(self, states: Tensor) -> Factors:
-        """Attention scores before masks and softmax of the layer's input f[B, T, d]: of each query,
-        by keys.
-        """
-        query = _by_head(linear(states, self.query, self.query_bias), self.heads)
-        key = _by_head(linear(states, self.key, self.key_bias), self.heads)
+        """Attention scores before masks and softmax of the layer's input f[B, T, d]."""
+        return self.scores_of(self.projected(states, "query"), self.projected(states, "key"))
+
+    def scores_of(self, queries: Tensor, keys: Tensor) -> Factors:
+        """The scores of queries by keys, f[B, T, h d_h] each, before any rotation."""
+        query, key = _by_head(queries, self.heads), _by_head(keys, self.heads)
         if self.frequencies is not None:
             query, key = _rotated(query, self.frequencies), _rotated(key, self.frequencies)
         return Factors(query * self.scale, key)
 
-    def attends(self, is_token: Tensor) -> Tensor:
-        """Which keys each query sees: bool[B, 1, T, T] of bool[B, T]."""
+    def attends(self, is_token: Tensor, document: Tensor | None = None) -> Tensor:
+        """Which keys each query sees: bool[B, 1, T, T] of bool[B, T], and of the number of each
+        token's ``document``, i64[B, T], where those of a row are kept apart.
+        """
         tokens = is_token.shape[1]
         sees = is_token[:, None, None, :].expand(-1, 1, tokens, tokens)
+        if document is not None:
+            sees = sees & (document[:, None, :, None] == document[:, None, None, :])
         position = torch.arange(tokens, device=is_token.device)
         distance = position[:, None] - position
         if self.is_causal:
@@ -176,12 +175,13 @@ def layer_number(model: PreTrainedModel, layer: int, *, lowest: int, name: str) 
     return number
 
 
-def projection_of(model: PreTrainedModel, layer: int) -> nn.Module:
-    """The module that is given the input of a layer's self-attention. Raises SpecError for a family
-    whose is not known.
+def projections_of(model: PreTrainedModel, layer: int) -> tuple[nn.Module, ...]:
+    """The modules that the input of a layer's self-attention is given to: of queries, keys and
+    values, or one of all three, whose output has them one behind the other. Raises SpecError for a
+    family whose are not known.
     """
-    projection: nn.Module = _family(model).projection(layers_of(model)[layer - 1])
-    return projection
+    projections: tuple[nn.Module, ...] = _family(model).projections(layers_of(model)[layer - 1])
+    return projections
 
 
 def attention_of(model: PreTrainedModel, layer: int) -> Attention:
@@ -198,7 +198,7 @@ def _attention(
     **details: Any,
 ) -> Attention:
     """Of the weights and biases of queries, keys and values."""
-    names = [f"{name}{part}" for part in ("", "_bias") for name in ("query", "key", "value")]
+    names = [f"{name}{part}" for part in ("", "_bias") for name in PROJECTED]
     tensors: dict[str, Any] = dict(zip(names, (*weights, *biases), strict=True))
     return Attention(**tensors, heads=heads, scale=scale, **details)
 
@@ -209,8 +209,8 @@ class _Separate:
     def __init__(self, path: str, names: tuple[str, str, str], heads: str) -> None:
         self.path, self.names, self.heads = path, names, heads
 
-    def projection(self, layer: nn.Module) -> nn.Module:
-        return layer.get_submodule(f"{self.path}.{self.names[0]}")
+    def projections(self, layer: nn.Module) -> tuple[nn.Module, ...]:
+        return tuple(layer.get_submodule(f"{self.path}.{name}") for name in self.names)
 
     def attention(self, model: PreTrainedModel, layer: nn.Module) -> Attention:
         module: Any = layer.get_submodule(self.path)
@@ -224,8 +224,8 @@ class _Separate:
 class _ModernBert:
     """One linear map for all three, rotary positions, and a window in some layers."""
 
-    def projection(self, layer: nn.Module) -> nn.Module:
-        return layer.get_submodule("attn.Wqkv")
+    def projections(self, layer: nn.Module) -> tuple[nn.Module, ...]:
+        return (layer.get_submodule("attn.Wqkv"),)
 
     def attention(self, model: PreTrainedModel, layer: nn.Module) -> Attention:
         module: Any = layer.get_submodule("attn")
@@ -251,8 +251,8 @@ class _ModernBert:
 class _Gpt2:
     """One transposed map for all three, causal."""
 
-    def projection(self, layer: nn.Module) -> nn.Module:
-        return layer.get_submodule("attn.c_attn")
+    def projections(self, layer: nn.Module) -> tuple[nn.Module, ...]:
+        return (layer.get_submodule("attn.c_attn"),)
 
     def attention(self, model: PreTrainedModel, layer: nn.Module) -> Attention:
         module: Any = layer.get_submodule("attn")

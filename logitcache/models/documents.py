@@ -36,7 +36,7 @@ def told_apart(
     if padding.documents is Documents.POSITIONS:
         return {"input_ids": ids, "position_ids": positions}
     real = inputs["attention_mask"].bool()
-    document = ((positions == 0) & real).cumsum(1)
+    document = numbered(positions, real)
     same = (document[:, :, None] == document[:, None, :]) & real[:, None, :]
     same |= torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
     weight = next(model.parameters())
@@ -47,6 +47,11 @@ def told_apart(
         "position_ids": positions + _first_position(model),
         "attention_mask": mask,
     }
+
+
+def numbered(positions: Tensor, is_token: Tensor) -> Tensor:
+    """The number of each token's document in its row, i64[B, T]: one begins where a position is 0."""
+    return ((positions == 0) & is_token).cumsum(1)
 
 
 def _first_position(model: PreTrainedModel) -> int:

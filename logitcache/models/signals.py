@@ -25,11 +25,12 @@ from transformers import PreTrainedModel
 from logitcache.config.signals import parse_signal
 from logitcache.errors import SpecError
 from logitcache.models.attention import (
+    PROJECTED,
     attention_of,
     hidden_size,
     layer_number,
     layers_of,
-    projection_of,
+    projections_of,
     to_assets,
 )
 from logitcache.records import Array
@@ -214,11 +215,37 @@ class AttentionInput(Signal):
         return AttentionInput(layer_number(model, self.layer, lowest=1, name="attention-input"))
 
     def observe(self, model: PreTrainedModel, note: Note) -> RemovableHandle:
-        return _before(projection_of(model, self.resolved(model).layer), note)
+        return _before(projections_of(model, self.resolved(model).layer)[0], note)
 
     def assets(self, model: PreTrainedModel) -> dict[str, Array]:
         own = self.resolved(model)
         return to_assets(attention_of(model, own.layer), own.name)
+
+
+@dataclass(frozen=True)
+class Projected(Signal):
+    """Queries, keys or values of a layer (from 1), before any rotation. Of a student, which computes
+    them anyway; of a teacher a cache keeps what they follow from.
+    """
+
+    kind: str  # one of PROJECTED
+    layer: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.layer}"
+
+    def width(self, model: PreTrainedModel) -> int:
+        return len(getattr(attention_of(model, self.layer), self.kind))
+
+    def observe(self, model: PreTrainedModel, note: Note) -> RemovableHandle:
+        modules = projections_of(model, self.layer)
+        index = PROJECTED.index(self.kind)
+        if len(modules) > 1:
+            return modules[index].register_forward_hook(lambda module, inputs, output: note(output))
+        return modules[0].register_forward_hook(
+            lambda module, inputs, output: note(output.chunk(len(PROJECTED), -1)[index])
+        )
 
 
 @dataclass(frozen=True)
@@ -285,6 +312,9 @@ def signal_of(name: str) -> Signal:
     """The signal of a name such as ``hidden:-1``. Raises SpecError."""
     if name in SIGNALS:
         return SIGNALS[name]
+    kind, _, layer = name.partition(":")
+    if kind in PROJECTED:
+        return Projected(kind, int(layer))
     spec = parse_signal(name)
     return KINDS[spec.kind](spec.pooling if spec.layer is None else spec.layer)
 

@@ -111,6 +111,7 @@ class BudgetClock(TrainerCallback, ExportableState):
         self.outside = {"set_up": 0.0, "evaluation": 0.0, "checkpoints": 0.0}
         self.mark = time.perf_counter()  # until which all time is accounted for
         self.is_set_up = False
+        self.random_state: torch.Tensor | None = None  # before dev was scored
 
     @property
     def unit(self) -> Unit:
@@ -229,6 +230,9 @@ class BudgetClock(TrainerCallback, ExportableState):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.stand("evaluation")
+        if self.random_state is not None:
+            # a loader of dev draws its workers' seed: with a curve, dropout would be another
+            torch.set_rng_state(self.random_state)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.stand("checkpoints")
@@ -271,6 +275,7 @@ class BudgetClock(TrainerCallback, ExportableState):
             control.should_save = True
         if _passes(before, progress[-1], self.plan.evaluations + 1):
             control.should_evaluate = True
+            self.random_state = torch.get_rng_state()
 
 
 def _passes(before: float, after: float, parts: int) -> bool:

@@ -107,8 +107,7 @@ def fit(
     student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
     rows alone. ``references`` are the teachers that answers to a split are compared with, where the
     task's scores do that. ``unscored`` are rows by split that are answered only. A ``budget`` ends
-    the training; raises Spent where its text has ended before.
-    On several ranks, each has the figures and the first saves.
+    the training; raises Spent where its text has ended before. Of several ranks the first saves.
     """
     train_rows = prepared["train"]
     teachers: dict[str, Teacher] = {} if teacher is None else {str(teacher): teacher}
@@ -118,8 +117,8 @@ def fit(
     has_logits = teacher is not None and getattr(teacher, "has_logits", True)
     if teacher is not None and has_logits and task.evidence_names:
         references.setdefault("train", teacher)
-    scores_dev = budget is None or budget.plan.evaluations > 0
-    dev = _dev_places(prepared, task, references.get("dev")) if scores_dev else None
+    dev = _dev_places(prepared, task, references.get("dev"), budget)
+    each_epoch = dev is not None and budget is None
     clock = StepClock(stage, budget)
     folder = out / "checkpoints"
     eval_rows = _eval_rows(task, prepared)
@@ -131,9 +130,7 @@ def fit(
         loss_execution=settings.loss_execution,
         reads_head=_reads_head(student, task, train_rows, stage),
         budget=budget,
-        args=arguments(
-            settings, folder, evaluate=budget is None and dev is not None, eval_rows=eval_rows
-        ),
+        args=arguments(settings, folder, evaluate=each_epoch, eval_rows=eval_rows),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
@@ -213,10 +210,15 @@ def _history(
 
 
 def _dev_places(
-    prepared: Mapping[str, Examples], task: Classification, reference: Teacher | None
+    prepared: Mapping[str, Examples],
+    task: Classification,
+    reference: Teacher | None,
+    budget: BudgetClock | None,
 ) -> EvalPlaces | None:
-    """The dev rows in order of length, beside the teacher that answers to them are compared with."""
-    if "dev" not in prepared:
+    """The dev rows in order of length, beside the teacher that answers to them are compared with;
+    None where there are none, or they are not scored before the end of a ``budget``.
+    """
+    if "dev" not in prepared or (budget is not None and not budget.plan.evaluations):
         return None
     rows, _ = _by_length(prepared["dev"])
     return EvalPlaces(Collator(rows, task, _teachers(reference)))

@@ -141,7 +141,17 @@ def test_the_cost_of_a_dump_of_signals_has_no_head(
     assert costs[1] - costs[0] == pytest.approx(head)
 
 
-def test_a_dump_goes_on_is_copied_and_converted(
+def part_of(cache: Cache, folder: Path, shard: int) -> Path:
+    """A dump that has written one shard of the cache."""
+    shutil.copytree(cache.folder, folder)
+    (folder / "manifest.json").unlink()
+    for receipt in (folder / "shards").glob("*.json"):
+        if int(receipt.stem) != shard:
+            receipt.unlink()
+    return folder
+
+
+def test_a_dump_goes_on_is_copied_converted_and_merged(
     dumped: Callable[..., Cache], alone: Cache, tmp_path: Path
 ) -> None:
     broken = alone.folder.with_name("broken")
@@ -156,9 +166,12 @@ def test_a_dump_goes_on_is_copied_and_converted(
         cli, ["convert", str(alone.folder), str(tmp_path / "zarr"), "--to", "zarr"]
     )
     assert converted.exit_code == 0, converted.output
+    parts = [str(part_of(alone, tmp_path / f"part-{shard}", shard)) for shard in (0, 1)]
+    merged = run.invoke(cli, ["merge", str(tmp_path / "merged"), *parts, str(alone.folder)])
+    assert merged.exit_code == 0, merged.output
     rows = np.arange(len(alone))
     expected = alone.take(rows, signals=NAMES).vectors
-    for cache in (again, Cache.open(tmp_path / "zarr")):
+    for cache in (again, Cache.open(tmp_path / "zarr"), Cache.open(tmp_path / "merged")):
         for name, signal in cache.take(rows, signals=NAMES).vectors.items():
             np.testing.assert_array_equal(signal.values, expected[name].values)
             np.testing.assert_array_equal(signal.indptr, expected[name].indptr)

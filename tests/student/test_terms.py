@@ -23,7 +23,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import AlignmentError, SpecError
 from logitcache.models.attention import attention_of
-from logitcache.records import Documents, Ragged
+from logitcache.records import Ragged
 from logitcache.student.distiller import Distiller
 from logitcache.student.terms.contract import SignalTerm
 from logitcache.student.terms.objective import SumObjective, bound_to
@@ -367,16 +367,6 @@ def test_a_term_touches_two_places(
     monkeypatch.setitem(TERMS, "norm", f"{__name__}:NormOfStates")
     loss, _, _ = loss_of("mlm=1,norm=0.1", dumped[2], student_of())
     assert loss.isfinite()
-
-
-def test_relations_do_not_cross_documents(dumped: tuple[Path, Path, Cache]) -> None:
-    cache = dumped[2]
-    rows = prepare(make_tokenizer("masked"), stored_source({"train": cache}).split("train"), 16)
-    apart = replace(rows, padding=replace(rows.padding, documents=Documents.MASK))
-    collator = Collator(apart, MaskedLM(cache.codec.width, None), {"teacher": cache})
-    with pytest.raises(SpecError, match=r"are kept apart\. Dump without --keep-documents"):
-        bound_to(SumObjective.of("minilm"), student_of(), collator)
-    assert bound_to(SumObjective.of("embedding"), student_of(), collator)[0] is not None
 
 
 def test_rows_of_other_tokens_are_refused(dumped: tuple[Path, Path, Cache]) -> None:

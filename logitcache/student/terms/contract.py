@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
-from logitcache.models.attention import Attention, Model, attention_of, layers_of
+from logitcache.models.attention import Attention, Factors, Model, attention_of, layers_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Compared:
     teacher: Mapping[str, Tensor]
     student: Mapping[str, Tensor]
     is_token: Tensor  # bool[B, T]
+    document: Tensor | None = None  # i64[B, T], its number where a row's documents are kept apart
+
+    def sees(self, attention: Attention) -> Tensor:
+        """Which keys each query of a layer sees: bool[B, 1, T, T]."""
+        return attention.attends(self.is_token, self.document)
 
 
 class Side(Enum):
@@ -133,6 +138,8 @@ def attention_cost(attention: Attention, projections: int, products: int) -> For
     return ForwardCost(2.0 * projections * size * width, 2.0 * products * size, 0.0)
 
 
-def own_attention(student: Model, name: str) -> Attention:
-    """The attention of the student's layer that ``attention-input:L`` names."""
-    return attention_of(student, int(name.partition(":")[2]))
+def own_scores(student: Model, layer: int, vectors: Mapping[str, Tensor]) -> Factors:
+    """The attention scores of a layer of the student, of its own queries and keys."""
+    return attention_of(student, layer).scores_of(
+        vectors[f"query:{layer}"], vectors[f"key:{layer}"]
+    )

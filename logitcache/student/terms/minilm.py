@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from logitcache.config.option import option
 from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
-from logitcache.models.attention import Attention, Model
+from logitcache.models.attention import PROJECTED, Attention, Model, attention_of
 from logitcache.student.losses.relations import relation_divergence, relation_factors
 from logitcache.student.terms.contract import (
     Compared,
@@ -26,8 +26,8 @@ from logitcache.student.terms.contract import (
     SignalTerm,
     TeacherSignals,
     attention_cost,
-    own_attention,
     own_layer,
+    own_scores,
 )
 
 
@@ -48,13 +48,17 @@ class MiniLM(SignalTerm):
         return [f"attention-input:{teacher.layer(self.layer)}"]
 
     def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
-        return [f"attention-input:{own_layer(student, self.student_layer)}"]
+        layer = own_layer(student, self.student_layer)
+        return [f"{kind}:{layer}" for kind in PROJECTED]
+
+    def _attention(self, teacher: TeacherSignals, student: Model) -> tuple[Attention, Attention]:
+        """Of the layers that are compared, the teacher's first."""
+        (signal,) = self.teacher_signals(teacher, student)
+        own = attention_of(student, own_layer(student, self.student_layer))
+        return teacher.attention[signal], own
 
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
-        (teacher_signal,) = self.teacher_signals(teacher, student)
-        (student_signal,) = self.student_signals(teacher, student)
-        teacher_attention = teacher.attention[teacher_signal]
-        student_attention = own_attention(student, student_signal)
+        teacher_attention, student_attention = self._attention(teacher, student)
         if self.variant == "v1" and teacher_attention.heads != student_attention.heads:
             raise SpecError(
                 expected=f"a student of {teacher_attention.heads} attention heads, as its teacher",
@@ -75,12 +79,11 @@ class MiniLM(SignalTerm):
         return nn.Module()
 
     def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
-        (teacher_signal,) = self.teacher_signals(teacher, student)
-        (student_signal,) = self.student_signals(teacher, student)
+        teacher_attention, student_attention = self._attention(teacher, student)
         products = 3 if self.variant == "v2" else 2
         return [
-            (Side.TEACHER, attention_cost(teacher.attention[teacher_signal], 3, products)),
-            (Side.STUDENT, attention_cost(own_attention(student, student_signal), 3, products)),
+            (Side.TEACHER, attention_cost(teacher_attention, 3, products)),
+            (Side.STUDENT, attention_cost(student_attention, 0, products)),
         ]
 
     def _heads(self, teacher: Attention) -> int:
@@ -96,30 +99,23 @@ class MiniLM(SignalTerm):
         modules: nn.Module,
     ) -> Tensor:
         (teacher_signal,) = self.teacher_signals(teacher, student)
-        (student_signal,) = self.student_signals(teacher, student)
-        teacher_attention = teacher.attention[teacher_signal]
-        student_attention = own_attention(student, student_signal)
-        teacher_states = batch.teacher[teacher_signal]
-        student_states = batch.student[student_signal]
-        sees = teacher_attention.attends(batch.is_token)
-        total = student_states.new_zeros(len(student_states))
+        attention = teacher.attention[teacher_signal]
+        states = batch.teacher[teacher_signal]
+        layer = own_layer(student, self.student_layer)
+        sees = batch.sees(attention)
+        total = states.new_zeros(len(states))
+        kinds: tuple[str, ...] = PROJECTED
         if self.variant == "v1":
+            kinds = ("value",)
+            learnt = own_scores(student, layer, batch.student)
             total = total + relation_divergence(
-                teacher_attention.scores(teacher_states),
-                student_attention.scores(student_states),
-                sees,
-                batch.is_token,
+                attention.scores(states), learnt, sees, batch.is_token
             )
-            teacher_vectors: tuple[Tensor, ...] = (teacher_attention.values(teacher_states),)
-            student_vectors: tuple[Tensor, ...] = (student_attention.values(student_states),)
-        else:
-            teacher_vectors = teacher_attention.projected(teacher_states)
-            student_vectors = student_attention.projected(student_states)
-        heads = self._heads(teacher_attention)
-        for expected, learnt in zip(teacher_vectors, student_vectors, strict=True):
+        heads = self._heads(attention)
+        for kind in kinds:
             total = total + relation_divergence(
-                relation_factors(expected, heads),
-                relation_factors(learnt, heads),
+                relation_factors(attention.projected(states, kind), heads),
+                relation_factors(batch.student[f"{kind}:{layer}"], heads),
                 sees,
                 batch.is_token,
             )

@@ -26,6 +26,7 @@ from logitcache.models.attention import (
     from_assets,
     layers_of,
 )
+from logitcache.models.documents import numbered
 from logitcache.models.projection import as_computed
 from logitcache.models.signals import Signal, signal_of
 from logitcache.payloads import Payload
@@ -105,21 +106,12 @@ def bound_to(
 ) -> tuple[BoundSum | None, Collator]:
     """The terms of signals of an objective (None where it has none), and the collator whose batches
     have what they want. A live teacher whose logits no term wants gives none. Raises SpecError, as
-    :meth:`SumObjective.bound`, and for rows whose documents are kept apart: relations would cross
-    them.
+    :meth:`SumObjective.bound`.
     """
     if not isinstance(objective, SumObjective) or not objective.signal_terms:
         return None, collator
     ((name, teacher),) = collator.teachers.items()
     terms = objective.bound(student, teacher)
-    of_attention = any(name.startswith("attention-input") for name in terms.teacher_signals)
-    if of_attention and collator.rows.padding.documents is not None:
-        raise SpecError(
-            expected="rows whose tokens all see each other, for relations and scores",
-            found="packed rows whose documents are kept apart",
-            advice="Dump without --keep-documents, or with --no-pack.",
-            where=objective.method,
-        )
     if isinstance(teacher, LiveTeacher) and not objective.soft_terms:
         teacher = replace(teacher, gives_logits=False)
     return terms, replace(collator, teachers={name: teacher}, signals=terms.teacher_signals)
@@ -157,7 +149,9 @@ class BoundSum(nn.Module):
         teacher_vectors = {
             name: as_computed(values).float() for name, values in batch.vectors.items()
         }
-        compared = Compared(teacher_vectors, vectors, is_token)
+        positions = batch.inputs.get("position_ids")
+        document = None if positions is None else numbered(positions, is_token)
+        compared = Compared(teacher_vectors, vectors, is_token, document)
         stock = self._on(is_token.device)
         with torch.autocast(is_token.device.type, enabled=False):
             losses = [

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from logitcache.config.option import option
 from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
-from logitcache.models.attention import Model, hidden_size
+from logitcache.models.attention import Model, attention_of, hidden_size
 from logitcache.student.losses.relations import scores_error, states_error
 from logitcache.student.terms.contract import (
     Compared,
@@ -27,7 +27,7 @@ from logitcache.student.terms.contract import (
     TeacherSignals,
     attention_cost,
     depth,
-    own_attention,
+    own_scores,
 )
 
 
@@ -92,14 +92,14 @@ class TinyBERT(SignalTerm):
 
     def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         scores, states = self._pairs(teacher, student)
-        names = [f"attention-input:{ours}" for ours, _ in scores]
+        names = [f"{kind}:{ours}" for ours, _ in scores for kind in ("query", "key")]
         return list(dict.fromkeys([*names, *(f"hidden:{ours}" for ours, _ in states)]))
 
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         scores, states = self._pairs(teacher, student)
         for ours, theirs in scores:
             heads = teacher.attention[f"attention-input:{theirs}"].heads
-            own = own_attention(student, f"attention-input:{ours}").heads
+            own = attention_of(student, ours).heads
             if heads != own:
                 raise SpecError(
                     expected=f"a student of {heads} attention heads, as its teacher",
@@ -118,9 +118,8 @@ class TinyBERT(SignalTerm):
         costs = []
         for ours, theirs in scores:
             attention = teacher.attention[f"attention-input:{theirs}"]
-            own = own_attention(student, f"attention-input:{ours}")
             costs.append((Side.TEACHER, attention_cost(attention, 2, 1)))
-            costs.append((Side.STUDENT, attention_cost(own, 2, 1)))
+            costs.append((Side.STUDENT, attention_cost(attention_of(student, ours), 0, 1)))
         width = teacher.widths[f"hidden:{states[0][1]}"]
         own_width = hidden_size(student)
         if width != own_width:
@@ -139,12 +138,11 @@ class TinyBERT(SignalTerm):
         losses = []
         for ours, theirs in scores:
             name = f"attention-input:{theirs}"
-            own_name = f"attention-input:{ours}"
             attention = teacher.attention[name]
-            teacher_scores = attention.scores(batch.teacher[name])
-            own_scores = own_attention(student, own_name).scores(batch.student[own_name])
-            sees = attention.attends(batch.is_token)
-            losses.append(scores_error(teacher_scores, own_scores, sees, batch.is_token))
+            expected = attention.scores(batch.teacher[name])
+            learnt = own_scores(student, ours, batch.student)
+            sees = batch.sees(attention)
+            losses.append(scores_error(expected, learnt, sees, batch.is_token))
         for ours, theirs in states:
             teacher_states = batch.teacher[f"hidden:{theirs}"]
             own_states = modules(batch.student[f"hidden:{ours}"])
