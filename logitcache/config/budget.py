@@ -145,14 +145,19 @@ class Pretraining:
         parse=cost_of,
         annotation="str",
     )
+    evaluations: int = _budget_option(
+        0,
+        "Score dev that many times before the end, evenly over the budget: a curve, which the clock does not count.",
+        minimum=0,
+    )
 
     def check(self, epochs_given: bool, select: str | None, warmup: float) -> None:
         """Raises SpecError for what a budget, or its absence, leaves no use for, and for a budget of
         less than a step.
         """
         if self.budget is None:
-            for name in ("regime", "charge_dump", "dump_cost"):
-                if getattr(self, name) is not None:
+            for name in ("regime", "charge_dump", "dump_cost", "evaluations"):
+                if getattr(self, name):
                     raise _useless(name, f"--budget beside it ({FORMS})", "none")
             return
         if epochs_given:

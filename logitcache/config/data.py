@@ -75,6 +75,13 @@ class Columns:
         annotation="str | Sequence[str]",
         recorded=False,
     )
+    split_column: str | None = option(
+        None,
+        "Column that says which split each row of one table belongs to: train, dev (valid, validation) or test; or "
+        "yes and no, where its name is that of a split (is_valid). Default: no column is read so.",
+        group=GROUP,
+        recorded=False,
+    )
     task: str | None = option(
         None,
         "What is asked of a row. Default: token-classification where the data has columns of lists, words and their "

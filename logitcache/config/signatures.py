@@ -16,6 +16,7 @@ class RowsOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
+    split_column: str | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
@@ -105,6 +106,7 @@ class TrainOptions(RowsOptions, total=False):
     regime: Literal["fresh", "repeat"] | None
     charge_dump: int | None
     dump_cost: str | None
+    evaluations: int
     learning_rate: float | None
     batch_size: int
     accumulate: int

@@ -20,10 +20,10 @@ from logitcache.data.answer_cells import (
     numbers_of_sequence,
     value_in,
 )
-from logitcache.data.names import LISTED, listed
+from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
 from logitcache.data.sources.hints import VOTES_OF_FUNCTIONS, is_labelling_function, similar
-from logitcache.data.sources.nested import paths, with_paths
+from logitcache.data.sources.nested import LOOKED_AT, first_values, paths, with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Array
@@ -56,8 +56,32 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
         )
     if len(names) == 1:
         return _one_column(_with_names_beside(table, names[0]), names[0], absent)
+    if are_names_of_classes(table, names):
+        votes = replace(table, columns={**table.columns, "votes": votes_of(table, names)})
+        return _one_column(votes, "votes", absent)
     numbers = [_numbers(table, name) for name in names]
     return SoftLabels(np.column_stack(numbers), parts_apart(names, columns), table.place)
+
+
+def are_names_of_classes(table: Table, names: Sequence[str]) -> bool:
+    """Whether columns hold names of classes, as the answers of several annotators, and no numbers."""
+    for name in names:
+        values = first_values(table.columns[name], LOOKED_AT)
+        present = [value for value in values if value not in (None, "")]
+        if not all(isinstance(value, str) and not _is_amount(value) for value in present):
+            return False
+    return True
+
+
+def _is_amount(text: str) -> bool:
+    """Whether a text is a number or a percentage, alone or behind the name of a class."""
+    return is_number(text.strip()) or is_scored(text.strip())
+
+
+def votes_of(table: Table, names: Sequence[str]) -> list[list[str]]:
+    """The answers of each row in these columns, one for each annotator who gave one."""
+    rows = zip(*(_listed(table.columns[name]) for name in names), strict=True)
+    return [[answer for answer in row if answer not in (None, "")] for row in rows]
 
 
 def _matching(table: Table, columns: Sequence[str]) -> list[str]:

@@ -13,7 +13,8 @@ from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
 from logitcache.errors import SpecError, short
 
-SEPARATORS = (",", ";", "|")  # between several labels of a row
+SEPARATORS = (",", ";", "|", " ")  # between several labels of a row
+_ONES, _ZEROS = ("1", "1.0", "1."), ("0", "0.0", "0.")
 TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
 _NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
 
@@ -49,7 +50,7 @@ def several_labels(
         "name that with --label."
     )
     found = f"{short(repr(elements))}: several labels a row (multi-label), which are not trained"
-    if any(map(_is_span, elements)):
+    if any(map(_is_span, elements)) or any(map(_holds_spans, elements)):
         found = f"{short(repr(elements))}: labels of parts of a text"
         advice = (
             "Keep one label a row; or save each row's words and their labels, as columns words and "
@@ -67,6 +68,16 @@ def _is_span(element: Any) -> bool:
     return isinstance(element, list | tuple) and len(element) > 2
 
 
+def _holds_spans(value: Any) -> bool:
+    """Whether an object holds lists of starts and ends, as {"name": {"Ann": [[0, 3]]}}."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_spans, value.values()))
+    if not isinstance(value, list):
+        return False
+    pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
+    return bool(pairs) and all(type(number) is int for pair in pairs for number in pair)
+
+
 def is_of_votes(cells: Iterable[Any]) -> bool:
     """Whether these are lists of names of which some name a class twice: they are votes, not
     several labels.
@@ -79,6 +90,26 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
             return False
         is_repeated = is_repeated or len(set(cell)) < len(cell)
     return is_repeated
+
+
+def places_of_one(cells: Sequence[Any]) -> list[int | None] | None:
+    """The place of the 1 in each of these lists, where all are of one length and 0 elsewhere (one-hot
+    vectors); None where a cell is another. A missing cell stays missing.
+    """
+    places: list[int | None] = []
+    width = next((len(cell) for cell in cells if isinstance(cell, list | tuple)), 0)
+    for cell in cells:
+        if cell is None or cell == "":
+            places.append(None)
+            continue
+        if not isinstance(cell, list | tuple) or len(cell) != width or width < 2:
+            return None
+        numbers = [str(number) for number in cell]
+        ones = [place for place, number in enumerate(numbers) if number in _ONES]
+        if len(ones) != 1 or not set(numbers) <= {*_ONES, *_ZEROS}:
+            return None
+        places.append(ones[0])
+    return places if width else None
 
 
 def unwrapped(value: Any) -> Any:
@@ -122,6 +153,8 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
 
 def _object(cell: Mapping[Any, Any], column: str | None) -> SpecError:
     """The error over an object that is no label, with the value in it that is likeliest one."""
+    if _holds_spans(cell):
+        return several_labels([cell], column)
     texts = [key for key, value in cell.items() if isinstance(value, str)]
     key = next((key for key in ("name", "label") if key in cell), next(iter([*texts, *cell]), ""))
     return SpecError(

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from logitcache.data.label_cells import is_of_votes, list_in, single_label, unwrapped
+from logitcache.data.label_cells import (
+    is_of_votes,
+    list_in,
+    places_of_one,
+    single_label,
+    unwrapped,
+)
 from logitcache.data.names import LISTED, folded, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
@@ -29,10 +35,12 @@ MISSING_TEXTS = frozenset(
         *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     }
 )
+# of rows, or folders of texts, without a label
+UNLABELLED_NAMES = ("unsup", "unsupervised", "unlabelled", "unlabeled")
 NO_GOLD = "-"  # of SNLI and MNLI where the annotators did not agree
 GOLD_COLUMNS = ("gold_label",)
 # Exports of databases have \N
-_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N", "-", "?")}
+_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, *UNLABELLED_NAMES, r"\N", "-", "?")}
 _HASHABLE = (str, int, float, bool, type(None))
 
 
@@ -94,6 +102,8 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
+    if pa.types.is_decimal(kind):  # of a database
+        values, kind = values.cast(pa.float64()), pa.float64()
     scalars = (
         pa.types.is_integer,
         pa.types.is_floating,
@@ -161,6 +171,14 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
     by class the likeliest is. Raises SpecError for a row of several labels.
     """
     cells = _cells(values)
+    places = places_of_one(cells)
+    if places is not None:
+        first = next(i for i, place in enumerate(places) if place is not None)
+        reporter.note(
+            f"column {column!r}: lists of one 1 and else 0 (one-hot): the label is the place of the 1, from 0 (first: "
+            f"{values.where(first)})"
+        )
+        return replace(values, distinct=list(places))
     are_votes = is_of_votes(cells)
     distinct = []
     uncertain = None  # the position of the first label that is the likeliest of several
@@ -233,7 +251,7 @@ def _without_missing(
             if names and folded(value) not in map(folded, names):
                 distinct[position] = None
                 meaning = "is none of the named classes, and is taken for a missing label"
-            elif value == NO_GOLD and (column or "").casefold() in GOLD_COLUMNS:
+            elif _is_no_label(value, column, texts):
                 distinct[position] = None
                 kept = _option_of(texts)
                 meaning = (
@@ -252,6 +270,16 @@ def _without_missing(
                 )
             _say(values, position, column, repr(value), meaning, reporter)
     return replace(values, distinct=distinct)
+
+
+def _is_no_label(value: str, column: str | None, texts: Collection[str]) -> bool:
+    """Whether a text is what the makers of data sets write where there is no label: a dash, unless
+    it is minus beside plus, or one of two classes.
+    """
+    if value == NO_GOLD:
+        is_class = "+" in texts or len(texts) < 3
+        return (column or "").casefold() in GOLD_COLUMNS or not is_class
+    return value.casefold() in UNLABELLED_NAMES
 
 
 def _option_of(classes: Collection[str]) -> str:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
@@ -65,7 +66,8 @@ def labels(
         # a ClassLabel that was made without names has the numbers for names
         bare = class_names is None and names.names == tuple(map(str, range(len(names.names))))
         return _numbered(columns, classes), None if bare else names.names, len(names.names)
-    if all(type(value) is int for value in present) and min(present, default=0) == 0:
+    are_numbers = all(type(value) is int for value in present) and min(present, default=0) == 0
+    if are_numbers and not _are_codes(present):
         count = max(present, default=-1) + 1
         if count > MAX_CLASSES:
             problem = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
@@ -75,6 +77,14 @@ def labels(
     own = _own_names(columns, present, column, reporter)
     number = {name: index for index, name in enumerate(own)}
     return _numbered(columns, {value: number[_text(value)] for value in present}), own, len(own)
+
+
+def _are_codes(present: list[int]) -> bool:
+    """Whether numbers from 0 are rather codes than places in a list of classes, as the 0 and 4 of
+    Sentiment140: multiples of one number, of which fewer occur than are left out.
+    """
+    absent = max(present, default=0) + 1 - len(present)
+    return absent > len(present) and math.gcd(*present) > 1
 
 
 def _note_gaps(present: list[int], count: int, column: str | None, reporter: Reporter) -> None:
@@ -256,8 +266,9 @@ def _own_names(
         option = (
             f" To name them, or others too: {labels_option(names)}" if len(names) <= LISTED else ""
         )
+        reason = "do not begin at 0" if min(present) else "leave out more than they use"
         reporter.note(
-            f"column {column!r}: the numbers {listed(names)} do not begin at 0: each is the name of a class."
+            f"column {column!r}: the numbers {listed(names)} {reason}: each is the name of a class."
             f"{minus}{option}"
         )
         return names

@@ -15,6 +15,7 @@ from logitcache.data.labels import UNLABELLED
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.presets import Preset, draw
+from logitcache.data.sources.split_columns import SplitsOfColumn
 from logitcache.data.spool import numpy_of
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
@@ -51,6 +52,28 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
     splits |= {split: train.select(index) for split, index in held_out.items()}
     splits |= {split: rows for split, rows in source.splits.items() if split != "train"}
     return replace(divided, splits=splits, tables={"train": train})
+
+
+def divided_by_column(
+    source: Source, splits: SplitsOfColumn, name: str, reporter: Reporter
+) -> Source:
+    """The source with its one table divided by a column that names the split of each row."""
+    table = next(iter(source.splits.values()))
+    counts = {split: len(index) for split, index in splits.rows.items()}
+    sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    reporter.note(
+        f"{name}: the column {splits.column} divides its {len(table):,} rows: {sizes}. A dump covers all "
+        f"{len(table):,}"
+    )
+    if splits.unnamed:
+        reporter.note(
+            f"{name}: the column {splits.column} names no split for {splits.unnamed:,} rows (first: "
+            f"{splits.first_unnamed}): they are neither trained on nor scored"
+        )
+    held_out = {split: count for split, count in counts.items() if split != "train"}
+    division = Division(f"by the column {splits.column}", held_out)
+    parts = {split: table.select(index) for split, index in splits.rows.items()}
+    return replace(source, splits=parts, tables={"train": table}, division=division)
 
 
 def held_out(source: Source, reporter: Reporter) -> Source:

@@ -20,7 +20,7 @@ from logitcache.data.names import ClassNames
 from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
-from logitcache.data.selection import divided, drawn, without
+from logitcache.data.selection import divided, divided_by_column, drawn, without
 from logitcache.data.sources import corpus, find
 from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.column_notes import choice_notes, label_advice
@@ -31,6 +31,7 @@ from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Origin
 from logitcache.data.sources.presets import Preset
+from logitcache.data.sources.split_columns import SplitsOfColumn, rows_by_split
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
@@ -94,9 +95,11 @@ def load(
         numbers = {split: np.zeros(len(table.rows), np.int64) for split, table in opened.items()}
         class_names, count = None, 1
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
-    source = _divided(
-        Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter
-    )
+    by_column = None
+    if names.split_column is not None:
+        by_column = rows_by_split([table.rows for table in opened.values()], names.split_column)
+    source = Source(name or origin.name, {}, class_names, count)
+    source = _divided(source, rows, origin, by_column, seed, reporter)
     origins = {}
     for split, table in opened.items():
         origins[str(split or "train")] = table.rows.without_columns()
@@ -147,18 +150,25 @@ def _note_choices(
 
 
 def _divided(
-    source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter
+    source: Source,
+    rows: Mapping[str | None, Rows],
+    origin: Origin,
+    by_column: SplitsOfColumn | None,
+    seed: int,
+    reporter: Reporter,
 ) -> Source:
-    """The source with the splits of these rows, some of them held out or drawn where none were
-    given.
+    """The source with the splits of these rows: those of a column, or some of them held out or
+    drawn where none were given.
     """
-    where = Path(origin.where).name
+    where = Path(origin.where).name or origin.name
     if origin.preset is not None and origin.preset.per_class is not None:
         source = drawn(replace(source, splits={"train": rows["train"]}), origin.preset, seed)
     else:
         splits = [split for split in (None, *SPLITS, *rows) if split in rows]
         source = replace(source, splits={str(split or "train"): rows[split] for split in splits})
-        if None in rows:
+        if by_column is not None:
+            source = divided_by_column(source, by_column, where, reporter)
+        elif None in rows:
             source = divided(source, where, reporter)
     source = without(source, "train", where, reporter)
     if origin.what:

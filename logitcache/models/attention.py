@@ -30,6 +30,19 @@ _ARRAYS = ("query", "key", "value", "query_bias", "key_bias", "value_bias", "fre
 
 
 @dataclass(frozen=True, eq=False)
+class Factors:
+    """Scores f[B, h, T, T] as the product of two tensors f[B, h, T, d_h]: ``left right^T``."""
+
+    left: Tensor
+    right: Tensor
+
+    def product(self) -> Tensor:
+        """The scores themselves."""
+        scores: Tensor = self.left @ self.right.mT
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
 class Attention:
     """One layer's projections and what its scores depend on besides: ``q = W x + b``."""
 
@@ -67,14 +80,15 @@ class Attention:
         """Values of the layer's input f[B, T, d]: f[B, T, h d_h]."""
         return linear(states, self.value, self.value_bias)
 
-    def scores(self, states: Tensor) -> Tensor:
-        """Attention scores before masks and softmax, f[B, h, T, T]: of each query, by keys."""
+    def scores(self, states: Tensor) -> Factors:
+        """Attention scores before masks and softmax of the layer's input f[B, T, d]: of each query,
+        by keys.
+        """
         query = _by_head(linear(states, self.query, self.query_bias), self.heads)
         key = _by_head(linear(states, self.key, self.key_bias), self.heads)
         if self.frequencies is not None:
             query, key = _rotated(query, self.frequencies), _rotated(key, self.frequencies)
-        scores: Tensor = (query * self.scale) @ key.transpose(2, 3)
-        return scores
+        return Factors(query * self.scale, key)
 
     def attends(self, is_token: Tensor) -> Tensor:
         """Which keys each query sees: bool[B, 1, T, T] of bool[B, T]."""
@@ -90,9 +104,9 @@ class Attention:
 
 
 def _by_head(vectors: Tensor, heads: int) -> Tensor:
-    """f[B, h, T, d_h] of f[B, T, h d_h]."""
+    """f[B, h, T, d_h] of f[B, T, h d_h], each head's numbers one behind the other."""
     by_head: Tensor = vectors.unflatten(2, (heads, -1)).transpose(1, 2)
-    return by_head
+    return by_head.contiguous()
 
 
 def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:

@@ -41,9 +41,11 @@ def budget_plan(config: TrainConfig, charge: Charge = NOT_CHARGED) -> Plan | Non
             advice="Start it without torchrun, or give --epochs in place of it.",
             where="--budget",
         )
+    evaluations = config.pretraining.evaluations
     if budget.run is not None:
         progress = recorded_progress(budget.run)
-        return Plan(replace(budget, amount=float(len(progress))), config.warmup, replayed=progress)
+        amount = replace(budget, amount=float(len(progress)))
+        return Plan(amount, config.warmup, replayed=progress, evaluations=evaluations)
     if charge.amount >= budget.amount:
         raise SpecError(
             expected="a budget above what is charged for the dump",
@@ -51,7 +53,7 @@ def budget_plan(config: TrainConfig, charge: Charge = NOT_CHARGED) -> Plan | Non
             advice="Give more, or share the dump: --charge-dump 10.",
             where="--budget",
         )
-    return Plan(budget, config.warmup, charge)
+    return Plan(budget, config.warmup, charge, evaluations=evaluations)
 
 
 def charge_of(config: TrainConfig, teacher: Joined) -> Charge:

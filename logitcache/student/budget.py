@@ -71,6 +71,7 @@ class Plan:
     warmup: float
     charge: Charge = NOT_CHARGED
     replayed: tuple[float, ...] = ()
+    evaluations: int = 0  # of dev, evenly over the budget, before its end
 
     @property
     def unit(self) -> Unit:
@@ -266,5 +267,12 @@ class BudgetClock(TrainerCallback, ExportableState):
             control.should_training_stop = True
             return
         before = progress[-2] if len(progress) > 1 else 0.0
-        if int(progress[-1] * PARTS) > int(before * PARTS):
+        if _passes(before, progress[-1], PARTS):
             control.should_save = True
+        if _passes(before, progress[-1], self.plan.evaluations + 1):
+            control.should_evaluate = True
+
+
+def _passes(before: float, after: float, parts: int) -> bool:
+    """Whether a step from one share of the budget to another ends one of so many equal parts."""
+    return int(after * parts) > int(before * parts)

@@ -118,7 +118,8 @@ def fit(
     has_logits = teacher is not None and getattr(teacher, "has_logits", True)
     if teacher is not None and has_logits and task.evidence_names:
         references.setdefault("train", teacher)
-    dev = _dev_places(prepared, task, references.get("dev")) if budget is None else None
+    scores_dev = budget is None or budget.plan.evaluations > 0
+    dev = _dev_places(prepared, task, references.get("dev")) if scores_dev else None
     clock = StepClock(stage, budget)
     folder = out / "checkpoints"
     eval_rows = _eval_rows(task, prepared)
@@ -130,7 +131,9 @@ def fit(
         loss_execution=settings.loss_execution,
         reads_head=_reads_head(student, task, train_rows, stage),
         budget=budget,
-        args=arguments(settings, folder, evaluate=dev is not None, eval_rows=eval_rows),
+        args=arguments(
+            settings, folder, evaluate=budget is None and dev is not None, eval_rows=eval_rows
+        ),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
@@ -165,7 +168,7 @@ def fit(
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
-        history=_history(trainer.state.log_history),
+        history=_history(trainer.state.log_history, budget),
         unscored={split: predict(trainer, rows, task) for split, rows in unscored.items()},
     )
 
@@ -191,15 +194,21 @@ def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | N
         budget.check_spent()
 
 
-def _history(logs: list[dict[str, float]]) -> tuple[dict[str, float], ...]:
-    """Scores on dev after each epoch, of what a Trainer has logged; what else it logs is of its
-    speed.
+def _history(
+    logs: list[dict[str, float]], budget: BudgetClock | None
+) -> tuple[dict[str, float], ...]:
+    """Scores on dev after each epoch, or after parts of a ``budget``, of what a Trainer has logged;
+    what else it logs is of its speed.
     """
     history = []
     for log in logs:
         scores = dev_scores(log)
-        if scores:
-            history.append({"epoch": float(log["epoch"]), **scores})
+        if not scores:
+            continue
+        entry = {"epoch": float(log["epoch"])}
+        if budget is not None:
+            entry["progress"] = budget.steps["progress"][int(log["step"]) - 1]
+        history.append({**entry, **scores})
     return tuple(history)
 
 

@@ -84,7 +84,7 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"teacher": "org/name"},
     ),
     (
-        "Leave it out.",
+        "Leave --folds out.",
         DumpConfig,
         {"teacher": "column:probs", "folds": 3},
         {"folds": None},

@@ -163,7 +163,7 @@ LABELS = [
         ["No", "no"],
         more={"label_names": ("No", "no")},
     ),
-    labels("Name the column of the label", [0, 2**24], [0, 1]),
+    labels("Name the column of the label", [0, 1, 2**24], [0, 1, 1]),
     labels(
         "name all classes in label order with --labels",
         [0, 2],

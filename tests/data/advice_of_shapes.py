@@ -144,8 +144,8 @@ SHAPES = [
     ),
     Case(
         "Write the texts and the labels as columns of one file",
-        {"test_text.txt": "a\nb\n", "test_labels.txt": "0\n1\n"},
-        {"test_text.txt": None, "test_labels.txt": None, "train.csv": GOOD},
+        {"test.csv": "text\na\nb\n", "test_labels.csv": "label\n0\n1\n"},
+        {"test.csv": None, "test_labels.csv": None, "train.csv": GOOD},
     ),
     Case(
         "of files of a class each write one with a column label",

@@ -22,9 +22,10 @@ from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
 from tests.data.advice_cases import FORMS, ROWS, Case, changed
 from tests.data.advice_of_labels import LABELS, PLACES
+from tests.data.advice_of_posted import POSTED
 from tests.data.advice_of_shapes import SHAPES
 
-FILES = [*FORMS, *PLACES, *LABELS, *SHAPES]
+FILES = [*FORMS, *PLACES, *LABELS, *SHAPES, *POSTED]
 MEMORY: list[tuple[str, Any, Any]] = [
     ("Make it one of these.", [1, 2], ROWS),
     (

@@ -317,22 +317,41 @@ def test_rows_of_a_large_column_are_mapped_at_once() -> None:
 
 
 def test_class_numbers_without_a_row_are_said_with_what_removes_them(read: Load) -> None:
-    source, notes = notes_of(read, {"train.jsonl": labelled(0, 4, 4)})
-    assert source.num_labels == 5
-    assert "there are 5 classes, of which no row has 1, 2, 3. If" in notes[0]
+    source, notes = notes_of(read, {"train.jsonl": labelled(0, 3, 3)})
+    assert source.num_labels == 4
+    assert "there are 4 classes, of which no row has 1, 2. If" in notes[0]
     few, notes = notes_of(read, {}, **followed(notes[0]))
-    assert (few.label_names, few.split("train").label.tolist()) == (("0", "4"), [0, 1, 1])
+    assert (few.label_names, few.split("train").label.tolist()) == (("0", "3"), [0, 1, 1])
     assert notes == []
     _, notes = notes_of(read, {"train.jsonl": labelled(0, 2), "test.jsonl": labelled(1)})
     assert notes == []  # another split has the rows
 
 
-def test_a_dash_for_no_label_can_be_said_without_an_edit(read: Load) -> None:
-    source, notes = notes_of(read, {"train.csv": written("yes", "-", "no")})
-    assert source.num_labels == 3
+def test_codes_are_names_as_the_0_and_4_of_sentiment140(read: Load) -> None:
+    source, notes = notes_of(read, {"train.jsonl": labelled(0, 4, 4)})
+    assert (source.label_names, source.split("train").label.tolist()) == (("0", "4"), [0, 1, 1])
+    assert "the numbers 0, 4 leave out more than they use: each is the name" in notes[0]
+    every, notes = notes_of(read, {}, label_names=tuple("01234"))
+    assert (every.num_labels, every.split("train").label.tolist()) == (5, [0, 4, 4])
+    regular, _ = notes_of(read, {"train.jsonl": labelled(0, 2, 4)})
+    assert regular.num_labels == 5
+
+
+@pytest.mark.parametrize("dash", ["?", "-"])
+def test_a_mark_for_no_label_can_be_said_without_an_edit(read: Load, dash: str) -> None:
+    other = () if dash == "?" else ("+",)  # a minus beside a plus is a class
+    source, notes = notes_of(read, {"train.csv": written("yes", dash, "no", *other)})
+    assert source.num_labels == 3 + len(other)
     source, notes = notes_of(read, {}, **followed(notes[0]))
+    assert source.split("train").label.tolist()[1] == -1
+    assert f"{dash!r} (1 rows, the first" in notes[0]
+
+
+def test_a_dash_among_classes_is_no_label(read: Load) -> None:
+    source, notes = notes_of(read, {"train.csv": written("yes", "-", "no")})
     assert (source.label_names, source.split("train").label.tolist()) == (("no", "yes"), [1, -1, 0])
-    assert "'-' (1 rows, the first" in notes[0]
+    kept, _ = notes_of(read, {}, **followed(notes[0]))
+    assert kept.split("train").label.tolist() == [2, 0, 1]
 
 
 def test_a_dash_in_the_column_of_nli_sets_is_no_label(read: Load) -> None:

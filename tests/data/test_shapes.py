@@ -232,7 +232,7 @@ def test_a_guess_of_the_encoding_is_said_and_one_that_was_asked_for_is_doubted(
 @pytest.mark.parametrize("written_names", [
     {"labels.json": ["no", "yes"]}, {"labels.json": {"0": "no", "1": "yes"}}, {"labels.json": {"no": 0, "yes": 1}},
     {"labels.json": {"no": "0", "yes": "1"}}, {"id2label.json": {"0": "no", "1": "yes"}},
-    {"label2id.json": {"no": 0, "yes": 1}},
+    {"label2id.json": {"no": 0, "yes": 1}}, {"label.json": {"no": 0, "yes": 1}},
     {"dataset_infos.json": {"default": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}},
     {"dataset_info.json": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}},
 ])  # fmt: skip
@@ -243,15 +243,6 @@ def test_class_names_beside_the_data(tmp_path: Path, written_names: dict[str, An
     source = load(str(data), Columns(), tmp_path, Notes(lambda note: None))
     assert source.label_names == ("no", "yes")
     assert source.table("train").label.tolist() == [0, 1, 0, 1]
-
-
-def test_a_column_of_splits_is_said(tmp_path: Path) -> None:
-    data = written(tmp_path, {"r.csv": "text,label,Split\na,x,train\nb,y,Test\n"})
-    notes: list[str] = []
-    load(str(data), Columns(), tmp_path, Notes(notes.append))
-    assert any(
-        "the column Split names splits (Test, train) and is not read" in note for note in notes
-    )
 
 
 def test_names_in_the_data_go_before_those_that_a_library_wrote_beside_it(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_a_run_killed_while_it_is_scored_makes_no_further_step(
     assert result(asked("scored", budget="steps=8"))["budget"]["training"] == 8
 
 
+def test_a_curve_changes_nothing_of_the_training(asked: Any, whole: Path) -> None:
+    curve = asked("curve", budget="steps=16", regime="repeat", evaluations=3)
+    assert same(curve, whole)
+    history = result(curve)["history"]
+    assert [entry["progress"] for entry in history] == [0.25, 0.5, 0.75]
+    assert all(entry["nll"] > 0 for entry in history)
+    assert not result(whole)["history"]
+
+
 def test_a_budget_of_time_can_be_replayed_to_the_step(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

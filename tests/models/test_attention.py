@@ -64,7 +64,7 @@ def test_attention_follows_from_the_cached_input(kind: str, layer: int) -> None:
         for kept, tolerance in ((states, 1e-5), (cached, 1e-2)):
             is_token = batch["attention_mask"].bool()
             sees = attention.attends(is_token)
-            replayed = attention.scores(kept).masked_fill(~sees, -torch.inf).softmax(-1)
+            replayed = attention.scores(kept).product().masked_fill(~sees, -torch.inf).softmax(-1)
             for row, length in enumerate((TOKENS, 7)):
                 torch.testing.assert_close(
                     replayed[row, :, :length], maps[row, :, :length], rtol=tolerance, atol=tolerance

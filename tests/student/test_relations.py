@@ -8,7 +8,7 @@ from torch import Tensor
 
 from logitcache.student.losses.relations import (
     relation_divergence,
-    relation_scores,
+    relation_factors,
     scores_error,
     states_error,
 )
@@ -58,7 +58,7 @@ def test_relations_are_those_of_the_paper_and_so_are_their_gradients(
     teacher = padded(width, 0)
     student = padded(2 * width, 1).requires_grad_()
     found = relation_divergence(
-        relation_scores(teacher, heads), relation_scores(student, heads), everywhere(mask), mask
+        relation_factors(teacher, heads), relation_factors(student, heads), everywhere(mask), mask
     )
     expected = torch.stack(
         [
@@ -84,10 +84,12 @@ def test_a_query_that_sees_nothing_counts_nothing() -> None:
     losses = []
     for row, length in enumerate(LENGTHS):
         real = slice(TOKENS - length, TOKENS)
-        vectors = [relation_scores(side[row : row + 1, real], HEADS) for side in (teacher, student)]
+        vectors = [
+            relation_factors(side[row : row + 1, real], HEADS) for side in (teacher, student)
+        ]
         part = sees[row : row + 1, :, real, real]
         losses.append(relation_divergence(*vectors, part, mask[row : row + 1, real]))
-    scores = [relation_scores(side, HEADS) for side in (teacher, student)]
+    scores = [relation_factors(side, HEADS) for side in (teacher, student)]
     whole = relation_divergence(*scores, sees, mask)
     torch.testing.assert_close(whole, torch.cat(losses))
     gradients = [torch.autograd.grad(one.sum(), student)[0] for one in (whole, torch.cat(losses))]
@@ -98,10 +100,10 @@ def test_a_query_that_sees_nothing_counts_nothing() -> None:
 def test_errors_are_means_over_what_is_real() -> None:
     mask = is_token()
     teacher, student = padded(8, 0), padded(8, 1).requires_grad_()
-    scores = [relation_scores(vectors, HEADS) for vectors in (teacher, student)]
+    scores = [relation_factors(vectors, HEADS) for vectors in (teacher, student)]
     found = scores_error(*scores, everywhere(mask), mask), states_error(teacher, student, mask)
     for row, length in enumerate(LENGTHS):
-        maps = [one[row, :, :length, :length] for one in scores]
+        maps = [one.product()[row, :, :length, :length] for one in scores]
         torch.testing.assert_close(found[0][row], ((maps[0] - maps[1]) ** 2).mean())
         states = teacher[row, :length] - student[row, :length]
         torch.testing.assert_close(found[1][row], (states**2).mean())

@@ -12,7 +12,7 @@ from typing import Any
 from logitcache.data.names import ClassNames, integer
 from logitcache.errors import SpecError
 
-LABELS = ("labels.json", "id2label.json", "label2id.json")
+LABELS = ("labels.json", "label.json", "id2label.json", "label2id.json")
 INFOS = ("dataset_infos.json", "dataset_info.json")
 
 
@@ -82,10 +82,14 @@ def _of_names(path: Path) -> ClassNames | None:
     """
     if not path.is_file():
         return None
+    text = path.read_text(encoding="utf-8")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SpecError(expected="JSON", found=error, advice="Mend the file.", where=path) from None
+        value = _of_lines(text)
+        if value is None:
+            advice = "Mend the file. Or move it, if it names no classes."
+            raise SpecError(expected="JSON", found=error, advice=advice, where=path) from None
     below = value.get("labels") if isinstance(value, dict) else None
     names = below if isinstance(below, list | dict) else value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
@@ -98,6 +102,22 @@ def _of_names(path: Path) -> ClassNames | None:
             where=path,
         )
     return ClassNames(tuple(numbers[number] for number in sorted(numbers)), tuple(sorted(numbers)))
+
+
+def _of_lines(text: str) -> dict[str, Any] | None:
+    """The number of each name, of lines that hold both as an object each, as those of CLUE do; None
+    for other texts.
+    """
+    numbers: dict[str, Any] = {}
+    for line in text.splitlines():
+        try:
+            number, name = sorted(
+                map(str, json.loads(line).values()), key=lambda v: integer(v) is None
+            )
+        except (ValueError, AttributeError, RecursionError):
+            return None
+        numbers[number] = name
+    return numbers or None
 
 
 def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from logitcache.data.label_values import UNLABELLED_NAMES
 from logitcache.data.sources.content import Content, Reading, undecodable
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.errors import SpecError
 
-UNLABELLED = ("unsup", "unsupervised", "unlabelled", "unlabeled")
 _TEXTS = (".txt", ".text", ".md", "")
 
 
@@ -26,7 +26,7 @@ def class_folders(folder: Path) -> list[Path]:
         if not _holds_texts(path):
             return []
         folders.append(path)
-        labelled += path.name.lower() not in UNLABELLED
+        labelled += path.name.lower() not in UNLABELLED_NAMES
     return folders if labelled > 1 else []
 
 
@@ -54,7 +54,7 @@ def read_class_folders(folder: Path, asked: Reading) -> Table:
     labels: list[str | None] = []
     files: list[str] = []
     for below in class_folders(folder):
-        label = None if below.name.lower() in UNLABELLED else below.name
+        label = None if below.name.lower() in UNLABELLED_NAMES else below.name
         for path in _visible(below):
             texts.append(_text(path, asked))
             labels.append(label)

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
-from logitcache.config.data import Columns
+from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
@@ -22,10 +21,10 @@ from logitcache.data.sources.columns import (
     names_of,
     not_read,
 )
-from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
     bits,
+    is_called_as_labels,
     is_labelling_function,
     likely_labels,
     likely_texts,
@@ -33,13 +32,16 @@ from logitcache.data.sources.hints import (
     option,
     samples,
     shared_out,
+    tags_among,
+    voters,
 )
-from logitcache.data.sources.tables import Column, Peculiar, Table
+from logitcache.data.sources.nested import LOOKED_AT, first_values
+from logitcache.data.sources.split_columns import split_column
+from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
 _SPAN_START = re.compile(r"\.start(_\w+)?$")  # of a label within a text
-SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 
 
 def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> list[str]:
@@ -51,6 +53,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
         _other_labels(tables, named_columns, chosen),
     ]
     notes.append(_split_column(tables, chosen))
+    notes.append(_tagged_words(tables, chosen))
     for table in tables:
         if not table.typed:
             columns = [
@@ -93,6 +96,10 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         columns = [called(name, have) for name in LABEL_COLUMNS]
         columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
         others = [name for name in columns if name is not None and name != chosen.label]
+        if chosen.label.casefold() not in LABEL_COLUMNS[:2]:  # a category may be of anything
+            others += [name for name in likely_labels(samples(tables)) if is_called_as_labels(name)]
+        read = (chosen.text, chosen.text_pair, chosen.label)
+        others = [name for name in dict.fromkeys(others) if name not in read]
         if not others:
             return None
         another = option("--label", others[0])
@@ -124,6 +131,13 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
             f"{option('--teacher', f'column:{classes}')})"
         )
     plausible = likely_labels(values)
+    votes = voters(values)
+    if votes and plausible[0] in votes:
+        columns = ",".join(votes)
+        return (
+            f"Name the column of the labels, for example {option('--label', plausible[0])}; if {listed(votes)} are "
+            f"votes of annotators: {option('--label', columns)}, and dump {option('--teacher', f'column:{columns}')}"
+        )
     flags = [name for name in bits(values) if name in plausible]
     if len(flags) > 1 and plausible[0] in flags:
         names = listed(list(map(short, flags)))
@@ -144,24 +158,37 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
 
 def _split_column(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of a column that says which split each row belongs to, which is not read."""
+    if chosen.split_column is not None:
+        return None
     read = (chosen.text, chosen.text_pair, chosen.label)
     for table in tables:
-        for name in SPLIT_COLUMNS:
-            column = called(name, list(table.columns))
-            if column is None or column in read:
-                continue
-            values = set(_plain(table.columns[column]))
-            if len(values) > 1 and all(str(value).lower() in SPLIT_WORDS for value in values):
-                listed = ", ".join(sorted(map(str, values)))
-                return (
-                    f"{table.path}: the column {column} names splits ({listed}) and is not read, so rows of all of "
-                    "them count as one table. To keep them apart, save each split as a file of its own"
-                )
+        split = split_column(table, read)
+        if split is not None:
+            name, values = split
+            return (
+                f"{table.path}: the column {short(name)} names splits ({listed(values)}) and is not read, so rows of "
+                f"all of them count as one table. To keep them apart: {option('--split-column', name)}"
+            )
     return None
 
 
-def _plain(column: Column) -> list[Any]:
-    return column if isinstance(column, list) else column.unique().to_pylist()
+def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of rows that are single words with tags, read as texts."""
+    if chosen.task in LANGUAGE or chosen.text is None or chosen.label is None:
+        return None
+    names = (chosen.text, chosen.label)
+    for table in tables:
+        head = {
+            name: first_values(table.columns[name], LOOKED_AT)
+            for name in names
+            if name in table.columns
+        }
+        if tags_among(head) == chosen.label:
+            return (
+                f"{table.path}: every text is a single word, and its label looks like the tag of one (O). If the rows "
+                "are words of sentences, call their columns word and tag (--header word,tag), or the file .conll"
+            )
+    return None
 
 
 def _missing_words(table: Table, column: str) -> str | None:

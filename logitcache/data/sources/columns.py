@@ -14,6 +14,7 @@ from logitcache.data.sources.hints import (
     NUMBERING,
     header_advice,
     likely_labels,
+    likely_pair,
     likely_texts,
     looks_like_row,
     option,
@@ -33,6 +34,8 @@ PAIR_COLUMNS = (
     ("question1", "question2"),
     ("question", "sentence"),
     ("question", "context"),
+    ("question", "passage"),
+    ("context", "hypothesis"),
 )
 MESSAGES = "messages"
 CATS = "cats"  # of spaCy: a number for each class
@@ -49,6 +52,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
         text=_named("--text", named_columns.text, have, tables, where),
         text_pair=_named("--text-pair", named_columns.text_pair, have, tables, where),
         label=_named("--label", named_columns.label, have, tables, where),
+        split_column=_named("--split-column", named_columns.split_column, have, tables, where),
     )
     text, pair = named_columns.text, named_columns.text_pair
     if text is None and pair is None:
@@ -112,8 +116,13 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
     texts = likely_texts(values)
     advice = "Name it with --text (and --text-pair)"
     if texts:
-        advice += f", for example {option('--text', texts[0])}"
-        labels = likely_labels({n: v for n, v in values.items() if n not in texts})
+        pair = likely_pair(texts) or _usual_pair(texts)
+        if pair is None:
+            advice += f", for example {option('--text', texts[0])}"
+        else:
+            first, second = pair
+            advice += f", for example {option('--text', first)} {option('--text-pair', second)}"
+        labels = likely_labels({name: v for name, v in values.items() if name not in texts})
         if labels and _first(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
     advice += "."
@@ -141,7 +150,8 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
     elif delimiter == " ":
         advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
     elif not any(table.typed for table in tables):
-        header = header_advice([[name, *map(str, values[name])] for name in values])
+        head = samples(tables[:1])  # another file's first line has other names
+        header = header_advice([[name, *map(str, head[name])] for name in head])
         if looks_like_row(have):
             advice = header
         elif len(have) == 1:
@@ -150,6 +160,17 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             advice += f" {header}"
     found = listed(list(map(short, names)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
+
+
+def _usual_pair(texts: Sequence[str]) -> tuple[str, str] | None:
+    """Two paths that end in usual names of a pair: example.premise and example.hypothesis."""
+    for first, second in PAIR_COLUMNS:
+        for path in texts:
+            before, point, name = path.rpartition(".")
+            other = f"{before}{point}{second}"
+            if name == first and other in texts:
+                return path, other
+    return None
 
 
 def _are_lists_of_texts(values: Sequence[Any]) -> bool:

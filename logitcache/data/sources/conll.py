@@ -9,6 +9,7 @@ import re
 import numpy as np
 
 from logitcache.data.sources.content import Content
+from logitcache.data.sources.hints import are_tags
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -89,6 +90,15 @@ def read_conll(content: Content) -> Table:
                 open_row = True
             words[-1].append(fields[0])
             tags[-1].append(fields[-1])
+    firsts = [word for row in words for word in row]
+    lasts = [tag for row in tags for tag in row]
+    if are_tags(firsts) and not are_tags(lasts):
+        raise SpecError(
+            expected="words in the first column and their labels in the last",
+            found="labels in the first",
+            advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
+            where=content.path,
+        )
     numbered = [row == [str(number) for number in range(1, len(row) + 1)] for row in words]
     if sum(map(len, words)) > 1 and all(numbered):
         raise SpecError(

@@ -31,6 +31,7 @@ from logitcache.data.sources.field_errors import (
     wrong_width,
 )
 from logitcache.data.sources.growing import Growing
+from logitcache.data.sources.hints import looks_like_row
 from logitcache.data.sources.quoting import RecordedLines
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.data.spool import BLOCK_ROWS, Spool
@@ -42,6 +43,7 @@ _DECLARED = re.compile(r'"?sep=(.)"?')  # the first line, for Excel
 _QUOTED_BEHIND_SPACE = re.compile(r' +".*"', re.DOTALL)
 _UNESCAPED = r"read_csv(FILE, escapechar='\\').to_csv(OUT, index=False)"
 _LONGEST = 2**31 - 1  # characters of a field
+LOOKED_AHEAD = 50  # rows that say what the columns hold, where the header is rather a row
 NumberedRows = Iterator[tuple[int, list[str]]]
 
 
@@ -252,7 +254,10 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     names = [name.strip() or (f"column {i}" if i > 1 else "") for i, name in enumerate(header, 1)]
     unnamed = [i for i, name in enumerate(header) if i and not name.strip()]
     in_unnamed = _Tally()
-    check_names(names, f"{path} line {line}", delimiter)
+    ahead = list(islice(numbered, LOOKED_AHEAD if looks_like_row(names) else 0))
+    numbered = chain(ahead, numbered)
+    first_rows = [fields for _, fields in ahead]
+    check_names(names, f"{path} line {line}", delimiter, first_rows)
     rows: list[list[str]] = []
     numbers: list[int] = []
     for number, fields in islice(numbered, 1 if delimiter == "|" else 0):
@@ -267,7 +272,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
 
     for number, fields in numbered:
         if len(fields) != len(header):
-            error = wrong_width(f"{path} line {number}", names, fields, delimiter)
+            error = wrong_width(f"{path} line {number}", names, fields, delimiter, first_rows)
             if header is not top and len(fields) == len(top):
                 error.advice = f"Name all {len(top)} columns with --header."
                 if any(name.strip().casefold() in TEXT_COLUMNS for name in top):
@@ -277,7 +282,8 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
                     )
             raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:
-            raise header_again(f"{path} line {number}", header, delimiter)
+            first_rows = first_rows or rows[:LOOKED_AHEAD]
+            raise header_again(f"{path} line {number}", header, delimiter, first_rows)
         if not any(fields):
             empty.add(number)
         if unnamed and any(fields[i].strip() for i in unnamed):

@@ -15,11 +15,17 @@ PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?")
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
+    "trainset": "train",
     "dev": "dev",
+    "devel": "dev",
+    "development": "dev",
+    "devset": "dev",
     "valid": "dev",
     "validation": "dev",
     "val": "dev",
     "test": "test",
+    "testing": "test",
+    "testset": "test",
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from logitcache.config.data import LANGUAGE, Columns
-from logitcache.data.answer_columns import parts_apart
+from logitcache.data.answer_columns import are_names_of_classes, parts_apart, votes_of
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.chats import classified, messages
 from logitcache.data.sources.exported import Export
@@ -38,8 +38,9 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
         if export is not None:
             reporter.note(f"{table.path}: {export.tool}")
             table = _replaced(table, export)
-    names = [name for name in (asked.text, asked.text_pair, asked.label) if name is not None]
-    return _with_classes(with_paths(table, names), asked.label)
+    names = (asked.text, asked.text_pair, asked.label, asked.split_column)
+    table = with_paths(table, [name for name in names if name is not None])
+    return _with_classes(table, asked.label)
 
 
 def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
@@ -61,13 +62,15 @@ def _replaced(table: Table, export: Export) -> Table:
 
 def _with_classes(table: Table, label: str | None) -> Table:
     """The table with a column of mappings from class to number, where the label was asked for as
-    one column for each class.
+    one column for each class; of lists of votes, where it was as one for each annotator.
     """
     if label is None or label in table.columns:
         return table
     names = [name.strip() for name in label.split(",")]
     if len(names) < 2 or not set(names) <= set(table.columns):
         return table
+    if are_names_of_classes(table, names):
+        return replace(table, columns={**table.columns, label: votes_of(table, names)})
     columns = [listed_values(table, name) for name in names]
     classes = parts_apart(names, names)
     cells = [dict(zip(classes, row, strict=True)) for row in zip(*columns, strict=True)]

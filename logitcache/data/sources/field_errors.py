@@ -5,7 +5,9 @@ header.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.hints import BY_FIRST_SPACE, header_advice, looks_like_row
 from logitcache.data.sources.tables import check_once
 from logitcache.errors import SpecError, counted, short
@@ -15,16 +17,24 @@ _COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some to
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def check_names(names: list[str], where: str, delimiter: str) -> None:
-    """Raises SpecError where two columns have one name."""
+def check_names(
+    names: list[str], where: str, delimiter: str, rows: Sequence[Sequence[str]]
+) -> None:
+    """Raises SpecError where two columns have one name; ``rows`` are the first below the header."""
     try:
         check_once(names, where)
     except SpecError as error:
         if delimiter == " ":
             error.advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
         elif looks_like_row(names):
-            error.advice += f" {header_advice([[name] for name in names])}"
+            error.advice += f" {_header_advice(names, rows)}"
         raise
+
+
+def _header_advice(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """What to do where the first line is a row, as those below it that are as wide."""
+    alike = [row for row in rows if len(row) == len(names)]
+    return header_advice([list(column) for column in zip(names, *alike, strict=True)])
 
 
 def check_no_rule(where: str, fields: list[str]) -> None:
@@ -38,9 +48,13 @@ def check_no_rule(where: str, fields: list[str]) -> None:
         )
 
 
-def header_again(where: str, header: list[str], delimiter: str) -> SpecError:
-    """The error over a row that is the header once more."""
+def header_again(
+    where: str, header: list[str], delimiter: str, rows: Sequence[Sequence[str]]
+) -> SpecError:
+    """The error over a row that is the header once more; ``rows`` are the first below it."""
     advice = "Remove the line."
+    if not any(called(name, header) for name in (*TEXT_COLUMNS, *LABEL_COLUMNS)):
+        advice += f" {_header_advice(header, rows)}"
     if delimiter == "\t" and not any(" " in name for name in header):
         advice += " If each line is a word and its tag, name the file .conll."
     return SpecError(
@@ -51,17 +65,27 @@ def header_again(where: str, header: list[str], delimiter: str) -> SpecError:
     )
 
 
-def wrong_width(where: str, header: list[str], fields: list[str], delimiter: str) -> SpecError:
-    """The error over a row of another number of fields than the header."""
+def wrong_width(
+    where: str,
+    header: list[str],
+    fields: list[str],
+    delimiter: str,
+    rows: Sequence[Sequence[str]],
+) -> SpecError:
+    """The error over a row of another number of fields than the header; ``rows`` are the first
+    below it.
+    """
     return SpecError(
         expected=f"{counted(len(header), 'field')} as in the header ({short(', '.join(header))})",
         found=len(fields),
-        advice=_advice(header, fields, delimiter),
+        advice=_advice(header, fields, delimiter, rows),
         where=where,
     )
 
 
-def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
+def _advice(
+    header: list[str], fields: list[str], delimiter: str, rows: Sequence[Sequence[str]]
+) -> str:
     """What may be done about a row of another number of fields than the header."""
     if delimiter == " ":
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
@@ -79,14 +103,24 @@ def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
     if len(header) == 1 and header[0].startswith(_COMMENTS):
         return f"Remove the comments above the header: the lines that begin with {header[0][0]!r}."
     if looks_like_row(header):
-        return f"Mend the line. {header_advice([[name] for name in header])}"
+        return f"Mend the line. {_header_advice(header, rows)}"
     if len(header) == 1:
         return "Remove what stands above the header, or mend the line."
+    is_numbered = fields[0].isdecimal()
+    if delimiter == "," and len(header) == 2 and all(map(str.strip, fields)) and not is_numbered:
+        return f"Mend the line; if the commas are of the texts, write: {_one_comma(header)} FILE > OUT.tsv."
     if len(fields) == len(header) + 1 and not fields[-1]:
         return "Remove the delimiter at the end of the lines."
     if len(fields) == len(header) + 1:
         return "Mend the line; or, if all lines begin with a row's name, put a name for it into the header."
     return "Mend the line."
+
+
+def _one_comma(header: Sequence[str]) -> str:
+    """A command that keeps the one comma of each line that is beside its label."""
+    if called(header[1].strip().casefold(), LABEL_COLUMNS):
+        return """awk -F, '{label = $NF; sub(/,[^,]*$/, ""); print $0 "\\t" label}'"""
+    return """awk -F, '{label = $1; sub(/^[^,]*,/, ""); print label "\\t" $0}'"""
 
 
 def option_value(delimiter: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from logitcache.data.sources.content import EXPORT, PACKINGS
-from logitcache.data.sources.hints import BY_FIRST_SPACE
+from logitcache.data.sources.hints import BY_FIRST_SPACE, OF_BRAT
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
@@ -85,10 +86,7 @@ def of_annotations(names: Sequence[str]) -> str:
     if {"seq.in", "label"} <= set(names):
         return "Write the lines of both into one file: paste seq.in label > train.tsv; and give --header text,label"
     if any(name.endswith(".ann") for name in names):
-        return (
-            "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words "
-            "and tags of lists, for token-classification"
-        )
+        return OF_BRAT
     return ""
 
 
@@ -127,10 +125,17 @@ def partitions(folders: Sequence[str]) -> str:
 
 def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError:
     """The error over two files for one split, or for each of several (by split)."""
-    first, second = next(iter(doubled.values()))
+    split, (first, second) = next(iter(doubled.items()))
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
     advice = advice.format(" or ".join(map(repr, doubled)))
     if (_OF_LABELS.fullmatch(first) is None) != (_OF_LABELS.fullmatch(second) is None):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
+        if first.endswith(".txt") and second.endswith(".txt"):
+            if _OF_LABELS.fullmatch(first) is not None:
+                first, second = second, first
+            paste = f"paste {shlex.quote(first)} {shlex.quote(second)} > {split}.tsv"
+            advice = (
+                f"Write the lines of both into one file: {paste}; and give --header text,label."
+            )
     found = [f"the split {split!r}: {one} and {other}" for split, (one, other) in doubled.items()]
     return SpecError(f"two files for {'; for '.join(found)}", advice=advice, where=folder)

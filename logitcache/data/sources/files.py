@@ -36,6 +36,7 @@ _DOCUMENTS = (".json", ".txt")  # which may hold anything
 # Beside the data: what describes it.
 _DESCRIPTIONS = (
     "labels",
+    "label",
     "dataset_infos",
     "dataset_info",
     "dataset_dict",

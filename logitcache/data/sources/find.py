@@ -182,7 +182,8 @@ def _local(
         return Origin(
             path.resolve().name, path, by_split, what or f"{path}, saved by datasets", (path,)
         )
-    return _files(path, path.name if path.is_dir() else stem(path), what, words, reporter, reading)
+    name = path.resolve().name if path.is_dir() else stem(path)
+    return _files(path, name, what, words, reporter, reading)
 
 
 def _files(

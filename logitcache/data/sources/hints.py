@@ -28,6 +28,9 @@ VOTES_OF_FUNCTIONS = (
     "They are votes of labelling functions: write those of each row as a list of class names in one "
     "column votes, without the ones that abstain (-1); then --label votes, and dump --teacher column:votes"
 )
+_OUTSIDE = "O"  # the tag of a word that is no part of a name
+_BIO = re.compile("O|[BIESLU](-.+)?")
+FEWEST_VOTERS = 3  # columns of one set of classes: fewer may be a label and another
 SENTENCE = 3  # words of a text on average: fewer are rather names
 _LABEL_WORDS = (
     "label",
@@ -42,9 +45,14 @@ _LABEL_WORDS = (
     "topic",
     "annotation",
     "emotion",
+    "polarity",
+    "stance",
+    "verdict",
+    "gold",
     "completion",
 )
 _SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
+_COUNTED = (("1", "2"), ("A", "B"), (r"(?<![a-z])a(?![a-z])", "b"))  # marks of a first and a second
 _BITS = ({"0", "1"}, {"0.0", "1.0"}, {"False", "True"}, {"false", "true"})
 Samples: TypeAlias = Mapping[str, Sequence[Any]]  # of each column or path: values of its first rows
 
@@ -69,6 +77,19 @@ def likely_texts(columns: Samples) -> list[str]:
     sizes = {name: _mean_size(values) for name, values in columns.items()}
     texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
     return sorted(texts, key=lambda name: -sizes[name][1])
+
+
+def likely_pair(texts: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns of sentences whose names differ in what counts them: sentence_A and sentence_B,
+    #1 String and #2 String; the shortest such names.
+    """
+    for first in sorted(texts, key=len):
+        for one, two in _COUNTED:
+            for match in re.finditer(one, first):
+                second = f"{first[: match.start()]}{two}{first[match.end() :]}"
+                if second in texts:
+                    return first, second
+    return None
 
 
 def _present(values: Sequence[Any]) -> list[Any]:
@@ -103,11 +124,16 @@ def likely_labels(columns: Samples) -> list[str]:
     ]
 
     def rank(name: str) -> tuple[bool, bool]:
-        is_named = any(word in name.lower() for word in _LABEL_WORDS)
+        is_named = is_called_as_labels(name)
         has_numbers = all(is_number(str(value)) for value in _present(columns[name]))
         return not is_named, has_numbers
 
     return sorted(names, key=rank)
+
+
+def is_called_as_labels(name: str) -> bool:
+    """Whether the name of a column has a word that columns of labels are called by."""
+    return any(word in name.lower() for word in _LABEL_WORDS)
 
 
 def _repeats(values: Sequence[Any]) -> bool:
@@ -143,6 +169,18 @@ def bits(columns: Samples) -> list[str]:
     ]
 
 
+def voters(columns: Samples) -> list[str]:
+    """Three columns or more that hold the same names of classes: the labels of several annotators."""
+    names: dict[frozenset[str], list[str]] = {}
+    for name, values in columns.items():
+        present = _present(values)
+        are_names = all(isinstance(value, str) and not is_number(value) for value in present)
+        if are_names and _repeats(values):
+            names.setdefault(frozenset(present), []).append(name)
+    largest = max(names.values(), key=len, default=[])
+    return largest if len(largest) >= FEWEST_VOTERS else []
+
+
 def shared_out(columns: Samples) -> list[str]:
     """Two columns or more of numbers from 0 to 1 that sum to 1 in every row: one for each class."""
     names = [name for name, values in columns.items() if all(map(_is_share, values)) and values]
@@ -174,17 +212,50 @@ BY_FIRST_SPACE = (
     "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
 )
 
+OF_BRAT = (
+    "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words and tags of "
+    "lists, for token-classification"
+)
+
 
 def header_advice(columns: Sequence[Sequence[str]]) -> str:
     """What to do where the first line of a file is a row, with a name for each of its columns."""
     numbered = {str(number): values for number, values in enumerate(columns)}
+    tags = tags_among(numbered)
+    if tags is not None:
+        word = next(number for number in numbered if number != tags)
+        return _named_header(numbered, {word: "word", tags: "tag"})
     longest = max(numbered, key=lambda number: _mean_size(numbered[number])[1], default="0")
     text = next(iter(likely_texts(numbered)), longest)
     rest = {number: values for number, values in numbered.items() if number != text}
     label = next(iter([*likely_labels(rest), *rest]), None)
-    names = {text: "text", label: "label"}
-    header = ",".join(names.get(number, f"c{int(number) + 1}") for number in numbered)
+    return _named_header(numbered, {text: "text", label: "label"})
+
+
+def _named_header(columns: Samples, names: Mapping[str | None, str]) -> str:
+    header = ",".join(names.get(number, f"c{int(number) + 1}") for number in columns)
     return f"If the first line is a row, name the columns with --header, for example --header {header}."
+
+
+def tags_among(columns: Samples) -> str | None:
+    """The column of tags of words, where every row is a word with its columns; None elsewhere."""
+    are_words = len(columns) > 1 and all(map(_are_words, columns.values()))
+    if not are_words:
+        return None
+    return next((name for name, values in columns.items() if are_tags(values)), None)
+
+
+def are_tags(values: Sequence[Any]) -> bool:
+    """Whether these are tags of words, as in CoNLL files: O is among them, and they repeat."""
+    present = _present(values)
+    is_bio = bool(present) and all(_BIO.fullmatch(str(value)) for value in present)
+    repeats = len(set(present)) <= max(2, len(present) // 2)
+    return _OUTSIDE in present and (is_bio or repeats)
+
+
+def _are_words(values: Sequence[Any]) -> bool:
+    texts = _present(values)
+    return bool(texts) and all(isinstance(text, str) and len(text.split()) == 1 for text in texts)
 
 
 def looks_like_row(names: Sequence[str]) -> bool:

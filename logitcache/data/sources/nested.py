@@ -92,7 +92,13 @@ def _below(value: Any, keys: Sequence[str]) -> Any:
         return values[0] if values else None
     if not keys:
         return value
-    return _below(value.get(keys[0]), keys[1:]) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return None
+    for count in range(1, len(keys) + 1):  # a key may have points, too
+        key = ".".join(keys[:count])
+        if key in value:
+            return _below(value[key], keys[count:])
+    return None
 
 
 def paths(table: Table) -> list[str]:

@@ -5,19 +5,26 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TextIO
 
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.delimited import read_csv
+from logitcache.data.sources.delimited import LOOKED_AHEAD, read_csv
 from logitcache.data.sources.field_errors import option_value
 from logitcache.data.sources.growing import Growing
-from logitcache.data.sources.hints import BY_FIRST_SPACE, header_advice
+from logitcache.data.sources.hints import BY_FIRST_SPACE, OF_BRAT, are_tags, header_advice
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _PREFIX = "__label__"
 _WORD_AND_TAG = re.compile(r"-DOCSTART-.*|\S+(\s+\S+)*\s+([BI]-\S+|O)")
+# of the Stanford Sentiment Treebank: (3 (2 The) (4 film)); a parse is written so, too
+_TREE = re.compile(r"\([^\s()]+ .*\)")
+_BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FILE > OUT.txt"
+_LABEL_LAST = re.compile(rf"\S.* {_PREFIX}\S+")
+_BY_LAST = rf"sed -E 's/^(.*) ({_PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
+_FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
 _DELIMITERS = "\t;|@"  # that texts seldom hold
 
 
@@ -26,6 +33,14 @@ def read_txt(content: Content) -> Table:
 
     Raises SpecError for other lines.
     """
+    annotations = content.path.with_suffix(".ann")
+    if annotations.is_file():
+        raise SpecError(
+            expected=f"lines that begin with {_PREFIX}, as fastText has them",
+            found=f"a text that {annotations.name} annotates",
+            advice=f"{OF_BRAT}.",
+            where=content.path,
+        )
     if content.asked.delimiter is not None:
         return read_csv(content)
     lines: list[int] = []
@@ -53,7 +68,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
             raise SpecError(
                 expected=f"lines that begin with {_PREFIX}, as fastText has them",
                 found=repr(words[:40]),
-                advice=_advice(words),
+                advice=_advice(words, list(islice(file, LOOKED_AHEAD))),
                 where=where,
             )
         if _PREFIX in text:
@@ -66,11 +81,22 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
         yield number, label.removeprefix(_PREFIX), text.lstrip()
 
 
-def _advice(line: str) -> str:
+def _advice(line: str, further: Sequence[str]) -> str:
     """What may be done where a line is no labelled text: it may be a word and its tag, fields, or
-    running text.
+    running text. ``further`` are lines below it.
     """
-    if _WORD_AND_TAG.fullmatch(line):
+    lines = [line, *(text.strip("\r\n \t") for text in further)]
+    if all(_LABEL_LAST.fullmatch(text) for text in lines if text):
+        return f"If the label of each line is its last word, write: {_BY_LAST}."
+    if _FEATURES.fullmatch(line):
+        return "These are numbers of features, as of libsvm: give the texts that they were made of."
+    if _TREE.fullmatch(line):
+        return f"If each line is a tree whose root has the label, write: {_BY_ROOT}."
+    words = [text.split() for text in lines]
+    are_tagged = "" in lines and all(len(fields) == len(words[0]) > 1 for fields in words if fields)
+    if _WORD_AND_TAG.fullmatch(line) or (
+        are_tagged and are_tags([fields[-1] for fields in words if fields])
+    ):
         return "If each line is a word and its tag, name the files .conll."
     delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
     if delimiter is None and " " in line:
@@ -78,6 +104,8 @@ def _advice(line: str) -> str:
     elif delimiter is None:
         fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
     else:
-        header = header_advice([[field] for field in line.split(delimiter)])
+        rows = [text.split(delimiter) for text in lines]
+        alike = [row for row in rows if len(row) == len(rows[0])]
+        header = header_advice([list(column) for column in zip(*alike, strict=True)])
         fields = f"Give --delimiter {option_value(delimiter)} if it separates fields. {header.rstrip('.')}"
     return f"{fields}; to learn running text, give --task causal-lm or masked-lm."

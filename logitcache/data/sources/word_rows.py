@@ -21,7 +21,7 @@ WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 _ONE_WORD = ("word", "token", "form")
 _ONE_TAG = ("tag", "ner_tag", "ner", "iob", "bio")
-_IOB = re.compile("O|[BI]-.+")
+_IOB = re.compile("O|[BIESLU](-.+)?")
 _SPACE = re.compile(r"\s")
 _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index))?", re.IGNORECASE)
 

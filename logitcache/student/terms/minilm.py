@@ -19,7 +19,7 @@ from logitcache.config.option import option
 from logitcache.cost.flops import ForwardCost
 from logitcache.errors import SpecError
 from logitcache.models.attention import Attention, Model
-from logitcache.student.losses.relations import relation_divergence, relation_scores
+from logitcache.student.losses.relations import relation_divergence, relation_factors
 from logitcache.student.terms.contract import (
     Compared,
     Side,
@@ -118,8 +118,8 @@ class MiniLM(SignalTerm):
         heads = self._heads(teacher_attention)
         for expected, learnt in zip(teacher_vectors, student_vectors, strict=True):
             total = total + relation_divergence(
-                relation_scores(expected, heads),
-                relation_scores(learnt, heads),
+                relation_factors(expected, heads),
+                relation_factors(learnt, heads),
                 sees,
                 batch.is_token,
             )

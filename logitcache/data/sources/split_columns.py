@@ -1,0 +1,153 @@
+"""Columns that say which split each row belongs to: how their values are read, and which columns
+look like one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from logitcache.data.names import LISTED, listed
+from logitcache.data.sources.endings import SPLIT_WORDS
+from logitcache.data.sources.nested import PLAIN, first_values, listed_values, paths, with_paths
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError, short
+from logitcache.records import Int64
+
+SAMPLED = 200  # rows that must look like splits before a whole column is read
+MOST_VALUES = 8  # of a column of splits: more are no splits
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_ASKING = re.compile(
+    r"(is|in)[_ ]?[a-z]+", re.IGNORECASE
+)  # is_valid; a column valid may be anything
+_BOOLEANS = {
+    "true": True,
+    "1": True,
+    "1.0": True,
+    "yes": True,
+    "false": False,
+    "0": False,
+    "0.0": False,
+    "no": False,
+}
+
+
+def split_called(name: str) -> str | None:
+    """The split that a value names: ``train`` for TRAIN and training, ``test`` for PublicTest,
+    ``dev_mismatched`` for validation_mismatched; None where it names none, or two.
+    """
+    words = [word.lower() for word in _WORDS.findall(name)]
+    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    if len(splits) != 1:
+        return None
+    suffix = "_mismatched" if "mismatched" in words else ""
+    return f"{splits.pop()}{suffix}"
+
+
+def splits_by_value(name: str, values: Sequence[Any]) -> dict[Any, str | None]:
+    """The split of each of these values of a column; None for a value that names none.
+
+    Of yes and no, yes is the split that the column's own name names, and no is train (test where
+    the name is train): ``is_valid``, as fastai writes it.
+    """
+    named = split_called(name.rpartition(".")[2])
+    texts = {value: str(value).strip().lower() for value in values if not _is_missing(value)}
+    if named is None or not set(texts.values()) <= _BOOLEANS.keys():
+        return {value: None if value is None else split_called(str(value)) for value in values}
+    other = "test" if named == "train" else "train"
+    splits: dict[Any, str | None] = dict.fromkeys(values)
+    for value, text in texts.items():
+        splits[value] = named if _BOOLEANS[text] else other
+    return splits
+
+
+@dataclass(frozen=True)
+class SplitsOfColumn:
+    """The rows of a table by the split that a column names for them."""
+
+    column: str
+    rows: dict[str, Int64]  # places in the table, ascending, of each split
+    unnamed: int  # rows of no split
+    first_unnamed: str  # the place of the first of them, and what stands there
+
+
+def rows_by_split(tables: Sequence[Table], column: str) -> SplitsOfColumn:
+    """The rows of the one table by the splits that a column names.
+
+    Raises SpecError: several tables, which are splits already, or a column that names no rows to
+    train on.
+    """
+    table = tables[0]
+    if len(tables) > 1:
+        raise SpecError(
+            expected="one table, which --split-column divides",
+            found=f"{len(tables)}, each of which is a split",
+            advice="Leave --split-column out, or give one file.",
+            where=table.path,
+        )
+    values = listed_values(table, column)
+    plain = [value if isinstance(value, PLAIN) else None for value in values]
+    splits = splits_by_value(column, list(dict.fromkeys(plain)))
+    rows: dict[str, list[int]] = {}
+    unnamed = []
+    for row, value in enumerate(plain):
+        split = splits[value]
+        if split is None:
+            unnamed.append(row)
+        else:
+            rows.setdefault(split, []).append(row)
+    if "train" not in rows or len(rows) < 2:
+        written = [short(repr(value)) for value in splits if not _is_missing(value)]
+        raise SpecError(
+            f"column {column!r}: expected names of splits, train and dev (valid, validation) or test, found "
+            f"{listed(written, LISTED) or 'nothing'}. Name another column with --split-column, or leave it out.",
+            where=table.path,
+        )
+    first = "" if not unnamed else f"{table.place(unnamed[0])}, {short(repr(values[unnamed[0]]))}"
+    order = [split for split in ("train", "dev", "test", *rows) if split in rows]
+    arrays = {split: np.array(rows[split], np.int64) for split in order}
+    return SplitsOfColumn(column, arrays, len(unnamed), first)
+
+
+def split_column(table: Table, read: Sequence[str | None]) -> tuple[str, list[str]] | None:
+    """The first column or path that is not ``read`` and says which split each row belongs to, and
+    its values; None where no column does.
+    """
+    first = {name: first_values(column, SAMPLED) for name, column in table.columns.items()}
+    head = replace(table, columns=first, lines=table.lines[:SAMPLED])
+    for name in paths(head):
+        if name not in read and _is_of_splits(name, _distinct(head, name), least=1):
+            values = _distinct(table, name)
+            if _is_of_splits(name, values, least=2):
+                return name, sorted({str(value) for value in values if not _is_missing(value)})
+    return None
+
+
+def _is_of_splits(name: str, values: Sequence[Any], least: int) -> bool:
+    """Whether these are values of a column of splits: most of them name one, and so many do."""
+    present = [value for value in values if not _is_missing(value)]
+    are_booleans = all(str(value).strip().lower() in _BOOLEANS for value in present)
+    if are_booleans and not _ASKING.fullmatch(name.rpartition(".")[2]):
+        return False
+    splits = splits_by_value(name, present)
+    recognised = set(splits.values()) - {None}
+    unknown = [value for value in present if splits[value] is None]
+    has_train = least == 1 or "train" in recognised
+    is_most = len(unknown) <= len(present) - len(unknown)
+    return len(present) <= MOST_VALUES and len(recognised) >= least and has_train and is_most
+
+
+def _distinct(table: Table, name: str) -> list[Any]:
+    """The different values of a column or path; none where some are not plain."""
+    table = with_paths(table, [name])
+    values = listed_values(table, name) if name in table.columns else []
+    plain = [value for value in values if isinstance(value, str | int | float | None)]
+    return list(dict.fromkeys(plain)) if len(plain) == len(values) else []
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or value == ""

@@ -1,0 +1,120 @@
+"""Cases of advice about files as people post them."""
+
+from __future__ import annotations
+
+import json
+
+from tests.data.advice_cases import GOOD, Case, csv
+from tests.data.advice_of_shapes import JSONL_OF_WORDS
+
+TREES = "(3 (2 A) (3 (3 warm) (2 film)))\n(0 (1 Dull))\n"
+OF_TREES = "__label__3 A warm film\n__label__0 Dull\n"  # what sed writes
+OF_TAGS = "a\tO\nfilm\tB-X\n\na\tO\nfilm\tB-X\nof\tO\n"
+NUMBERED = "1,{0},a dull film of {0}\n2,b,a book of old days\n2,c,a warm film\n1,d,a song of love\n"
+PAIRED = {"sentence_B": "some more words", "sentence_A": "and more words", "label": 1}
+NESTED_PAIR = {"pair": {"premise": "some words go", "hypothesis": "and more words"}, "label": 1}
+CLASSES = "hello there,greet\nbye now,leave\n"
+POSTED = [
+    Case(
+        "If each line is a tree whose root has the label, write: sed -E",
+        {"r.txt": TREES},
+        {"r.txt": None, "OUT.txt": OF_TREES},
+    ),
+    Case(
+        "sed -E 's/^(.*) (__label__[^ ]+)$/\\2 \\1/' FILE > OUT.txt",
+        {"r.txt": "a film __label__x\na book __label__y\n"},
+        {"r.txt": None, "OUT.txt": "__label__x a film\n__label__y a book\n"},
+    ),
+    Case(
+        "give the texts that they were made of.",
+        {"r.txt": "+1 3:1 11:0.5\n-1 2:1\n"},
+        {"r.txt": None, "r.csv": GOOD},
+    ),
+    Case(
+        "Files .ann (of brat) label parts of a text: save each text's words and their labels",
+        {"1.txt": "a b", "1.ann": "T1\tX 0 1\ta\n"},
+        {"1.txt": None, "1.ann": None, "train.jsonl": JSONL_OF_WORDS},
+        rows=1,
+    ),
+    Case(
+        "Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
+        {"r.conll": "O\ta\nB-X\tfilm\n\nO\tof\nO\tit\n"},
+        {"r.conll": None, "OUT.conll": "a O\nfilm B-X\n \nof O\nit O\n"},
+    ),
+    Case(
+        "name the files .conll",
+        {"r.txt": "London\tplace\nis\tO\n\nbig\tO\n"},
+        {"r.txt": None, "r.conll": "London\tplace\nis\tO\n\nbig\tO\n"},
+    ),
+    Case("for example --header word,tag", {"r.tsv": OF_TAGS}, {}, more={"header": ("word", "tag")}),
+    csv(
+        "If the first line is a row, name the columns with --header, for example --header text,label",
+        CLASSES * 2,
+        CLASSES,
+        more={"header": ("text", "label")},
+    ),
+    Case(
+        "paste train_text.txt train_labels.txt > train.tsv; and give --header text,label.",
+        {"train_text.txt": "a\nb\n", "train_labels.txt": "x\ny\n"},
+        {"train.tsv": "a\tx\nb\ty\n"},
+        more={"header": ("text", "label")},
+    ),
+    Case(
+        "for example --header label,c2,text.",
+        {f"{split}.csv": NUMBERED.format(split) for split in ("test", "train")},
+        {},
+        more={"header": ("label", "c2", "text")},
+        rows=4,
+    ),
+    csv(
+        "for example --header c1,label,text,c4",
+        "1,x,a warm film,1\n2,y,a dull film,1\n3,y,a cold film,1\n",
+        "1,x,a warm film,1\n2,y,a dull film,1\n",
+        more={"header": ("c1", "label", "text", "c4")},
+    ),
+    Case(
+        "--text sentence_A --text-pair sentence_B",
+        {"r.jsonl": f"{json.dumps(PAIRED)}\n" * 2},
+        {},
+        more={"text": "sentence_A", "text_pair": "sentence_B"},
+    ),
+    Case(
+        "--text pair.premise --text-pair pair.hypothesis",
+        {"r.jsonl": f"{json.dumps(NESTED_PAIR)}\n" * 2},
+        {},
+        more={"text": "pair.premise", "text_pair": "pair.hypothesis"},
+    ),
+    *(
+        Case(
+            "if the commas are of the texts, write: awk -F,",
+            {"r.csv": f"{header}\n{first}\n{second}\n"},
+            {"r.csv": None, "OUT.tsv": written},
+        )
+        for header, first, second, written in (
+            ("label,text", "x,a, b", "y,c", "label\ttext\nx\ta, b\ny\tc\n"),
+            ("text,label", "a, b,x", "c,y", "text\tlabel\na, b\tx\nc\ty\n"),
+        )
+    ),
+    Case(
+        "save each row's words and their labels, as columns words and tags of lists",
+        {"r.jsonl": '{"text": "a b", "label": {"X": {"a": [[0, 1]]}}}\n'},
+        {"r.jsonl": JSONL_OF_WORDS},
+        rows=1,
+    ),
+    csv(
+        "expected names of splits",
+        "text,label,set\na,x,b\nb,y,c\n",
+        "text,label,set\na,x,train\nb,y,test\n",
+        options={"split_column": "set"},
+    ),
+    Case(
+        "Leave --split-column out, or give one file.",
+        {
+            f"{split}.csv": f"text,label,set\na,x,{split}\nb,y,{split}\n"
+            for split in ("train", "test")
+        },
+        {},
+        options={"split_column": "set"},
+        more={"split_column": None},
+    ),
+]

@@ -1,0 +1,117 @@
+"""Tables as people post them: what is noted of their columns, and which rows have no label."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from logitcache.config.data import Columns
+from logitcache.data.answer_columns import read_columns
+from logitcache.data.source import Source, load
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError
+from logitcache.reporter import Notes
+
+VOTES = {
+    "text": ["a warm film", "a dull film", "a long film"],
+    "one": ["pos", "neg", "neg"],
+    "two": ["pos", "neg", "pos"],
+    "three": ["neg", "neg", ""],
+}
+
+
+def loaded(data: Any, **columns: Any) -> tuple[Source, list[str]]:
+    notes: list[str] = []
+    return load(data, Columns(**columns), Path("unused"), Notes(notes.append)), notes
+
+
+def test_columns_of_several_annotators_are_votes() -> None:
+    with_gap = {**VOTES, "three": ["neg", "neg", "pos"]}
+    source, notes = loaded(with_gap)
+    assert source.num_labels == 0
+    assert any("--label one,two,three, and dump --teacher column:one,two,three" in n for n in notes)
+    source, _ = loaded(VOTES, label="one,two,three")
+    assert source.label_names == ("neg", "pos")
+    assert source.dumped["train"].label.tolist() == [1, 0, -1]  # a tie is no label
+    table = Table("votes", VOTES, range(3), typed=False)
+    answers = read_columns(table, ["one", "two", "three"])
+    assert answers.names == ("pos", "neg")
+    assert answers.values.tolist() == [[2, 1], [0, 3], [1, 1]]
+
+
+@pytest.mark.parametrize("name", ["unsup", "Unlabeled"])
+def test_rows_without_a_label_may_say_so_in_words(name: str) -> None:
+    texts = [f"text {i}" for i in range(4)]
+    table = {"text": texts, "label": ["pos", "neg", name, "pos"]}
+    source, notes = loaded(table)
+    assert source.label_names == ("neg", "pos")
+    assert source.dumped["train"].label.tolist() == [1, 0, -1, 1]
+    kept = ",".join(sorted(("neg", "pos", name)))
+    assert any(f"To keep it as a class: --labels {kept}" in note for note in notes)
+    source, _ = loaded(table, label_names=("neg", "pos", name))
+    assert source.dumped["train"].label.tolist() == [1, 0, 2, 1]
+
+
+def test_words_with_tags_that_are_read_as_texts_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "r.tsv"
+    path.write_text("London\tplace\nis\tO\nbig\tO\n\nIt\tO\nis\tO\n")
+    _, notes = loaded(str(path), header=("text", "label"))
+    assert any("call their columns word and tag (--header word,tag)" in note for note in notes)
+    source, _ = loaded(str(path), header=("word", "tag"))
+    assert (source.task, len(source.dumped["train"])) == ("token-classification", 2)
+
+
+def test_a_category_beside_other_labels_is_said() -> None:
+    texts = [f"some words {i}" for i in range(4)]
+    table = {"text": texts, "category": ["book", "film"] * 2, "stars": [1, 1, 5, 5]}
+    _, notes = loaded(table)
+    assert "labels: the column category is read, stars not. Another: --label stars" in notes
+    _, notes = loaded({**table, "label": [0, 1, 0, 1]})
+    assert not any("stars" in note for note in notes)
+
+
+@pytest.mark.parametrize(("first", "second"), [("question", "passage"), ("context", "hypothesis")])
+def test_pairs_of_usual_names(first: str, second: str) -> None:
+    table = {"title": ["a", "b"], first: ["c", "d"], second: ["e", "f"], "label": [0, 1]}
+    source, _ = loaded(table)
+    assert source.dumped["train"].texts() == (["c", "d"], ["e", "f"])
+
+
+def test_a_name_that_tells_a_split_is_not_passed_over(tmp_path: Path) -> None:
+    for name in ("train.csv", "devel.csv", "testset-a.csv"):
+        (tmp_path / name).write_text(f"text,label\n{name},0\nand {name},1\n")
+    source, _ = loaded(str(tmp_path))
+    assert set(source.splits) == {"train", "dev", "test"}
+
+
+@pytest.mark.parametrize("one", [1, 1.0, "1"])
+def test_one_hot_vectors_are_the_place_of_their_one(one: Any) -> None:
+    zero = type(one)(0)
+    vectors = [[one, zero, zero], [zero, zero, one], None, [zero, one, zero]]
+    source, notes = loaded({"text": ["a", "b", "c", "d"], "label": vectors})
+    assert source.dumped["train"].label.tolist() == [0, 2, -1, 1]
+    assert any("(one-hot): the label is the place of the 1" in note for note in notes)
+    with pytest.raises(SpecError, match="several labels a row"):
+        loaded({"text": ["a", "b"], "label": [[one, zero, zero], [one, one, zero]]})
+
+
+def test_labels_of_a_database() -> None:
+    labels = pa.array([Decimal(i % 2) for i in range(4)])
+    source, _ = loaded(pa.table({"text": ["a", "b", "c", "d"], "label": labels}))
+    assert source.dumped["train"].label.tolist() == [0, 1, 0, 1]
+
+
+def test_names_of_numbers_on_lines_as_clue_has_them(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text(
+        '{"label": "101", "sentence": "a"}\n{"label": "100", "sentence": "b"}\n'
+    )
+    (tmp_path / "labels.json").write_text(
+        '{"label": "100", "label_desc": "story"}\n{"label": "101", "label_desc": "sports"}\n'
+    )
+    source, _ = loaded(str(tmp_path))
+    assert source.label_names == ("story", "sports")
+    assert source.dumped["train"].label.tolist() == [1, 0]
