@@ -12,7 +12,24 @@ NUMBERED = "1,{0},a dull film of {0}\n2,b,a book of old days\n2,c,a warm film\n1
 PAIRED = '{"sentence_B": "in some words", "sentence_A": "some more words", "label": 1}\n'
 NESTED_PAIR = '{"pair": {"premise": "more words go", "hypothesis": "and more words"}, "label": 1}\n'
 CLASSES = "hello there,greet\nbye now,leave\n"
+RCT = "###1\nAIM\ta warm old film\nEND\ta dull old film\n\n"
 POSTED = [
+    Case(
+        "Remove the lines that begin with ###: grep -v '^###' FILE > OUT.txt. Then: Give --delimiter tab",
+        {"train.txt": RCT},
+        {"train.txt": RCT.partition("\n")[2]},
+        more={"delimiter": "\t", "header": ("label", "text")},
+    ),
+    *(
+        Case(
+            "Remove the comments: the lines that begin with '#'.",
+            {"train.txt": RCT},
+            {"train.txt": RCT.partition("\n")[2]},
+            options={"delimiter": "\t", "header": header},
+            more={"header": ("label", "text")},
+        )
+        for header in (None, ("label", "text"))
+    ),
     Case(
         "If the first word of each line is its label, write: sed",
         {"train_5500.label": "a warm film\nb good cold film\n", "TREC_10.label": "a film\n"},
