@@ -83,12 +83,12 @@ def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
             work = _shapes(config, device, reporter)
         else:
             work = _checkpoints(config, device, reporter)
-    reporter.note(f"student: {config.student}, {_size(work.student)}, on {device}")
-    reporter.note(f"teacher: {config.teacher}, {_size(work.teacher.model)}, on {device}")
+    reporter.note(f"student: {config.student}, {size_note(work.student)}, on {device}")
+    reporter.note(f"teacher: {config.teacher}, {size_note(work.teacher.model)}, on {device}")
     return work
 
 
-def _size(model: nn.Module) -> str:
+def size_note(model: nn.Module) -> str:
     return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M parameters"
 
 
@@ -112,7 +112,7 @@ def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload
     student = random_model(student_config, task.num_labels, config.seed)
     teacher = random_model(teacher_config, task.num_labels, config.seed, trust_remote_code=trust)
     rows = _random_rows(lengths, [student_config, teacher_config], task.num_labels, config.seed)
-    tokenizer = _padder(rows.padding.token)
+    tokenizer = drawn_tokenizer(rows.padding.token)
     longest = min(longest_input(student, tokenizer), longest_input(teacher, tokenizer))
     if lengths.max() > longest:
         expected = f"rows of at most {longest} tokens, which both models take"
@@ -253,7 +253,7 @@ def _random_rows(
     )
 
 
-def _padder(pad_id: int) -> Any:
+def drawn_tokenizer(pad_id: int) -> Any:
     """A tokenizer that can only pad: all that the stock Trainer's collator needs."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

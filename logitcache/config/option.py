@@ -35,7 +35,6 @@ class Cost(Enum):
     COUNTED = "counted"
     NONE = "passed over, as it decides no cost"
     NOT_COUNTED = "not counted: all rows are forecast, asked by one process"
-    NO_LOGITS = "not counted: a plan is of logits alone"
 
 
 @dataclass(frozen=True)

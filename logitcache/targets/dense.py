@@ -73,6 +73,9 @@ class DenseCodec:
     def calibrated(self, vectors: Iterable[Tensor]) -> DenseCodec:
         return self
 
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
+
     def bytes_per_position(self) -> int:
         return self.width * np.dtype(self.dtype).itemsize
 
