@@ -16,6 +16,23 @@ NESTED_PAIR = {"pair": {"premise": "some words go", "hypothesis": "and more word
 CLASSES = "hello there,greet\nbye now,leave\n"
 POSTED = [
     Case(
+        "If the first word of each line is its label, write: sed",
+        {"train_5500.label": "a warm film\nb good cold film\n", "TREC_10.label": "a film\n"},
+        {"train.txt": "__label__a warm film\n__label__b good cold film\n"},
+    ),
+    Case(
+        "Write the text and the cats of each document as jsonl, with spaCy: ",
+        {"train.spacy": b"x\x9c"},
+        {
+            "train.jsonl": '{"text": "a", "cats": {"x": 1, "y": 0}}\n{"text": "b", "cats": {"x": 0, "y": 1}}\n'
+        },
+    ),
+    Case(
+        "If it holds an object of JSON a line, name it output.manifest.jsonl.",
+        {"output.manifest": '{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n'},
+        {"output.manifest.jsonl": '{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n'},
+    ),
+    Case(
         "If each line is a tree whose root has the label, write: sed -E",
         {"r.txt": TREES},
         {"r.txt": None, "OUT.txt": OF_TREES},

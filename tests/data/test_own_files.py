@@ -188,6 +188,20 @@ def test_a_folder_of_all_tasks_and_the_set_for_students_of_mnli(tmp_path: Path) 
     assert notes[0].endswith("/MRPC: not read, as glue/mrpc has other files: dev_ids.tsv")
 
 
+def test_files_without_their_preset_lead_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "CoLA"
+    folder.mkdir()
+    write(folder, "cola")
+    notes: list[str] = []
+    with pytest.raises(SpecError):
+        load(str(folder), Columns(), tmp_path, Notes(notes.append))
+    data = f"glue/cola={folder}"
+    assert notes[0] == (
+        f"{folder}: files of glue/cola: --data {data} knows their columns, classes and metric"
+    )
+    assert len(read(data, tmp_path)[0].split("train")) == 3
+
+
 def test_microsofts_files_stand_in_for_those_of_mrpc(tmp_path: Path) -> None:
     write(tmp_path, "mrpc")
     for name in ("train.tsv", "dev.tsv", "test.tsv"):

@@ -115,3 +115,10 @@ def test_names_of_numbers_on_lines_as_clue_has_them(tmp_path: Path) -> None:
     source, _ = loaded(str(tmp_path))
     assert source.label_names == ("story", "sports")
     assert source.dumped["train"].label.tolist() == [1, 0]
+
+
+def test_words_that_are_called_as_a_tag_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    path.write_text("O DET\nmenino NOUN\n\nO DET\nO DET\nO DET\n")
+    source, _ = loaded(str(path))
+    assert source.label_names == ("DET", "NOUN")

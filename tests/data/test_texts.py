@@ -59,7 +59,12 @@ def test_arrow_columns_of_every_kind_are_one_source(
         ([["a"], ["b"]], [0, 1], 0, "column 'text': expected a string, found ['a'] (list)"),
         (["a", "b"], [0.5, 1.5], 0, "found 0.5: numbers that are not whole are scores"),
         (["a", "b"], [None, [1, 2]], 1, "found [1, 2]: several labels a row"),
-        (["a", "b"], [0, 2**24], 1, "expected class numbers below 16777216, found 16777216"),
+        (
+            ["a", "b", "c"],
+            [0, 1, 2**24],
+            2,
+            "expected class numbers below 16777216, found 16777216",
+        ),
         (["a", "b"], [b"x", b"y"], 0, "found b'x' (bytes)"),
     ],
 )

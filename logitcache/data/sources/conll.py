@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.hints import are_tags
+from logitcache.data.sources.hints import are_bio_tags
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -92,7 +92,7 @@ def read_conll(content: Content) -> Table:
             tags[-1].append(fields[-1])
     firsts = [word for row in words for word in row]
     lasts = [tag for row in tags for tag in row]
-    if are_tags(firsts) and not are_tags(lasts):
+    if are_bio_tags(firsts) and not are_bio_tags(lasts):
         raise SpecError(
             expected="words in the first column and their labels in the last",
             found="labels in the first",

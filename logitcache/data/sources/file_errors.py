@@ -40,13 +40,26 @@ def unreadable(path: Path) -> SpecError:
     """The error over a file whose ending no reader has."""
     suffix = path.suffix.lower()
     name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
-    advice = "Give it the ending of what it is, or convert it."
+    advice = by_ending(path) or "Give it the ending of what it is, or convert it."
+    expected = f"a file ending in {', '.join(READERS)}, packed or not"
+    return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
+
+
+def by_ending(path: Path) -> str:
+    """What may be done with a file whose ending no reader has; empty where that says nothing."""
+    suffix = path.suffix.lower()
+    advice = ""
     if suffix in SHEETS:
         advice = f"{EXPORT}."
     elif suffix in OF_WORDS:
         advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
     elif suffix == ".label":
         advice = f"{BY_FIRST_SPACE}."
+    elif suffix == ".spacy":
+        advice = (
+            "Write the text and the cats of each document as jsonl, with spaCy: "
+            f"DocBin().from_disk({path.name!r}).get_docs(spacy.blank('en').vocab)."
+        )
     elif suffix == ".arff":
         advice = _of_arff(path)
     elif suffix in _BY_PANDAS:
@@ -55,8 +68,7 @@ def unreadable(path: Path) -> SpecError:
         advice = "Unpack it, and give the file or the folder."
     elif _begins_with_object(path):
         advice = f"If it holds an object of JSON a line, name it {path.name}.jsonl."
-    expected = f"a file ending in {', '.join(READERS)}, packed or not"
-    return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
+    return advice
 
 
 def _of_arff(path: Path) -> str:

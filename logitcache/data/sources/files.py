@@ -18,6 +18,7 @@ from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, stem
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
+    by_ending,
     check_no_log,
     of_annotations,
     partitions,
@@ -349,6 +350,9 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
                 "Give each the ending of what it is (train.csv); of files of a class each write one with a column "
                 "label"
             )
+            suffixes = {Path(name).suffix for name in visible}
+            own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
+            advice = own_advice.rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         annotations = [of_annotations(_file_names(part)) for part in (folder, *_folders(folder))]
         if any(annotations):

@@ -86,6 +86,10 @@ def find(
     path, preset = Path(data), presets.find(data)
     if path.exists():
         what = f"the folder {path}, not the preset {preset.name}" if preset else ""
+        known = presets.of_folder(path)
+        if known is not None:
+            advice = f"--data {known.name}={path} knows their columns, classes and metric"
+            reporter.note(f"{path}: files of {known.name}: {advice}")
         return _local(path, words, reporter, what, reading)
     if preset is not None:
         return _preset(preset)

@@ -248,9 +248,13 @@ def tags_among(columns: Samples) -> str | None:
 def are_tags(values: Sequence[Any]) -> bool:
     """Whether these are tags of words, as in CoNLL files: O is among them, and they repeat."""
     present = _present(values)
-    is_bio = bool(present) and all(_BIO.fullmatch(str(value)) for value in present)
     repeats = len(set(present)) <= max(2, len(present) // 2)
-    return _OUTSIDE in present and (is_bio or repeats)
+    return _OUTSIDE in present and (repeats or are_bio_tags(present))
+
+
+def are_bio_tags(values: Sequence[Any]) -> bool:
+    """Whether every value is O or a tag such as B-PER, and O is among them."""
+    return _OUTSIDE in values and all(_BIO.fullmatch(str(value)) for value in values)
 
 
 def _are_words(values: Sequence[Any]) -> bool:

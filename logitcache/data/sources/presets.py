@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from logitcache.data.labels import Names
 from logitcache.data.order import counter_hash
-from logitcache.data.sources.own_files import OwnFiles
+from logitcache.data.sources.own_files import OwnFiles, lying_in
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -245,6 +246,17 @@ _SCORES = dict.fromkeys(("glue/stsb", "glue/sts-b", "stsb", "sts-b"), "similarit
 def find(name: str) -> Preset | None:
     """The preset of this name, whole or without its family (``sst2`` is ``glue/sst2``), or None."""
     return PRESETS.get(name) or PRESETS.get(f"glue/{name}")
+
+
+def of_folder(folder: Path) -> Preset | None:
+    """The preset whose authors' files lie in a folder that is called as theirs is, or None."""
+    for preset in PRESETS.values():
+        own = preset.own_files
+        if own is None or own.folder.casefold() != folder.name.casefold():
+            continue
+        if lying_in(folder, own):
+            return preset
+    return None
 
 
 def check_classes(name: str) -> None:
