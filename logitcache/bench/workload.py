@@ -242,8 +242,8 @@ def _random_rows(
     row_hash = source.integers(-(2**62), 2**62, n)
     label = source.integers(0, classes, n)
     words = min(int(config.vocab_size) for config in configs)
-    pads = [int(config.pad_token_id) for config in configs if config.pad_token_id is not None]
-    pad = pads[0] if pads else 0
+    pads = [config.pad_token_id for config in configs if config.pad_token_id is not None]
+    pad = int(pads[0]) if pads else 0
     indptr = ends_of(lengths)
     ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
     view: Int64 = np.zeros(n, np.int64)

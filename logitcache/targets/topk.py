@@ -81,7 +81,8 @@ class TopK(SparseCodec):
         return super().ids_as_stored(ids).reshape(len(ids), self.k * self.id_bytes)
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
-        ids, prob = columns["ids"], columns["prob"]
+        ids = columns["ids"]
+        prob = columns["prob"]
         if self.id_bytes > 1:
             ids = ids.reshape(len(ids), self.k, self.id_bytes)
         return Sparse(
