@@ -111,8 +111,8 @@ def _advice(line: str, further: Sequence[str]) -> str:
     elif delimiter is None:
         fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
     else:
-        rows = [text.split(delimiter) for text in lines]
-        alike = [row for row in rows if len(row) == len(rows[0])]
+        records = [text.split(delimiter) for text in lines]
+        alike = [record for record in records if len(record) == len(records[0])]
         header = header_advice([list(column) for column in zip(*alike, strict=True)])
         fields = f"Give --delimiter {option_value(delimiter)} if it separates fields. {header.rstrip('.')}"
     return f"{fields}; to learn running text, give --task causal-lm or masked-lm."
