@@ -189,3 +189,9 @@ def test_labels_in_a_file_of_their_own_are_said(tmp_path: Path) -> None:
     (tmp_path / "labels-a.csv").write_text("1,0\n")
     _, notes = loaded(str(tmp_path))
     assert any("write them into a column beside their texts" in note for note in notes)
+
+
+def test_rejected_answers_are_said() -> None:
+    table = {"text": ["a", "b"], "label": [0, 1], "AssignmentStatus": ["Approved", "Rejected"]}
+    _, notes = loaded(table)
+    assert any("AssignmentStatus is rejected: 1 (first: data in memory, row 1)" in n for n in notes)
