@@ -202,8 +202,8 @@ def _rejected(table: Table) -> str | None:
         if rejected:
             first = table.place(rejected[0])
             return (
-                f"{table.path}: rows whose {short(name)} is rejected: {len(rejected):,} (first: {first}). They are read "
-                "as the others: leave them out if they do not count"
+                f"{table.path}: rows whose {short(name)} is rejected: {len(rejected):,} (first: {first}). They are "
+                "read as the others: leave them out if they do not count"
             )
     return None
 
