@@ -19,6 +19,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,7 @@ def bare(world: World, rows: int) -> turns.Case:
     return run
 
 
-def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
+def dumps(world: World, rounds: int, rows: int, codecs: Sequence[str]) -> dict[str, Any]:
     """Whole dumps by codec beside the bare forward pass, and what they hold on disk.
 
     A dump learns once of its teacher how it is padded, its weights' digest and the codec's number,
@@ -248,7 +249,7 @@ def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
     first row asked to the cache sealed, by the dump's own clock, over all splits.
     """
     bytes_of = {}
-    answering: turns.Times = {codec: [] for codec in CODECS}
+    answering: turns.Times = {codec: [] for codec in codecs}
 
     def whole(codec: str) -> None:
         report = world.dumped(codec)
@@ -260,7 +261,7 @@ def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
             "on_disk": report.codec_bytes / report.positions,
         }
 
-    cases: dict[str, turns.Case] = {codec: partial(whole, codec) for codec in CODECS}
+    cases: dict[str, turns.Case] = {codec: partial(whole, codec) for codec in codecs}
     cases["bare"] = bare(world, rows)
     fence = turns.settled(world.device)
     turns.timed(cases["bare"], fence)
@@ -271,13 +272,13 @@ def dumps(world: World, rounds: int, rows: int) -> dict[str, Any]:
             print(name, times[name][-1], answering.get(name, [None])[-1:], flush=True)
     bare_seconds = turns.spread(times["bare"])["median"]
     return {
-        "rows": rows,
+        "rows": dict.fromkeys(codecs, rows),
         "tokens_per_second": rows * TOKENS / bare_seconds,
         "dump_to_bare_forward": {
-            codec: turns.ratio(answering[codec], times["bare"]).to_dict() for codec in CODECS
+            codec: turns.ratio(answering[codec], times["bare"]).to_dict() for codec in codecs
         },
         "seconds_once": {
-            codec: float(np.median(np.subtract(times[codec], answering[codec]))) for codec in CODECS
+            codec: float(np.median(np.subtract(times[codec], answering[codec]))) for codec in codecs
         },
         "seconds": {name: turns.spread(blocks) for name, blocks in times.items()},
         "bytes_per_position": bytes_of,
@@ -313,6 +314,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--codec", nargs="+", choices=CODECS, default=list(CODECS))
     options = parser.parse_args()
     for part in options.part:
         measure(part, options)
@@ -323,18 +325,30 @@ def measure(part: str, options: argparse.Namespace) -> None:
     path = RESULTS / f"{name}.json"
     tasks = json.loads(path.read_text())["tasks"] if path.is_file() else {}
     command = f"python benchmarks/bench_language.py --part {part} --rows {options.rows} --rounds {options.rounds}"
+    if options.codec != list(CODECS):  # the others keep the figures of an earlier call
+        command += f" --codec {' '.join(options.codec)}"
     for task in options.task:
         with tempfile.TemporaryDirectory(prefix="logitcache-bench-") as folder:
             world = World(task, options.rows, options.device, Path(folder))
             if part == "step":
                 tasks[task] = stepped(world, options.rounds, options.steps)
             elif part == "dump":
-                tasks[task] = dumps(world, options.rounds, options.rows)
+                own = dumps(world, options.rounds, options.rows, options.codec)
+                tasks[task] = together(tasks.get(task, {}), own)
             else:
                 tasks[task] = memory(world, (8, options.rows))
         write(
             name, {"command": command, "machine": machine(options.device), "V": V, "tasks": tasks}
         )
+
+
+def together(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Figures of some codecs beside those of the others, which were measured in another call."""
+    joined = {}
+    for name, value in now.items():
+        is_by_codec = isinstance(value, dict)
+        joined[name] = {**before.get(name, {}), **value} if is_by_codec else value
+    return joined
 
 
 if __name__ == "__main__":

@@ -105,14 +105,17 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """One document of several parts': that of the part that sealed the cache, with what all of them
     did.
     """
-    document = dict(max(documents, key=lambda document: (document["complete"], document["rows"])))
+    sealing_part = max(documents, key=lambda document: (document["complete"], document["rows"]))
+    document = dict(sealing_part)
     for key in SUMMED:
         document[key] = sum(part[key] for part in documents)
     document["seconds"] = max(part["seconds"] for part in documents)
     if document["unlabelled"] is not None:
         document["unlabelled"] = merged([part["unlabelled"] for part in documents])
-    held_out = zip(*(part["held_out"] for part in documents), strict=True)
-    document["held_out"] = [merged(list(parts)) for parts in held_out]
+    document["held_out"] = []
+    for index in range(len(sealing_part["held_out"])):
+        parts_of_split = [part["held_out"][index] for part in documents]
+        document["held_out"].append(merged(parts_of_split))
     return document
 
 
@@ -173,6 +176,9 @@ def _origin(document: dict[str, Any], by_model: bool) -> str:
 
 def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """How sure the teacher is, and how often it is right."""
+    scored = document["scored_positions"]
+    if document["scores"] and scored < document["positions"]:
+        yield "sample", f"entropy and scores are of {scored:,} of {document['positions']:,} tokens"
     if document["entropy"] is not None:
         uniform = log(document["num_labels"])
         yield (

@@ -24,12 +24,12 @@ def visible(value: object) -> str:
     text = str(value)
     if text.isprintable():
         return text
-    shown = ""
+    escaped = ""
     for character in text:
         if unicodedata.category(character) in _UNSEEN and character not in _JOINERS:
             character = character.encode("unicode_escape").decode()
-        shown += character
-    return shown
+        escaped += character
+    return escaped
 
 
 def short(value: object) -> str:

@@ -67,9 +67,16 @@ class Sparse(Generic[A]):
     is_drawn: bool = False  # the entries are random, and right on average alone
 
     def map(self, f: Callable[[A], C]) -> Sparse[C]:
-        unigram = None if self.unigram is None else f(self.unigram)
-        arrays = (f(self.ids), f(self.prob), f(self.rest), f(self.entropy))
-        return Sparse(*arrays, self.temperature, self.tail, unigram, self.is_drawn)
+        return Sparse(
+            f(self.ids),
+            f(self.prob),
+            f(self.rest),
+            f(self.entropy),
+            self.temperature,
+            self.tail,
+            None if self.unigram is None else f(self.unigram),
+            self.is_drawn,
+        )
 
     def select(self, index: Any) -> Sparse[A]:
         """Only these positions."""
@@ -115,7 +122,8 @@ class Replay(Generic[A]):
 
     def replayed(self) -> Array:
         """The teacher's logits minus their maximum, f32[P, V], of numpy's arrays."""
-        weight, hidden = single(self.head.weight), single(self.hidden)  # type: ignore[arg-type]
+        weight = single(self.head.weight)
+        hidden = single(self.hidden)  # type: ignore[arg-type]
         logits = hidden @ weight.T
         if self.head.bias is not None:
             logits += single(self.head.bias)
@@ -177,18 +185,25 @@ def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
             advice="Dump all parts with the same --codec.",
         )
     if isinstance(first, Dense):
-        return Dense(np.concatenate([payload.logits for payload in payloads]))  # type: ignore[union-attr]
+        return Dense(_stacked(payloads, "logits"))
     if isinstance(first, Replay):
-        return replace(first, hidden=np.concatenate([payload.hidden for payload in payloads]))  # type: ignore[union-attr]
+        return replace(first, hidden=_stacked(payloads, "hidden"))
     if isinstance(first, Vectors):
-        return Vectors(np.concatenate([payload.vectors for payload in payloads]))  # type: ignore[union-attr]
+        return Vectors(_stacked(payloads, "vectors"))
     widest = max(payload.ids.shape[1] for payload in payloads)  # type: ignore[union-attr]
-    filled = [_widened(payload, widest) for payload in payloads]  # type: ignore[arg-type]
-    ids, prob, rest, entropy = (
-        np.concatenate([getattr(payload, name) for payload in filled])
-        for name in ("ids", "prob", "rest", "entropy")
+    widened = [_widened(payload, widest) for payload in payloads]  # type: ignore[arg-type]
+    return replace(
+        first,
+        ids=_stacked(widened, "ids"),
+        prob=_stacked(widened, "prob"),
+        rest=_stacked(widened, "rest"),
+        entropy=_stacked(widened, "entropy"),
     )
-    return replace(first, ids=ids, prob=prob, rest=rest, entropy=entropy)
+
+
+def _stacked(payloads: Sequence[Payload[Array]], name: str) -> Array:
+    """An array of all payloads, by the name of its field: f[P1 + P2 + ..., ...]."""
+    return np.concatenate([getattr(payload, name) for payload in payloads])
 
 
 def _widened(payload: Sparse[Array], width: int) -> Sparse[Array]:

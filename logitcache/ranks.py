@@ -39,22 +39,7 @@ def ranks() -> int:
     train and save nothing.
     """
     size = os.environ.get("WORLD_SIZE") or "1"
-    wrong = {name: os.environ[name] for name in STARTED if (os.environ.get(name) or size) != size}
-    if not size.isdecimal():
-        wrong["WORLD_SIZE"] = size
-    if not wrong and int(size) > 1:
-        values = {name: os.environ.get(name, "") for name in LAUNCHED}
-        wrong = {}
-        for name, value in values.items():
-            if not value.isdecimal() or int(value) >= int(size):
-                wrong[name] = value
-        import torch
-
-        if not torch.distributed.is_initialized():
-            wrong |= {name: "" for name in MEETING if not os.environ.get(name)}
-            port = os.environ.get("MASTER_PORT", "")
-            if port and not (port.isdecimal() and int(port) < PORTS):
-                wrong["MASTER_PORT"] = port
+    wrong = _wrong_variables(size)
     if wrong:
         variables = []
         for name, value in wrong.items():
@@ -66,6 +51,36 @@ def ranks() -> int:
             advice=f"Start with torchrun, or unset {', '.join(present)}.",
         )
     return max(1, int(size))
+
+
+def _wrong_variables(size: str) -> dict[str, str]:
+    """The variables of a launcher that do not fit a number of processes, with their values; empty
+    for one that is missing.
+    """
+    wrong = {}
+    for name in STARTED:
+        if (os.environ.get(name) or size) != size:
+            wrong[name] = os.environ[name]
+    if not size.isdecimal():
+        wrong["WORLD_SIZE"] = size
+    if wrong or int(size) <= 1:
+        return wrong
+    for name in LAUNCHED:
+        number = os.environ.get(name, "")
+        if not number.isdecimal() or int(number) >= int(size):
+            wrong[name] = number
+
+    import torch
+
+    if torch.distributed.is_initialized():
+        return wrong
+    for name in MEETING:
+        if not os.environ.get(name):
+            wrong[name] = ""
+    port = os.environ.get("MASTER_PORT", "")
+    if port and not (port.isdecimal() and int(port) < PORTS):
+        wrong["MASTER_PORT"] = port
+    return wrong
 
 
 def launched_rank() -> tuple[int, int] | None:

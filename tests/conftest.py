@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -96,6 +97,44 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlive a power cut, and each wait takes some milliseconds. What a
+    power cut does is tried on ``tests/fake_disk.py``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _probed_rows(request: pytest.FixtureRequest) -> Iterator[dict[str, int]]:
+    """A dump and a training ask a model about some rows, to choose its padding: about half as many
+    where the slow tests are left out. The numbers that commands ask about, for ``whole_probes``.
+    """
+    probe = sys.modules.get("logitcache.models.probe")
+    if probe is None:  # nothing that was collected needs it, nor is it loaded for this
+        yield {}
+        return
+    whole = {"LENGTHS": probe.LENGTHS, "NATURAL": probe.NATURAL}
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("markexpr") == "not slow":
+            for name, number in whole.items():
+                patch.setattr(probe, name, number // 2)
+        yield whole
+
+
+@pytest.fixture(scope="module")
+def whole_probes(_probed_rows: dict[str, int]) -> Iterator[None]:
+    """As many probed rows as commands ask about: for tests of how padding is chosen."""
+    from logitcache.models import probe
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in _probed_rows.items():
+            patch.setattr(probe, name, number)
+        yield
 
 
 @pytest.fixture(scope="session")

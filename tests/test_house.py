@@ -139,28 +139,29 @@ def may_import(room: str, other: str) -> bool:
     return other in LEVEL and LEVEL[other] < LEVEL[room]
 
 
+FACADE = "__init__"  # may import what it likes
+ROOMS = sorted({room_of(path) for path in CODE} - {FACADE})
+
+
+def files_of(room: str) -> list[Path]:
+    return [path for path in CODE if room_of(path) == room]
+
+
 def test_every_room_has_its_floor() -> None:
-    rooms = {room_of(path) for path in CODE} - {"__init__"}
-    assert rooms <= set(LEVEL), (
-        f"name the floor of {sorted(rooms - set(LEVEL))} in FLOORS and in docs/architecture.md"
+    assert set(ROOMS) <= set(LEVEL), (
+        f"name the floor of {sorted(set(ROOMS) - set(LEVEL))} in FLOORS and in docs/architecture.md"
     )
 
 
-@pytest.mark.parametrize("path", CODE, ids=place)
-def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
-    room = room_of(path)
-    # the facade, which may show what it likes; a room without a floor fails above
-    if room not in LEVEL:
-        return
-    ours = [
-        (line, other) for line, name in imports(path) if (other := imported_room(name)) is not None
-    ]
-    wrong = [
-        f"{place(path)}:{line} imports {other}"
-        for line, other in ours
-        if not may_import(room, other)
-    ]
-    assert not wrong, f"{room} may not: {wrong}"
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_below_it(room: str) -> None:
+    wrong = []
+    for path in files_of(room):
+        for line, name in imports(path):
+            other = imported_room(name)
+            if other is not None and not may_import(room, other):
+                wrong.append(f"{place(path)}:{line} imports {other}")
+    assert not wrong
 
 
 @pytest.mark.parametrize(
@@ -184,18 +185,20 @@ def test_the_rule_of_floors(room: str, other: str, allowed: bool) -> None:
     assert may_import(room, other) is allowed
 
 
-@pytest.mark.parametrize("path", CODE, ids=place)
-def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
-    tops = {(line, name.split(".")[0]) for line, name in imports(path)}
-    if place(path).startswith(WITHOUT_TORCH):
-        assert not [f"line {line}" for line, top in tops if top == "torch"], (
-            f"{place(path)} may not import torch"
-        )
-    if not place(path).startswith(WITH_TRANSFORMERS):
-        found = sorted(
-            f"line {line}: {top}" for line, top in tops if top in {"transformers", "datasets"}
-        )
-        assert not found, f"{place(path)} may not import these"
+@pytest.mark.parametrize("room", [FACADE, *ROOMS])
+def test_heavy_libraries_stay_in_their_rooms(room: str) -> None:
+    wrong = []
+    for path in files_of(room):
+        forbidden = set()
+        if place(path).startswith(WITHOUT_TORCH):
+            forbidden.add("torch")
+        if not place(path).startswith(WITH_TRANSFORMERS):
+            forbidden |= {"transformers", "datasets"}
+        for line, name in imports(path):
+            top = name.split(".")[0]
+            if top in forbidden:
+                wrong.append(f"{place(path)}:{line} imports {top}")
+    assert not wrong
 
 
 def loaded_by(arguments: list[str]) -> set[str]:
@@ -328,16 +331,18 @@ READS_PROSE = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", CODE, ids=place)
-def test_no_logic_reads_prose(path: Path) -> None:
+def test_no_logic_reads_prose() -> None:
     """What happens must not depend on the wording of a message: errors carry fields, other values
     are enums.
     """
-    if place(path) in READS_WORDS_OF_LIBRARIES:
-        return
-    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
-    found = [number for number, line in lines if READS_PROSE.search(line)]
-    assert not found, f"{place(path)} reads words in these lines: carry a value instead"
+    found = []
+    for path in CODE:
+        if place(path) in READS_WORDS_OF_LIBRARIES:
+            continue
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if READS_PROSE.search(line):
+                found.append(f"{place(path)}:{number}")
+    assert not found, "these lines read words: carry a value instead"
 
 
 def test_no_file_names_a_place_on_one_machine() -> None:

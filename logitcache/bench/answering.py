@@ -68,7 +68,7 @@ def write_cache(plan: Planned, folder: Path) -> float:
     """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsynced
     files.
     """
-    with CacheWriter(folder, plan.plan) as writer:
+    with CacheWriter(folder, plan.plan, tensors=plan.kept_once()) as writer:
         summary = Summary.of_table(len(plan.rows), plan.task)
         return timed(lambda: Work(writer, plan, summary).finish())
 

@@ -115,52 +115,46 @@ class _Totals:
         # sums of gradients, of a batch's positions in one third
         self.off = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
         self.gold = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
-        self.of_third = torch.zeros(2, THIRDS, dtype=torch.float64)  # squared errors, and own
+        # squared lengths of single positions' gradients: of the target's error, of gold labels
+        self.of_third = torch.zeros(2, THIRDS, dtype=torch.float64)
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.seconds = 0.0
 
     def add(self, codec: Codec, part: slice, draw: Draw) -> None:
-        sample = self.sample
-        logits = sample.logits[part]
+        logits = self.sample.logits[part]
         start = time.perf_counter()
         columns = codec.pack(codec.reduce(logits, draw))
         self.seconds += time.perf_counter() - start
-        assets = {UNIGRAM: sample.unigram.numpy()}
+        assets = {UNIGRAM: self.sample.unigram.numpy()}
         payload = codec.unpack(columns, assets).map(torch.from_numpy)
         temperature = 1.0 if codec.temperatures is None else codec.temperatures[0]
         p = (logits / temperature).double().softmax(1)
-        target = written_out(payload, sample.unigram, logits.shape[1])
-        error = target - p
-        gradient = (error.float() @ sample.weight).double()
-        own = sample.of_gold(part)
-        batch = torch.arange(part.start, part.start + len(p)) // sample.batch
+        target = written_out(payload, self.sample.unigram, logits.shape[1])
+        variance, bias = closed_form(codec, p, target - p)
+        self._add_gradients(part, target - p)
+        self.sums["bytes"] += sum(column.nbytes for column in columns.values())
+        self.sums["entries"] += _listed(payload, logits.shape[1])
+        self.sums["variance"] += float(variance.sum())
+        self.sums["bias"] += float(bias.sum())
+        self.sums["squared"] += float(((target - p) ** 2).sum())
+        self.sums["kl"] += _divergence(target, p)
+        self.sums["entropy"] += _entropy_error(payload, p)
+
+    def _add_gradients(self, part: slice, error: Tensor) -> None:
+        """The gradients that a target's ``error`` f64[P, V] and the gold labels give."""
+        off = (error.float() @ self.sample.weight).double()
+        gold = self.sample.of_gold(part)
+        off_squared = (off**2).sum(1)
+        gold_squared = (gold**2).sum(1)
+        batch = torch.arange(part.start, part.start + len(error)) // self.sample.batch
         third = self.third[part]
         cell = third * self.off.shape[1] + batch
-        self.off.view(-1, self.off.shape[2]).index_add_(0, cell, gradient)
-        self.gold.view(-1, self.gold.shape[2]).index_add_(0, cell, own)
-        self.of_third[0].index_add_(0, third, (gradient**2).sum(1))
-        self.of_third[1].index_add_(0, third, (own**2).sum(1))
-        normal = target / target.sum(1, keepdim=True)
-        cross_entropy = -torch.xlogy(normal, p.clamp(min=1e-300))
-        kl = cross_entropy - torch.special.entr(normal)
-        variance, bias = closed_form(codec, p, error)
-        entropy_error = 0.0
-        if isinstance(payload, Sparse):
-            entropy = torch.special.entr(p).sum(1)
-            entropy_error = float((payload.entropy.double() - entropy).sum())
-        values = {
-            "bytes": sum(column.nbytes for column in columns.values()),
-            "entries": _listed(payload, logits.shape[1]),
-            "variance": float(variance.sum()),
-            "bias": float(bias.sum()),
-            "squared": float((error**2).sum()),
-            "kl": float(kl.sum()),
-            "entropy": entropy_error,
-            "one": float((gradient**2).sum()),
-            "own": float((own**2).sum()),
-        }
-        for name, value in values.items():
-            self.sums[name] += value
+        self.off.view(-1, self.off.shape[2]).index_add_(0, cell, off)
+        self.gold.view(-1, self.gold.shape[2]).index_add_(0, cell, gold)
+        self.of_third[0].index_add_(0, third, off_squared)
+        self.of_third[1].index_add_(0, third, gold_squared)
+        self.sums["off"] += float((off**2).sum())
+        self.sums["gold"] += float((gold**2).sum())
 
     def figures(self, codec: Codec) -> CodecFigures:
         mean = {name: total / self.n for name, total in self.sums.items()}
@@ -178,7 +172,7 @@ class _Totals:
             squared_error=mean["squared"],
             kl=mean["kl"],
             entropy_error=abs(mean["entropy"]),
-            gradient_error=float((mean["one"] / mean["own"]) ** 0.5),
+            gradient_error=float((mean["off"] / mean["gold"]) ** 0.5),
             batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
             seconds=self.seconds / self.n,
             by_entropy=tuple(by_entropy),
@@ -186,17 +180,32 @@ class _Totals:
 
     def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:
         entropy = self.entropy[self.third == number]
-        squared, own = self.of_third[:, number]
+        off_squared, gold_squared = self.of_third[:, number]
         low = high = math.nan
         if len(entropy):
             low = float(entropy.min())
             high = float(entropy.max())
-        return OfEntropy(low, high, float((squared / own) ** 0.5), _ratio(off, gold))
+        return OfEntropy(low, high, float((off_squared / gold_squared) ** 0.5), _ratio(off, gold))
 
 
 def _ratio(off: Tensor, gold: Tensor) -> float:
     """The mean over batches of the length of one gradient in that of the other; f64[B, d] both."""
     return float((off.norm(dim=1) / gold.norm(dim=1)).mean())
+
+
+def _divergence(target: Tensor, p: Tensor) -> float:
+    """KL of a target, scaled to sum 1, from p, in nats: the sum over all positions."""
+    normal = target / target.sum(1, keepdim=True)
+    cross_entropy = -torch.xlogy(normal, p.clamp(min=1e-300))
+    return float((cross_entropy - torch.special.entr(normal)).sum())
+
+
+def _entropy_error(payload: Payload[Tensor], p: Tensor) -> float:
+    """Of the stored entropies: the sum over all positions."""
+    if not isinstance(payload, Sparse):
+        return 0.0
+    entropy = torch.special.entr(p).sum(1)
+    return float((payload.entropy.double() - entropy).sum())
 
 
 def _entropy(sample: Sample) -> Tensor:
@@ -223,8 +232,8 @@ def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor
     shape = spread.repeat(len(listed), 1)
     if payload.tail is not Tail.UNIGRAM:
         shape.scatter_(1, payload.ids, 0.0)
-    rest = payload.rest.double()[:, None]
-    return target + rest * shape / shape.sum(1, keepdim=True)
+    unlisted = payload.rest.double()[:, None]
+    return target + unlisted * shape / shape.sum(1, keepdim=True)
 
 
 def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.cost.flops import shape_of
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.language import LanguageModel
 from logitcache.models.causes import OF_CONFIG
 from logitcache.models.load import DTYPES, UntrainedHead, load_tokenizer
 from logitcache.models.loading import loading
@@ -36,6 +37,7 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 Config: TypeAlias = WorkloadConfig | DumpBenchConfig
 ADVICE = "Give a folder with config.json, a hub name, LAYERSxWIDTH, or one of: "
 VOCABULARY = 8000  # of shapes, as `train` learns it
+LONGEST = 4096  # tokens that a language model of random weights takes, where it is a shape
 _BERT = {"vocab_size": 30522, "max_position_embeddings": 512}
 _ROBERTA = {
     "vocab_size": 50265,
@@ -107,6 +109,34 @@ def random_model(
         config, dtype=torch.float32, trust_remote_code=trust_remote_code
     )
     return model
+
+
+def drawn_language_model(
+    name: str, kind: type[LanguageModel], vocabulary: int, seed: int
+) -> PreTrainedModel:
+    """A model of an architecture with fresh weights, in single precision."""
+    transformers.set_seed(seed)
+    auto = getattr(transformers, kind.auto_model)
+    model: PreTrainedModel = auto.from_config(
+        _language_config(name, kind, vocabulary), dtype=torch.float32
+    )
+    return model
+
+
+def _language_config(name: str, kind: type[LanguageModel], vocabulary: int) -> Any:
+    """The architecture of a name; of a shape that of a small Llama, or a small BERT."""
+    if not is_shape(name) or not kind.views_are_draws:
+        return config_of(name, vocabulary)
+    layers, width, heads = parse_shape(name)
+    return transformers.LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=LONGEST,
+        tie_word_embeddings=True,
+    )
 
 
 def model_figures(name: str, model: nn.Module) -> dict[str, Any]:

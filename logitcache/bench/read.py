@@ -132,10 +132,11 @@ class ReadBench:
             opened = {way.name: way.open(way.folder(folder)) for way in self.ways}
             for store in opened.values():
                 read_once(store)
+            loader_width = LOADER_WIDTH if LOADER_WIDTH in config.widths else config.widths[0]
             for order in ORDERS:
                 self.reporter.note(f"width {width}: {order}, {config.rounds} rounds")
                 self.measure_calls(opened, width, order)
-            if width == (LOADER_WIDTH if LOADER_WIDTH in config.widths else config.widths[0]):
+            if width == loader_width:
                 for workers in config.workers:
                     self.reporter.note(f"width {width}: a DataLoader with {workers} workers")
                     with _ended_at_once():
@@ -143,10 +144,14 @@ class ReadBench:
 
     def measure_calls(self, opened: Mapping[str, Opened], width: int, order: str) -> None:
         """Each way by plain calls."""
-        reads = {name: _reader(store, order) for name, store in opened.items()}
-        calls = {name: _calls(read) for name, read in reads.items()}
-        cases = {name: _repeated(read, calls[name]) for name, read in reads.items()}
-        rows = {name: store.rows for name, store in opened.items()}
+        calls: dict[str, int] = {}
+        cases: dict[str, Case] = {}
+        rows: dict[str, int] = {}
+        for name, store in opened.items():
+            read = _reader(store, order)
+            calls[name] = _calls(read)
+            cases[name] = _repeated(read, calls[name])
+            rows[name] = store.rows
         case = partial(_case, width=width, order=order, workers=None)
         self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
 
@@ -154,10 +159,14 @@ class ReadBench:
         """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its
         workers started before.
         """
-        stores = {way.name: Stored(way.open, way.folder(folder)) for way in self.ways if way.loads}
-        cases = {name: _epoch(_loader(store, workers)) for name, store in stores.items()}
-        calls = dict.fromkeys(stores, LOADER_BATCHES)
-        rows = {name: len(store) for name, store in stores.items()}
+        cases: dict[str, Case] = {}
+        rows: dict[str, int] = {}
+        for way in self.ways:
+            if way.loads:
+                store = Stored(way.open, way.folder(folder))
+                cases[way.name] = _epoch(_loader(store, workers))
+                rows[way.name] = len(store)
+        calls = dict.fromkeys(cases, LOADER_BATCHES)
         case = partial(_case, width=width, order=RANDOM, workers=workers)
         self._in_turn(cases, calls, rows, case, min(LOADER_REPEATS, self.config.repeats), settle=0)
 

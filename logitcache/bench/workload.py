@@ -83,12 +83,12 @@ def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
             work = _shapes(config, device, reporter)
         else:
             work = _checkpoints(config, device, reporter)
-    reporter.note(f"student: {config.student}, {_size(work.student)}, on {device}")
-    reporter.note(f"teacher: {config.teacher}, {_size(work.teacher.model)}, on {device}")
+    reporter.note(f"student: {config.student}, {size_note(work.student)}, on {device}")
+    reporter.note(f"teacher: {config.teacher}, {size_note(work.teacher.model)}, on {device}")
     return work
 
 
-def _size(model: nn.Module) -> str:
+def size_note(model: nn.Module) -> str:
     return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M parameters"
 
 
@@ -112,7 +112,7 @@ def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload
     student = random_model(student_config, task.num_labels, config.seed)
     teacher = random_model(teacher_config, task.num_labels, config.seed, trust_remote_code=trust)
     rows = _random_rows(lengths, [student_config, teacher_config], task.num_labels, config.seed)
-    tokenizer = _padder(rows.padding.token)
+    tokenizer = drawn_tokenizer(rows.padding.token)
     longest = min(longest_input(student, tokenizer), longest_input(teacher, tokenizer))
     if lengths.max() > longest:
         expected = f"rows of at most {longest} tokens, which both models take"
@@ -242,8 +242,8 @@ def _random_rows(
     row_hash = source.integers(-(2**62), 2**62, n)
     label = source.integers(0, classes, n)
     words = min(int(config.vocab_size) for config in configs)
-    pads = [int(config.pad_token_id) for config in configs if config.pad_token_id is not None]
-    pad = pads[0] if pads else 0
+    pads = [config.pad_token_id for config in configs if config.pad_token_id is not None]
+    pad = int(pads[0]) if pads else 0
     indptr = ends_of(lengths)
     ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
     view: Int64 = np.zeros(n, np.int64)
@@ -253,7 +253,7 @@ def _random_rows(
     )
 
 
-def _padder(pad_id: int) -> Any:
+def drawn_tokenizer(pad_id: int) -> Any:
     """A tokenizer that can only pad: all that the stock Trainer's collator needs."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

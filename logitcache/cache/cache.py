@@ -44,13 +44,16 @@ class Cache:
     """
 
     def __init__(self, reader: Reader) -> None:
-        self.reader, self.folder, self.manifest = reader, reader.folder, reader.manifest
+        self.reader = reader
+        self.folder = reader.folder
+        self.manifest = reader.manifest
         self.where = reader.where  # its folder, or the URL it was opened from
         try:
             self.codec, self.level = codec_of(self.manifest.plan)  # of the vectors
         except FormatError as error:
             raise error.at(self.where) from None
-        self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
+        self._rows = self.manifest.plan.rows
+        self._views = self.manifest.plan.views
         self._stored = tuple(column.name for column in of_positions(self.codec))
         self._entries = {
             count: tuple(column.name for column in columns)
@@ -189,8 +192,9 @@ class Cache:
         records = self.reader.places(row_id, view)
         if self.level == ROW:
             columns = self.reader.take(records, ("row_hash", *self._stored, *extra))
-            row_hash, n = columns["row_hash"], len(row_id)
-            indptr, index = np.arange(n + 1), np.zeros(n, np.int64)
+            row_hash = columns["row_hash"]
+            indptr = np.arange(len(row_id) + 1)
+            index = np.zeros(len(row_id), np.int64)
         else:
             row_hash = self.reader.take(records, ("row_hash",))["row_hash"]
             indptr, below = self.reader.below(self.level, records)

@@ -228,16 +228,21 @@ class _Totals:
         if not len(rows):
             return
         apart = variation(a, b)
-        best_a, best_b = a.likeliest(), b.likeliest()
+        best_a = a.likeliest()
+        best_b = b.likeliest()
         self._count(best_a, best_b, float(apart.largest.max()))
         self.differs |= not apart.is_equal.all()
         self.variation.add(apart.distance)
         self.other_words += int(apart.other_words.sum())
         for i in np.argsort(-apart.distance, kind="stable")[:WORST]:
             if apart.distance[i] > 0:
-                words = {"class_a": self.names[best_a[i]], "class_b": self.names[best_b[i]]}
                 self.worst.append(
-                    {"row": int(rows[i]), "variation": float(apart.distance[i]), **words}
+                    {
+                        "row": int(rows[i]),
+                        "variation": float(apart.distance[i]),
+                        "class_a": self.names[best_a[i]],
+                        "class_b": self.names[best_b[i]],
+                    }
                 )
         self.worst.sort(key=lambda worst: (-worst["variation"], worst["row"]))
         del self.worst[WORST:]

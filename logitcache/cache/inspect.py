@@ -74,7 +74,8 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
     different: dict[str, dict[str, Any]] = {}
     for index, receipt in enumerate(receipts):
         own = {name: value for name, value in receipt.conditions.items() if name not in APART}
-        ranges = different.setdefault(str(sorted(own.items())), {**own, "shards": []})["shards"]
+        entry = different.setdefault(str(sorted(own.items())), {**own, "shards": []})
+        ranges = entry["shards"]
         if ranges and ranges[-1][1] == index - 1:
             ranges[-1][1] = index
         else:
@@ -191,15 +192,11 @@ def row_of(
             answer = _answer(
                 answers.payload.select(slice(position, position + 1)), cache.label_names
             )
-        positions.append({"label": label, "label_name": name, **answer})
-    content: dict[str, Any] = {}
-    if cache.level == ROW:
-        content = positions[0]
-    else:
-        indices = answers.index.tolist()
-        content["positions"] = [
-            {"position": i, **entry} for i, entry in zip(indices, positions, strict=True)
-        ]
+        entry = {"label": label, "label_name": name, **answer}
+        if cache.level != ROW:
+            entry = {"position": int(answers.index[position]), **entry}
+        positions.append(entry)
+    content: dict[str, Any] = positions[0] if cache.level == ROW else {"positions": positions}
     return {
         "row_id": number,
         "row_hash": _hex(row_hash),
@@ -214,26 +211,22 @@ def _answer(payload: Payload[Array], labels: Sequence[str]) -> dict[str, Any]:
     from scipy.special import entr, softmax  # takes long to load
 
     if isinstance(payload, Sparse):
-        listed = payload.prob[0] > 0
-        classes, p, entropy = (
-            payload.ids[0][listed],
-            payload.prob[0][listed],
-            float(payload.entropy[0]),
-        )
+        is_listed = payload.prob[0] > 0
+        classes = payload.ids[0][is_listed]
+        p = payload.prob[0][is_listed]
+        entropy = float(payload.entropy[0])
     else:
         assert isinstance(payload, Dense | Replay)
         logits = payload.replayed() if isinstance(payload, Replay) else payload.logits
         p = softmax(logits[0].astype(np.float64))
-        classes, entropy = np.arange(len(p)), float(entr(p).sum())
-    top = np.argsort(-p, kind="stable")[:TOP].tolist()
-    entries = [
-        {
-            "class": int(classes[i]),
-            "label": _name(int(classes[i]), labels),
-            "probability": float(p[i]),
-        }
-        for i in top
-    ]
+        classes = np.arange(len(p))
+        entropy = float(entr(p).sum())
+    entries = []
+    for i in np.argsort(-p, kind="stable")[:TOP]:
+        number = int(classes[i])
+        entries.append(
+            {"class": number, "label": _name(number, labels), "probability": float(p[i])}
+        )
     return {"entropy": entropy, "top": entries}
 
 

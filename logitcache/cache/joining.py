@@ -238,8 +238,8 @@ def check_signals(joined: Joined, names: Sequence[str]) -> None:
                 advice="Leave --teachers mean and the other caches out.",
                 where=", ".join(names),
             )
-    first, *others = joined.caches
-    for cache in others:
+    first = joined.caches[0]
+    for cache in joined.caches[1:]:
         if teacher_digest(cache) != teacher_digest(first):
             raise SpecError(
                 expected=f"vectors of the teacher of {first.where}, as all rows have one",
@@ -263,12 +263,13 @@ def check_signals(joined: Joined, names: Sequence[str]) -> None:
 
 def _reading(cache: Cache) -> dict[str, object]:
     """What a loss reads a cache's targets by."""
-    plan, codec = cache.manifest.plan, cache.codec.to_dict()
-    names = ("kind", "width", "temperature", "tail", "k")
-    return {
-        **{name: codec.get(name) for name in names},
-        "tensors": plan.tensors and plan.tensors.to_dict(),
-    }
+    codec = cache.codec.to_dict()
+    reading: dict[str, object] = {}
+    for name in ("kind", "width", "temperature", "tail", "k"):
+        reading[name] = codec.get(name)
+    tensors = cache.manifest.plan.tensors
+    reading["tensors"] = None if tensors is None else tensors.to_dict()
+    return reading
 
 
 def teacher_digest(cache: Cache) -> str:

@@ -45,25 +45,28 @@ def signals_of(plan: Plan) -> dict[str, Kept]:
     """The signals that a cache keeps beside, or in place of, its logits, by name. Raises FormatError
     where their columns are not there.
     """
-    kept = {}
+    signals = {}
     for name, recorded in plan.targets.items():
         codec = codec_from_dict(recorded) if recorded.get("kind") == VectorCodec.kind else None
         if name == LEVEL or not isinstance(codec, VectorCodec):
             continue
-        fitting = [Kept(name, codec, level) for level in (ROW, EVERY_TOKEN)]
-        signal = next((one for one in fitting if set(one.columns()) <= set(plan.columns)), None)
-        if signal is None:
+        signal = Kept(name, codec, ROW)
+        if not set(signal.columns()) <= set(plan.columns):
+            signal = Kept(name, codec, EVERY_TOKEN)
+        if not set(signal.columns()) <= set(plan.columns):
             raise FormatError(
                 expected=f"columns of {name}", found=", ".join(map(str, plan.columns))
             )
-        kept[name] = signal
-    return kept
+        signals[name] = signal
+    return signals
 
 
-def columns_of_signals(kept: Sequence[Kept]) -> tuple[Column, ...]:
+def columns_of_signals(signals: Sequence[Kept]) -> tuple[Column, ...]:
     """Their columns, with the ends of each row's tokens where some have one vector a token."""
-    columns = [column for signal in kept for column in signal.columns()]
-    if any(signal.level == EVERY_TOKEN for signal in kept):
+    columns: list[Column] = []
+    for signal in signals:
+        columns += signal.columns()
+    if any(signal.level == EVERY_TOKEN for signal in signals):
         return (ends(EVERY_TOKEN), *columns)
     return tuple(columns)
 
@@ -84,11 +87,14 @@ def columns_of(codec: Codec, level: str, inputs: Sequence[str] = ()) -> tuple[Co
         below += [Column(column.name, column.dtype, column.width, count) for column in columns]
     if level == ROW:
         return (HASH, Column(LABEL, "int64"), *vectors, *below)
-    label = Column(LABEL, "int32" if inputs else "int64", 0, level)
-    positions = (ends(level), Column(POSITION, "int32", 0, level), label, *vectors, *below)
-    if not inputs:
-        return (HASH, *positions)
-    return (HASH, ends(TOKENS), *(Column(name, "int32", 0, TOKENS) for name in inputs), *positions)
+    row_columns = [HASH]
+    if inputs:
+        row_columns.append(ends(TOKENS))
+        row_columns += [Column(name, "int32", 0, TOKENS) for name in inputs]
+    row_columns.append(ends(level))
+    row_columns.append(Column(POSITION, "int32", 0, level))
+    row_columns.append(Column(LABEL, "int32" if inputs else "int64", 0, level))
+    return (*row_columns, *vectors, *below)
 
 
 def inputs_of(plan: Plan) -> tuple[str, ...]:
@@ -100,7 +106,8 @@ def codec_of(plan: Plan) -> tuple[Codec, str]:
     """The codec of the logits, and the level of its columns. Raises FormatError where there is
     none, or the columns are not those it writes.
     """
-    value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
+    value = plan.targets.get("logits")
+    names = plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}")
     codec = codec_from_dict(value if isinstance(value, dict) else {})

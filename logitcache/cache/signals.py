@@ -27,21 +27,21 @@ def vectors_of(
     for name in names:
         if name not in cache.signals:
             raise missing(cache, name)
-        kept = cache.signals[name]
-        indptr, columns = stored(cache, kept, row_id, view)
-        vectors[name] = Ragged(kept.codec.unpack(columns, {}).vectors, indptr)
+        signal = cache.signals[name]
+        indptr, columns = stored(cache, signal, row_id, view)
+        vectors[name] = Ragged(signal.codec.unpack(columns, {}).vectors, indptr)
     return vectors
 
 
 def stored(
-    cache: Cache, kept: Kept, row_id: Int64, view: Int64 | int = 0
+    cache: Cache, signal: Kept, row_id: Int64, view: Int64 | int = 0
 ) -> tuple[Int64, dict[str, Array]]:
     """A signal of these rows as it lies on disk: (indptr i64[n + 1], its codec's columns)."""
     records = cache.reader.places(row_id, view)
     indptr = np.arange(len(row_id) + 1)
-    if kept.level != ROW:
-        indptr, records = cache.reader.below(kept.level, records)
-    names = {kept.column(column.name): column.name for column in kept.codec.columns()}
+    if signal.level != ROW:
+        indptr, records = cache.reader.below(signal.level, records)
+    names = {signal.column(column.name): column.name for column in signal.codec.columns()}
     columns = cache.reader.take(records, tuple(names))
     return indptr, {names[name]: values for name, values in columns.items()}
 
@@ -50,13 +50,14 @@ def missing(cache: Cache, *names: str) -> SpecError:
     """The refusal of signals that a cache does not keep, naming those that it does and the options
     of a dump that would keep all.
     """
-    logits = [] if isinstance(cache.codec, NoLogits) else [LOGITS]
-    kept = [*logits, *cache.signals]
-    options = " ".join(f"--signal {signal}" for signal in (*kept, *names))
+    stored_names = list(cache.signals)
+    if not isinstance(cache.codec, NoLogits):
+        stored_names.insert(0, LOGITS)
+    options = " ".join(f"--signal {signal}" for signal in (*stored_names, *names))
     noun = "signal" if len(names) == 1 else "signals"
     return SpecError(
         expected=f"a cache of the {noun} {', '.join(names)}",
-        found=f"one of {', '.join(kept)}",
+        found=f"one of {', '.join(stored_names)}",
         advice=f"Dump again with {options}, into a new --out.",
         where=cache.where,
     )

@@ -35,35 +35,38 @@ class Variation:
         return is_equal
 
 
-def variation(one: Sparse[Array], other: Sparse[Array]) -> Variation:
+def variation(a: Sparse[Array], b: Sparse[Array]) -> Variation:
     """Two sparse targets of the same positions compared."""
-    positions = len(one.rest)
-    parts = [_entries(one, 0), _entries(other, 1)]
-    position, word, prob, side = (
-        np.concatenate([part[field] for part in parts]) for field in range(4)
-    )
-    signed = np.where(side == 0, prob, -prob).astype(np.float64)
+    positions = len(a.rest)
+    position_a, word_a, prob_a = _entries(a)
+    position_b, word_b, prob_b = _entries(b)
+    position = np.concatenate([position_a, position_b])
+    word = np.concatenate([word_a, word_b])
+    signed = np.concatenate([prob_a, -prob_b]).astype(np.float64)
+    is_of_a = np.arange(len(position)) < len(position_a)
+
+    # entries of the same word of the same position are one group
     keys = position * (int(word.max(initial=0)) + 1) + word
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     group = group.reshape(-1)
-    off = np.abs(np.bincount(group, signed, len(first)))
-    in_one = np.bincount(group, side == 0, len(first)) > 0
-    in_other = np.bincount(group, side == 1, len(first)) > 0
+    groups = len(first)
+    difference = np.abs(np.bincount(group, signed, groups))
+    in_a = np.bincount(group, is_of_a, groups) > 0
+    in_b = np.bincount(group, ~is_of_a, groups) > 0
+
     owner = position[first]
-    rest = np.abs(one.rest.astype(np.float64) - other.rest)
-    largest = rest.copy()
-    np.maximum.at(largest, owner, off)
-    unequal = np.bincount(owner[in_one != in_other], minlength=positions) > 0
+    unlisted = np.abs(a.rest.astype(np.float64) - b.rest)
+    largest = unlisted.copy()
+    np.maximum.at(largest, owner, difference)
     return Variation(
-        (np.bincount(owner, off, positions) + rest) / 2,
-        largest,
-        np.abs(one.entropy.astype(np.float64) - other.entropy),
-        unequal,
+        distance=(np.bincount(owner, difference, positions) + unlisted) / 2,
+        largest=largest,
+        entropy=np.abs(a.entropy.astype(np.float64) - b.entropy),
+        other_words=np.bincount(owner[in_a != in_b], minlength=positions) > 0,
     )
 
 
-def _entries(target: Sparse[Array], side: int) -> tuple[Array, Array, Array, Array]:
-    """(position, word, probability, side) of each entry that counts."""
+def _entries(target: Sparse[Array]) -> tuple[Array, Array, Array]:
+    """(position, word, probability) of each entry that counts."""
     position, slot = np.nonzero(target.prob > 0)
-    word = target.ids[position, slot]
-    return position, word, target.prob[position, slot], np.full(len(position), side)
+    return position, target.ids[position, slot], target.prob[position, slot]

@@ -73,13 +73,16 @@ def answer_source(teacher: str) -> AnswerSource | None:
         return AnswerSource(prefix == LOGITS, (), argument)
     if prefix == FILE:
         raise _no_column(argument) if _ends(argument, TABLES) else _incomplete(teacher)
-    names, at, file = argument.rpartition("@") if "@" in argument else (argument, "", "")
+    names = argument
+    file = None
+    if "@" in argument:
+        names, _, file = argument.rpartition("@")
     columns = tuple(name.strip() for name in names.split(","))
-    if not all(columns) or (at and not file) or len(set(columns)) < len(columns):
+    patterns = names.count("*")
+    is_valid_pattern = patterns == 0 or (patterns == 1 and len(columns) == 1)
+    if not all(columns) or file == "" or len(set(columns)) < len(columns) or not is_valid_pattern:
         raise _incomplete(teacher)
-    if sum(name.count("*") for name in columns) > (len(columns) == 1):
-        raise _incomplete(teacher)
-    return AnswerSource(prefix == LOGITS, columns, file or None)
+    return AnswerSource(prefix == LOGITS, columns, file)
 
 
 def _ends(name: str, endings: tuple[str, ...]) -> bool:

@@ -8,11 +8,21 @@ from typing import Any
 from logitcache.config import teacher as teachers
 from logitcache.config import train as students
 from logitcache.config.answers import answer_source
-from logitcache.config.data import LANGUAGE, Columns, data, data_seed, max_length, unlabelled
+from logitcache.config.data import (
+    LANGUAGE,
+    Columns,
+    check_unlabelled,
+    data,
+    data_seed,
+    max_length,
+    unlabelled,
+)
 from logitcache.config.methods import METHODS
 from logitcache.config.option import option, validate
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import check_weights
-from logitcache.config.teacher import Finetune
+from logitcache.config.signals import signals
+from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
@@ -112,12 +122,9 @@ class PlanConfig:
     work: WorkloadConfig = field(default_factory=WorkloadConfig)
     unlabelled: str | None = unlabelled()
     split: str = option("train", "Split that is dumped.", group="Data")
-    codec: str = option(
-        "float16",
-        "Floating-point type of the stored logits.",
-        choices=("float16", "float32"),
-        group=teachers.STORAGE,
-    )
+    codec: str = teachers.codec()
+    signals: tuple[str, ...] = signals(teachers.STORAGE)
+    sequences: Sequences = field(default_factory=Sequences)
     batch_tokens: int = teachers.batch_tokens()
     shard_rows: int | None = teachers.shard_rows()
     store: str = teachers.store()
@@ -143,29 +150,40 @@ class PlanConfig:
     )
     seconds: float = CALIBRATION_SECONDS  # of calibrating a dump, and again a training
 
+    @property
+    def settings(self) -> DumpSettings:
+        """Those of the dump that is forecast."""
+        return DumpSettings(
+            self.work.max_length,
+            self.batch_tokens,
+            self.codec,
+            self.shard_rows,
+            store=self.store,
+            signals=self.signals,
+            sequences=self.sequences,
+        )
+
+    @property
+    def stored(self) -> str:
+        """What is stored of the logits: a codec as it is typed, or none."""
+        return self.codec if self.settings.keeps_logits else "none"
+
+    @property
+    def is_language(self) -> bool:
+        """Whether it is of a language model."""
+        return self.work.columns.task in LANGUAGE
+
     def check(self) -> None:
         """Raises SpecError for what cannot be forecast, before anything is loaded."""
         validate(self)
         check_some(self.methods, tuple(METHODS))
-        check_task(self.work.columns.task)
+        check_unlabelled(self.work.columns.task, self.unlabelled)
+        self.settings.check_signals()
         self.work.check()
         if self.unlabelled is not None and self.work.tokens is not None:
             raise SpecError(
                 "--unlabelled: expected rows of data beside it, found --tokens. Leave one out."
             )
-
-
-def check_task(task: str | None) -> None:
-    """Raises SpecError for a language model: what its steps and its cache take is not forecast."""
-    if task not in LANGUAGE:
-        return
-    raise SpecError(
-        expected="a task with labels",
-        found=task,
-        advice="Of language models `logitcache codecs` measures the bytes of a token, and `dump` says how many tokens "
-        "a second its teacher takes.",
-        where="--task",
-    )
 
 
 def check_tokens(tokens: int | None, shape_only: bool) -> None:

@@ -97,15 +97,8 @@ class DumpConfig:
 
     def _check_signals(self) -> None:
         """Refuse a codec of logits that are not kept, and teachers of folds beside other signals."""
-        vectors = vector_signals(self.settings.signals)
-        if not self.settings.keeps_logits and self.settings.codec != DumpSettings.codec:
-            raise SpecError(
-                expected="--signal logits beside it",
-                found=", ".join(self.settings.signals) or "none",
-                advice="Add --signal logits, or leave --codec out.",
-                where="--codec",
-            )
-        if vectors and self.finetune.folds is not None:
+        self.settings.check_signals()
+        if vector_signals(self.settings.signals) and self.finetune.folds is not None:
             raise SpecError(
                 expected="one teacher, whose signals are kept",
                 found="one for each fold",

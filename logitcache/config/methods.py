@@ -115,10 +115,10 @@ def method_name(value: Any) -> str:
         return str(value)
     if isinstance(value, str) and is_own(value):
         return value
-    known = [*METHODS, *SUMS]
-    close = get_close_matches(str(value).casefold(), known, n=1)
+    choices = [*METHODS, *SUMS]
+    close = get_close_matches(str(value).casefold(), choices, n=1)
     raise SpecError(
-        expected=f"one of {', '.join(known)}, a sum of terms, or module:Class of your own",
+        expected=f"one of {', '.join(choices)}, a sum of terms, or module:Class of your own",
         found=short(repr(value)),
         advice=f"Did you mean {close[0]}?" if close else "Correct it.",
         where="--method",

@@ -35,7 +35,6 @@ class Cost(Enum):
     COUNTED = "counted"
     NONE = "passed over, as it decides no cost"
     NOT_COUNTED = "not counted: all rows are forecast, asked by one process"
-    NO_LOGITS = "not counted: a plan is of logits alone"
 
 
 @dataclass(frozen=True)
@@ -148,14 +147,23 @@ def _options_of(config: Any, path: tuple[str, ...]) -> tuple[Declared, ...]:
 
 def _declared(member: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) -> Declared:
     types = _union_members(kind)
-    sequences = [item for item in types if get_origin(item) in (tuple, Sequence)]
-    kinds = [item for item in types if item is not NoneType and item not in sequences]
+    sequences = []
+    kinds = []
+    for item in types:
+        if get_origin(item) in (tuple, Sequence):
+            sequences.append(item)
+        elif item is not NoneType:
+            kinds.append(item)
     if sequences and not kinds:
-        kinds = _union_members(get_args(sequences[0])[0])
+        kinds = list(_union_members(get_args(sequences[0])[0]))
     single = kinds[0] if len(kinds) == 1 else Union[tuple(kinds)]  # noqa: UP007  # made at run time
-    default = None if member.default is dataclasses.MISSING else member.default
     return Declared(
-        path, member.metadata["option"], single, NoneType in types, bool(sequences), default
+        path,
+        member.metadata["option"],
+        single,
+        optional=NoneType in types,
+        several=bool(sequences),
+        default=None if member.default is dataclasses.MISSING else member.default,
     )
 
 

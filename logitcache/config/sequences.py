@@ -26,7 +26,7 @@ class Recipe:
 
 
 # what all options of rows have in common
-_sequence_option = partial(option, group=GROUP, cost=Cost.NONE, recorded=False)
+_sequence_option = partial(option, group=GROUP, recorded=False)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,12 @@ class Sequences:
     whole_words: bool | None = _sequence_option(
         None,
         "Masked-lm: mask all pieces of a word together. Default: no.",
+        cost=Cost.NONE,
     )
     mask_seed: int | None = _sequence_option(
         None,
         f"Masked-lm: seed of the masks. Default: {Recipe.mask_seed}.",
+        cost=Cost.NONE,
         minimum=0,
         maximum=2**32 - 1,
     )

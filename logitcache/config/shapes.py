@@ -60,12 +60,10 @@ def check_norm(norm: str | None, model_type: str) -> None:
     kind = NORMS.get(model_type)
     if norm is None or kind == norm:
         return
-    found = (
-        f"{model_type}, which is {kind}-LN" if kind else f"{model_type}, of which that is not known"
-    )
+    state = f"which is {kind}-LN" if kind else "of which that is not known"
     raise SpecError(
         expected=f"a {norm}-LN model",
-        found=found,
+        found=f"{model_type}, {state}",
         advice="Leave it out, or give a shape such as 2x128 for masked-lm.",
         where=f"--norm {norm}",
     )

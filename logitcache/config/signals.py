@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from logitcache.config.option import Cost, nearest, option
+from logitcache.config.option import nearest, option
 from logitcache.errors import SpecError
 
 LOGITS, POOLED = "logits", "pooled"
@@ -103,5 +103,4 @@ def signals(group: str) -> Any:
         "the end as -1), pooled, pooled:first; with ,dtype=bfloat16 or ,dtype=int8 behind it. May be repeated.",
         name="signal",
         group=group,
-        cost=Cost.NO_LOGITS,
     )

@@ -20,10 +20,10 @@ def names(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable) or isinstance(parts, Mapping):
         raise ValueError("names separated by commas")
-    found = tuple(str(part).strip() for part in parts)
-    if not found or not all(found):
+    stripped = tuple(str(part).strip() for part in parts)
+    if not stripped or not all(stripped):
         raise ValueError("names separated by commas")
-    return found
+    return stripped
 
 
 def seeds(value: Any) -> tuple[int, ...]:
@@ -34,15 +34,15 @@ def seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         value = [value]
     try:
-        found = tuple(int(part) for part in names(value))
+        numbers = tuple(int(part) for part in names(value))
     except ValueError:
         raise ValueError(expected) from None
-    if not all(0 <= seed <= MAX_SEED for seed in found):
+    if not all(0 <= seed <= MAX_SEED for seed in numbers):
         raise ValueError(expected)
-    if len(set(found)) < len(found):
-        twice = next(seed for seed in found if found.count(seed) > 1)
+    if len(set(numbers)) < len(numbers):
+        twice = next(seed for seed in numbers if numbers.count(seed) > 1)
         raise ValueError(f"each seed once ({twice} is given twice)")
-    return found
+    return numbers
 
 
 def assignments(value: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from logitcache.config.data import max_length
 from logitcache.config.option import Cost, option
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
-from logitcache.config.signals import LOGITS, signals
+from logitcache.config.signals import LOGITS, signals, vector_signals
 from logitcache.errors import SpecError
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -197,3 +197,14 @@ class DumpSettings:
     @property
     def keeps_logits(self) -> bool:
         return LOGITS in self.signals
+
+    def check_signals(self) -> None:
+        """Raises SpecError for signals that there are not, or a codec of logits that are not kept."""
+        vector_signals(self.signals)
+        if not self.keeps_logits and self.codec != DumpSettings.codec:
+            raise SpecError(
+                expected="--signal logits beside it",
+                found=", ".join(self.signals) or "none",
+                advice="Add --signal logits, or leave --codec out.",
+                where="--codec",
+            )

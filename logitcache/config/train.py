@@ -366,19 +366,19 @@ class TrainConfig:
         """Raises SpecError for a teacher in the loop beside answers that lie in a cache, or where
         none is asked.
         """
-        found = None
+        conflict = None
         if self.columns.task not in LANGUAGE:
-            found = "another task"
+            conflict = "another task"
         elif not METHODS[self.method].reads_cache:
-            found = f"--method {self.method}, which asks no teacher"
+            conflict = f"--method {self.method}, which asks no teacher"
         elif self.caches:
-            found = "--cache beside it"
+            conflict = "--cache beside it"
         elif self.pretraining.charge_dump:
-            found = "--charge-dump beside it, which pays for a cache"
-        if found is not None:
+            conflict = "--charge-dump beside it, which pays for a cache"
+        if conflict is not None:
             raise SpecError(
                 expected="causal-lm or masked-lm, a method with a teacher, and no cache",
-                found=found,
+                found=conflict,
                 advice="Leave it out.",
                 where="--live",
             )

@@ -23,12 +23,12 @@ def space(value: Any) -> dict[str, tuple[Any, ...]]:
     """Values by option, from a mapping or as NAME=VALUE|VALUE. Raises ValueError."""
     expected = "NAME=VALUE|VALUE, such as alpha=0.5|0.9"
     try:
-        named = assignments(value)
+        assigned = assignments(value)
     except (TypeError, ValueError):
         raise ValueError(expected) from None
     listed = {
         name: values.split("|") if isinstance(values, str) else values
-        for name, values in named.items()
+        for name, values in assigned.items()
     }
     if not listed or not all(isinstance(values, list | tuple) for values in listed.values()):
         raise ValueError(expected)

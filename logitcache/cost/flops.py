@@ -194,8 +194,12 @@ class Device:
     def step_seconds(self, shape: Shape, rows: int, length: float, dtype: str = "float32") -> float:
         """Of a training step; the optimiser works in single precision, after the rest."""
         passes = step_flops(shape, rows, length) / self.reached(dtype)
+        return passes + self.update_seconds(shape, rows, length)
+
+    def update_seconds(self, shape: Shape, rows: int, length: float) -> float:
+        """Of the optimiser's part of a step."""
         arithmetic = update_flops(shape, rows, length) / self.reached("float32")
-        return passes + max(arithmetic, update_bytes(shape) / self.bandwidth)
+        return max(arithmetic, update_bytes(shape) / self.bandwidth)
 
 
 def _gpu(name: str, half: float, single: float, bandwidth: float, *, bfloat: bool = True) -> Device:

@@ -21,6 +21,7 @@ from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
 from logitcache.forecast.forecast import Forecast, dump_seconds, forecast, memory_of
 from logitcache.forecast.setup import Inputs, load_inputs
 from logitcache.reporter import SILENT, Reporter
+from logitcache.targets.table import codec_of_logits
 
 DUMP = "dump"
 STEP = "step"
@@ -69,6 +70,7 @@ def bench(
     then. Raises what ``plan`` raises.
     """
     config.check()
+    codec_of_logits(config.settings)
     rows = config.work.rows or PlanBenchConfig.rows
     config = replace(config, work=replace(config.work, rows=rows))
     inputs = load_inputs(config, reporter, only=rows)

@@ -21,6 +21,7 @@ from logitcache.bench.machine import Energy
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.turns import settled, timed
 from logitcache.bench.workload import Workload
+from logitcache.cache.layout import columns_of
 from logitcache.config.bench import CALIBRATION_SECONDS
 from logitcache.config.teacher import Finetune
 from logitcache.cost.flops import DTYPES, Device, shape_of
@@ -30,6 +31,7 @@ from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batch
 from logitcache.forecast.finetuning import step_from_flops, step_timed
 from logitcache.models.call import on_device
 from logitcache.records import Array, Examples, Int64, evenly_spaced
+from logitcache.store.columns import ROW
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.plan import Planned
@@ -145,7 +147,7 @@ class Calibration:
         after = energy.joules()
         seconds = time.perf_counter() - started
         watts = None if before is None or after is None else (after - before) / seconds
-        forward = self._forward(work.teacher.logits, work.teacher_rows)
+        forward = self.teacher_forward()
         finetune_step = None
         if self.finetune is not None:
             finetune_step = step_timed(
@@ -153,7 +155,7 @@ class Calibration:
             )
         return Speeds(
             step=step,
-            own_forward=self._forward(self._student_answers, work.rows),
+            own_forward=self.own_forward(),
             teacher_forward=forward,
             pace=pace,
             tokenise=self.tokenise(),
@@ -241,9 +243,8 @@ class Calibration:
 
     def write(self) -> float:
         """Seconds of one shard, as large as the dump's last one, from logits to a sealed cache."""
-        plan = self.planned.plan
-        codec = self.planned.codec
-        assert isinstance(codec, DenseCodec)
+        codec = DenseCodec(self.planned.codec.width)  # of the others none is larger
+        plan = replace(self.planned.plan, columns=columns_of(codec, ROW))
         start, end = plan.shard(plan.shard_count - 1)
         rows = end - start
         logits = np.zeros((rows, codec.width), np.float32)
@@ -258,6 +259,14 @@ class Calibration:
         scratch = tempfile.TemporaryDirectory(prefix="logitcache-plan-")
         with scratch as folder, CacheWriter(Path(folder) / "cache", plan) as writer:
             return timed(write_shard)
+
+    def teacher_forward(self) -> float:
+        """Seconds of the teacher's answers to a training batch."""
+        return self._forward(self.work.teacher.logits, self.work.teacher_rows)
+
+    def own_forward(self) -> float:
+        """Seconds of the student's."""
+        return self._forward(self._student_answers, self.work.rows)
 
     def _forward(self, answer: Callable[[Any], object], rows: Examples) -> float:
         """Mean seconds of a training's first batches."""

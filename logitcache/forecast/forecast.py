@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from logitcache.bench.memory import why
 from logitcache.bench.models import model_figures
@@ -21,14 +19,17 @@ from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
 from logitcache.cost.flops import Device, shape_of
 from logitcache.errors import SpecError
 from logitcache.forecast.calibrate import Calibration, Speeds, from_flops
+from logitcache.forecast.devices import device_of
 from logitcache.forecast.finetuning import finetune_steps
+from logitcache.forecast.language import load_language
 from logitcache.forecast.setup import SAMPLE, Inputs, load_inputs
 from logitcache.forecast.sizes import Memory, on_disk
+from logitcache.forecast.token_speeds import TokenCalibration, tokens_from_flops
 from logitcache.models.call import out_of_memory
 from logitcache.reporter import SILENT, Reporter
+from logitcache.student.losses.vocabulary import CHUNK_VALUES, PLAIN_VALUES
+from logitcache.targets.table import codec_of_logits
 from logitcache.teacher.report import DEV_ROWS
-
-DEVICE_CHARACTERS = 120  # of a device's name in an error
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,14 @@ class Totals:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What was found: ``bytes`` by codec, of ``rows`` rows; ``source`` is calibrated or flops."""
+    """What was found: ``bytes`` by codec, of ``rows`` rows; ``source`` is calibrated or flops.
+    ``announced`` are the bytes by which a codec stores one position.
+    """
 
     setting: Mapping[str, Any]
     rows: int
     bytes: Mapping[str, int]
+    announced: Mapping[str, float]
     dump: Dumped
     methods: Mapping[str, Costed]
     total: Totals
@@ -93,7 +97,11 @@ class Forecast:
         """The document of ``plan --json``."""
         sizes = {}
         for codec, size in self.bytes.items():
-            sizes[codec] = {"bytes": size, "bytes_per_row": size / self.rows}
+            sizes[codec] = {
+                "bytes": size,
+                "bytes_per_row": size / self.rows,
+                "bytes_per_position": self.announced[codec],
+            }
         return {
             "setting": dict(self.setting),
             "bytes": sizes,
@@ -113,6 +121,7 @@ def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
     teacher of other labels than the data's.
     """
     config.check()
+    codec_of_logits(config.settings)  # refused before rows are read
     try:
         return _plan(config, reporter)
     except (MemoryError, RuntimeError) as error:
@@ -132,37 +141,30 @@ def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
     named_gpu = device is not None and flops.gpu(work.device or "") is not None
     if named_gpu:
         work = replace(work, device="cpu")
-    inputs = load_inputs(replace(config, work=work), reporter)
+    if config.is_language:
+        inputs = load_language(replace(config, work=replace(work, rows=config.work.rows)), reporter)
+    else:
+        inputs = load_inputs(replace(config, work=work), reporter)
     if named_gpu:
         inputs = replace(inputs, process=0)
     if device is not None:
-        return forecast(config, inputs, from_flops(inputs.work, device, inputs.finetune), device)
+        return forecast(config, inputs, _from_flops(config, inputs, device), device)
     reporter.note("calibrating: some of the teacher's batches, some training steps")
-    with Calibration(inputs.work, inputs.dumps[0], config.seconds, inputs.finetune) as calibration:
-        return forecast(config, inputs, calibration.speeds(), None)
+    with calibration(config, inputs) as measured:
+        return forecast(config, inputs, measured.speeds(), None)
 
 
-def device_of(name: str | None) -> Device:
-    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises
-    SpecError where it is not in the table.
-    """
-    gpu = flops.gpu(name or "")
-    if gpu is not None:
-        return gpu
-    if name == "cpu" or (name is None and not torch.cuda.is_available()):
-        return flops.cpu(os.cpu_count() or 1)
-    model = str(name)
-    if torch.cuda.is_available() and (name is None or name.startswith("cuda")):
-        model = torch.cuda.get_device_name(name)
-    gpu = flops.gpu(model)
-    if gpu is None:
-        raise SpecError(
-            expected=f"a device among cpu, {', '.join(device.name for device in flops.GPUS.values())}",
-            found=repr(model[:DEVICE_CHARACTERS]),
-            advice="Name one of these with --device, or leave --no-calibrate out.",
-            where="--no-calibrate",
-        )
-    return gpu
+def calibration(config: PlanConfig, inputs: Inputs) -> Calibration:
+    """The timing of a workload."""
+    if config.is_language:
+        return TokenCalibration(config, inputs)
+    return Calibration(inputs.work, inputs.dumps[0], config.seconds, inputs.finetune)
+
+
+def _from_flops(config: PlanConfig, inputs: Inputs, device: Device) -> Speeds:
+    if config.is_language:
+        return tokens_from_flops(inputs, device)
+    return from_flops(inputs.work, device, inputs.finetune)
 
 
 def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device | None) -> Forecast:
@@ -191,6 +193,7 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
         setting=_setting(config, inputs, device),
         rows=inputs.dumped,
         bytes=on_disk_of(inputs),
+        announced={name: codec.bytes_per_position() for name, codec in inputs.codecs.items()},
         dump=Dumped(dump, inputs.dumped / dump, memory.process + teacher_memory, finetuned),
         methods=_methods(config.methods, steps, runs, memory, teacher_memory),
         total=Totals(
@@ -211,8 +214,9 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
 def on_disk_of(inputs: Inputs) -> dict[str, int]:
     """Bytes of all caches, by codec."""
     sizes: Counter[str] = Counter()
-    for dump in inputs.dumps:
-        sizes.update(on_disk(dump))
+    for dump, density in zip(inputs.dumps, inputs.densities, strict=True):
+        sizes.update(on_disk(dump, inputs.codecs, density))
+        sizes.update(inputs.once)
     return dict(sizes)
 
 
@@ -221,7 +225,7 @@ def dump_seconds(inputs: Inputs, speeds: Speeds) -> float:
     budget = inputs.batch_tokens
     seconds = 0.0
     for lengths, dump in zip(inputs.lengths, inputs.dumps, strict=True):
-        seconds += speeds.dump(lengths, len(dump.rows), dump.plan.shard_rows, budget)
+        seconds += speeds.dump(lengths, dump.plan.rows, dump.plan.shard_rows, budget)
     if inputs.dev_rows:  # they are not written
         seconds += speeds.dump(inputs.lengths[0], inputs.dev_rows, DEV_ROWS, budget) - speeds.write
     return seconds
@@ -258,10 +262,30 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
     config = work.config
     rows = config.batch_size // config.accumulate
     longest = int(work.rows.lengths().max())
+    logits = 0
+    if work.task.self_contained:
+        density = inputs.densities[0]
+        positions = rows * longest * density.positions / max(1.0, density.tokens)
+        logits = held_logits(positions * work.num_labels, work.device)
     memory = Memory(
-        shape_of(work.student), rows, longest, flops.DTYPES[config.precision], inputs.process
+        shape_of(work.student),
+        rows,
+        longest,
+        flops.DTYPES[config.precision],
+        inputs.process,
+        logits,
     )
     return memory, memory.answering(shape_of(work.teacher.model), config.dtype, inputs.batch_tokens)
+
+
+def held_logits(values: float, device: str) -> int:
+    """Logits of a vocabulary that a training holds at once, with their gradients: all of a batch,
+    or those of a chunk.
+    """
+    kind = "cpu" if device == "cpu" else "cuda"
+    if kind == "cpu" or values > PLAIN_VALUES[kind]:
+        values = min(values, CHUNK_VALUES[kind])
+    return 2 * round(values)
 
 
 def _methods(
@@ -290,7 +314,7 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
         "rows": inputs.dumped,
         "unlabelled_rows": inputs.unlabelled_rows,
         "classes": work.num_labels,
-        "codec": config.codec,
+        "codec": config.stored,
         "batch_size": config.work.batch_size,
         "split": config.split,
         "store": plan.store,
@@ -303,6 +327,18 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
         "device": work.device if device is None else device.name,
         "price_per_hour": config.price_per_hour,
         "shape_only": work.shape_only,
+        **_of_language(config, inputs),
+    }
+
+
+def _of_language(config: PlanConfig, inputs: Inputs) -> dict[str, Any]:
+    """What a language model's setting has besides."""
+    if not config.is_language:
+        return {}
+    return {
+        "task": config.work.columns.task,
+        "views": config.sequences.recipe().views,
+        "positions": inputs.positions,
     }
 
 
@@ -328,7 +364,7 @@ def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: boo
         notes.append(_lengths_note(inputs))
     if inputs.work.shape_only:
         notes.append("weights were drawn, and no text was tokenised for the teacher")
-    return notes
+    return [*notes, *inputs.notes]
 
 
 def _lengths_note(inputs: Inputs) -> str:

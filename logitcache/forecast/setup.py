@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,13 +11,16 @@ from logitcache.bench.answering import plan_dump, tokens_as_source
 from logitcache.bench.machine import peak_memory
 from logitcache.bench.workload import Workload, load
 from logitcache.config.bench import PlanConfig
-from logitcache.config.teacher import DumpSettings, Finetune
+from logitcache.config.teacher import Finetune
 from logitcache.data import source as sources
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.errors import SpecError
-from logitcache.records import Int64, evenly_spaced
+from logitcache.forecast.sizes import Density
+from logitcache.records import Examples, Int64, evenly_spaced
 from logitcache.reporter import SILENT, Reporter
+from logitcache.targets.codec import Codec
+from logitcache.targets.dense import DTYPES, DenseCodec
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.report import DEV_ROWS
 
@@ -36,13 +40,24 @@ class Inputs:
     labelled_rows: int  # that students train on
     all_labelled_rows: int  # that a teacher is fine-tuned on
     lengths: tuple[Int64, ...]  # of a sample of each dump's rows, in the teacher's tokens
+    densities: tuple[Density, ...]  # of the same rows
+    codecs: Mapping[str, Codec]  # those whose bytes are foretold, as they are typed
     process: int  # bytes that the process held before
     finetune: Finetune | None  # how the teacher is trained first; None: it is not
+    once: Mapping[str, int] = field(default_factory=dict)  # bytes of the tensors of a codec
+    notes: tuple[str, ...] = ()
+    tokenise: float = 0.0  # seconds of making a row of tokens, where that was timed
 
     @property
     def dumped(self) -> int:
         """Rows of all dumps."""
-        return sum(len(dump.rows) for dump in self.dumps)
+        return sum(dump.plan.rows for dump in self.dumps)
+
+    @property
+    def positions(self) -> float:
+        """Kept positions of all dumps."""
+        densities = zip(self.dumps, self.densities, strict=True)
+        return sum(dump.plan.rows * density.positions for dump, density in densities)
 
     @property
     def batch_tokens(self) -> int:
@@ -57,19 +72,18 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
     source = _source(config, work)
     if only is not None:
         source = _sample(source, only)
-    settings = DumpSettings(
-        config.work.max_length,
-        config.batch_tokens,
-        config.codec,
-        config.shard_rows,
-        store=config.store,
-    )
     unlabelled = source.splits.get(UNLABELLED_SPLIT)
     splits = [config.split]
     if config.split == "train" and unlabelled is not None:
         splits.append(UNLABELLED_SPLIT)
     tokens = work.teacher_rows if work.shape_only else None
-    dumps = tuple(plan_dump(work, source, split, settings, tokens) for split in splits)
+    dumps = tuple(plan_dump(work, source, split, config.settings, tokens) for split in splits)
+    samples = [_sampled(dump) for dump in dumps]
+    codec = dumps[0].codec
+    codecs: dict[str, Codec] = {}
+    if config.settings.keeps_logits:
+        codecs = {dtype: DenseCodec(codec.width, dtype) for dtype in DTYPES}
+    codecs[config.stored] = codec
     train = source.split("train")
     labelled = int((train.label >= 0).sum())
     unlabelled_rows = len(train) - labelled
@@ -82,7 +96,9 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
         unlabelled_rows=unlabelled_rows,
         all_labelled_rows=labelled,
         labelled_rows=min(labelled, config.rows or labelled),
-        lengths=tuple(_lengths(dump) for dump in dumps),
+        lengths=tuple(rows.lengths() for rows in samples),
+        densities=tuple(map(density_of, dumps, samples)),
+        codecs=codecs,
         process=process if work.device == "cpu" else 0,
         finetune=config.finetune if is_trained_first(config.finetune, work) else None,
     )
@@ -98,10 +114,15 @@ def _dev_rows(config: PlanConfig, source: Source) -> int:
     return min(DEV_ROWS, len(dev))
 
 
-def _lengths(dump: Planned) -> Int64:
-    """Tokens of some of its rows, evenly spread."""
-    index = evenly_spaced(len(dump.rows), SAMPLE)
-    return dump.prepare(0, len(dump.rows), index).lengths()
+def _sampled(dump: Planned) -> Examples:
+    """Some of its rows, evenly spread."""
+    return dump.prepare(0, len(dump.rows), evenly_spaced(len(dump.rows), SAMPLE))
+
+
+def density_of(dump: Planned, sample: Examples) -> Density:
+    """Kept positions and tokens of a row, of these rows."""
+    positions = len(dump.positions(sample).index)
+    return Density(positions / max(1, len(sample)), sample.tokens / max(1, len(sample)))
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:

@@ -112,7 +112,8 @@ def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:
     """Rotary positions (Su et al. 2021) of f[B, h, T, d_h]: the halves of a vector are pairs."""
     position = torch.arange(vectors.shape[2], device=vectors.device, dtype=torch.float32)
     angle = position[:, None] * frequencies.float()
-    cos, sin = angle.cos().to(vectors.dtype), angle.sin().to(vectors.dtype)
+    cos = angle.cos().to(vectors.dtype)
+    sin = angle.sin().to(vectors.dtype)
     first, second = vectors.chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
@@ -215,7 +216,8 @@ class _Separate:
     def attention(self, model: PreTrainedModel, layer: nn.Module) -> Attention:
         module: Any = layer.get_submodule(self.path)
         maps = [getattr(module, name) for name in self.names]
-        weights, biases = [map.weight for map in maps], [map.bias for map in maps]
+        weights = [linear.weight for linear in maps]
+        biases = [linear.bias for linear in maps]
         is_causal = bool(getattr(module, "is_causal", False))
         heads = int(getattr(module, self.heads))
         return _attention(weights, biases, heads, float(module.scaling), is_causal=is_causal)
@@ -256,7 +258,8 @@ class _Gpt2:
 
     def attention(self, model: PreTrainedModel, layer: nn.Module) -> Attention:
         module: Any = layer.get_submodule("attn")
-        weights, biases = module.c_attn.weight.T.chunk(3), module.c_attn.bias.chunk(3)
+        weights = module.c_attn.weight.T.chunk(3)
+        biases = module.c_attn.bias.chunk(3)
         return _attention(weights, biases, module.num_heads, float(module.scaling), is_causal=True)
 
 

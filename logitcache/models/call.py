@@ -72,7 +72,8 @@ def classify_several(
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
         return _halved(model, inputs, padding, per_token)
     lengths = mask.sum(1)
-    parts, indices = [], []
+    parts = []
+    indices = []
     for length in torch.unique(lengths).tolist():
         rows = (lengths == length).nonzero().squeeze(1)
         try:

@@ -43,13 +43,13 @@ def cut(
         kind = getattr(transformers, names[0], transformers.AutoModel)
         settings = checkpoint_settings(commit, trust_remote_code)
         transformers.set_seed(0)  # of weights that the checkpoint lacks, such as a pooler's
-        whole: PreTrainedModel = kind.from_pretrained(checkpoint, dtype="float32", **settings)
+        whole_model: PreTrainedModel = kind.from_pretrained(checkpoint, dtype="float32", **settings)
     depth = getattr(config, "num_hidden_layers", None)
-    prefix = _prefix(whole.state_dict(), depth)
+    prefix = _prefix(whole_model.state_dict(), depth)
     if prefix is None or getattr(config, "is_encoder_decoder", False):
         raise SpecError(
             expected="a model with one stack of layers",
-            found=type(whole).__name__,
+            found=type(whole_model).__name__,
             advice="Leave --layers out.",
             where=checkpoint,
         )
@@ -62,8 +62,8 @@ def cut(
             where=checkpoint,
         )
     fewer = type(config).from_dict(_shortened(config.to_dict(), int(depth or 0), layers))
-    model: PreTrainedModel = type(whole)._from_config(fewer)
-    model.load_state_dict(_renumbered(whole.state_dict(), prefix, layers))
+    model: PreTrainedModel = type(whole_model)._from_config(fewer)
+    model.load_state_dict(_renumbered(whole_model.state_dict(), prefix, layers))
     model.float()
     return model
 
@@ -77,19 +77,20 @@ def _prefix(names: Iterable[str], depth: int | None) -> str | None:
         match = NUMBERED.match(name)
         if match is not None:
             numbers[match[1]].add(int(match[2]))
-    found = [prefix for prefix, seen in numbers.items() if seen == set(range(depth or 0))]
-    return found[0] if len(found) == 1 else None
+    every_layer = set(range(depth or 0))
+    prefixes = [prefix for prefix, layers in numbers.items() if layers == every_layer]
+    return prefixes[0] if len(prefixes) == 1 else None
 
 
 def _renumbered(weights: Mapping[str, Any], prefix: str, layers: Sequence[int]) -> dict[str, Any]:
-    kept = {}
+    renumbered = {}
     for name, tensor in weights.items():
         match = NUMBERED.match(name)
         if match is None or match[1] != prefix:
-            kept[name] = tensor
+            renumbered[name] = tensor
         elif int(match[2]) in layers:
-            kept[f"{prefix}{layers.index(int(match[2]))}.{name[match.end() :]}"] = tensor
-    return kept
+            renumbered[f"{prefix}{layers.index(int(match[2]))}.{name[match.end() :]}"] = tensor
+    return renumbered
 
 
 def _shortened(settings: Mapping[str, Any], depth: int, layers: Sequence[int]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import struct
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,22 @@ class Described:
         outside the body.
         """
         suffix = kind.auto_model.removeprefix("Auto").removeprefix("ModelFor")
-        declared = self.config.get("architectures")
-        architectures = declared if isinstance(declared, list) else []
+        architectures = self.config.get("architectures")
+        if not isinstance(architectures, list):
+            return False
         if not any(str(architecture).endswith(f"For{suffix}") for architecture in architectures):
             return False
-        shapes = _shapes(self.folder / WEIGHTS)
-        parts = Counter(name.partition(".")[0] for name in shapes)
-        body = parts.most_common(1)[0][0] if parts else ""
-        heads = [shape for name, shape in shapes.items() if name.partition(".")[0] != body]
-        return any(len(shape) == 2 and shape[0] == len(self.class_names) for shape in heads)
+        shapes_by_part: defaultdict[str, list[list[int]]] = defaultdict(list)
+        for name, shape in _shapes(self.folder / WEIGHTS).items():
+            shapes_by_part[name.partition(".")[0]].append(shape)
+        if not shapes_by_part:
+            return False
+        body = max(shapes_by_part, key=lambda part: len(shapes_by_part[part]))
+        del shapes_by_part[body]
+        for shape in chain.from_iterable(shapes_by_part.values()):
+            if len(shape) == 2 and shape[0] == len(self.class_names):
+                return True
+        return False
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:

@@ -109,7 +109,8 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
     has_documents = len(candidates) > 0
     if not has_documents:
         candidates = np.arange(min(PROBED, len(starts)))
-    ids, positions = [], []
+    ids = []
+    positions = []
     for number, candidate in enumerate(candidates):
         start = starts.indptr[candidate]
         length = int(starts.indptr[candidate + 1] - start)
@@ -118,10 +119,11 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
         ids.append(rows.tokens["input_ids"].values[start:stop])
         positions.append(starts.values[start:stop] if has_documents else half)
     indptr = ends_of([len(part) for part in ids])
-    columns = {"input_ids": ids, "position_ids": positions}
-    return _examples(
-        {name: Ragged(np.concatenate(parts), indptr) for name, parts in columns.items()}, padding
-    )
+    tokens = {
+        "input_ids": Ragged(np.concatenate(ids), indptr),
+        "position_ids": Ragged(np.concatenate(positions), indptr),
+    }
+    return _examples(tokens, padding)
 
 
 def _examples(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
@@ -132,7 +134,8 @@ def _examples(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
 
 def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
     """The logits of every token, each document asked alone: f32[S, V]."""
-    ids, positions = examples.inputs["input_ids"], examples.inputs["position_ids"]
+    ids = examples.inputs["input_ids"]
+    positions = examples.inputs["position_ids"]
     starts: Int64 = np.append(np.flatnonzero(positions.values == 0), len(ids.values))
     alone = _examples({"input_ids": Ragged(ids.values, starts)}, padding)
     parts = [

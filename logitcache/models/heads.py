@@ -61,7 +61,8 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
         scale *= getattr(config, name, None) or 1.0
     for name in DIVISORS:
         scale /= getattr(config, name, None) or 1.0
-    cap = next((float(value) for name in CAPS if (value := getattr(config, name, None))), None)
+    caps = [getattr(config, name, None) for name in CAPS]
+    cap = next((float(value) for value in caps if value), None)
     bias = linear.bias
     if width is None or width == len(linear.weight):
         return Head(linear.weight, bias, scale, cap)
@@ -150,11 +151,13 @@ def check_head(logits: Tensor, expected: Tensor, name: str) -> None:
     """Raises SpecError where logits f[P, V] that were made by a head alone are not the model's own."""
     if logits.shape[-1] != expected.shape[-1]:
         raise _other_logits(f"{expected.shape[-1]} columns, of the map's {logits.shape[-1]}", name)
-    scale = float(expected.abs().amax()) if expected.numel() else 0.0
+    if not expected.numel():
+        return
+    scale = float(expected.abs().amax())
     allowed = ROUNDINGS * torch.finfo(expected.dtype).eps * max(1.0, scale)
-    apart = float((logits.float() - expected.float()).abs().amax()) if expected.numel() else 0.0
-    if not apart <= allowed:
-        raise _other_logits(f"others, by up to {apart:.3g}", name)
+    difference = float((logits.float() - expected.float()).abs().amax())
+    if not difference <= allowed:
+        raise _other_logits(f"others, by up to {difference:.3g}", name)
 
 
 def _other_logits(detail: str, name: str) -> SpecError:

@@ -153,7 +153,8 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
             advice="Use the one the model was made with.",
             where=where,
         )
-    longest, special = longest_input(model, tokenizer), tokenizer.num_special_tokens_to_add()
+    longest = longest_input(model, tokenizer)
+    special = tokenizer.num_special_tokens_to_add()
     if longest <= special:
         raise SpecError(
             expected=f"room for a text beside {special} special tokens",
@@ -180,13 +181,13 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return limit
-    tables = (m for name, m in model.named_modules() if name.endswith("position_embeddings"))
     # RoBERTa and its kin count positions from behind the padding token's: 514 of them are 512
     # tokens
-    first = max(
-        (m.padding_idx + 1 for m in tables if getattr(m, "padding_idx", None) is not None),
-        default=0,
-    )
+    first = 0
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            first = max(first, padding + 1)
     return min(limit, positions - first)
 
 

@@ -115,7 +115,8 @@ def _cause_of(failure: Failure, checks: Checks) -> SpecError:
 
 def _reason(failure: Failure) -> SpecError:
     """What the hub or a library says."""
-    path, error = failure.path, failure.error
+    path = failure.path
+    error = failure.error
     if hub.needs_own_code(error):
         return hub.own_code()
     if out_of_memory(error):

@@ -114,12 +114,12 @@ class OwnStudent(PreTrainedModel):
         """Raises SpecError for what are no logits of each row, or of each token."""
         positions = input_ids.shape if self.config.per_token else input_ids.shape[:1]
         expected = [*positions, self.config.columns]
-        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if found != expected:
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if shape != expected:
             what = "token" if self.config.per_token else "row"
             raise SpecError(
                 expected=f"logits of each {what}, of shape {expected}",
-                found=found,
+                found=shape,
                 advice="Correct that code.",
                 where=own.place_of(self.module, "forward"),
             )

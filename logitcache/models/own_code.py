@@ -20,9 +20,13 @@ def code_digest(*objects: Any) -> str | None:
     The files are the copies that were imported: they stay as they are when the checkpoint's own are
     edited.
     """
-    modules = {kind.__module__ for item in objects for kind in type(item).__mro__}
+    modules = set()
+    for item in objects:
+        for kind in type(item).__mro__:
+            if kind.__module__.startswith(PACKAGE):
+                modules.add(kind.__module__)
     digests: dict[str, str] = {}
-    for name in sorted(module for module in modules if module.startswith(PACKAGE)):
+    for name in sorted(modules):
         entry = Path(str(sys.modules[name].__file__))
         for file in (entry, *_imported(entry)):
             digests[file.relative_to(entry.parent).as_posix()] = identity.digest_file(file)

@@ -350,13 +350,14 @@ def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
 def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
     """Mode of the model and state of every generator afterwards as before."""
     training = model.training
-    python, numpy = random.getstate(), np.random.get_state()
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
     with torch.random.fork_rng():
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
             model.train(training)
 
 
@@ -365,7 +366,7 @@ def _candidates(own: Padding, takes_mask: bool) -> tuple[tuple[Padding, Padding]
     padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too,
     as by hand.
     """
-    first = Side.LEFT if own.side is Side.LEFT else Side.RIGHT
-    second = Side.RIGHT if first is Side.LEFT else Side.LEFT
-    sides = (replace(own, side=first, mask=takes_mask), replace(own, side=second, mask=takes_mask))
+    left = replace(own, side=Side.LEFT, mask=takes_mask)
+    right = replace(own, side=Side.RIGHT, mask=takes_mask)
+    sides = (left, right) if own.side is Side.LEFT else (right, left)
     return sides, replace(own, side=Side.NONE, mask=own.mask and takes_mask)

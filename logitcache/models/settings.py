@@ -20,9 +20,12 @@ def configurations(model: PreTrainedModel) -> list[Any]:
 
 
 def _nested(config: Any) -> list[Any]:
-    inner = [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
-    every = [config, *(deeper for sub in inner if sub is not None for deeper in _nested(sub))]
-    return list({id(part): part for part in every}.values())
+    parts = {id(config): config}
+    for name in getattr(config, "sub_configs", {}):
+        inner = getattr(config, name, None)
+        if inner is not None:
+            parts |= {id(part): part for part in _nested(inner)}
+    return list(parts.values())
 
 
 def plain_outputs(config: Any) -> None:

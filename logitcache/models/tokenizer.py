@@ -145,19 +145,17 @@ def _special(tokenizer: Any) -> dict[str, int]:
 
 def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:
     """Digests of the ids and of the token types of fixed texts: alone, in pairs, and cut."""
-    marked = [
-        f"a {token} b{token}C  {token} " for token in sorted(set(tokenizer.all_special_tokens))
-    ]
-    texts = [*EXAMPLES, *marked]
-    pairs = list(pairwise(texts))
+    texts = list(EXAMPLES)
+    for token in sorted(set(tokenizer.all_special_tokens)):
+        texts.append(f"a {token} b{token}C  {token} ")
     with _state_kept(backend):
         encoded = [_encoded(tokenizer, text) for text in texts]
-        encoded += [_encoded(tokenizer, *pair) for pair in pairs]
+        encoded += [_encoded(tokenizer, *pair) for pair in pairwise(texts)]
         cut = {"truncation": True, "max_length": EXAMPLE_LENGTH}
         encoded.append(_encoded(tokenizer, texts[0] * 3, **cut))
         encoded.append(_encoded(tokenizer, texts[0] * 3, texts[1], **cut))
-    columns = ("input_ids", "token_type_ids")
-    ids, types = ([example.get(name) for example in encoded] for name in columns)
+    ids = [example.get("input_ids") for example in encoded]
+    types = [example.get("token_type_ids") for example in encoded]
     return {"ids": identity.digest_json(ids), "token_types": identity.digest_json(types)}
 
 
@@ -184,11 +182,9 @@ def _state_kept(backend: Any) -> Iterator[None]:
     if backend is None:
         yield
         return
-    truncation, padding, special = (
-        backend.truncation,
-        backend.padding,
-        backend.encode_special_tokens,
-    )
+    truncation = backend.truncation
+    padding = backend.padding
+    special = backend.encode_special_tokens
     try:
         yield
     finally:

@@ -34,13 +34,13 @@ def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
     for name, remove in ((SETTINGS, ORIGINS), (BACKEND, set(LAST_CALL))):
         if name in contents:
             document = json.loads(contents[name])
-            kept: dict[str, Any] = {}
+            cleaned: dict[str, Any] = {}
             for key, value in document.items():
                 if key in LAST_CALL:
-                    kept[key] = None
+                    cleaned[key] = None
                 elif key not in remove:
-                    kept[key] = value
-            contents[name] = json.dumps(kept, ensure_ascii=False).encode()
+                    cleaned[key] = value
+            contents[name] = json.dumps(cleaned, ensure_ascii=False).encode()
     return {f"{PREFIX}{name}": np.frombuffer(data, np.uint8) for name, data in contents.items()}
 
 
@@ -52,11 +52,11 @@ def write_tokenizer(arrays: Mapping[str, Array], folder: Path) -> bool:
     if not files:
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as made:
-        whole = Path(made) / "tokenizer"
-        whole.mkdir()
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+        complete = Path(temporary) / "tokenizer"
+        complete.mkdir()
         for name, data in files.items():
-            (whole / Path(name).name).write_bytes(data.tobytes())
+            (complete / Path(name).name).write_bytes(data.tobytes())
         with suppress(OSError):  # another command was as quick
-            whole.rename(folder)
+            complete.rename(folder)
     return True

@@ -138,14 +138,24 @@ def _cache(document: Part) -> Block | None:
     if not codecs:
         return None
     totals = numbers_of(codecs.values(), "bytes")
-    smallest = min(codecs, key=lambda name: codecs[name].number("bytes") or 0.0)
-    size = sizes(totals).text(codecs[smallest].number("bytes"))
     columns = {
         "codec": map(case, codecs),
         **sizes_of("size", totals),
         "bytes a row": figures(codecs.values(), "bytes_per_row"),
     }
-    caption = f"The smallest cache, {case(smallest)}, is planned to take {size}."
+    setting = document.part("setting")
+    positions = setting.number("positions")
+    if positions:
+        named = setting.text("codec")
+        size = sizes(totals).text(codecs[named].number("bytes"))
+        caption = (
+            f"The cache of {positions:,.0f} positions, {case(named)}, is planned to take {size}."
+        )
+        columns["bytes a position"] = figures(codecs.values(), "bytes_per_position")
+    else:
+        smallest = min(codecs, key=lambda name: codecs[name].number("bytes") or 0.0)
+        size = sizes(totals).text(codecs[smallest].number("bytes"))
+        caption = f"The smallest cache, {case(smallest)}, is planned to take {size}."
     return Block("Planned cache", caption, None, table(columns))
 
 

@@ -32,7 +32,10 @@ def plan_text(document: Mapping[str, Any]) -> str:
     setting = part.part("setting")
     teacher = setting.part("teacher").text("name")
     student = setting.part("student").text("name")
-    rows = f"{setting.number('rows') or 0:,.0f} rows, {setting.number('classes') or 0:.0f} classes"
+    classes = "words" if setting.number("positions") else "classes"
+    rows = (
+        f"{setting.number('rows') or 0:,.0f} rows, {setting.number('classes') or 0:,.0f} {classes}"
+    )
     title = f"{teacher} into {student}, {setting.text('data')}: {rows}, on {setting.text('device')}"
     return _joined([title, *_section_lines(plan_section(part))])
 

@@ -60,24 +60,24 @@ def charge_of(config: TrainConfig, teacher: Joined) -> Charge:
     """What a budget pays for the answers of a teacher. Raises SpecError where their cost is not
     known, or is named in another unit.
     """
-    asked = config.pretraining
-    budget = asked.budget
+    pretraining = config.pretraining
+    budget = pretraining.budget
     if budget is None or not budget.unit.is_cost:
         return NOT_CHARGED
-    runs = 1 if asked.charge_dump is None else asked.charge_dump
+    runs = 1 if pretraining.charge_dump is None else pretraining.charge_dump
     if not runs:
         return NOT_CHARGED
-    if asked.dump_cost is None:
+    if pretraining.dump_cost is None:
         cost = sum(cost_of_cache(config.workspace, cache, budget.unit) for cache in teacher.caches)
         return Charge(cost, runs)
-    if asked.dump_cost.unit is not budget.unit:
+    if pretraining.dump_cost.unit is not budget.unit:
         raise SpecError(
             expected=f"{budget.unit}, as the budget is",
-            found=str(asked.dump_cost),
+            found=str(pretraining.dump_cost),
             advice=f"Give it in {budget.unit}.",
             where="--dump-cost",
         )
-    return Charge(asked.dump_cost.amount, runs)
+    return Charge(pretraining.dump_cost.amount, runs)
 
 
 def recorded_progress(run: Path) -> tuple[float, ...]:
@@ -102,8 +102,8 @@ def budget_record(config: TrainConfig, charge: Charge = NOT_CHARGED) -> dict[str
     """What a run records of its budget; empty without one. The steps of another run are recorded by
     their content.
     """
-    asked = config.pretraining
-    budget = asked.budget
+    pretraining = config.pretraining
+    budget = pretraining.budget
     if budget is None:
         return {}
     amount: Any = budget.amount
@@ -112,7 +112,7 @@ def budget_record(config: TrainConfig, charge: Charge = NOT_CHARGED) -> dict[str
         amount = f"{len(progress)} steps of {identity.digest_json(progress)[:12]}"
     return {
         "budget": {"unit": str(budget.unit), "amount": amount},
-        "regime": "fresh" if asked.is_fresh else "repeat",
+        "regime": "fresh" if pretraining.is_fresh else "repeat",
         "charge_dump": {"runs": charge.runs, "cost": charge.cost},
     }
 
@@ -144,17 +144,17 @@ def most_passes(config: TrainConfig) -> float:
 
 
 def clock(
-    plan: Plan, student: nn.Module, objective: object, asked: LiveTeacher | None = None
+    plan: Plan, student: nn.Module, objective: object, live_teacher: LiveTeacher | None = None
 ) -> BudgetClock:
-    """The clock of a run. ``asked`` is a teacher that is asked in every step. FLOPs of a step: those
-    of a forward pass, twice as many for the backward pass, the teacher's forward pass, and AdamW;
-    those of an objective's terms are added where they are bound. Raises SpecError for a budget of
+    """The clock of a run. ``live_teacher`` is asked in every step. FLOPs of a step: those of a
+    forward pass, twice as many for the backward pass, the teacher's forward pass, and AdamW; those
+    of an objective's terms are added where they are bound. Raises SpecError for a budget of
     FLOPs and a student whose configuration names no sizes; of another budget none are counted then.
     """
     try:
         own = forward_cost(student)
         update = update_flops(shape_of(student), 0, 0)
-        teacher = None if asked is None else forward_cost(asked.teacher.model)
+        teacher = None if live_teacher is None else forward_cost(live_teacher.teacher.model)
     except SpecError:
         if plan.unit is Unit.FLOPS:
             raise

@@ -259,13 +259,13 @@ def _cut(source: Source, split: str, is_cut: Any, detail: str) -> Iterator[Findi
         return
     rows = source.splits[split]
     first = int(is_cut.argmax())
-    place = source.place(split, int(rows.row_id[first]))
+    location = source.place(split, int(rows.row_id[first]))
     yield Finding(
         Fault.LONG,
         split,
         int(is_cut.sum()),
         len(rows),
-        place,
+        location,
         quoted(rows.text[first].as_py()),
         detail,
     )

@@ -49,6 +49,6 @@ def _cut(
         own = load_tokenizer(tokenizer, None, trust_remote_code)
     else:
         own = load_tokenizer(checkpoint, revision, trust_remote_code)
-    kept = "-".join(map(str, layers))
-    short = f"{Path(checkpoint).name}-layers-{kept}"
+    numbers = "-".join(map(str, layers))
+    short = f"{Path(checkpoint).name}-layers-{numbers}"
     return saved_model(model, own, workspace / "models", short)

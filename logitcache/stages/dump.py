@@ -51,19 +51,14 @@ def dump(
     from logitcache.stages.preflight import check_dump, say_remark
     from logitcache.store.destination import check_place
 
-    splits = [config.split]
-    if config.split == "train" and UNLABELLED_SPLIT in source.splits:
-        splits.append(UNLABELLED_SPLIT)
-    # students are scored on what caches hold
-    if config.split == "train" and TASKS[source.task].self_contained:
-        also = tuple(source.splits)
-    splits += [split for split in also if split not in splits]
+    is_language = TASKS[source.task].self_contained
+    splits = _splits_of(config, source, also)
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
-        source.split(split) if TASKS[source.task].self_contained else source.table(split)
-        place = folder_of(config, source, split)
-        check_place(place)
-        check_dump(config, source, split, place)
+        source.split(split) if is_language else source.table(split)
+        folder = folder_of(config, source, split)
+        check_place(folder)
+        check_dump(config, source, split, folder)
 
     from logitcache.stages.caches import Dump
     from logitcache.stages.stage import result_of
@@ -77,26 +72,36 @@ def dump(
     plans: dict[str, Asked] = {}
     codecs: list[Codec] = []  # of this dump, and of what was begun: one is calibrated once
     begun = [] if config.overwrite else splits
-    if TASKS[source.task].self_contained:  # a split that is dumped alone is one of the same dump
+    if is_language:  # a split that is dumped alone is one of the same dump
         begun = [*begun, *(split for split in source.splits if split not in splits)]
     for split in begun:
         codecs += begun_codec(folder_of(config, source, split))
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]
-    is_language = TASKS[source.task].self_contained
     workspace = config.workspace if is_language else None  # a budget may be charged with a dump
     reports = {}
-    for split, asked in plans.items():
+    for split, planned in plans.items():
         folder = folder_of(config, source, split)
         stage = Dump(
-            asked, source, folder, older, config.overwrite, config.part, workspace=workspace
+            planned, source, folder, older, config.overwrite, config.part, workspace=workspace
         )
         reports[split] = result_of(stage, reporter)
     first = reports.pop(config.split)
     return replace(
         first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values())
     )
+
+
+def _splits_of(config: DumpConfig, source: Source, also: Sequence[str]) -> list[str]:
+    """The named split, what is dumped with it, and those of ``also`` that are not among these."""
+    splits = [config.split]
+    if config.split == "train":
+        if UNLABELLED_SPLIT in source.splits:
+            splits.append(UNLABELLED_SPLIT)
+        if TASKS[source.task].self_contained:  # students are scored on what caches hold
+            also = tuple(source.splits)
+    return [*splits, *(split for split in also if split not in splits)]
 
 
 def planner(

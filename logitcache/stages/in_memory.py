@@ -87,8 +87,8 @@ def own_student(student: Any) -> str:
         )
     values = ""
     if isinstance(student, functools.partial):
-        named = [f"{name}={value!r}" for name, value in student.keywords.items()]
-        values = f"({', '.join([*map(repr, student.args), *named])})"
+        settings = [f"{name}={value!r}" for name, value in student.keywords.items()]
+        values = f"({', '.join([*map(repr, student.args), *settings])})"
     return own.keep(f"{maker.__module__}:{maker.__qualname__}{values}", student)
 
 
@@ -114,11 +114,11 @@ def saved_model(model: Any, tokenizer: Any, models: Path, name: str) -> Path:
         return folder
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as beside:
-        made = Path(beside) / "model"
-        model.save_pretrained(made)
-        tokenizer.save_pretrained(made)
+        saved = Path(beside) / "model"
+        model.save_pretrained(saved)
+        tokenizer.save_pretrained(saved)
         with suppress(OSError):  # somebody else has saved the same one
-            made.rename(folder)
+            saved.rename(folder)
     return folder
 
 

@@ -234,17 +234,17 @@ def _rows_of_run(
         return config, source, {}, None
     if any(rows.tokens for rows in source.splits.values()):  # made before: of a teacher's own rows
         return config, source, {}, None
-    reads_stored = reads_stored and config.live is None
-    stored = caches_of(config, source, reporter) if reads_stored else {}
-    if stored:
-        return with_length(config, stored), _stored_rows(stored, reporter), stored, None
+    if reads_stored and config.live is None:
+        stored = caches_of(config, source, reporter)
+        if stored:
+            return with_length(config, stored), _stored_rows(stored, reporter), stored, None
     tokenizer = _tokenizer(config, source, reporter)
     limit = int(min(tokenizer.model_max_length, 2**31 - 1))
-    made = kind.tokenised(source, tokenizer, config.sequences, limit, reporter)
-    longest = max(
-        int(rows.tokens["labels"].lengths().max(initial=0)) for rows in made.splits.values()
-    )
-    return replace(config, max_length=longest), made, {}, tokenizer
+    tokenised = kind.tokenised(source, tokenizer, config.sequences, limit, reporter)
+    longest = 0
+    for rows in tokenised.splits.values():
+        longest = max(longest, int(rows.tokens["labels"].lengths().max(initial=0)))
+    return replace(config, max_length=longest), tokenised, {}, tokenizer
 
 
 def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
@@ -286,12 +286,12 @@ def _tokenizer(
     if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
         return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
     longest = max(config.max_length, config.sequences.seq_len or 0)  # of a learnt vocabulary
-    named = config.tokenizer
-    if named is None and config.live is not None and lacks_tokenizer(config.student):
-        named = config.live
+    name = config.tokenizer
+    if name is None and config.live is not None and lacks_tokenizer(config.student):
+        name = config.live
     return student_tokenizer(
         config.student,
-        named,
+        name,
         source.split("train"),
         config.vocabulary,
         longest,

@@ -29,13 +29,13 @@ def live_teacher(job: Job, rows: Examples, reporter: Reporter) -> LiveTeacher:
 
 
 def _check_tokens(job: Job, teacher: TeacherModel) -> None:
-    ours = job.tokenizer.get_vocab()
-    theirs = teacher.tokenizer.get_vocab()
-    if ours == theirs:
+    tokens = job.tokenizer.get_vocab()
+    teacher_tokens = teacher.tokenizer.get_vocab()
+    if tokens == teacher_tokens:
         return
     raise FingerprintMismatch(
-        expected=f"a tokenizer with the {len(theirs):,} tokens of the teacher",
-        found=f"one with {len(ours):,}, or other numbers",
+        expected=f"a tokenizer with the {len(teacher_tokens):,} tokens of the teacher",
+        found=f"one with {len(tokens):,}, or other numbers",
         advice=f"Give --tokenizer {job.config.live}.",
         where=f"--live {job.config.live}",
     )

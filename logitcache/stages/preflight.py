@@ -125,7 +125,7 @@ def check_teaching(config: TrainConfig, source: Source) -> None:
         check_folds(train, source, config.folds)
     if unlabelled_of(config.method, source) is not None:
         check_unlabelled(source, config.unlabelled)
-    if all(isinstance(place, Path) for place in config.caches):
+    if all(isinstance(cache, Path) for cache in config.caches):
         task = TASKS[source.task](source.num_labels, source.label_names)
         teacher_of(config, source, train, task, SILENT)
 

@@ -38,17 +38,19 @@ def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> 
     )
 
 
-def check_unlabelled(source: Source, named: str | None) -> None:
-    """Raises SpecError for an unlabelled set without rows. ``named``: where it was to come from."""
+def check_unlabelled(source: Source, name: str | None) -> None:
+    """Raises SpecError for an unlabelled set without rows. ``name``: where it was to come from."""
     if UNLABELLED_SPLIT in source.splits and not len(source.splits[UNLABELLED_SPLIT]):
-        others = [split for split in source.splits if split not in ("train", UNLABELLED_SPLIT)]
-        held = " or ".join(others)
+        held_out_splits = [
+            split for split in source.splits if split not in ("train", UNLABELLED_SPLIT)
+        ]
+        held = " or ".join(held_out_splits)
         why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
         raise SpecError(
             expected="unlabelled rows",
             found=f"none: {why}",
             advice="Name other rows, or leave --unlabelled out.",
-            where=named or f"{source.name}, split {UNLABELLED_SPLIT}",
+            where=name or f"{source.name}, split {UNLABELLED_SPLIT}",
         )
 
 

@@ -78,9 +78,12 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     prepared["train"] = replace(prepared["train"], views=job.source.views)
     unscored = _unscored(job, tokenizer, max_length, padding)
     plan = budget_plan(config, job.charge)
-    asked = None if config.live is None else live_teacher(job, prepared["train"], reporter)
-    budget = None if plan is None else clock(plan, student, job.objective, asked)
+    in_the_loop = None
+    if config.live is not None:
+        in_the_loop = live_teacher(job, prepared["train"], reporter)
+    budget = None
     if plan is not None:
+        budget = clock(plan, student, job.objective, in_the_loop)
         settings = replace(settings, epochs=most_passes(config))
     with first_alone():
         if is_first():
@@ -94,7 +97,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
                 job.objective,
                 job.task,
                 prepared,
-                asked or teacher,
+                in_the_loop or teacher,
                 settings,
                 job.out,
                 stage,

@@ -7,6 +7,7 @@ Where there is no cache, a method without a teacher makes its rows itself, as a 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -40,8 +41,8 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
     SpecError.
     """
     if config.caches:
-        named = [Cache.open(place) for place in config.caches]
-        return _checked(_with_siblings(named), config)
+        caches = [Cache.open(location) for location in config.caches]
+        return _checked(_with_siblings(caches), config)
     assert source is not None
     dumps = _dumps(config.workspace, source)
     reads_cache = METHODS[config.method].reads_cache
@@ -92,13 +93,13 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
     return caches
 
 
-def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
+def check_sequences(sequences: Sequences, recorded: Mapping[str, Any]) -> None:
     """Raises SpecError for the first option that is given with another value than the one that a
     cache's rows were made with.
     """
     made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
-        value = declared.value_in(asked)
+        value = declared.value_in(sequences)
         expected = made_with[declared.name]
         if value in (None, expected):
             continue
@@ -110,9 +111,9 @@ def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
                 advice=f"Leave it out, or dump with {flag}.",
                 where=flag,
             )
-        named = "its default" if expected is None else expected
+        stored_value = "its default" if expected is None else expected
         raise SpecError(
-            expected=f"{named}, which the cache's rows were made with",
+            expected=f"{stored_value}, which the cache's rows were made with",
             found=value,
             advice=f"Leave it out, or dump with {declared.flag} {value}.",
             where=declared.flag,
@@ -124,31 +125,37 @@ def _dump_of(cache: Cache) -> str:
     plan = cache.manifest.plan
     fields: dict[str, Any] = {name: getattr(plan, name) for name in OF_A_DUMP}
     fields["targets"] = {name: without_fitted(codec) for name, codec in plan.targets.items()}
-    fields["preparation"] = {
-        name: value for name, value in plan.preparation.items() if name != "padding"
-    }
+    preparation = dict(plan.preparation)
+    preparation.pop("padding", None)
+    fields["preparation"] = preparation
     return identity.digest_json([plan.task, plan.data.get("documents"), fields])
 
 
-def _with_siblings(named: Sequence[Cache]) -> Caches:
-    """The named caches by split, and those of their other splits that lie beside them."""
-    for cache in named:
+def _with_siblings(caches: Sequence[Cache]) -> Caches:
+    """These caches by split, and those of their other splits that lie beside them."""
+    for cache in caches:
         if not cache.holds_rows:
             cache.tokens(cache.skipped[:0])  # refuses it
-    if len({_dump_of(cache) for cache in named}) > 1:
+    first = caches[0]
+    dump = _dump_of(first)
+    if any(_dump_of(cache) != dump for cache in caches):
         raise SpecError(
             expected="the caches of one dump, one for each split",
             found="those of several",
             advice="Name one with --cache.",
-            where=named[0].where,
+            where=first.where,
         )
-    caches = {str(cache.manifest.plan.data["split"]): cache for cache in named}
-    if isinstance(named[0].folder, Path) and named[0].folder.is_dir():
-        for cache in _caches_in(named[0].folder.parent):
-            if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
-                caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
-    order = sorted(caches, key=lambda split: (split != "train", split))
-    return {split: caches[split] for split in order}
+    by_split = {_split_of(cache): cache for cache in caches}
+    if isinstance(first.folder, Path) and first.folder.is_dir():
+        for cache in _caches_in(first.folder.parent):
+            if cache.holds_rows and _dump_of(cache) == dump:
+                by_split.setdefault(_split_of(cache), cache)
+    order = sorted(by_split, key=lambda split: (split != "train", split))
+    return {split: by_split[split] for split in order}
+
+
+def _split_of(cache: Cache) -> str:
+    return str(cache.manifest.plan.data["split"])
 
 
 def _caches_in(folder: Path) -> list[Cache]:
@@ -161,17 +168,19 @@ def _caches_in(folder: Path) -> list[Cache]:
 
 def _dumps(workspace: Workspace, source: Source) -> list[Caches]:
     """The dumps of these documents in the workspace that have the split train."""
-    dumps: dict[str, Caches] = {}
+    caches_by_dump: defaultdict[str, Caches] = defaultdict(dict)
     documents = source.digest()
     for cache in _caches_in(workspace.caches):
         plan = cache.manifest.plan
         if plan.task == source.task and plan.data.get("documents") == documents:
-            dumps.setdefault(_dump_of(cache), {})[str(plan.data["split"])] = cache
-    order = ("train", "dev", "test")
-    sorted_dumps = []
-    for dump in dumps.values():
-        sorted_dumps.append({split: dump[split] for split in (*order, *dump) if split in dump})
-    return [dump for dump in sorted_dumps if "train" in dump and UNLABELLED_SPLIT not in dump]
+            caches_by_dump[_dump_of(cache)][_split_of(cache)] = cache
+    dumps = []
+    for caches in caches_by_dump.values():
+        if "train" not in caches or UNLABELLED_SPLIT in caches:
+            continue
+        order = ("train", "dev", "test", *caches)
+        dumps.append({split: caches[split] for split in order if split in caches})
+    return dumps
 
 
 def vocabulary_map(tokenizer: Any) -> str:
@@ -216,19 +225,20 @@ def check_vocabulary(
     """
     plan = cache.manifest.plan
     recorded = str(plan.preprocessor.get("map"))
-    mine: Mapping[str, int] = tokenizer.get_vocab()
-    if identity.digest_json(mine) == recorded:
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    if identity.digest_json(vocabulary) == recorded:
         return
     width = cache.codec.width
-    inside = {token: number for token, number in mine.items() if number < width}
+    inside = {token: number for token, number in vocabulary.items() if number < width}
     if identity.digest_json(inside) == recorded:
+        surplus = len(vocabulary) - len(inside)
         reporter.note(
-            f"tokenizer: {len(mine) - len(inside):,} tokens more than the cache's {width:,}: they occur nowhere in it"
+            f"tokenizer: {surplus:,} tokens more than the cache's {width:,}: they occur nowhere in it"
         )
         return
     raise FingerprintMismatch(
         expected=f"a tokenizer with the {width:,} tokens of the cache",
-        found=_first_difference(mine, workspace, cache),
+        found=_first_difference(vocabulary, workspace, cache),
         advice="Give --tokenizer the teacher's.",
         where=cache.where,
     )
@@ -253,20 +263,21 @@ def check_tokens_alike(tokenizer: Any, cache: Cache) -> None:
     )
 
 
-def _first_difference(mine: Mapping[str, int], workspace: Workspace, cache: Cache) -> str:
+def _first_difference(vocabulary: Mapping[str, int], workspace: Workspace, cache: Cache) -> str:
     """In words."""
     from logitcache.models.load import load_tokenizer
 
     try:
         folder = stored_tokenizer(workspace, cache)
     except SpecError:
-        return f"one with {len(mine):,} others"
-    theirs = {number: token for token, number in load_tokenizer(str(folder)).get_vocab().items()}
-    ours = {number: token for token, number in mine.items()}
-    for number in sorted(theirs):
-        if theirs[number] != ours.get(number):
-            return f"token {number} is {short(repr(ours.get(number)))}, in the cache {short(repr(theirs[number]))}"
-    return f"one with {len(mine):,} tokens"
+        return f"one with {len(vocabulary):,} others"
+    recorded_vocabulary = load_tokenizer(str(folder)).get_vocab()
+    recorded = {number: token for token, number in recorded_vocabulary.items()}
+    tokens = {number: token for token, number in vocabulary.items()}
+    for number in sorted(recorded):
+        if recorded[number] != tokens.get(number):
+            return f"token {number} is {short(repr(tokens.get(number)))}, in the cache {short(repr(recorded[number]))}"
+    return f"one with {len(vocabulary):,} tokens"
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:

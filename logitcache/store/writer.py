@@ -171,7 +171,8 @@ class CacheWriter:
         """Write the tensors that are kept once, unless they are there. Raises SpecError where
         nobody has given them.
         """
-        file, shards = self.plan.tensors, self.folder / SHARDS
+        file = self.plan.tensors
+        shards = self.folder / SHARDS
         if file is None:
             return
         is_written = is_there(shards, file.name, file.bytes)

@@ -7,18 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from logitcache.config.bench import PlanConfig
+from logitcache.config.bench import ONLINE, PlanConfig
+from logitcache.config.budget import Unit
 from logitcache.config.methods import METHODS
 from logitcache.config.option import build, options_of
 from logitcache.config.own import is_own
+from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.sources import presets
 from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT, Reporter
 from logitcache.study.plan import Plan, Teacher, Trial
 from logitcache.study.run import Sources
+
+if TYPE_CHECKING:
+    from logitcache.forecast.forecast import Costed
 
 HOUR = 3600
 _TAKEN = frozenset(declared.name for declared in options_of(PlanConfig))
@@ -136,6 +141,7 @@ def _group(
     values = _cost_values(trials[0], teacher)
     costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
     values["method"] = sorted(set(costed.values()))
+    live = trials[0].config.live
     values["workspace"] = workspace.folder
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
@@ -152,7 +158,7 @@ def _group(
 
             values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
         if teacher is None:
-            values["teacher"] = values["student"]  # nobody asks it
+            values["teacher"] = live or values["student"]  # nobody asks it, but where it is live
         config = build(PlanConfig, values)
         if config.work.rows is not None:  # of students; a dump covers all rows
             config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
@@ -165,12 +171,33 @@ def _group(
             teachers[teacher.id],
             finetune_hours=0.0 if finetune is None else finetune.seconds / HOUR,
             dump_hours=forecast.dump.seconds / HOUR,
-            bytes=forecast.bytes[teacher.config.settings.codec],
+            bytes=forecast.bytes[forecast.setting["codec"]],
         )
     seconds = 0.0
     for name, count in methods.items():
-        seconds += count * forecast.methods[costed[name]].run_seconds
+        cost = forecast.methods[costed[name] if live is None else ONLINE]
+        run = _run_seconds(trials[0].config, cost, float(forecast.setting["tokens"]))
+        if run is None:
+            reason = "a budget of FLOPs, or of another run's steps, is not told in hours"
+            return Group(first.task, first.student, methods, None, reason)
+        seconds += count * run
     return Group(first.task, first.student, methods, seconds / HOUR)
+
+
+def _run_seconds(config: TrainConfig, cost: Costed, tokens: float) -> float | None:
+    """Of one run, whose rows have so many ``tokens``: of its epochs, or of its budget. None where a
+    budget is not told in seconds.
+    """
+    budget = config.pretraining.budget
+    if budget is None:
+        return cost.run_seconds
+    if budget.unit is Unit.SECONDS:
+        return budget.amount
+    if budget.unit is Unit.TOKENS:
+        return budget.amount / (config.batch_size * tokens) * cost.step_seconds
+    if budget.unit is Unit.STEPS and budget.run is None:
+        return budget.amount * cost.step_seconds
+    return None
 
 
 def _costed_as(method: str) -> str:

@@ -87,7 +87,18 @@ class Codec(Protocol):
     def bytes_per_position(self) -> float:
         """Stored bytes of a position, on average where their number varies."""
 
+    def entries_per_position(self) -> Mapping[str, float]:
+        """Mean number of entries of a position, by the column that counts them; empty where there
+        are no entries.
+        """
+
     def to_dict(self) -> dict[str, Any]: ...
+
+
+def stored_bytes(codec: Codec) -> float:
+    """Bytes of a position's columns and of its entries, on average."""
+    entries = codec.entries_per_position()
+    return float(sum(column.bytes * entries.get(column.count, 1) for column in codec.columns()))
 
 
 def of_positions(codec: Codec) -> tuple[Stored, ...]:

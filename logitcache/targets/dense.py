@@ -49,7 +49,8 @@ class DenseCodec:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> DenseCodec:
         """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
-        width, dtype = value.get("width"), value.get("dtype")
+        width = value.get("width")
+        dtype = value.get("dtype")
         if type(width) is not int or width < 1 or dtype not in DTYPES:
             raise FormatError(
                 f"dense codec: expected a width and a dtype among {', '.join(DTYPES)}, found {dict(value)}."
@@ -72,6 +73,9 @@ class DenseCodec:
 
     def calibrated(self, vectors: Iterable[Tensor]) -> DenseCodec:
         return self
+
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
 
     def bytes_per_position(self) -> int:
         return self.width * np.dtype(self.dtype).itemsize

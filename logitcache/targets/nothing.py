@@ -56,6 +56,9 @@ class NoLogits:
     def columns(self) -> tuple[Stored, ...]:
         return ()
 
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
+
     def bytes_per_position(self) -> float:
         return 0.0
 

@@ -85,6 +85,9 @@ class ReplayCodec:
         assert self.hidden is not None
         return (Stored("hidden", STORED[self.dtype], self.hidden),)
 
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
+
     def bytes_per_position(self) -> float:
         return float(sum(column.bytes for column in self.columns()))
 

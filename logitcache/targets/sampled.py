@@ -43,11 +43,8 @@ class Sampled(SparseCodec):
             Stored("drawn", "uint8", 0, "entries"),
         )
 
-    def bytes_per_position(self) -> float:
-        position = sum(column.bytes for column in self.columns() if not column.count)
-        entry = sum(column.bytes for column in self.columns() if column.count)
-        entries = self.n if self.distinct is None else self.distinct
-        return position + entry * entries
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {"entries": self.n if self.distinct is None else self.distinct}
 
     @property
     def is_calibrated(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from logitcache.config.option import checked, option, options_of
 from logitcache.errors import FormatError, SpecError
 from logitcache.payloads import Array
-from logitcache.targets.codec import Kept, Stored, without_filling
+from logitcache.targets.codec import Kept, Stored, stored_bytes, without_filling
 from logitcache.targets.ids import LONGEST, ids_to_bytes, stored_as
 from logitcache.targets.quantise import to_half
 
@@ -83,6 +83,12 @@ class SparseCodec:
 
     def calibrated(self, vectors: Any) -> Self:
         return self
+
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
+
+    def bytes_per_position(self) -> float:
+        return stored_bytes(self)  # type: ignore[arg-type]
 
     def ids_column(self, count: str = "") -> Stored:
         """The column of one word at each entry."""

@@ -62,9 +62,6 @@ class TopK(SparseCodec):
         prob = Stored("prob", "uint8" if self.bits == "8" else "float16", self.k)
         return (ids, prob, Stored("rest", "float16"), Stored("entropy", "float16"))
 
-    def bytes_per_position(self) -> float:
-        return float(sum(column.bytes for column in self.columns()))
-
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         p, entropy = self.distribution(vectors, draw)
         prob, ids = largest(p, self.k)
@@ -84,7 +81,8 @@ class TopK(SparseCodec):
         return super().ids_as_stored(ids).reshape(len(ids), self.k * self.id_bytes)
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
-        ids, prob = columns["ids"], columns["prob"]
+        ids = columns["ids"]
+        prob = columns["prob"]
         if self.id_bytes > 1:
             ids = ids.reshape(len(ids), self.k, self.id_bytes)
         return Sparse(

@@ -108,10 +108,9 @@ class VarOpt(SparseCodec):
         columns.append(Stored("value", "uint8", 0, "kept"))
         return tuple(columns)
 
-    def bytes_per_position(self) -> float:
+    def entries_per_position(self) -> Mapping[str, float]:
         assert self.values is not None
-        positions = sum(column.bytes for column in self.columns() if not column.count)
-        return positions + self.mean * self.ids_column().bytes + self.values
+        return {"entries": self.mean, "kept": self.values}
 
     @property
     def is_calibrated(self) -> bool:

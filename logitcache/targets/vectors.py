@@ -80,6 +80,9 @@ class VectorCodec:
         vector = Stored("vector", STORED[self.dtype], self.width)
         return (vector, Stored("scale", "float32")) if self.dtype == "int8" else (vector,)
 
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
+
     def bytes_per_position(self) -> float:
         return float(sum(column.bytes for column in self.columns()))
 

@@ -4,7 +4,7 @@ before a dump.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,15 @@ def calibrated(
     """
     if codec.is_calibrated:
         return codec
+    return codec.calibrated(answers_of_sample(panel, rows, settings, head))
+
+
+def answers_of_sample(
+    panel: Panel, rows: Rows, settings: DumpSettings, head: Head[torch.Tensor] | None
+) -> Iterable[torch.Tensor]:
+    """The logits f32[P, V] of the rows that a codec is calibrated on, few positions at a time; they
+    may be gone through several times.
+    """
     teacher = panel.first
 
     def positions(drawn: Int64) -> int:
@@ -51,7 +60,7 @@ def calibrated(
     drawn = drawn_rows(len(rows), positions)
     examples = prepare(teacher.tokenizer, rows.select(drawn), settings.max_length)
     sample, _ = ask_logits(panel, head, examples, settings.batch_tokens, _Sample)
-    return codec.calibrated(sample)
+    return sample
 
 
 def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:

@@ -71,6 +71,8 @@ from logitcache.teacher.panel import (
 from logitcache.teacher.replaying import replaying
 from logitcache.teacher.signals import kept_signals
 
+DRAWING = (Sampled, VarOpt)  # codecs that draw from the teacher
+
 
 @dataclass(frozen=True)
 class Planned(Asked):
@@ -202,8 +204,7 @@ def planned(
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
         once[UNIGRAM] = unigram_of(rows, codec.width)
     codec = calibrated(codec, panel, rows, settings, head)
-    if task.views_are_draws:
-        _check_draws(settings.sequences.recipe().views, codec)
+    check_draws(settings.sequences.recipe().views, codec, task)
     if settings.keeps_logits and settings.codec.startswith(Auto.kind):
         note = "; ".join(filter(None, (note, choice_note(settings.codec, codec))))
     data = {
@@ -225,9 +226,9 @@ def planned(
     return Planned(rows, codec, plan, match, task, panel, note, head, data_once)
 
 
-def _check_draws(views: int, codec: Codec) -> None:
+def check_draws(views: int, codec: Codec, task: Classification | type[Classification]) -> None:
     """Raises SpecError for several views of a codec that draws nothing: they would be equal."""
-    if views > 1 and not isinstance(codec, Sampled | VarOpt):
+    if task.views_are_draws and views > 1 and not isinstance(codec, DRAWING):
         raise SpecError(
             expected="a codec that draws from the teacher (sampled, varopt), for several views",
             found=named(codec.to_dict()),

@@ -59,6 +59,7 @@ class DumpReport:
     seconds: float = 0.0  # of this call's teacher passes and writing
     rows_per_second: float = 0.0
     tokens_per_second: float = 0.0
+    scored_positions: int = 0  # that scores and entropy are of: some stand for all of a large dump
     # on what was dumped; empty without labels
     scores: dict[str, float] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)  # empty without a dev split
@@ -123,6 +124,7 @@ def report(
         rows=len(cache),
         positions=cache.manifest.positions,
         bytes=cache.manifest.bytes,
+        scored_positions=tally.positions,
         scores=scores,
         dev_scores=dev_scores,
         dev_rows=dev_rows,

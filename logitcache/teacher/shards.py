@@ -31,6 +31,7 @@ from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
 from logitcache.targets.draws import Draw
 from logitcache.targets.nothing import NoLogits
+from logitcache.targets.sparse import SparseCodec
 from logitcache.teacher.signals import SignalColumns, TeacherOutput
 from logitcache.teacher.summary import Summary
 
@@ -97,6 +98,9 @@ class Assembly:
         self.summary = summary
         self.assets = assets
         self._keys = layout.keys(seed)
+        self._looked = summary.looked_at(
+            layout.row_hash[rows_of(layout.indptr)], layout.index, positions
+        )
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
         }
@@ -260,7 +264,8 @@ class Assembly:
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
             index = index[~is_lost]
-        self.entropy[index], self.top[index] = self.summary.add(block, self._device)
+        looked = None if self._looked is None else self._looked[index]
+        self.entropy[index], self.top[index] = self.summary.add(block, self._device, looked)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""
@@ -282,6 +287,8 @@ class Assembly:
         if isinstance(self.codec, NoLogits):
             return {name: [] for name in by_name}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
+        if self._looked is not None and not isinstance(self.codec, SparseCodec):
+            answered &= self._looked
         return {name: _quantiles(values[answered]) for name, values in by_name.items()}
 
 

@@ -1,7 +1,9 @@
 """Statistics of a teacher's answers, added up block by block while the answers are made.
 
 Full answers of a vocabulary are read a few positions at a time, on the device that made them.
-Replayed logits are computed there again, and at most :data:`TOGETHER` of them are held at once.
+Replayed logits are computed there again, and at most :data:`TOGETHER` of them are held at once. Of
+a large shard of training rows one position in :data:`EACH` is looked at: passes over all words of
+every position take a tenth of a dump. Which ones follows from a row's tokens alone.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.cache.cache import Cache
+from logitcache.data.order import position_keys
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.data.tasks.language import CONFIDENCE, LanguageModel, TokenScores
 from logitcache.payloads import Dense, Replay, Sparse
-from logitcache.records import Array, Block, Float32, rows_of
+from logitcache.records import Array, Block, Float32, Int64, rows_of
 
 if TYPE_CHECKING:
     import torch
 
+WHOLE, EACH = 4096, 4  # positions of a shard that are all looked at; of more, one in so many
 TOGETHER = {"cpu": 1 << 19, "cuda": 1 << 27}  # logits of a vocabulary that are read at once
 
 
@@ -37,11 +41,15 @@ def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
 
 class Summary:
     """Sums over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of
-    dev and of any held-out split.
+    dev and of any held-out split. With ``samples``, some positions of a large shard stand for all
+    of them.
     """
 
-    def __init__(self, task: Classification, is_dev: Array, is_held_out: Array) -> None:
+    def __init__(
+        self, task: Classification, is_dev: Array, is_held_out: Array, *, samples: bool = False
+    ) -> None:
         self.task = task
+        self.samples = samples
         width = task.num_labels
         self.is_dev = is_dev
         self.is_held_out = is_held_out
@@ -74,11 +82,21 @@ class Summary:
                     is_held_out[part.row_id] = True
             if source.shares_table("dev"):
                 is_dev[source.splits["dev"].row_id] = True
-        return cls(task, is_dev, is_held_out)
+        return cls(task, is_dev, is_held_out, samples=split == "train")
 
     def empty(self) -> Summary:
         """Nothing added, of the same table."""
-        return Summary(self.task, self.is_dev, self.is_held_out)
+        return Summary(self.task, self.is_dev, self.is_held_out, samples=self.samples)
+
+    def looked_at(self, row_hash: Int64, index: Int64, positions: int) -> Array | None:
+        """Which positions of a shard of so many full answers of a vocabulary are looked at,
+        bool[P]; None: all. ``row_hash`` and ``index`` i64[P] are their rows and numbers.
+        """
+        if not self.samples or not self.task.self_contained or positions <= WHOLE:
+            return None
+        keys = position_keys(0, "report", row_hash, 0, index).view(np.uint64)
+        looked: Array = keys % np.uint64(EACH) == 0
+        return looked
 
     def skip(self, block: Block) -> None:
         """Rows without an answer."""
@@ -90,10 +108,15 @@ class Summary:
         """Of labelled rows that are not held out."""
         return self.kept if self.holds_out else self.scores
 
-    def add(self, block: Block, device: torch.device | None = None) -> tuple[Float32, Float32]:
+    def add(
+        self,
+        block: Block,
+        device: torch.device | None = None,
+        looked: Array | None = None,
+    ) -> tuple[Float32, Float32]:
         """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
-        NaN where no logits are kept. ``device`` computes the figures of a vocabulary (None: the
-        CPU).
+        NaN where no logits are kept, or they are not ``looked`` at, bool[P]. ``device`` computes
+        the figures of a vocabulary (None: the CPU).
         """
         if not block.answers.payloads:
             self.answered += len(block.row_id)
@@ -106,7 +129,8 @@ class Summary:
             top = payload.prob.max(1, initial=0)
             self._add_scores(block)
         elif self.task.self_contained:
-            entropy, top = self._add_vocabulary(block, payload, device)
+            index = np.arange(len(block.label)) if looked is None else np.flatnonzero(looked)
+            return self._add_vocabulary(block, payload, device, index)
         else:
             logits = block.answers.logits
             entropy, top, probability = confidence(logits)
@@ -130,34 +154,48 @@ class Summary:
             self.guesses += np.bincount(likeliest, minlength=self.task.num_labels)
 
     def _add_vocabulary(
-        self, block: Block, payload: Dense[Array] | Replay[Array], device: torch.device | None
+        self,
+        block: Block,
+        payload: Dense[Array] | Replay[Array],
+        device: torch.device | None,
+        index: Int64,
     ) -> tuple[Float32, Float32]:
-        """Full answers of a vocabulary. No row of its table is held out: the other splits have
-        tables of their own.
+        """Full answers of a vocabulary at these places. No row of its table is held out: the other
+        splits have tables of their own.
         """
         import torch
 
         assert isinstance(self.scores, TokenScores) and not self.holds_out
-        entropy = np.empty(len(block.label), np.float32)
-        top = np.empty(len(block.label), np.float32)
+        if len(index) < len(block.label):
+            payload = payload.select(index)
+        entropy = np.full(len(block.label), np.nan, np.float32)
+        top = np.full(len(block.label), np.nan, np.float32)
         start = 0
         for logits in _logits_in_parts(payload, device):
-            part = slice(start, start + len(logits))
+            part = index[start : start + len(logits)]
             label = torch.from_numpy(block.label[part]).to(logits.device)
             evidence, nats = LanguageModel.evidence_and_entropy(logits, label)
             self.scores.add_evidence(evidence.cpu().numpy())
             top[part] = evidence[:, CONFIDENCE].cpu().numpy()
             entropy[part] = nats.cpu().numpy()
-            start = part.stop
+            start += len(logits)
+        self.answered += len(block.row_id)
+        self.positions += len(index)
+        self.entropy += float(entropy[index].sum(dtype=np.float64))
         return entropy, top
 
     def add_shards(self, cache: Cache, shards: Collection[int]) -> None:
         """Read back shards that were made before, block by block."""
         for index in sorted(shards):
+            positions = cache.manifest.receipts[index].positions(cache.manifest.plan)
             for block in cache.blocks(*cache.manifest.plan.shard(index)):
                 lost = np.isin(block.row_id, cache.skipped)
                 self.skip(block.select(lost))
-                self.add(block.select(~lost))
+                block = block.select(~lost)
+                answers = block.answers
+                of_position = answers.row_hash[rows_of(answers.indptr)]
+                looked = self.looked_at(of_position, answers.index, positions)
+                self.add(block, looked=looked)
 
     def merge(self, summary: Summary) -> None:
         """Add the sums of another summary, of other rows."""

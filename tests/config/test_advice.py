@@ -110,7 +110,6 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"tokens": 64, "shape_only": True, "unlabelled": "more.csv"},
         {"unlabelled": None},
     ),
-    ("and `dump` says how many tokens", PlanConfig, {"task": "causal-lm"}, {"task": None}),
     ("Name the last one as hidden:-1.", DumpConfig, {"signal": ("hidden",)}, {"signal": ("hidden:-1",)}),
     ("Name it once.", DumpConfig, {"signal": ("hidden:1", "hidden:1")}, {"signal": ("hidden:1",)}),
     (
@@ -187,7 +186,6 @@ REASONS = {
     "config/methods.py:check_method": "a method of a user's own: tests/student/test_term.py",
     "config/train.py:check_layers": "tested above: its advice holds a name",
     "config/train.py:_check_teaching": "without_fold is no option",
-    "config/bench.py:check_task": "another command: tests/language/test_codecs.py",
     "config/bench.py:check": "an empty list of widths is no command",
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.data.advice_cases import GOOD, Case, csv
 from tests.data.advice_of_shapes import JSONL_OF_WORDS
 
@@ -11,10 +9,27 @@ TREES = "(3 (2 A) (3 (3 warm) (2 film)))\n(0 (1 Dull))\n"
 OF_TREES = "__label__3 A warm film\n__label__0 Dull\n"  # what sed writes
 OF_TAGS = "a\tO\nfilm\tB-X\n\na\tO\nfilm\tB-X\nof\tO\n"
 NUMBERED = "1,{0},a dull film of {0}\n2,b,a book of old days\n2,c,a warm film\n1,d,a song of love\n"
-PAIRED = {"sentence_B": "some more words", "sentence_A": "and more words", "label": 1}
-NESTED_PAIR = {"pair": {"premise": "some words go", "hypothesis": "and more words"}, "label": 1}
+PAIRED = '{"sentence_B": "in some words", "sentence_A": "some more words", "label": 1}\n'
+NESTED_PAIR = '{"pair": {"premise": "more words go", "hypothesis": "and more words"}, "label": 1}\n'
 CLASSES = "hello there,greet\nbye now,leave\n"
+RCT = "###1\nAIM\ta warm old film\nEND\ta dull old film\n\n"
 POSTED = [
+    Case(
+        "Remove the lines that begin with ###: grep -v '^###' FILE > OUT.txt. Then: Give --delimiter tab",
+        {"train.txt": RCT},
+        {"train.txt": RCT.partition("\n")[2]},
+        more={"delimiter": "\t", "header": ("label", "text")},
+    ),
+    *(
+        Case(
+            "Remove the comments: the lines that begin with '#'.",
+            {"train.txt": RCT},
+            {"train.txt": RCT.partition("\n")[2]},
+            options={"delimiter": "\t", "header": header},
+            more={"header": ("label", "text")},
+        )
+        for header in (None, ("label", "text"))
+    ),
     Case(
         "If the first word of each line is its label, write: sed",
         {"train_5500.label": "a warm film\nb good cold film\n", "TREC_10.label": "a film\n"},
@@ -91,13 +106,13 @@ POSTED = [
     ),
     Case(
         "--text sentence_A --text-pair sentence_B",
-        {"r.jsonl": f"{json.dumps(PAIRED)}\n" * 2},
+        {"r.jsonl": PAIRED + PAIRED.replace("some", "no")},
         {},
         more={"text": "sentence_A", "text_pair": "sentence_B"},
     ),
     Case(
         "--text pair.premise --text-pair pair.hypothesis",
-        {"r.jsonl": f"{json.dumps(NESTED_PAIR)}\n" * 2},
+        {"r.jsonl": NESTED_PAIR + NESTED_PAIR.replace("more", "less")},
         {},
         more={"text": "pair.premise", "text_pair": "pair.hypothesis"},
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,36 @@ def test_words_that_are_called_as_a_tag_are_words(tmp_path: Path) -> None:
     path.write_text("O DET\nmenino NOUN\n\nO DET\nO DET\nO DET\n")
     source, _ = loaded(str(path))
     assert source.label_names == ("DET", "NOUN")
+
+
+def test_a_column_that_says_the_same_in_every_row_is_not_taken_for_the_texts() -> None:
+    texts = ["a warm film", "a dull film", "a film of it"]
+    table = {"Title": ["Is it so or not?"] * 3, "Input": texts, "label": [0, 1, 0]}
+    advice = (
+        "'Title' says the same in every row: name the texts with --text, for example --text Input"
+    )
+    with pytest.raises(SpecError, match=advice):
+        loaded(table)
+    source, _ = loaded({"title": ["same"] * 3, "label": [0, 1, 0]})
+    assert source.dumped["train"].texts()[0] == ["same"] * 3
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"sentences": [{"text": "a", "intent": "x", "entities": [{"entity": "e"}]}], "name": "n"},
+        {"utterances": [{"text": "a", "intent": "x"}], "intents": [{"name": "x"}]},
+        {"rasa_nlu_data": {"common_examples": [{"text": "a", "intent": "x"}], "synonyms": []}},
+    ],
+)
+def test_rows_of_assistants_are_found_in_their_documents(tmp_path: Path, document: Any) -> None:
+    (tmp_path / "nlu.json").write_text(json.dumps(document))
+    source, notes = loaded(str(tmp_path / "nlu.json"))
+    assert (source.dumped["train"].texts()[0], source.label_names) == (["a"], ("x",))
+    assert any("rows under one key of a document" in note for note in notes)
+
+
+def test_lines_that_number_documents_are_no_words(tmp_path: Path) -> None:
+    path = tmp_path / "r.iob2"
+    path.write_text("###MEDLINE:1\n\na\tO\nfilm\tB-X\n\n###MEDLINE:2\n\nit\tO\n")
+    assert len(loaded(str(path))[0].dumped["train"]) == 2

@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "no header, and equal fields": ({"r.csv": "0,0,a warm film\n"}, "name the columns with --header"),
     "row names of R": ({"r.csv": 'text,label\n"1",a,x\n'}, "put a name for it into the header"),
     "a delimiter at the end of lines": ({"r.csv": "text,label\na,x,\n"}, "Remove the delimiter at the end"),
-    "a comment on top": ({"r.csv": "# exported\ntext,label\na,x\n"}, "Remove the comments above the header"),
+    "a comment on top": ({"r.csv": "# exported\ntext,label\na,x\n"}, "Remove the comments: the lines that begin with"),
     "quotes behind spaces": ({"r.csv": 'text,label\n"a, b", "x"\n'}, "Remove the spaces behind the delimiters"),
     "cp1252": ({"r.csv": CSV.encode("cp1252")}, "with --encoding cp1252 the line reads: naïve café,neg"),
     "shift_jis": ({"r.csv": "text,label\n映画,良い\n".encode("shift_jis")}, "name its encoding with --encoding"),

@@ -74,6 +74,17 @@ def test_a_column_of_splits_is_said_with_the_option_that_reads_it(column: str) -
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "is_noted"), [("training", True), ("is_test", True), ("valid", False)]
+)
+def test_booleans_are_said_where_the_column_can_be_no_other(name: str, is_noted: bool) -> None:
+    table = {"text": ["a", "b"], "label": [0, 1], name: [True, False]}
+    notes: list[str] = []
+    loaded(table, Columns(), notes)
+    assert any(f"--split-column {name}" in note for note in notes) == is_noted
+    assert len(loaded(table, Columns(split_column=name)).splits["train"]) == 1
+
+
 def test_yes_and_no_in_a_column_that_is_called_by_a_split(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     lines = [f"{'ab'[i % 2]},text {i},{i % 4 == 0}\n" for i in range(8)]

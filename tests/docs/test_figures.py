@@ -58,6 +58,15 @@ def flowing(page: Path) -> str:
     return " ".join(page.read_text("utf-8").split())
 
 
+def test_every_committed_result_has_its_page_and_its_command() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "".join(page.read_text("utf-8") for page in pages)
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert f"results/{path.name})" in text, f"no page names {path.name}"
+        script = json.loads(path.read_text("utf-8"))["command"].split()[1]
+        assert (ROOT / "benchmarks" / Path(script).name).is_file(), (path.name, script)
+
+
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
 def test_a_page_shows_its_studys_figures(store: Path) -> None:
     text = flowing(STUDIES / f"{store.name}.md")

@@ -10,6 +10,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 
 from tests.families import page, trial, zoo
 
+pytestmark = pytest.mark.usefixtures("whole_probes")
+
 ROOT = Path(__file__).resolve().parents[2]
 SOME = ("bert", "t5")
 # read boxes, markup, shapes of characters, tables

@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.config.bench import PlanConfig, WorkloadConfig
-from logitcache.config.data import Columns
 from logitcache.config.methods import METHODS
 from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
 from logitcache.config.workspace import Workspace
@@ -323,9 +322,3 @@ def test_only_a_study_with_a_teacher_breaks_even(asked: PlanConfig) -> None:
     text = plan_text(told)
     assert "paid for itself" not in text
     assert "teachers in the loop" not in text
-
-
-def test_language_models_are_refused_by_name() -> None:
-    work = WorkloadConfig(columns=Columns(task="causal-lm"))
-    with pytest.raises(SpecError, match=r"--task: expected a task with labels, found causal-lm"):
-        PlanConfig(work).check()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.data.preprocess.chat import Template, checked
+from logitcache.data.preprocess.chat import Template
+from logitcache.data.sources.chats import checked
 from logitcache.errors import SpecError
 from tests.language.small_lms import CHAT, WORDS, make_tokenizer
 
@@ -26,11 +28,26 @@ DROPS = CHAT.replace(
     "{{ m.content }}",
     "{% if not loop.last or loop.length == 1 %}{% else %}{{ m.content }}{% endif %}",
 )
-# the last turn is rendered otherwise than the same turn before others
-REWRITES = CHAT.replace(
-    "{{ m.content }} <|end|>",
-    "{{ m.content }}{% if loop.last and m.role == 'assistant' %} w0{% endif %} <|end|>",
+# the last turn is rendered otherwise than the same turn before others, as a thought is left out of
+# earlier turns; its end token tells where a message ends
+LAST = "{% if loop.last and m.role == 'assistant' %} w0{% endif %}"
+REWRITES = CHAT.replace("{{ m.content }} <|end|>", "{{ m.content }}" + LAST + " <|end|>")
+# and without an end token, where nothing tells
+ENDLESS = CHAT.replace("{{ m.content }} <|end|>", "{{ m.content }}" + LAST)
+# the prompt supplies an empty thought where it is asked for none
+MAY_THINK = CHAT.replace(
+    "{{ m.content }}",
+    "{% if loop.last and m.role == 'assistant' %}w0 w0 {% endif %}{{ m.content }}",
+).replace(
+    "assistant <|body|> {% endif %}",
+    "assistant <|body|> {% if enable_thinking is false %}w0 w0 {% endif %}{% endif %}",
 )
+# a conversation that is over ends with the end of texts
+ENDED = CHAT.replace(
+    "{% if add_generation_prompt %}", "{% if not add_generation_prompt %}</s>{% else %}"
+)
+# the next answer is asked for always
+ALWAYS = CHAT.replace("{% if add_generation_prompt %}", "{% if true %}")
 
 TURNS = st.lists(
     st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=5).map(" ".join),
@@ -68,7 +85,7 @@ def test_the_pieces_are_what_the_assistant_said(contents: list[str]) -> None:
     expected = [
         f"{message['content']} <|end|>" for message in messages if message["role"] == "assistant"
     ]
-    for text in (CHAT, MARKED, THINKS):
+    for text in (CHAT, MARKED, THINKS, MAY_THINK, ENDED, ALWAYS):
         assert written(template(text), messages) == expected
 
 
@@ -109,13 +126,109 @@ def test_a_template_without_marks_that_claims_some_is_told_by_prefixes() -> None
     messages = conversation(["w1", "w2 w3", "w4", "w5"])
     for text in (empty, whole):
         assert written(template(text), messages) == ["w2 w3 <|end|>", "w5 <|end|>"]
+        assert written(template(text), messages[:2]) == ["w2 w3 <|end|>"]
+
+
+def test_a_last_turn_that_is_rendered_otherwise_ends_with_its_end_token() -> None:
+    for said in ("w2", "assistant"):  # which the header of the message has too
+        messages = conversation(["w1", said, "w3", "w4"])
+        assert written(template(REWRITES), messages) == [f"{said} <|end|>", "w4 w0 <|end|>"]
+
+
+CALLS = CHAT.replace(
+    "{{ m.content }}",
+    "{{ m.content }}{% for c in m.tool_calls or [] %} {{ c.function.name }} {{ c.function.arguments.x }}{% endfor %}",
+)
+
+
+def called(name: str, arguments: Any) -> list[dict[str, Any]]:
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return [
+        {"role": "user", "content": "w1"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "w6"},
+        {"role": "assistant", "content": "w7"},
+    ]
+
+
+@pytest.mark.parametrize("arguments", [{"x": "w3"}, '{"x": "w3"}'])
+def test_calls_of_tools_are_learnt(arguments: Any) -> None:
+    messages = json.loads(checked(called("w2", arguments), ""))
+    first = "{% if loop.last and m.role == 'assistant' %}w0 {% endif %}"
+    thinks = CALLS.replace("{{ m.content }}", first + "{{ m.content }}")
+    for text, last in ((CALLS, "w7 <|end|>"), (thinks, "w0 w7 <|end|>")):
+        assert written(template(text), messages) == ["w2 w3 <|end|>", last]
+
+
+def test_a_template_that_drops_a_call_is_refused() -> None:
+    """It would teach to say nothing."""
+    messages = json.loads(checked(called("w2", {}), ""))
+    with pytest.raises(
+        SpecError, match=r"drops or rewrites message 1 \(assistant: 'the call of w2'"
+    ):
+        template(CHAT).tokens(messages)
+
+
+def test_tools_are_named_to_the_template() -> None:
+    tools = [{"type": "function", "function": {"name": "w8"}}]
+    one = template("{% for t in tools or [] %}{{ t.function.name }} {% endfor %}" + CHAT)
+    for column in (tools, json.dumps(tools)):
+        row = json.loads(checked(conversation(["w1", "w2"]), "", column))
+        ids, learnt = one.tokens(row["messages"], row["tools"])
+        assert one.tokenizer.convert_ids_to_tokens(ids)[0] == "w8"
+        assert written(one, row["messages"]) == ["w2 <|end|>"]
+        assert sum(learnt) == 2
+    with pytest.raises(SpecError, match=r"row 3: tools: expected a list of tools"):
+        checked(conversation(["w1", "w2"]), "row 3", "none")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"from": "gpt", "value": "w2"},
+        {"role": "model", "content": "w2"},
+        {"role": "Assistant", "content": [{"type": "text", "text": "w2"}]},
+        {"role": "assistant", "content": "w2", "weight": 1},
+    ],
+)
+def test_messages_as_others_write_them(message: dict[str, Any]) -> None:
+    messages = json.loads(checked([{"from": "human", "value": "w1"}, message], ""))
+    assert written(template(CHAT), messages) == ["w2 <|end|>"]
+
+
+def test_a_message_of_weight_0_is_not_learnt() -> None:
+    chat = conversation(["w1", "w2", "w3", "w4"])
+    chat[1]["weight"] = 0
+    assert written(template(CHAT), json.loads(checked(chat, ""))) == ["w4 <|end|>"]
+
+
+def test_white_space_that_a_template_changes_is_not_dropped() -> None:
+    one = template(CHAT.replace("{{ m.content }}", "{{ m.content.replace('w5', 'w5 ') }}"))
+    assert written(one, conversation(["w1", "w5\nw6"])) == ["w5 w6 <|end|>"]
+
+
+def test_white_space_at_the_end_of_a_prompt_may_be_split_otherwise() -> None:
+    """As that of a role's header is in a byte-level vocabulary, where something follows."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    words = ("?", "user", "assistant", "w1", "w2", "\n", "\n\n", "</s>")
+    one = template(
+        "{% for m in messages %}{{ m.role }}\n\n{{ m.content }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}assistant\n\n{% endif %}"
+    )
+    vocabulary = {word: number for number, word in enumerate(words)}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"</s>|\w+|\s+(?!\S)|\s"), "isolated")
+    one.tokenizer._tokenizer = backend
+    one.special = {vocabulary["</s>"]}
+    assert written(one, conversation(["w1", "w2"])) == ["w2 </s>"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (DROPS, "drops or rewrites message 0"),
-        (REWRITES, "another beginning: its first 2 messages, rendered alone, are other tokens"),
+        (ENDLESS, "another beginning: its first 2 messages, rendered alone, are other tokens"),
         (
             CHAT.replace("<|body|> {% endif %}", "w9 {% endif %}"),
             "rendered with the generation prompt alone",

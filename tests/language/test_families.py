@@ -33,6 +33,8 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher
 from tests.language.small_lms import CAUSAL, MASKED
 
+pytestmark = pytest.mark.usefixtures("whole_probes")
+
 LENGTHS = (8, 63, 64, 65, 511)
 
 

@@ -25,6 +25,8 @@ from logitcache.teacher.model import load_teacher
 from tests.language.small_lms import make_tokenizer
 from tests.language.test_families import by_hand
 
+pytestmark = pytest.mark.usefixtures("whole_probes")
+
 SHAPE = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

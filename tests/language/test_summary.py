@@ -12,8 +12,8 @@ from scipy.special import log_softmax
 
 from logitcache.cache.cache import Cache
 from logitcache.data.tasks.table import TASKS
-from logitcache.records import Float32
-from logitcache.teacher.summary import TOGETHER, Summary
+from logitcache.records import Float32, rows_of
+from logitcache.teacher.summary import EACH, TOGETHER, Summary
 
 
 def summary_of(cache: Cache) -> Summary:
@@ -53,3 +53,31 @@ def test_receipts_say_the_same_of_replayed_and_of_stored_answers(dumps: dict[str
     for one, other in zip(stored, replayed, strict=True):
         for name, quantiles in one.sketches.items():
             np.testing.assert_allclose(quantiles, other.sketches[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("codec", ["float32", "replay"])
+def test_of_a_large_shard_some_positions_stand_for_all(
+    dumps: dict[str, Any], codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which ones follows from the rows, so whoever adds a shard up looks at the same."""
+    monkeypatch.setattr("logitcache.teacher.summary.WHOLE", 8)
+    cache = dumps["caches"][codec]
+    whole = summary_of(cache)
+    task = TASKS[cache.manifest.plan.task](cache.codec.width, None)
+    some, again = (Summary(task, whole.is_dev, whole.is_dev, samples=True) for _ in range(2))
+    shards = range(cache.manifest.plan.shard_count)
+    some.add_shards(cache, shards)
+    for index in shards:
+        block = next(cache.blocks(*cache.manifest.plan.shard(index)))
+        row_hash = block.row_hash[rows_of(block.answers.indptr)]
+        looked = again.looked_at(row_hash, block.answers.index, len(row_hash))
+        assert looked is not None
+        entropy, _ = again.add(block, looked=looked)
+        assert (np.isfinite(entropy) == looked).all()
+    assert some.positions == again.positions
+    assert some.scores.result() == pytest.approx(again.scores.result())
+    assert some.positions == pytest.approx(whole.positions / EACH, rel=0.4)
+    assert some.answered == whole.answered
+    mean = [summary.entropy / summary.positions for summary in (some, whole)]
+    assert mean[0] == pytest.approx(mean[1], rel=0.1)
+    assert whole.looked_at(row_hash, block.answers.index, 10**6) is None  # of dev and test

@@ -29,6 +29,8 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from tests.models.tiny import KINDS, LABELS, LIMIT, Kind, by_hand
 
+pytestmark = pytest.mark.usefixtures("whole_probes")
+
 Folder = Callable[[Kind], Path]
 StudentOf = Callable[[Kind], tuple[Any, Any, Padding]]
 TASK = Classification(len(LABELS), LABELS)

@@ -26,6 +26,8 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 from tests.models.tiny import KINDS, LIMIT, Kind, make
 
+pytestmark = pytest.mark.usefixtures("whole_probes")
+
 Folder = Callable[[Kind], Path]
 RIGHT, LEFT, NONE = (Padding(side, 0, 0) for side in (Side.RIGHT, Side.LEFT, Side.NONE))
 LENGTHS = np.array([2, 2, 3, 5, 9, 14, 20, 20])

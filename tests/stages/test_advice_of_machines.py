@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from logitcache import ranks
-from logitcache.forecast.forecast import device_of
+from logitcache.forecast.devices import device_of
 from logitcache.teacher.asked import checked_shard_rows
 from tests.advice import Attempts, Cases, arrives
 from tests.stages.worlds import World

@@ -234,6 +234,8 @@ def check(bench: Bench, names: Sequence[str]) -> list[int]:
         assert code != 4 or replaced or {"base", "other"} <= set(names), said
         if code == 0:
             made = {folder: tree(work / folder) for folder in COMMANDS[name].makes}
+            if name == "base" and "other" in names:  # which may have had its folder first
+                made[BASE] = tree(_folder_of_base(work))
             states = bench.states(name)
             assert any(_holds(made, state) for state in states), (
                 f"{said}\n{name}: {_differing(made, states[0])}"
@@ -252,6 +254,11 @@ def check(bench: Bench, names: Sequence[str]) -> list[int]:
     assert not [path for path in work.rglob("*") if path.name.startswith(".")], said
     shutil.rmtree(work.parent)
     return codes
+
+
+def _folder_of_base(work: Path) -> Path:
+    """Where a training without ``--out`` went: beside its usual folder, if that held another run."""
+    return next((work / "runs" / "data").glob("base-1x16-seed0-*"), work / BASE)
 
 
 def _holds(made: dict[str, Tree], state: dict[str, Tree]) -> bool:

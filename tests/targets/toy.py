@@ -29,9 +29,6 @@ class Top(SparseCodec):
     def columns(self) -> tuple[Stored, ...]:
         return (self.ids_column(), Stored("prob", "float32"), Stored("entropy", "float16"))
 
-    def bytes_per_position(self) -> float:
-        return float(sum(column.bytes for column in self.columns()))
-
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         p, entropy = self.distribution(vectors, draw)
         prob, ids = p.max(1)

@@ -4,6 +4,7 @@ value}; contents that are lists of parts.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,16 @@ from logitcache.data.sources.columns import MESSAGES
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError, short
 
 _COLUMNS = (MESSAGES, "conversations", "conversation")
-_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
+_ASSISTANTS = ("assistant", "gpt", "chatgpt", "bot", "model", "ai")
+_ROLES = {"human": "user", "user": "user", "system": "system"}
+_ROLES |= {"tool": "tool", "observation": "tool", "function_call": "assistant"}
+_ROLES |= dict.fromkeys(_ASSISTANTS, "assistant")
 _LOOKED_AT = 20  # rows
 SYSTEM = "system"
+PROMPTS = ("prompt", "completion")
 
 
 def messages(table: Table) -> Export | None:
@@ -29,9 +35,9 @@ def messages(table: Table) -> Export | None:
     if not all(isinstance(message, Mapping) for chat in first for message in chat or []):
         return None
     has_system = SYSTEM in table.columns
-    if name == MESSAGES and not has_system and all(_chat(chat) == chat for chat in first):
+    if name == MESSAGES and not has_system and all(plain_chat(chat) == chat for chat in first):
         return None
-    chats = [_chat(chat) for chat in listed_values(table, name)]
+    chats = [plain_chat(chat) for chat in listed_values(table, name)]
     note = f"the column {name} is read as messages of a role and a content"
     if not has_system:
         return Export(note, {MESSAGES: chats}, (name,))
@@ -51,7 +57,75 @@ def _behind(system: Any, chat: Any) -> Any:
     return [{"role": SYSTEM, "content": system}, *chat]
 
 
-def _chat(chat: Any) -> Any:
+def prompted(table: Table) -> Export | None:
+    """Prompts and completions that are messages themselves, as chats whose completion is learnt;
+    None where there are none.
+    """
+    if not all(holds(table, name, list) for name in PROMPTS):
+        return None
+    chats = []
+    prompts, completions = (listed_values(table, name) for name in PROMPTS)
+    for prompt, completion in zip(prompts, completions, strict=True):
+        chat = [*(prompt or []), *(completion or [])]
+        for number, message in enumerate(prompt or []):
+            if isinstance(message, Mapping):
+                chat[number] = {**message, "train": False}
+        chats.append(plain_chat(chat))
+    note = "the columns prompt and completion are read as messages, of which those of the completion are learnt"
+    return Export(note, {MESSAGES: chats}, PROMPTS)
+
+
+def checked(messages: Any, where: str, tools: Any = None) -> str:
+    """Messages as JSON, as a row's text, with the tools that a template is to name. Raises SpecError
+    for what is no list of messages.
+    """
+    messages = plain_chat(messages)
+    good = (
+        isinstance(messages, list)
+        and messages
+        and all(_is_message(message) for message in messages)
+    )
+    if not good:
+        raise SpecError(
+            expected='a list of messages, each {"role": ..., "content": text}',
+            found=short(repr(messages)),
+            advice="Correct the row or leave it out.",
+            where=where,
+        )
+    stored = messages if not tools else {"messages": messages, "tools": _tools(tools, where)}
+    return json.dumps(stored, ensure_ascii=False, sort_keys=True)
+
+
+def _tools(tools: Any, where: str) -> list[Any]:
+    """The tools of a row, which may be a list or its JSON. Raises SpecError."""
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except ValueError:
+            tools = None
+    if isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools):
+        return tools
+    raise SpecError(
+        expected="a list of tools, as JSON schemas",
+        found=short(repr(tools)),
+        advice="Correct the row or leave it out.",
+        where=f"{where}: tools",
+    )
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    return isinstance(message.get("content"), str) and isinstance(message.get("train", True), bool)
+
+
+def plain_chat(chat: Any) -> Any:
+    """A chat, or its JSON, as messages of {role, content}; what is no chat as it is."""
+    if isinstance(chat, str):
+        try:
+            chat = json.loads(chat)
+        except ValueError:
+            return chat
     return [_message(message) for message in chat] if isinstance(chat, list) else chat
 
 
@@ -63,8 +137,46 @@ def _message(message: Any) -> Any:
         return message
     others = {key: value for key, value in message.items() if key not in ("from", "value")}
     role = message.get("role", message.get("from"))
-    content = message.get("content", message.get("value"))
-    return {**others, "role": _ROLES.get(str(role), role), "content": _text_of(content)}
+    content = _text_of(message.get("content", message.get("value")))
+    calls = others.pop("tool_calls", None)
+    if role == "function_call":  # as ShareGPT has it: what is called is the message's text
+        calls = calls or _calls_in(content)
+        content = None if calls else content
+    if calls:
+        others["tool_calls"] = [_call(call) for call in calls]
+        content = "" if content is None else content
+    if others.get("weight") in (0, 1):  # as OpenAI says which messages are learnt
+        others.setdefault("train", bool(others.pop("weight")))
+    role = _ROLES.get(str(role).casefold(), role)
+    return {**others, "role": role, "content": content}
+
+
+def _calls_in(content: Any) -> list[Any]:
+    """The calls that a text names as JSON; none where it does not."""
+    try:
+        calls = json.loads(content)
+    except (TypeError, ValueError):
+        return []
+    calls = calls if isinstance(calls, list) else [calls]
+    if not all(isinstance(call, Mapping) and "name" in call for call in calls):
+        return []
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def _call(call: Any) -> Any:
+    """A call of a tool with its arguments as an object, where they are JSON: templates write them
+    as JSON themselves.
+    """
+    if not isinstance(call, Mapping):
+        return call
+    function = call.get("function")
+    if isinstance(function, Mapping):
+        return {**call, "function": _call(function)}
+    try:
+        arguments = json.loads(call.get("arguments", ""))
+    except (TypeError, ValueError):
+        return dict(call)
+    return {**call, "arguments": arguments} if isinstance(arguments, dict) else dict(call)
 
 
 def _text_of(content: Any) -> Any:

@@ -13,6 +13,8 @@ from logitcache.data.sources.hints import (
     BY_FIRST_SPACE,
     NUMBERING,
     header_advice,
+    is_called_as_labels,
+    is_constant,
     likely_labels,
     likely_pair,
     likely_texts,
@@ -21,7 +23,7 @@ from logitcache.data.sources.hints import (
     samples,
     similar,
 )
-from logitcache.data.sources.nested import holds, paths
+from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
@@ -59,7 +61,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
         pairs = ([called(name, have) for name in names] for names in PAIR_COLUMNS)
         text, pair = next((names for names in pairs if None not in names), (None, None))
     if text is None:
-        text = _first(TEXT_COLUMNS, have)
+        text = _usual_text(tables, have)
     if text is None:
         raise _no_text(tables, where, named_columns.delimiter)
     label = named_columns.label or _first(LABEL_COLUMNS, have) or _cats(tables)
@@ -103,6 +105,25 @@ def _first(names: Sequence[str], have: Sequence[str]) -> str | None:
     return next((column for column in columns if column is not None), None)
 
 
+def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
+    """The column of texts by its usual name; not one that says the same in every row, as the title
+    of a task for annotators, where another column holds sentences that differ.
+    """
+    names = [called(name, have) for name in TEXT_COLUMNS]
+    usual = [name for name in names if name is not None]
+    differing = [name for name in usual if not _is_constant(tables, name)]
+    if differing or not usual:
+        return next(iter(differing), None)
+    others = [name for name in likely_texts(samples(tables)) if name not in usual]
+    return None if others else usual[0]
+
+
+def _is_constant(tables: Sequence[Table], name: str) -> bool:
+    """Whether a column says the same in its first rows."""
+    columns = [table.columns[name] for table in tables if name in table.columns]
+    return is_constant([value for column in columns for value in first_values(column, LOOKED_AT)])
+
+
 def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) -> SpecError:
     """The error over tables without a column of a usual name, with the likeliest one."""
     expected = f"a text column ({', '.join(TEXT_COLUMNS)})"
@@ -115,6 +136,9 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
     names = list(values)
     texts = likely_texts(values)
     advice = "Name it with --text (and --text-pair)"
+    constant = _first(TEXT_COLUMNS, have)
+    if constant is not None:
+        advice = f"{constant!r} says the same in every row: name the texts with --text"
     if texts:
         pair = likely_pair(texts) or _usual_pair(texts)
         if pair is None:
@@ -156,7 +180,7 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             advice = header
         elif len(have) == 1:
             advice += f" If the lines hold several fields, say with --delimiter what separates them. {header}"
-        elif not any(called(name, have) for name in LABEL_COLUMNS):
+        elif not any(map(is_called_as_labels, have)):
             advice += f" {header}"
     found = listed(list(map(short, names)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)

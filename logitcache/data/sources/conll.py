@@ -14,6 +14,7 @@ from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"
+_ABSTRACT = "###"  # before the number of a document, as in JNLPBA
 _UNIVERSAL_WIDTH = 10  # columns of CoNLL-U
 _UNIVERSAL_WORD, _UNIVERSAL_TAG = 1, 3
 _NO_WORD = re.compile(
@@ -74,7 +75,8 @@ def read_conll(content: Content) -> Table:
             if not fields or fields[0] == _DOCUMENT:
                 open_row = False
                 continue
-            if not open_row and _COMMENT.match(line):
+            is_alone = len(fields) == 1 and fields[0].startswith(_ABSTRACT)
+            if not open_row and (is_alone or _COMMENT.match(line)):
                 continue
             if len(fields) < 2:
                 raise SpecError(

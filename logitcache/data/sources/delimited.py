@@ -24,6 +24,7 @@ from logitcache.data.sources import quoting
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.field_errors import (
+    COMMENTS,
     DELIMITERS,
     check_names,
     check_no_rule,
@@ -273,7 +274,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     for number, fields in numbered:
         if len(fields) != len(header):
             error = wrong_width(f"{path} line {number}", names, fields, delimiter, first_rows)
-            if header is not top and len(fields) == len(top):
+            if header is not top and len(fields) == len(top) and not top[0].startswith(COMMENTS):
                 error.advice = f"Name all {len(top)} columns with --header."
                 if any(name.strip().casefold() in TEXT_COLUMNS for name in top):
                     error.advice = (

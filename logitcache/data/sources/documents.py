@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
+from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
 from logitcache.data.sources.growing import Growing
@@ -191,10 +192,19 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
     itself, columns (lists of one length, or mappings from row number as pandas writes them), or a
     list of rows under a key.
     """
+    if len(document) == 1:
+        key, inner = next(iter(document.items()))
+        if isinstance(inner, dict) and any(map(_is_rows, inner.values())):
+            below, rows = _rows_in(content, inner)
+            return f"{key}.{below}" if below else key, rows
     lists = {key: value for key, value in document.items() if _is_rows(value)}
+    of_texts = {key: rows for key, rows in lists.items() if _have_texts(rows)}
+    are_splits = any(key.lower() in SPLIT_WORDS for key in lists)
+    if len(of_texts) == 1 and not are_splits:  # beside lists of intents, entities, ...
+        lists = of_texts
     if len(lists) > 1:
         advice = "Save each list as a file of its own (train.json, test.json, ...)."
-        if not any(key.lower() in SPLIT_WORDS for key in lists):
+        if not are_splits:
             advice = "Save the rows alone, as jsonl; if the keys are their classes, with the key as label of each."
         raise SpecError(
             expected="one list of rows",
@@ -220,6 +230,16 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
+def _have_texts(rows: list[dict[str, Any]]) -> bool:
+    """Whether every row has a text under a usual name; a title is no text of its own."""
+    names = set(TEXT_COLUMNS) - {"title"}
+    for row in rows[:BLOCK_ROWS]:
+        texts = [value for name, value in row.items() if name.lower() in names]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            return False
+    return True
+
+
 def _is_split(columns: Any, rows: Any) -> bool:
     """Whether it is what pandas writes with orient="split"."""
     are_lists = isinstance(columns, list) and isinstance(rows, list)
@@ -228,8 +248,10 @@ def _is_split(columns: Any, rows: Any) -> bool:
 
 def _check_flat(content: Content, key: str, rows: list[dict[str, Any]]) -> None:
     """Raises SpecError where rows under a key hold lists of objects themselves, as SQuAD's
-    paragraphs do.
+    paragraphs do; not where each has a text, which the objects are about.
     """
+    if _have_texts(rows):
+        return
     for row in rows[:BLOCK_ROWS]:
         nested = next((name for name, value in row.items() if _is_rows(value)), None)
         if nested is not None:

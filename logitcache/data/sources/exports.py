@@ -10,7 +10,7 @@ from dataclasses import replace
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.answer_columns import are_names_of_classes, parts_apart, votes_of
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
-from logitcache.data.sources.chats import classified, messages
+from logitcache.data.sources.chats import classified, messages, prompted
 from logitcache.data.sources.exported import Export
 from logitcache.data.sources.nested import listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
@@ -30,6 +30,8 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     if note:
         reporter.note(f"{table.path}: {note}")
     chats = messages(table)
+    if chats is None and asked.task in LANGUAGE:
+        chats = prompted(table)
     if chats is not None:
         reporter.note(f"{table.path}: {chats.tool}")
         table = _replaced(table, chats)

@@ -13,7 +13,7 @@ from logitcache.data.sources.tables import check_once
 from logitcache.errors import SpecError, counted, short
 
 _DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
-_COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some tools
+COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some tools
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -100,8 +100,9 @@ def _advice(
     )
     if other is not None:
         return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
-    if len(header) == 1 and header[0].startswith(_COMMENTS):
-        return f"Remove the comments above the header: the lines that begin with {header[0][0]!r}."
+    comment = next((row[0] for row in (header, fields) if len(row) == 1 and _is_comment(row)), "")
+    if comment:
+        return f"Remove the comments: the lines that begin with {comment[0]!r}."
     if looks_like_row(header):
         return f"Mend the line. {_header_advice(header, rows)}"
     if len(header) == 1:
@@ -121,6 +122,10 @@ def _one_comma(header: Sequence[str]) -> str:
     if called(header[1].strip().casefold(), LABEL_COLUMNS):
         return """awk -F, '{label = $NF; sub(/,[^,]*$/, ""); print $0 "\\t" label}'"""
     return """awk -F, '{label = $1; sub(/^[^,]*,/, ""); print label "\\t" $0}'"""
+
+
+def _is_comment(fields: Sequence[str]) -> bool:
+    return fields[0].startswith(COMMENTS)
 
 
 def option_value(delimiter: str) -> str:

@@ -73,8 +73,11 @@ def samples(tables: Sequence[Table]) -> dict[str, list[Any]]:
 
 
 def likely_texts(columns: Samples) -> list[str]:
-    """The columns of sentences, the longest first."""
-    sizes = {name: _mean_size(values) for name, values in columns.items()}
+    """The columns of sentences, the longest first; none that says the same in every row."""
+    sizes = {}
+    for name, values in columns.items():
+        if not is_constant(values):
+            sizes[name] = _mean_size(values)
     texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
     return sorted(texts, key=lambda name: -sizes[name][1])
 
@@ -97,6 +100,11 @@ def _present(values: Sequence[Any]) -> list[Any]:
     return [
         value for value in values if not (value is None or (isinstance(value, str) and not value))
     ]
+
+
+def is_constant(values: Sequence[Any]) -> bool:
+    """Whether values, two at least, are all the same."""
+    return len(values) > 1 and all(value == values[0] for value in values)
 
 
 def _mean_size(values: Sequence[Any]) -> tuple[float, float]:

@@ -25,6 +25,7 @@ _BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FI
 _LABEL_LAST = re.compile(rf"\S.* {_PREFIX}\S+")
 _BY_LAST = rf"sed -E 's/^(.*) ({_PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
+_COMMENT = re.compile("#+|%+")
 _DELIMITERS = "\t;|@"  # that texts seldom hold
 
 
@@ -86,6 +87,12 @@ def _advice(line: str, further: Sequence[str]) -> str:
     running text. ``further`` are lines below it.
     """
     lines = [line, *(text.strip("\r\n \t") for text in further)]
+    comment = _COMMENT.match(line)
+    if comment is not None:
+        mark = comment[0]
+        rows = [text for text in lines if text and not text.startswith(mark)]
+        then = f" Then: {_advice(rows[0], rows[1:])}" if rows else ""
+        return f"Remove the lines that begin with {mark}: grep -v '^{mark}' FILE > OUT.txt.{then}"
     if all(_LABEL_LAST.fullmatch(text) for text in lines if text):
         return f"If the label of each line is its last word, write: {_BY_LAST}."
     if _FEATURES.fullmatch(line):
@@ -104,8 +111,8 @@ def _advice(line: str, further: Sequence[str]) -> str:
     elif delimiter is None:
         fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
     else:
-        rows = [text.split(delimiter) for text in lines]
-        alike = [row for row in rows if len(row) == len(rows[0])]
+        records = [text.split(delimiter) for text in lines]
+        alike = [record for record in records if len(record) == len(records[0])]
         header = header_advice([list(column) for column in zip(*alike, strict=True)])
         fields = f"Give --delimiter {option_value(delimiter)} if it separates fields. {header.rstrip('.')}"
     return f"{fields}; to learn running text, give --task causal-lm or masked-lm."

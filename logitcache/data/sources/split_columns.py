@@ -21,9 +21,8 @@ from logitcache.records import Int64
 SAMPLED = 200  # rows that must look like splits before a whole column is read
 MOST_VALUES = 8  # of a column of splits: more are no splits
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_ASKING = re.compile(
-    r"(is|in)[_ ]?[a-z]+", re.IGNORECASE
-)  # is_valid; a column valid may be anything
+# is_valid, training: a column that is called valid may be anything
+_ASKING = re.compile(r"(is|in)[_ ]?[a-z]+|train(ing)?|test(ing)?|dev", re.IGNORECASE)
 _BOOLEANS = {
     "true": True,
     "1": True,

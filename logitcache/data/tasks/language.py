@@ -19,8 +19,8 @@ from logitcache.config.data import Columns
 from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
-from logitcache.data.preprocess import chat
 from logitcache.data.rows import Source
+from logitcache.data.sources.chats import PROMPTS, checked
 from logitcache.data.sources.columns import MESSAGES, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
@@ -32,7 +32,7 @@ from logitcache.targets.blocks import likeliest
 
 BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
-PROMPTS = ("prompt", "completion")
+TOOLS = "tools"  # the column of what a template tells the assistant that it can call
 # of a position; the last two are -1 without a teacher
 EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")
 CONFIDENCE = EVIDENCE.index("confidence")
@@ -82,9 +82,11 @@ class LanguageModel(Classification, ABC):
         columns = {str(name): table.columns[str(name)] for name in texts}
         if form_of([table], names) == MESSAGES:
             column = columns[str(names.text)]
-            values = column if isinstance(column, list) else column.to_pylist()
+            tools = _values(table.columns.get(TOOLS, [None] * len(column)))
+            chats = zip(_values(column), tools, strict=True)
             columns[str(names.text)] = [
-                chat.checked(value, table.place(row)) for row, value in enumerate(values)
+                checked(value, table.place(row), of_row)
+                for row, (value, of_row) in enumerate(chats)
             ]
         return Opened(replace(table, columns=columns), replace(table, columns={}, classes={}))
 
@@ -192,6 +194,12 @@ class LanguageModel(Classification, ABC):
         none = torch.full_like(nll, -1.0)
         evidence = torch.stack([nll, is_right, confidence, none, none], 1)
         return evidence, log_sum - torch.linalg.vecdot(p, z)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values as Python's own."""
+    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
+    return values
 
 
 def form_of(tables: Sequence[Table], names: Columns) -> str:
