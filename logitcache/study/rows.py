@@ -32,6 +32,8 @@ _NUMBERS = ("alpha", "a", "temperature", "soft_factor")
 OF_THE_METHOD = {
     *_NUMBERS,
     "term",
+    "terms",
+    "charge_dump",
     "cache",
     "teacher",
     "teachers",

@@ -158,7 +158,7 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
     )  # fmt: skip
     runs = [
         asked(tmp_path / method, method, cache=report.cache, seq_len=None, budget="steps=6")
-        for method in ("base", "kd")
+        for method in ("base", "kd", "mlm=1,kd=1")
     ]
     live = asked(tmp_path / "live", "kd", live=str(lm("bert")), budget="steps=6", tokenizer=None)
     cached = result(tmp_path / "kd")
@@ -178,7 +178,8 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
     spent = budget["charged"]["dump"] + budget["training"]
     assert spent == pytest.approx(2e9, rel=0.5 / result(charged)["steps"])
     comparison = compare(*runs)
-    assert {row.method for row in comparison.rows} == {"base", "kd"}
+    assert {row.method for row in comparison.rows} == {"base", "kd", "mlm=1,kd=1"}
+    assert not [note for note in comparison.notes if "differ in more than the method" in note]
     for run in runs:
         model = transformers.AutoModelForMaskedLM.from_pretrained(run)
         assert torch.isfinite(model.get_output_embeddings().weight).all()
