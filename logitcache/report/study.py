@@ -155,7 +155,10 @@ def _kept_block(studied: Studied) -> Block | None:
             share = None if row is None else cell.lead_kept(row)
             shares.append(shown(share, lambda part: f"{100 * part:z.0f} %"))
         columns[_where(studied, cell)] = shares
-    caption = "(method - base) / (teacher - base), of means; a dash where the teacher is not ahead of base."
+    caption = (
+        "(method - base) / (teacher - base), of means over the seeds that both have; a dash where the teacher is not "
+        "ahead of base."
+    )
     return Block("Share of the teacher's lead that students keep", caption, None, table(columns))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -62,15 +63,19 @@ class Cell:
         return [trial.result for trial in self.trials if trial.result.folder in row.folders]
 
     def lead_kept(self, row: Row) -> float | None:
-        """The share of the teacher's lead over the baseline that a method has; None where the
-        teacher has none.
+        """The share of the teacher's lead over the baseline that a method has, over the seeds that
+        both have; None where the teacher has none.
         """
         if self.teacher is None or self.base is None:
             return None
-        lead = self.teacher.value - self.base.mean
+        seeds = [seed for seed in row.values if seed in self.base.values]
+        if not seeds:
+            return None
+        base = fmean(self.base.values[seed] for seed in seeds)
+        lead = self.teacher.value - base
         if lead <= 0:
             return None
-        return (row.mean - self.base.mean) / lead
+        return (fmean(row.values[seed] for seed in seeds) - base) / lead
 
     def sentences(self) -> dict[str, str]:
         """What follows, by the label of the row."""

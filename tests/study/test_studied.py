@@ -60,8 +60,11 @@ def test_the_score_is_the_mean_of_tasks_of_each_seed(studied: Studied) -> None:
 
 def test_the_share_of_the_teachers_lead_is_of_means(studied: Studied) -> None:
     cell = studied.cells[1]
-    base, kd, _ = cell.comparison.rows
+    base, kd, soft = cell.comparison.rows
     assert cell.lead_kept(kd) == pytest.approx((kd.mean - base.mean) / (0.8 - base.mean))
+    assert soft.difference is not None  # of the seven seeds that it has
+    ahead = soft.mean - soft.difference.mean
+    assert cell.lead_kept(soft) == pytest.approx(soft.difference.mean / (0.8 - ahead))
     assert cell.lead_kept(base) == 0
     assert replace(cell, teacher=None).lead_kept(kd) is None
 

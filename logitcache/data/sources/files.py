@@ -36,17 +36,8 @@ _DIGITS = re.compile(r"([0-9]+)")
 _NUMBERED = re.compile(r"(part|shard|chunk)?[-_.]?[0-9]+([-_.].*)?", re.IGNORECASE)
 _DOCUMENTS = (".json", ".txt")  # which may hold anything
 # Beside the data: what describes it.
-_DESCRIPTIONS = (
-    "labels",
-    "label",
-    "dataset_infos",
-    "dataset_info",
-    "dataset_dict",
-    "state",
-    "config",
-    "id2label",
-    "label2id",
-)
+_OF_DATASETS = ("dataset_infos", "dataset_info", "dataset_dict", "state")
+_DESCRIPTIONS = ("labels", "label", "config", "id2label", "label2id", *_OF_DATASETS)
 _NOT_READ = (
     *SHEETS,
     *OF_WORDS,

@@ -76,14 +76,8 @@ def find(
             f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path."
         )
     if data in docstrings.NAMES:
-        return _files(
-            docstrings.build(cache, reporter),
-            data,
-            f"the built-in set {data}",
-            words,
-            reporter,
-            _PLAIN,
-        )
+        what = f"the built-in set {data}"
+        return _files(docstrings.build(cache, reporter), data, what, words, reporter, _PLAIN)
     path, preset = Path(data), presets.find(data)
     if path.exists():
         what = f"the folder {path}, not the preset {preset.name}" if preset else ""
