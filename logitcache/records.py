@@ -294,20 +294,20 @@ class Answers:
 
 def end_to_end(several: Sequence[Answers]) -> Answers:
     """The answers of the first, then those of the second, and so on."""
-    counts = np.concatenate([np.diff(part.indptr) for part in several])
-    payloads = {
-        name: joined([answers.payloads[name] for answers in several])
-        for name in several[0].payloads
-    }
+    first = several[0]
+    payloads = {}
+    for name in first.payloads:
+        payloads[name] = joined([answers.payloads[name] for answers in several])
+    vectors = {}
+    for name in first.vectors:
+        vectors[name] = reduce(Ragged.followed_by, [answers.vectors[name] for answers in several])
+    counts = np.concatenate([np.diff(answers.indptr) for answers in several])
     return Answers(
-        np.concatenate([part.row_hash for part in several]),
+        np.concatenate([answers.row_hash for answers in several]),
         ends_of(counts),
-        np.concatenate([part.index for part in several]),
+        np.concatenate([answers.index for answers in several]),
         payloads,
-        {
-            name: reduce(Ragged.followed_by, [answers.vectors[name] for answers in several])
-            for name in several[0].vectors
-        },
+        vectors,
     )
 
 

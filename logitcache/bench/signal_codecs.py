@@ -42,18 +42,19 @@ def compare_signal_codecs(
     drawn = subset(len(planned.rows), max(1, -(-settings.positions // tokens)))
     examples = planned.prepare(0, len(planned.rows), drawn)
     sample, _ = ask_all(planned.watching, examples, planned.batch_tokens, _Sample)
-    return [
-        _figures(kept, dtype, torch.cat(sample.vectors[kept.name])[: settings.positions])
-        for kept in planned.kept
-        for dtype in STORED
-    ]
+    figures = []
+    for signal in planned.kept:
+        vectors = torch.cat(sample.vectors[signal.name])[: settings.positions]
+        for dtype in STORED:
+            figures.append(_figures(signal, dtype, vectors))
+    return figures
 
 
-def _figures(kept: Kept, dtype: str, vectors: torch.Tensor) -> SignalFigures:
-    codec: VectorCodec = replace(kept.codec, dtype=dtype)
+def _figures(signal: Kept, dtype: str, vectors: torch.Tensor) -> SignalFigures:
+    codec: VectorCodec = replace(signal.codec, dtype=dtype)
     error = relative_error(codec.restored(vectors), vectors)
     return SignalFigures(
-        name=f"{kept.name},dtype={dtype}",
+        name=f"{signal.name},dtype={dtype}",
         bytes=codec.bytes_per_position(),
         error=float(error.mean()),
         largest_error=float(error.max()),

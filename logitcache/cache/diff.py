@@ -286,20 +286,19 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
 
 def _check_vocabulary(a: Cache, b: Cache) -> None:
     """Raises FingerprintMismatch where caches of tokens give them other ids."""
-    vocabulary_a, vocabulary_b = (
-        (
-            cache.manifest.plan.preprocessor.get("map"),
-            cache.codec.width if cache.holds_rows else None,
-        )
-        for cache in (a, b)
-    )
-    if vocabulary_a != vocabulary_b:
+    if _vocabulary_of(a) != _vocabulary_of(b):
         raise FingerprintMismatch(
             expected=f"the tokens of {a.where} ({a.codec.width:,})",
             found=f"others ({b.codec.width:,})",
             advice="Compare caches of one tokenizer.",
             where=b.where,
         )
+
+
+def _vocabulary_of(cache: Cache) -> tuple[str | None, int | None]:
+    """The digest of its tokens' ids and, where it holds its rows, how many there are."""
+    digest = cache.manifest.plan.preprocessor.get("map")
+    return digest, cache.codec.width if cache.holds_rows else None
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:

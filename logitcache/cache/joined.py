@@ -145,9 +145,10 @@ class Joined:
         """The cache's own, or a digest of the caches' and the parts they answer for."""
         if len(self.caches) == 1:
             return self.caches[0].fingerprint
-        return identity.digest_json(
-            [[part.name, [cache.fingerprint for cache in part.caches]] for part in self.parts]
-        )
+        parts = []
+        for part in self.parts:
+            parts.append([part.name, [cache.fingerprint for cache in part.caches]])
+        return identity.digest_json(parts)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -162,22 +163,21 @@ class Joined:
         """
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view, signals)
-        parts = self.rows_by_part(row_id)
-        answers = [
-            part.take(row_id[index] - part.start, row_hash[index], view[index], signals)
-            for part, index in parts
-        ]
-        order = np.concatenate([index for _, index in parts])
-        return end_to_end(answers).rows(np.argsort(order))
+        answers = []
+        indices = []
+        for part, index in self.rows_by_part(row_id):
+            rows = row_id[index] - part.start
+            answers.append(part.take(rows, row_hash[index], view[index], signals))
+            indices.append(index)
+        return end_to_end(answers).rows(np.argsort(np.concatenate(indices)))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Joined:
         """The same teachers, with these rows looked up once, so that no step looks for them. Raises
         AlignmentError naming the first row whose text is not in its caches.
         """
-        parts = [
-            part.located(row_id[index] - part.start, row_hash[index])
-            for part, index in self.rows_by_part(row_id)
-        ]
+        parts = []
+        for part, index in self.rows_by_part(row_id):
+            parts.append(part.located(row_id[index] - part.start, row_hash[index]))
         return replace(self, parts=tuple(parts))
 
     def answered(self, row_id: Int64) -> npt.NDArray[np.bool_]:

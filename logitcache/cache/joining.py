@@ -72,10 +72,9 @@ def join_parts(
                 )
             fingerprints.add(cache.fingerprint)
     _check_same_teachers(answering)
-    ordered = {
-        name: sorted(caches, key=lambda cache: cache.fingerprint)
-        for name, caches in answering.items()
-    }
+    ordered = {}
+    for name, caches in answering.items():
+        ordered[name] = sorted(caches, key=lambda cache: cache.fingerprint)
     first = ordered[next(iter(starts))][0]
     task = task or Classification(len(first.label_names), first.label_names)
     for cache in chain(*ordered.values()):
@@ -118,10 +117,11 @@ def assigned(
 def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]]:
     """The row_id, counted from the part's start, and the hashes of the rows of each part."""
     number = np.searchsorted(list(starts.values()), rows.row_id, side="right") - 1
-    return {
-        name: (rows.row_id[number == part] - starts[name], rows.row_hash[number == part])
-        for part, name in enumerate(starts)
-    }
+    rows_by_part = {}
+    for part, (name, start) in enumerate(starts.items()):
+        is_of_part = number == part
+        rows_by_part[name] = (rows.row_id[is_of_part] - start, rows.row_hash[is_of_part])
+    return rows_by_part
 
 
 def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:

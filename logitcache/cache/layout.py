@@ -112,15 +112,10 @@ def codec_of(plan: Plan) -> tuple[Codec, str]:
         raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}")
     codec = codec_from_dict(value if isinstance(value, dict) else {})
     inputs = inputs_of(plan)
-    level = next(
-        (
-            name
-            for name in (ROW, LEVEL)
-            if set(columns_of(codec, name, inputs)) <= set(plan.columns)
-        ),
-        None,
-    )
-    if level is None:
+    level = ROW
+    if not set(columns_of(codec, level, inputs)) <= set(plan.columns):
+        level = LEVEL
+    if not set(columns_of(codec, level, inputs)) <= set(plan.columns):
         raise FormatError(
             expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns))
         )

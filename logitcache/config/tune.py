@@ -26,15 +26,17 @@ def space(value: Any) -> dict[str, tuple[Any, ...]]:
         assigned = assignments(value)
     except (TypeError, ValueError):
         raise ValueError(expected) from None
-    listed = {
-        name: values.split("|") if isinstance(values, str) else values
-        for name, values in assigned.items()
-    }
-    if not listed or not all(isinstance(values, list | tuple) for values in listed.values()):
+    values_by_option = {}
+    for name, values in assigned.items():
+        listed = values.split("|") if isinstance(values, str) else values
+        if not isinstance(listed, list | tuple):
+            raise ValueError(expected)
+        values_by_option[name] = tuple(listed)
+    if not values_by_option:
         raise ValueError(expected)
-    if not all(values and all(map(str, values)) for values in listed.values()):
+    if not all(values and all(map(str, values)) for values in values_by_option.values()):
         raise ValueError("at least one value of each option")
-    return {name: tuple(values) for name, values in listed.items()}
+    return values_by_option
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,13 @@ class Division:
     rule: str  # in words
     held_out: dict[str, int]  # rows of each split; empty where there were too few to hold any out
     seed: int | None = None  # of a preset whose splits are drawn from one table
+    is_given: bool = False  # by a column of the table: nobody chose the rows
 
-    def to_dict(self) -> dict[str, Any]:
-        """As ``run.json`` and ``result.json`` record it."""
-        return {"rule": self.rule, "held_out": self.held_out}
+    def to_dict(self) -> dict[str, Any] | None:
+        """As ``run.json`` and ``result.json`` record it; None where the rows of each split were
+        given.
+        """
+        return None if self.is_given else {"rule": self.rule, "held_out": self.held_out}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class SplitShape:
     rows: int
     labelled: int
     counts: Int64  # [K]: labels of each class; of rows of words, those of the words
-    is_held_out: bool  # of the training table
+    is_held_out: bool  # of the training table, by us
     lengths: tuple[Lengths, ...]  # in words and in bytes; empty without rows
 
 
@@ -106,7 +106,7 @@ def _shape(source: Source, split: str) -> SplitShape:
         len(rows),
         int((rows.label >= 0).sum()),
         counts_of(source, rows),
-        source.shares_table(split),
+        source.shares_table(split) and source.division is not None and not source.division.is_given,
         lengths,
     )
 

@@ -179,6 +179,7 @@ def _found(
     if fault in (Fault.CONTRADICTION, Fault.NEAR_CONTRADICTION):
         like &= (among.label != part.label[first]) & (among.label >= 0)
     elif against is None:
+        like &= among.label == part.label[first]
         like[first:] = False
     details = []
     if like.any():

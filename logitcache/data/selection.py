@@ -71,7 +71,7 @@ def divided_by_column(
             f"{splits.first_unnamed}): they are neither trained on nor scored"
         )
     held_out = {split: count for split, count in counts.items() if split != "train"}
-    division = Division(f"by the column {splits.column}", held_out)
+    division = Division(f"by the column {splits.column}", held_out, is_given=True)
     parts = {split: table.select(index) for split, index in splits.rows.items()}
     return replace(source, splits=parts, tables={"train": table}, division=division)
 

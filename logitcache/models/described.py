@@ -78,8 +78,10 @@ class Described:
             check_counts(self.config)
         except SpecError as error:
             raise error.at(self.name) from None
-        count = self.config.get("num_labels", 2)
-        return tuple(f"LABEL_{i}" for i in range(count if type(count) is int else 2))
+        count = self.config.get("num_labels")
+        if type(count) is not int:
+            count = 2
+        return tuple(f"LABEL_{i}" for i in range(count))
 
     def check_problem(self) -> None:
         """Raises SpecError where its outputs are no distribution over classes that exclude one

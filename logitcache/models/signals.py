@@ -101,11 +101,11 @@ class Watched:
         finally:
             for handle in handles:
                 handle.remove()
-        vectors = tuple(
-            signal.of_pass(_only(noted[signal.name], signal, model), inputs)
-            for signal in self.signals
-        )
-        return SimpleNamespace(logits=vectors[0] if len(vectors) == 1 else vectors)
+        vectors = []
+        for signal in self.signals:
+            observed = _only(noted[signal.name], signal, model)
+            vectors.append(signal.of_pass(observed, inputs))
+        return SimpleNamespace(logits=vectors[0] if len(vectors) == 1 else tuple(vectors))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.watched_model, name)
@@ -322,7 +322,9 @@ def signal_of(name: str) -> Signal:
 def together(signals: Sequence[Signal]) -> tuple[Signal, ...]:
     """Signals to be read in one forward pass: logits are computed though their map is watched."""
     computes = any(signal.name == LOGITS.name for signal in signals)
-    return tuple(
-        replace(signal, map_computes=computes) if isinstance(signal, HeadInput) else signal
-        for signal in signals
-    )
+    signals_of_pass: list[Signal] = []
+    for signal in signals:
+        if isinstance(signal, HeadInput):
+            signal = replace(signal, map_computes=computes)
+        signals_of_pass.append(signal)
+    return tuple(signals_of_pass)

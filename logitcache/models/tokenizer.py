@@ -111,17 +111,18 @@ def _python_parts(tokenizer: Any) -> dict[str, Any]:
 
 def _settings(tokenizer: Any) -> dict[str, Any]:
     """The plain values among the arguments of the tokenizer's class, as the tokenizer has them now."""
-    classes = [
-        kind for kind in type(tokenizer).__mro__ if "__init__" in vars(kind) and kind is not object
-    ]
-    names = {
-        name for kind in classes for name in inspect.signature(vars(kind)["__init__"]).parameters
-    }
-    names = {name for name in names if not name.endswith(("_file", "_token"))} - set(NO_SETTINGS)
-    values = {name: getattr(tokenizer, name, None) for name in sorted(names)}
-    return {
-        name: value for name, value in values.items() if isinstance(value, bool | int | float | str)
-    }
+    names: set[str] = set()
+    for kind in type(tokenizer).__mro__:
+        if "__init__" in vars(kind) and kind is not object:
+            names |= inspect.signature(vars(kind)["__init__"]).parameters.keys()
+    settings = {}
+    for name in sorted(names - set(NO_SETTINGS)):
+        if name.endswith(("_file", "_token")):
+            continue
+        value = getattr(tokenizer, name, None)
+        if isinstance(value, bool | int | float | str):
+            settings[name] = value
+    return settings
 
 
 def _added_tokens(tokenizer: Any) -> list[Any]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from logitcache.config.data import LANGUAGE
-from logitcache.data.findings import MEANINGS, Finding
+from logitcache.data.findings import MEANINGS, Fault, Finding
 from logitcache.data.match import shown
 from logitcache.errors import visible
 from logitcache.stages.check import Report
 
 MOST_CLASSES = 12  # with a line each
+OFTEN = 0.2  # share of contradicting rows that are rather answers of several people
+OF_ANNOTATORS = (
+    "Answers of several people to one text are votes: make them one row, with pandas: "
+    "table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
+)
 Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 
 
@@ -99,6 +104,8 @@ def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
             first.append(f'"{finding.text}"')
         if first:
             yield f"    {'; '.join(first)}"
+        if finding.fault is Fault.CONTRADICTION and share >= OFTEN:
+            yield f"    {OF_ANNOTATORS}"
 
 
 def _aligned(columns: Columns) -> Iterator[str]:

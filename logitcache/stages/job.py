@@ -318,7 +318,8 @@ def _note_evaluation(source: Source, reporter: Reporter) -> None:
     elif source.division is not None and not source.division.held_out:
         reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
-            f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"
+            f"two classes with {FEWEST} rows, or with texts that differ): scores are of training rows and cannot speak "
+            "of quality"
         )
     for split, shared in source.shared().items():
         reporter.note(

@@ -108,11 +108,11 @@ def of_positions(codec: Codec) -> tuple[Stored, ...]:
 
 def of_entries(codec: Codec) -> dict[str, tuple[Stored, ...]]:
     """The columns of entries, by the column that counts them."""
-    counts = dict.fromkeys(column.count for column in codec.columns() if column.count)
-    return {
-        count: tuple(column for column in codec.columns() if column.count == count)
-        for count in counts
-    }
+    columns: dict[str, tuple[Stored, ...]] = {}
+    for column in codec.columns():
+        if column.count:
+            columns[column.count] = (*columns.get(column.count, ()), column)
+    return columns
 
 
 def without_filling(reduced: Mapping[str, Array], codec: Codec) -> dict[str, Array]:

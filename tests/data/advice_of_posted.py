@@ -22,7 +22,7 @@ POSTED = [
     ),
     *(
         Case(
-            "Remove the comments: the lines that begin with '#'.",
+            "Remove the comments: the lines that begin with '###'",
             {"train.txt": RCT},
             {"train.txt": RCT.partition("\n")[2]},
             options={"delimiter": "\t", "header": header},

@@ -81,7 +81,7 @@ SHAPES = [
     ),
     *(
         csv(
-            f"Remove the comments: the lines that begin with {mark!r}.",
+            f"Remove the comments: the lines that begin with {mark!r}",
             f"{mark} exported by a tool in 2020\n{GOOD}",
             GOOD,
         )

@@ -7,15 +7,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pytest
 
+from logitcache.config.check import CheckConfig
 from logitcache.config.data import Columns
 from logitcache.data.answer_columns import read_columns
 from logitcache.data.source import Source, load
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
-from logitcache.reporter import Notes
+from logitcache.report.check import check_text
+from logitcache.reporter import SILENT, Notes
+from logitcache.stages.check import check
 
 VOTES = {
     "text": ["a warm film", "a dull film", "a long film"],
@@ -83,7 +87,7 @@ def test_pairs_of_usual_names(first: str, second: str) -> None:
 
 
 def test_a_name_that_tells_a_split_is_not_passed_over(tmp_path: Path) -> None:
-    for name in ("train.csv", "devel.csv", "testset-a.csv"):
+    for name in ("sentTrain_raw.csv", "devel.csv", "testset-a.csv"):
         (tmp_path / name).write_text(f"text,label\n{name},0\nand {name},1\n")
     source, _ = loaded(str(tmp_path))
     assert set(source.splits) == {"train", "dev", "test"}
@@ -156,3 +160,38 @@ def test_lines_that_number_documents_are_no_words(tmp_path: Path) -> None:
     path = tmp_path / "r.iob2"
     path.write_text("###MEDLINE:1\n\na\tO\nfilm\tB-X\n\n###MEDLINE:2\n\nit\tO\n")
     assert len(loaded(str(path))[0].dumped["train"]) == 2
+
+
+def test_answers_of_several_people_are_led_to_votes(tmp_path: Path) -> None:
+    texts = [f"a film of {i // 3}" for i in range(30)]
+    labels = [("pos", "neg")[(i % 3 == 2) ^ (i // 3 > 4)] for i in range(30)]
+    table = pandas.DataFrame({"text": texts, "label": labels})
+    table.to_csv(tmp_path / "r.csv", index=False)
+    config = CheckConfig(data=str(tmp_path / "r.csv"))
+    report = check_text(check(config, reporter=SILENT))
+    advice = "table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
+    assert advice in report
+    assert "also" in report
+    table.groupby("text", as_index=False)["label"].agg(list).to_parquet(tmp_path / "v.parquet")
+    source, _ = loaded(str(tmp_path / "v.parquet"))
+    assert source.dumped["train"].label.tolist() == [1] * 5 + [0] * 5
+
+
+def test_rows_of_an_indented_document_have_places(tmp_path: Path) -> None:
+    rows = {"rows": [{"text": "a", "label": 0}, {"text": None, "label": 1}], "of": "x"}
+    (tmp_path / "r.json").write_text(json.dumps(rows, indent=1))
+    with pytest.raises(SpecError, match=r"r\.json row 1: column 'text'"):
+        loaded(str(tmp_path / "r.json"))
+
+
+def test_labels_in_a_file_of_their_own_are_said(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na,0\nb,1\n")
+    (tmp_path / "labels-a.csv").write_text("1,0\n")
+    _, notes = loaded(str(tmp_path))
+    assert any("write them into a column beside their texts" in note for note in notes)
+
+
+def test_rejected_answers_are_said() -> None:
+    table = {"text": ["a", "b"], "label": [0, 1], "AssignmentStatus": ["Approved", "Rejected"]}
+    _, notes = loaded(table)
+    assert any("AssignmentStatus is rejected: 1 (first: data in memory, row 1)" in n for n in notes)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
+from logitcache.data.doctor import examine
 from logitcache.data.source import Source, load
 from logitcache.data.sources.split_columns import splits_by_value
 from logitcache.errors import SpecError
@@ -115,3 +116,10 @@ def test_splits_that_are_files_are_not_divided_again(tmp_path: Path) -> None:
     assert not any("names splits" in note for note in notes)
     with pytest.raises(SpecError, match="Leave --split-column out"):
         loaded(str(tmp_path), Columns(split_column="split"))
+
+
+def test_rows_that_a_column_gives_are_not_called_held_out() -> None:
+    source = loaded(rows(["train", "test"] * 3, "split"), Columns(split_column="split"))
+    assert source.division is not None
+    assert source.division.to_dict() is None
+    assert [shape.is_held_out for shape in examine(source).splits] == [False, False]

@@ -202,6 +202,13 @@ def test_a_message_of_weight_0_is_not_learnt() -> None:
     assert written(template(CHAT), json.loads(checked(chat, ""))) == ["w4 <|end|>"]
 
 
+def test_a_conversation_that_the_assistant_begins_is_read_by_marks_alone() -> None:
+    messages = conversation(["w1", "w2", "w3", "w4"])[1:]
+    assert written(template(MARKED), messages) == ["w2 <|end|>", "w4 <|end|>"]
+    with pytest.raises(SpecError, match="expected a message before the first one of the assistant"):
+        template(CHAT).tokens(messages)
+
+
 def test_white_space_that_a_template_changes_is_not_dropped() -> None:
     one = template(CHAT.replace("{{ m.content }}", "{{ m.content.replace('w5', 'w5 ') }}"))
     assert written(one, conversation(["w1", "w5\nw6"])) == ["w5 w6 <|end|>"]

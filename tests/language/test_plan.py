@@ -178,6 +178,24 @@ def test_what_cannot_be_dumped_cannot_be_planned(
         plan(replace(quick, **named))
 
 
+def test_what_is_advised_works(
+    quick: PlanConfig, lm: Lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(quick, work=replace(quick.work, student=str(lm("llama", limit=16))))
+    with pytest.raises(SpecError, match="Give --seq-len 16, or another student"):
+        plan(short)
+    assert plan(replace(short, sequences=Sequences(seq_len=16))).rows > 0
+    shapes = replace(quick.work, teacher="2x64", shape_only=True)
+    with pytest.raises(SpecError, match="Name one with --tokenizer, or say with --tokens"):
+        plan(replace(quick, work=shapes))
+    for named in ({"student_tokenizer": quick.work.teacher}, {"tokens": 16}):
+        assert plan(replace(quick, work=replace(shapes, **named))).rows > 0  # type: ignore[arg-type]
+    monkeypatch.setattr("logitcache.forecast.announced.has_head", lambda model: False)
+    with pytest.raises(SpecError, match=r"Choose another, such as --codec float16"):
+        plan(replace(quick, codec="replay"))
+    assert "replay" not in plan(replace(quick, codec="float16")).bytes
+
+
 def test_the_command(quick: PlanConfig) -> None:
     work = quick.work
     words = [

@@ -183,6 +183,12 @@ class Template:
         for number, message in enumerate(messages):
             if message["role"] != ASSISTANT:
                 continue
+            if not number:
+                raise SpecError(
+                    expected="a message before the first one of the assistant",
+                    found="none, so that no prompt is there which it answers",
+                    advice="Correct the row or leave it out.",
+                )
             prompt = self._prompt(messages[:number], conversation.text, message["content"].strip())
             start = self._token_at(conversation, len(prompt), number)
             stop = self._stop(messages[: number + 1], conversation, len(prompt), start)

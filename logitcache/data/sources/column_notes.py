@@ -54,6 +54,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     ]
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
+    notes += [_rejected(table) for table in tables]
     for table in tables:
         if not table.typed:
             columns = [
@@ -187,6 +188,22 @@ def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
             return (
                 f"{table.path}: every text is a single word, and its label looks like the tag of one (O). If the rows "
                 "are words of sentences, call their columns word and tag (--header word,tag), or the file .conll"
+            )
+    return None
+
+
+def _rejected(table: Table) -> str | None:
+    """A note of rows whose status says that their answer was rejected, as Mechanical Turk has it."""
+    for name, column in table.columns.items():
+        if not name.casefold().endswith("status"):
+            continue
+        values = first_values(column, len(column))
+        rejected = [row for row, value in enumerate(values) if str(value).casefold() == "rejected"]
+        if rejected:
+            first = table.place(rejected[0])
+            return (
+                f"{table.path}: rows whose {short(name)} is rejected: {len(rejected):,} (first: {first}). They are "
+                "read as the others: leave them out if they do not count"
             )
     return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -141,7 +142,8 @@ def _document(content: Content, text: str) -> Table:
     if key:
         consequence = "What stands beside them is not read"
         remarks = (Remark(Peculiar.NESTED, consequence, len(rows), f"key {key!r}"),)
-    return _table(content, ((1, row) for row in rows), remarks)
+    table = _table(content, enumerate(rows), remarks)
+    return replace(table, unit="row")
 
 
 def _objects(content: Content, text: str, position: int, *, in_array: bool) -> Iterator[Row]:

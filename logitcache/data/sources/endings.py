@@ -16,16 +16,19 @@ SPLIT_WORDS = {
     "train": "train",
     "training": "train",
     "trainset": "train",
+    "traindata": "train",
     "dev": "dev",
     "devel": "dev",
     "development": "dev",
     "devset": "dev",
+    "devdata": "dev",
     "valid": "dev",
     "validation": "dev",
     "val": "dev",
     "test": "test",
     "testing": "test",
     "testset": "test",
+    "testdata": "test",
 }
 
 

@@ -102,7 +102,8 @@ def _advice(
         return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
     comment = next((row[0] for row in (header, fields) if len(row) == 1 and _is_comment(row)), "")
     if comment:
-        return f"Remove the comments: the lines that begin with {comment[0]!r}."
+        mark = comment[: len(comment) - len(comment.lstrip(comment[0]))]
+        return f"Remove the comments: the lines that begin with {mark!r}: grep -v '^{mark}' FILE > OUT.txt."
     if looks_like_row(header):
         return f"Mend the line. {_header_advice(header, rows)}"
     if len(header) == 1:

@@ -110,6 +110,11 @@ def _begins_with_object(path: Path) -> bool:
         return False
 
 
+def is_of_labels(name: str) -> bool:
+    """Whether a file's name says that it holds labels alone."""
+    return _OF_LABELS.fullmatch(name) is not None
+
+
 def check_no_log(folder: Path) -> None:
     """Raises SpecError for a table whose log says which of its files count: the others hold rows
     that have been replaced.
@@ -140,10 +145,10 @@ def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError
     split, (first, second) = next(iter(doubled.items()))
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
     advice = advice.format(" or ".join(map(repr, doubled)))
-    if (_OF_LABELS.fullmatch(first) is None) != (_OF_LABELS.fullmatch(second) is None):
+    if is_of_labels(first) != is_of_labels(second):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
         if first.endswith(".txt") and second.endswith(".txt"):
-            if _OF_LABELS.fullmatch(first) is not None:
+            if is_of_labels(first):
                 first, second = second, first
             paste = f"paste {shlex.quote(first)} {shlex.quote(second)} > {split}.tsv"
             advice = (
