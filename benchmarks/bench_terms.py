@@ -3,6 +3,8 @@ cache and with a live teacher, and a dump of signals beside the bare forward pas
 
     python benchmarks/bench_terms.py [--part step dump] [--rounds 15] [--folder FOLDER]
 
+An interrupt ends the measuring after whole rounds.
+
 The student is 2 layers of 128, the teacher 4 of 256, both of 4 heads, with 8,000 words and rows of
 128 tokens, 32 a step. Weights are random and texts random words: neither decides a time. FOLDER
 keeps models and caches between calls. Results lie in results/terms-PART-cpu.json.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -154,7 +157,8 @@ def steps(world: World, rounds: int) -> dict[str, Any]:
     cached = [name for name in cases if name != "mlm" and not name.endswith("live")]
     reading = {f"{name} read": cases[name].read for name in cached}
     times: turns.Times = {}
-    turns.in_turn({**cases, **reading}, rounds, 1, settle=0, into=times)
+    with suppress(KeyboardInterrupt):  # whole rounds are there
+        turns.in_turn({**cases, **reading}, rounds, 1, settle=0, into=times)
     ratios = {name: turns.ratio(times[name], times["mlm"]).to_dict() for name in cases}
     feeds = {name: turns.ratio(times[name], times[f"{name} read"]).to_dict() for name in cached}
     seconds = {name: turns.spread(times[name]) for name in cases}

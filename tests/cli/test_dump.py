@@ -37,6 +37,7 @@ KEYS = {
         "unlabelled",
     ),
     *("complete", "codec_bytes", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
+    "scored_positions",
 }
 
 

@@ -180,7 +180,7 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             advice = header
         elif len(have) == 1:
             advice += f" If the lines hold several fields, say with --delimiter what separates them. {header}"
-        elif not any(map(is_called_as_labels, have)):
+        elif not any(is_called_as_labels(name) and " " not in name.strip() for name in have):
             advice += f" {header}"
     found = listed(list(map(short, names)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
