@@ -86,7 +86,7 @@ ELSEWHERE_FILES = {
     "source.py": "data/test_memory.py",
     "tasks/classification.py": "data/test_task.py",
     **dict.fromkeys(("tasks/language.py", "tasks/masked_lm.py"), "language/test_bad_input.py"),
-    "preprocess/chat.py": "language/test_chat.py",
+    **dict.fromkeys(("preprocess/chat.py", "sources/chats.py"), "language/test_chat.py"),
     **dict.fromkeys(("preprocess/packing.py", "preprocess/masking.py"), "language/test_packing.py"),
     "preprocess/tokens.py": "data/test_prepare.py",
 }

@@ -138,6 +138,7 @@ def test_a_forecast_is_no_bench_and_told_as_what_it_is(write: Write) -> None:
         {"data": "sst5"},
         10,
         {"float16": 100},
+        {"float16": 10.0},
         Dumped(1.0, 10.0, 9, None),
         {},
         totals,

@@ -120,8 +120,9 @@ def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
 
 def _is_constant(tables: Sequence[Table], name: str) -> bool:
     """Whether a column says the same in its first rows."""
-    columns = [table.columns[name] for table in tables if name in table.columns]
-    return is_constant([value for column in columns for value in first_values(column, LOOKED_AT)])
+    columns = {id(table): table.columns[name] for table in tables if name in table.columns}
+    heads = [first_values(column, LOOKED_AT) for column in columns.values()]
+    return is_constant([value for head in heads for value in head])
 
 
 def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) -> SpecError:

@@ -103,8 +103,9 @@ def _present(values: Sequence[Any]) -> list[Any]:
 
 
 def is_constant(values: Sequence[Any]) -> bool:
-    """Whether values, two at least, are all the same."""
-    return len(values) > 1 and all(value == values[0] for value in values)
+    """Whether texts, two at least, are all the same."""
+    are_texts = all(isinstance(value, str) for value in values)
+    return len(values) > 1 and are_texts and len(set(values)) == 1
 
 
 def _mean_size(values: Sequence[Any]) -> tuple[float, float]:
