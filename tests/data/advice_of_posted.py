@@ -13,6 +13,7 @@ PAIRED = '{"sentence_B": "in some words", "sentence_A": "some more words", "labe
 NESTED_PAIR = '{"pair": {"premise": "more words go", "hypothesis": "and more words"}, "label": 1}\n'
 CLASSES = "hello there,greet\nbye now,leave\n"
 RCT = "###1\nAIM\ta warm old film\nEND\ta dull old film\n\n"
+COUNTED = "#\tat [a]\n1\tA\tO\tO\n2\t#\tB-X\tO\n\n#\tat [b]\n1\tBe\tO\tO\n2\tit\tO\tO\n\n"
 POSTED = [
     Case(
         "Remove the lines that begin with ###: grep -v '^###' FILE > OUT.txt. Then: Give --delimiter tab",
@@ -77,6 +78,12 @@ POSTED = [
         "name the files .conll",
         {"r.txt": "London\tplace\nis\tO\n\nbig\tO\n"},
         {"r.txt": None, "r.conll": "London\tplace\nis\tO\n\nbig\tO\n"},
+    ),
+    Case(
+        "else put the words first, and their labels last: grep -v '^#' FILE | "
+        "awk -F'\\t' -v OFS='\\t' '{print $2, $3}' > OUT.conll (the labels of column 3, or $4).",
+        {"r.conll": COUNTED},
+        {"r.conll": None, "OUT.conll": "A\tO\n#\tB-X\n\t\nBe\tO\nit\tO\n\t\n"},
     ),
     Case("for example --header word,tag", {"r.tsv": OF_TAGS}, {}, more={"header": ("word", "tag")}),
     csv(

@@ -195,3 +195,31 @@ def test_rejected_answers_are_said() -> None:
     table = {"text": ["a", "b"], "label": [0, 1], "AssignmentStatus": ["Approved", "Rejected"]}
     _, notes = loaded(table)
     assert any("AssignmentStatus is rejected: 1 (first: data in memory, row 1)" in n for n in notes)
+
+
+SOURCE = "http://de.wikipedia.org/wiki/A_{0} [2009-10-17]"
+
+
+@pytest.mark.parametrize("tag", ["B-X", "X"])
+@pytest.mark.parametrize("comment", [f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}"])
+@pytest.mark.parametrize("width", [2, 3])
+def test_comments_before_sentences_are_no_words(
+    tmp_path: Path, comment: str, tag: str, width: int
+) -> None:
+    path = tmp_path / "r.conll"
+    middle = "\tN" * (width - 2)
+    sentence = f"A{middle}\t{tag}\n#{middle}\tO\nfilm{middle}\tO\n"
+    path.write_text("\n".join(f"{comment.format(i)}\n{sentence}" for i in range(3)))
+    source, notes = loaded(str(path))
+    assert source.label_names == tuple(sorted((tag, "O")))
+    assert source.dumped["train"].texts()[0] == ["A\n#\nfilm"] * 3
+    expected = "comments, which begin with #: 3 (first: line 1). They are no words."
+    assert any(expected in note for note in notes)
+
+
+def test_words_that_are_marks_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    path.write_text("# O\nfilm B-X\n\n# O\nfilm O\n\n# B-X\n#film O\n")
+    source, notes = loaded(str(path))
+    assert source.dumped["train"].texts()[0] == ["#\nfilm", "#\nfilm", "#\n#film"]
+    assert not any("comments" in note for note in notes)

@@ -5,17 +5,21 @@ there are ten columns: the word is the second, and its label the fourth, its par
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.hints import are_bio_tags
-from logitcache.data.sources.tables import Table
+from logitcache.data.sources.hints import are_bio_tags, are_counted
+from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"
 _ABSTRACT = "###"  # before the number of a document, as in JNLPBA
 _UNIVERSAL_WIDTH = 10  # columns of CoNLL-U
+_LOOKED_AT = 1000  # lines
 _UNIVERSAL_WORD, _UNIVERSAL_TAG = 1, 3
 _NO_WORD = re.compile(
     r"[0-9]+[-.][0-9]+"
@@ -58,25 +62,101 @@ def read_conllu(content: Content) -> Table:
     return Table(content.path, columns, np.array(lines, np.int64), typed=True)
 
 
+@dataclass(frozen=True)
+class _Marked:
+    """A line that begins with #: a comment, or the word # with its label."""
+
+    row: int
+    position: int  # in its row
+    line: int
+    shape: tuple[bool, int]
+    tag: str
+
+
+@dataclass
+class _Rows:
+    """Words and their labels by row, and the lines among them that may be comments."""
+
+    words: list[list[str]] = field(default_factory=list)
+    tags: list[list[str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    marked: list[_Marked] = field(default_factory=list)
+    shapes: set[tuple[bool, int]] = field(default_factory=set)  # of the other lines
+    sample: list[list[str]] = field(default_factory=list)  # the fields of the first other lines
+
+    def open_row(self, line: int) -> None:
+        self.words.append([])
+        self.tags.append([])
+        self.lines.append(line)
+
+    def add(self, line: int, fields: list[str], has_tab: bool) -> None:
+        shape = (has_tab, len(fields))
+        if fields[0] == "#" or fields[0].startswith("# "):
+            position = len(self.words[-1])
+            self.marked.append(_Marked(len(self.words) - 1, position, line, shape, fields[-1]))
+        else:
+            self.shapes.add(shape)
+            if len(self.sample) < _LOOKED_AT:
+                self.sample.append(fields)
+        self.words[-1].append(fields[0])
+        self.tags[-1].append(fields[-1])
+
+    def without_comments(self) -> tuple[Remark, ...]:
+        """Take the comments out, and the rows of nothing else; returns the note of them."""
+        comments = self._comments()
+        for comment in reversed(comments):
+            del self.words[comment.row][comment.position]
+            del self.tags[comment.row][comment.position]
+            if comment.position == 0:
+                self.lines[comment.row] += 1
+        kept = [row for row, words in enumerate(self.words) if words]
+        self.words = [self.words[row] for row in kept]
+        self.tags = [self.tags[row] for row in kept]
+        self.lines = [self.lines[row] for row in kept]
+        if not comments:
+            return ()
+        first = f"line {comments[0].line}"
+        return (Remark(Peculiar.COMMENTS, "They are no words", len(comments), first),)
+
+    def _comments(self) -> list[_Marked]:
+        """The lines with another number of fields than the others; and those before a row's words
+        whose last field is no label: the others are BIO tags, or every row has such a line and no
+        other line has its last field.
+        """
+        if not self.shapes:
+            return []
+        counts = Counter(chain.from_iterable(self.tags))
+        counts.subtract(marked.tag for marked in self.marked)
+        labels = {tag for tag, count in counts.items() if count > 0}
+        has_bio = are_bio_tags(list(labels))
+        heads = [marked for marked in self.marked if marked.position == 0]
+        in_every_row = len(heads) == len(self.words) > 1
+        is_new = in_every_row and labels.isdisjoint(marked.tag for marked in heads)
+        comments = []
+        for marked in self.marked:
+            is_head = marked.position == 0
+            is_label = not is_new and (not has_bio or are_bio_tags([marked.tag, "O"]))
+            if marked.shape not in self.shapes or (is_head and not is_label):
+                comments.append(marked)
+        return comments
+
+
 def read_conll(content: Content) -> Table:
     """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document, and
-    comments before a row, are no words. Raises SpecError naming a line that has no label, or where
-    the first column counts.
+    comments, are no words. Raises SpecError naming a line that has no label, or where the first
+    column counts.
     """
-    words: list[list[str]] = []
-    tags: list[list[str]] = []
-    lines: list[int] = []
-    open_row = False
+    rows = _Rows()
+    is_open = False
     with content.text() as file:
         for number, line in enumerate(file, 1):
-            fields = [
-                field for field in line.strip("\r\n").split("\t" if "\t" in line else " ") if field
-            ]
+            has_tab = "\t" in line
+            fields = [part for part in line.strip("\r\n").split("\t" if has_tab else " ") if part]
             if not fields or fields[0] == _DOCUMENT:
-                open_row = False
+                is_open = False
                 continue
-            is_alone = len(fields) == 1 and fields[0].startswith(_ABSTRACT)
-            if not open_row and (is_alone or _COMMENT.match(line)):
+            is_alone = len(fields) == 1 and (fields[0] == "#" or fields[0].startswith(_ABSTRACT))
+            if not is_open and (is_alone or _COMMENT.match(line)):
                 continue
             if len(fields) < 2:
                 raise SpecError(
@@ -85,15 +165,25 @@ def read_conll(content: Content) -> Table:
                     advice="Correct or remove the line.",
                     where=f"{content.path} line {number}",
                 )
-            if not open_row:
-                words.append([])
-                tags.append([])
-                lines.append(number)
-                open_row = True
-            words[-1].append(fields[0])
-            tags[-1].append(fields[-1])
-    firsts = [word for row in words for word in row]
-    lasts = [tag for row in tags for tag in row]
+            if not is_open:
+                rows.open_row(number)
+                is_open = True
+            rows.add(number, fields, has_tab)
+    remarks = rows.without_comments()
+    _check_columns(content, rows, has_comments=bool(remarks))
+    return Table(
+        content.path,
+        {"words": rows.words, "tags": rows.tags},
+        np.array(rows.lines, np.int64),
+        typed=True,
+        remarks=remarks,
+    )
+
+
+def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
+    """Raises SpecError where the first column holds labels, or counts the words."""
+    firsts = list(chain.from_iterable(rows.words))
+    lasts = list(chain.from_iterable(rows.tags))
     if are_bio_tags(firsts) and not are_bio_tags(lasts):
         raise SpecError(
             expected="words in the first column and their labels in the last",
@@ -101,14 +191,29 @@ def read_conll(content: Content) -> Table:
             advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
             where=content.path,
         )
-    numbered = [row == [str(number) for number in range(1, len(row) + 1)] for row in words]
-    if sum(map(len, words)) > 1 and all(numbered):
+    if are_counted(rows.words):
+        advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
         raise SpecError(
             expected="words in the first column",
             found="numbers that count them",
-            advice="Name it .conllu if it is CoNLL-U; else put the words first, and their labels last.",
+            advice=f"{advice}{_words_first(rows, has_comments)}.",
             where=content.path,
         )
-    return Table(
-        content.path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True
-    )
+
+
+def _words_first(rows: _Rows, has_comments: bool) -> str:
+    """A command that writes the second column and the first one of tags; empty where there is
+    none.
+    """
+    width = min(map(len, rows.sample))
+    columns = [[fields[i] for fields in rows.sample] for i in range(width)]
+    tags = [number for number, values in enumerate(columns, 1) if are_bio_tags(values)]
+    if not tags:
+        return ""
+    has_tab = any(tab for tab, _ in rows.shapes)
+    split = "-F'\\t' -v OFS='\\t' " if has_tab else ""
+    command = f"awk {split}'{{print $2, ${tags[0]}}}'"
+    source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
+    others = "".join(f", or ${number}" for number in tags[1:])
+    labels = f" (the labels of column {tags[0]}{others})" if others else ""
+    return f": {source} > OUT.conll{labels}"

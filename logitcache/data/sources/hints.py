@@ -266,6 +266,15 @@ def are_bio_tags(values: Sequence[Any]) -> bool:
     return _OUTSIDE in values and all(_BIO.fullmatch(str(value)) for value in values)
 
 
+def are_counted(sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether what stands for the words of sentences are numbers that count them from 1."""
+    if sum(map(len, sentences)) < 2:
+        return False
+    return all(
+        list(words) == [str(number) for number in range(1, len(words) + 1)] for words in sentences
+    )
+
+
 def _are_words(values: Sequence[Any]) -> bool:
     texts = _present(values)
     return bool(texts) and all(isinstance(text, str) and len(text.split()) == 1 for text in texts)
