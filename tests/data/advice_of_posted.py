@@ -14,6 +14,10 @@ NESTED_PAIR = '{"pair": {"premise": "more words go", "hypothesis": "and more wor
 CLASSES = "hello there,greet\nbye now,leave\n"
 RCT = "###1\nAIM\ta warm old film\nEND\ta dull old film\n\n"
 COUNTED = "#\tat [a]\n1\tA\tO\tO\n2\t#\tB-X\tO\n\n#\tat [b]\n1\tBe\tO\tO\n2\tit\tO\tO\n\n"
+WITHOUT_COMMENTS = "".join(
+    line for line in COUNTED.splitlines(keepends=True) if not line.startswith("#")
+)
+MARKED = "#\tat:a\nA\tO\nfilm\tB-X\n\n#\tat:b\nBe\tO\nit\tO\n\n"
 POSTED = [
     Case(
         "Remove the lines that begin with ###: grep -v '^###' FILE > OUT.txt. Then: Give --delimiter tab",
@@ -84,6 +88,37 @@ POSTED = [
         "awk -F'\\t' -v OFS='\\t' '{print $2, $3}' > OUT.conll (the labels of column 3, or $4).",
         {"r.conll": COUNTED},
         {"r.conll": None, "OUT.conll": "A\tO\n#\tB-X\n\t\nBe\tO\nit\tO\n\t\n"},
+    ),
+    *(
+        Case(
+            f"the lines that begin with '#' (2): grep -v '^#' FILE > OUT.tsv.{further}",
+            {"r.tsv": COUNTED},
+            {"r.tsv": None, "OUT.tsv": WITHOUT_COMMENTS},
+            options={"header": header},
+            more={"header": ("c1", "word", "tag", "c4")},
+        )
+        for header, further in (
+            (("a", "b", "c", "d"), ""),
+            (
+                None,
+                " If the first line is a row, name the columns with --header, for example "
+                "--header c1,word,tag,c4.",
+            ),
+        )
+    ),
+    Case(
+        "Name the column of the words, for example --text c2.",
+        {"r.tsv": WITHOUT_COMMENTS},
+        {},
+        options={"header": ("word", "c2", "tag", "c4")},
+        more={"text": "c2"},
+    ),
+    Case(
+        "or name the file .conll if it has no header line and the label is last.",
+        {"r.tsv": MARKED},
+        {"r.tsv": None, "r.conll": MARKED},
+        options={"header": ("word", "tag")},
+        more={"header": None},
     ),
     Case("for example --header word,tag", {"r.tsv": OF_TAGS}, {}, more={"header": ("word", "tag")}),
     csv(

@@ -223,3 +223,31 @@ def test_words_that_are_marks_are_kept(tmp_path: Path) -> None:
     source, notes = loaded(str(path))
     assert source.dumped["train"].texts()[0] == ["#\nfilm", "#\nfilm", "#\n#film"]
     assert not any("comments" in note for note in notes)
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
+@pytest.mark.parametrize("has_labels", [True, False])
+def test_words_of_nothing_but_spaces_are_led_to_lines_that_leave_them_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, has_labels: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": "01", "tokens": ["a"]}, *({"id": "02", "tokens": ["a", "\n\n", "b"]},) * 2]
+    labels = [["O"], ["O", "O", "B-X"], ["B-X", "O", "O"]]
+    table = pandas.DataFrame(rows)
+    if has_labels:
+        table["labels"] = labels
+    name = f"r.{ending}"
+    if ending == "parquet":
+        table.to_parquet(name)
+    else:
+        table.to_json(name, orient="records", lines=ending == "jsonl")
+    with pytest.raises(SpecError, match=r"in row 1 .*, such words in 2 of 3 rows\.") as caught:
+        loaded(name, task="token-classification")
+    lines = str(caught.value).partition("with pandas: ")[2].removesuffix(".")
+    exec(lines.replace("FILE", name), {"pandas": pandas})
+    source, _ = loaded("OUT.jsonl", task="token-classification")
+    assert source.dumped["train"].texts()[0] == ["a", "a\nb", "a\nb"]
+    if has_labels:
+        tags = source.dumped["train"].tags
+        assert tags is not None
+        assert tags.values.tolist() == [1, 1, 0, 0, 1]

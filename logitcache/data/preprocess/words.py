@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
+from logitcache.data.sources.endings import ending
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.word_rows import TAGS, WORDS
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
@@ -27,6 +29,11 @@ from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
 SEPARATOR = "\n"
 UNFIT = re.compile("[\n\ud800-\udfff]")
+_PANDAS = {  # how it reads a file, by its ending
+    ".json": "read_json('FILE', dtype=False)",
+    ".jsonl": "read_json('FILE', lines=True, dtype=False)",
+    ".parquet": "read_parquet('FILE')",
+}
 NO_WORD = -1  # the token of a word that the tokenizer has cut away
 
 
@@ -89,6 +96,8 @@ def opened(table: Table, names: Columns) -> Opened:
         labels = _lists(table, str(names.label))
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
         _check(own, tags, table.place(row))
+        if any(map(_is_unfit, own)):
+            raise _unfit(table, row, words, names)
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     flat = []
     for own, tags in zip(words, labels, strict=True):
@@ -122,14 +131,6 @@ def _check(words: Any, tags: Any, where: str) -> None:
             advice="Correct the row or leave it out.",
             where=where,
         )
-    for word in words:
-        if not isinstance(word, str) or not word or UNFIT.search(word):
-            raise SpecError(
-                expected="words, none empty, none with a newline and none with half a character",
-                found=short(repr(word)),
-                advice="Correct the row or leave it out.",
-                where=where,
-            )
     if tags is not None and (not isinstance(tags, list | tuple) or len(tags) != len(words)):
         tag_count = f"{len(tags)}" if isinstance(tags, list | tuple) else short(repr(tags))
         raise SpecError(
@@ -138,6 +139,48 @@ def _check(words: Any, tags: Any, where: str) -> None:
             advice="Correct the row or leave it out.",
             where=where,
         )
+
+
+def _is_unfit(word: Any) -> bool:
+    return not isinstance(word, str) or not word or UNFIT.search(word) is not None
+
+
+def _unfit(table: Table, row: int, words: Sequence[Any], names: Columns) -> SpecError:
+    """The error over a row with words that are none, and how to leave them out."""
+    lists = [own if isinstance(own, list | tuple) else () for own in words]
+    unfit = [[word for word in own if _is_unfit(word)] for own in lists]
+    count = sum(map(bool, unfit))
+    are_spaces = all(isinstance(w, str) and not w.strip() for w in chain.from_iterable(unfit))
+    advice = "Correct the row or leave it out."
+    if are_spaces:
+        advice = f"Leave such words out, with their labels{_without_spaces(table, names)}."
+    return SpecError(
+        expected="words, none empty, none with a newline and none with half a character",
+        found=f"{short(repr(unfit[row][0]))} in row {row} (counted from 0), such words in {count:,} "
+        f"of {len(words):,} rows",
+        advice=advice,
+        where=table.place(row),
+    )
+
+
+def _without_spaces(table: Table, names: Columns) -> str:
+    """Lines of pandas that leave words of nothing but spaces out; empty where it reads no such
+    file.
+    """
+    read = _PANDAS.get(ending(Path(table.path)))
+    columns = [name for name in (names.label, names.text) if name in table.columns]
+    if read is None or not all(str(name).isidentifier() for name in columns):
+        return ""
+    text = repr(names.text)
+    lines = [f"t = pandas.{read}"]
+    if names.label in table.columns:
+        lines.append(
+            f"t[{names.label!r}] = [[y for w, y in zip(*r) if w.strip()] "
+            f"for r in zip(t[{text}], t[{names.label!r}])]"
+        )
+    lines.append(f"t[{text}] = [[w for w in r if w.strip()] for r in t[{text}]]")
+    lines.append("t.to_json('OUT.jsonl', orient='records', lines=True)")
+    return f", with pandas: {'; '.join(lines)}"
 
 
 def rarest(labels: Ragged) -> Int64:

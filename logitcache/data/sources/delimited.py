@@ -273,7 +273,9 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
 
     for number, fields in numbered:
         if len(fields) != len(header):
-            error = wrong_width(f"{path} line {number}", names, fields, delimiter, first_rows)
+            error = wrong_width(
+                content, f"{path} line {number}", names, fields, delimiter, first_rows
+            )
             if header is not top and len(fields) == len(top) and not top[0].startswith(COMMENTS):
                 error.advice = f"Name all {len(top)} columns with --header."
                 if any(name.strip().casefold() in TEXT_COLUMNS for name in top):

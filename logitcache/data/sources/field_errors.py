@@ -8,12 +8,15 @@ import re
 from collections.abc import Sequence
 
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
+from logitcache.data.sources.content import Content
+from logitcache.data.sources.endings import ending
 from logitcache.data.sources.hints import BY_FIRST_SPACE, header_advice, looks_like_row
 from logitcache.data.sources.tables import check_once
 from logitcache.errors import SpecError, counted, short
 
 _DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
 COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some tools
+_LOOKED_AT = 50  # rows that say what the columns hold
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -66,6 +69,7 @@ def header_again(
 
 
 def wrong_width(
+    content: Content,
     where: str,
     header: list[str],
     fields: list[str],
@@ -78,13 +82,17 @@ def wrong_width(
     return SpecError(
         expected=f"{counted(len(header), 'field')} as in the header ({short(', '.join(header))})",
         found=len(fields),
-        advice=_advice(header, fields, delimiter, rows),
+        advice=_advice(content, header, fields, delimiter, rows),
         where=where,
     )
 
 
 def _advice(
-    header: list[str], fields: list[str], delimiter: str, rows: Sequence[Sequence[str]]
+    content: Content,
+    header: list[str],
+    fields: list[str],
+    delimiter: str,
+    rows: Sequence[Sequence[str]],
 ) -> str:
     """What may be done about a row of another number of fields than the header."""
     if delimiter == " ":
@@ -100,10 +108,9 @@ def _advice(
     )
     if other is not None:
         return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
-    comment = next((row[0] for row in (header, fields) if len(row) == 1 and _is_comment(row)), "")
-    if comment:
-        mark = comment[: len(comment) - len(comment.lstrip(comment[0]))]
-        return f"Remove the comments: the lines that begin with {mark!r}: grep -v '^{mark}' FILE > OUT.txt."
+    comments = _comments_advice(content, header, fields, delimiter)
+    if comments:
+        return comments
     if looks_like_row(header):
         return f"Mend the line. {_header_advice(header, rows)}"
     if len(header) == 1:
@@ -126,7 +133,39 @@ def _one_comma(header: Sequence[str]) -> str:
 
 
 def _is_comment(fields: Sequence[str]) -> bool:
-    return fields[0].startswith(COMMENTS)
+    """Whether it is a mark and what follows it: one field, or the mark is one itself."""
+    return fields[0] in COMMENTS or (len(fields) == 1 and fields[0].startswith(COMMENTS))
+
+
+def _comments_advice(
+    content: Content, header: Sequence[str], fields: Sequence[str], delimiter: str
+) -> str:
+    """How to remove comments, one of which is the header or the row; empty where neither is one, or
+    where rows begin as they do.
+    """
+    if _is_comment(header):
+        comment, row = header[0], fields
+    elif _is_comment(fields):
+        comment, row = fields[0], header
+    else:
+        return ""
+    mark = comment[: len(comment) - len(comment.lstrip(comment[0]))]
+    count = 0
+    others: list[list[str]] = []
+    with content.text() as file:
+        for line in file:
+            parts = line.rstrip("\r\n").split(delimiter)
+            if line.startswith(mark):
+                count += 1
+                if comment == mark and len(parts) == len(row):
+                    return ""
+            elif len(parts) == len(row) and len(others) < _LOOKED_AT:
+                others.append(parts)
+    command = f"grep -v '^{mark}' FILE > OUT{ending(content.path)}"
+    advice = f"Remove the comments: the lines that begin with {mark!r} ({count:,}): {command}."
+    if content.asked.header is None and others and looks_like_row(others[0]):
+        advice += f" {_header_advice(others[0], others[1:])}"
+    return advice
 
 
 def option_value(delimiter: str) -> str:

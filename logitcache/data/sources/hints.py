@@ -232,7 +232,8 @@ def header_advice(columns: Sequence[Sequence[str]]) -> str:
     numbered = {str(number): values for number, values in enumerate(columns)}
     tags = tags_among(numbered)
     if tags is not None:
-        word = next(number for number in numbered if number != tags)
+        words = [number for number in numbered if number != tags]
+        word = next((number for number in words if not _is_counter(numbered[number])), words[0])
         return _named_header(numbered, {word: "word", tags: "tag"})
     longest = max(numbered, key=lambda number: _mean_size(numbered[number])[1], default="0")
     text = next(iter(likely_texts(numbered)), longest)
@@ -273,6 +274,16 @@ def are_counted(sentences: Sequence[Sequence[str]]) -> bool:
     return all(
         list(words) == [str(number) for number in range(1, len(words) + 1)] for words in sentences
     )
+
+
+def _is_counter(values: Sequence[str]) -> bool:
+    """Whether the values count from 1, once or again and again."""
+    previous = 0
+    for value in values:
+        if value not in ("1", str(previous + 1)):
+            return False
+        previous = int(value)
+    return len(values) > 1
 
 
 def _are_words(values: Sequence[Any]) -> bool:

@@ -13,8 +13,10 @@ import numpy as np
 from logitcache.config.data import Columns
 from logitcache.data.literals import python_value
 from logitcache.data.sources.columns import TEXT_COLUMNS, called
+from logitcache.data.sources.hints import are_counted, are_tags, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError
 
 TASK = "token-classification"
 WORDS = ("words", "tokens")
@@ -46,7 +48,37 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
         return table, ""
     names = {words: asked.text or WORDS[0], tags: asked.label or TAGS[0]}
     note = f"a word a row: read as {len(starts):,} sentences of {len(table):,} words"
-    return _grouped(table, starts, names), note
+    sentences = _grouped(table, starts, names)
+    _check_words(table, sentences, words, tags)
+    return sentences, note
+
+
+def _check_words(table: Table, sentences: Table, words: str, tags: str) -> None:
+    """Raises SpecError where the words are numbers that count them, or where each sentence begins
+    with a comment.
+    """
+    rows, labels = sentences.columns.values()
+    if are_counted(rows):
+        others = [name for name in table.columns if name not in (words, tags)]
+        are_words = (name for name in others if not are_tags(_first(table, name)))
+        example = next(are_words, None)
+        advice = "" if example is None else f", for example {option('--text', example)}"
+        raise SpecError(
+            expected=f"words in the column {words}",
+            found="numbers that count them",
+            advice=f"Name the column of the words{advice}.",
+            where=str(table.path),
+        )
+    heads = {own[0] for own in labels}
+    others_labels = {label for own in labels for label in own[1:]}
+    is_marked = len(rows) > 1 and all(own[0] == "#" for own in rows)
+    if is_marked and heads.isdisjoint(others_labels):
+        raise SpecError(
+            expected="words",
+            found=f"a line that begins with # before each of {len(rows):,} sentences",
+            advice="Remove the lines; or name the file .conll if it has no header line and the label is last.",
+            where=str(table.path),
+        )
 
 
 def _column(table: Table, asked: str | None, usual: Sequence[str]) -> str | None:
