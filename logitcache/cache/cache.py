@@ -63,9 +63,8 @@ class Cache:
     @classmethod
     def open(cls, folder: str | PathLike[str], *, check_sizes: bool = True) -> Cache:
         """Open a complete cache; every piece of it is checked when it is first read. Raises
-        IncompleteCache, FormatError, and (unless ``check_sizes`` is
-        false) CorruptShard for a shard that is missing or of another
-        size.
+        IncompleteCache, FormatError, and (unless ``check_sizes`` is false) CorruptShard for a shard
+        that is missing or of another size.
 
         Or one at a URL that fsspec reads (``s3://bucket/cache``): its shards are fetched into
         ``$LOGITCACHE_HOME/FINGERPRINT`` (``~/.cache/logitcache``) when they are first needed, and
