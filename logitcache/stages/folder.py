@@ -65,7 +65,7 @@ def is_done(job: Job) -> bool:
         return False
     if job.config.overwrite:
         is_chosen = job.requested.out is None
-        if is_chosen and recorded.get(SETTINGS, job.settings) != job.settings:
+        if is_chosen and recorded.get(SETTINGS, job.settings_name) != job.settings_name:
             raise Locked(
                 "another command has begun a run of other settings here",
                 advice="Run the same command again: it takes another folder.",
@@ -185,7 +185,7 @@ def claim(job: Job) -> None:
     job.out.mkdir(parents=True, exist_ok=True)
     for path in job.out.glob(files.TEMPORARY):
         files.remove(job.out, path.name)
-    write_json(job.out / "run.json", {**job.record(), SETTINGS: job.settings})
+    write_json(job.out / "run.json", {**job.record(), SETTINGS: job.settings_name})
 
 
 def forget(out: Path) -> None:

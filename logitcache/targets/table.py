@@ -64,7 +64,7 @@ class CodecSpec:
         if self.kind == ReplayCodec.kind:
             raise SpecError(
                 expected="a codec of a teacher's answers",
-                found="one of what its last linear map is given",
+                found="replay, which needs the teacher's hidden states",
                 advice="Choose another, such as --codec float16.",
                 where=f"--codec {self.kind}",
             )

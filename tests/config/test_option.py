@@ -19,7 +19,15 @@ from logitcache.config import generate
 from logitcache.config.commands import COMMANDS, options_of_command
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import names_of
-from logitcache.config.option import Declared, build, nearest, option, options_of, validate
+from logitcache.config.option import (
+    Declared,
+    build,
+    nearest,
+    nearest_or_all,
+    option,
+    options_of,
+    validate,
+)
 from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
 from logitcache_cli.main import cli
@@ -110,7 +118,8 @@ def test_a_number_is_taken_as_its_bounds_say(value: float) -> None:
 
 def test_the_nearest_names_come_first() -> None:
     assert nearest("lerning_rate", ["seed", "learning_rate"]) == "Did you mean learning_rate?"
-    assert nearest("xyzzy", ["b", "a"]) == "Known are a, b."
+    assert nearest("xyzzy", ["b", "a"]) == ""
+    assert nearest_or_all("xyzzy", ["b", "a"]) == "Known are a, b."
 
 
 def command_options(command: str) -> dict[str, Any]:
