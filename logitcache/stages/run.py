@@ -27,7 +27,7 @@ from logitcache.ranks import first_alone, is_first, meet
 from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, clock, most_passes
-from logitcache.stages.folder import claim, forget
+from logitcache.stages.folder import PREDICTIONS, claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.live import live_teacher
 from logitcache.stages.outcome import result_dict, write_predictions
@@ -130,7 +130,7 @@ def _write(
 ) -> None:
     """The files of a result, ``result.json`` last."""
     write_predictions(
-        job.out / "predictions.parquet",
+        job.out / PREDICTIONS,
         fitted.predictions,
         fitted.unscored,
         job.task.evidence_names,
