@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from logitcache.config.option import nearest
-from logitcache.config.own import is_own, term_of
+from logitcache.config.own import is_own, own_term
 from logitcache.config.terms import SUMS, check_settings, is_sum, needs_teacher
 from logitcache.errors import SpecError, short
 
@@ -86,7 +86,7 @@ class Methods(dict[str, Method]):
             expected = f"one of {', '.join([*self, *SUMS])}, a sum of terms, or module:Class"
             names = [*self, *SUMS]
             raise SpecError(expected=expected, found=repr(name), advice=nearest(name, names))
-        is_taught = bool(getattr(term_of(name), "needs_teacher", True))
+        is_taught = bool(getattr(own_term(name), "needs_teacher", True))
         return Method(name, _distillation, alpha=0.0, needs_teacher=is_taught)
 
 

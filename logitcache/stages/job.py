@@ -23,7 +23,7 @@ from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
 from logitcache.data.selection import held_out
-from logitcache.data.source import Rows, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
@@ -111,6 +111,17 @@ class Job:
     def unlabelled(self) -> Rows | None:
         """The rows of the ``unlabelled`` split, if the method learns from them."""
         return unlabelled_of(self.objective.method, self.source)
+
+    def unscored(self) -> dict[str, Rows]:
+        """The rows of held-out splits without a label, by split, if they are to be answered."""
+        splits: dict[str, Rows] = {}
+        if not self.config.predict:
+            return splits
+        for name, rows in self.source.splits.items():
+            without_label = np.flatnonzero(rows.label < 0)
+            if name not in ("train", UNLABELLED_SPLIT) and len(without_label):
+                splits[name] = rows.select(without_label)
+        return splits
 
     def starts(self) -> dict[str, int]:
         """The parts of the training set, and the row_id each begins with."""

@@ -202,16 +202,13 @@ def _remove_checkpoints(out: Path) -> None:
 def _unscored(
     job: Job, tokenizer: object, max_length: int, padding: Padding
 ) -> dict[str, Examples]:
-    """The rows of held-out splits without a label, if they are to be answered."""
-    if not job.config.predict:
-        return {}
+    """The rows of held-out splits without a label, as the student reads them, if they are to be
+    answered.
+    """
     splits = {}
-    for name, rows in job.source.splits.items():
-        without_label = (rows.label < 0).nonzero()[0]
-        if name not in ("train", UNLABELLED_SPLIT) and len(without_label):
-            rows = rows.select(without_label)
-            examples = tokenised(tokenizer, job.reads or {}, rows, max_length)
-            splits[name] = replace(examples, padding=padding)
+    for name, rows in job.unscored().items():
+        examples = tokenised(tokenizer, job.reads or {}, rows, max_length)
+        splits[name] = replace(examples, padding=padding)
     return splits
 
 

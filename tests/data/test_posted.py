@@ -195,3 +195,16 @@ def test_rejected_answers_are_said() -> None:
     table = {"text": ["a", "b"], "label": [0, 1], "AssignmentStatus": ["Approved", "Rejected"]}
     _, notes = loaded(table)
     assert any("AssignmentStatus is rejected: 1 (first: data in memory, row 1)" in n for n in notes)
+
+
+def test_classes_shared_out_over_columns_are_advised_before_a_name_that_repeats(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(
+        f"m{row % 3},a long answer to {row},another long answer to {row},{first},{1 - first}\n"
+        for row, first in enumerate([0, 1, 0, 1, 1, 0])
+    )
+    path = tmp_path / "r.csv"
+    path.write_text(f"model,reply_1,reply_2,wins_1,wins_2\n{rows}")
+    with pytest.raises(SpecError, match="--label wins_1,wins_2"):
+        load(path, Columns(), tmp_path / "spool", SILENT)

@@ -21,6 +21,7 @@ from logitcache.data.sources.hints import (
     looks_like_row,
     option,
     samples,
+    shared_out,
     similar,
 )
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
@@ -220,7 +221,9 @@ def _column_advice(
         else:
             first, second = pair
             advice += f", for example {option('--text', first)} {option('--text-pair', second)}"
-        labels = likely_labels({name: v for name, v in values.items() if name not in texts})
+        unread = {name: v for name, v in values.items() if name not in texts}
+        shares = shared_out(unread)
+        labels = [",".join(shares)] if shares else likely_labels(unread)
         if labels and _first(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
     return f"{advice}."
