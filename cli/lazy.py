@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import click
 
-from logitcache.config.option import nearest
+from logitcache.config.option import nearest_or_all
 
 STOPPED = "logitcache.stopped"  # key in click's meta: the signal that stopped a command
 
@@ -24,7 +24,7 @@ class Group(click.Group):
         names = self.list_commands(ctx)
         name = args[0]
         if name not in names and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}. {nearest(name, names)}")
+            ctx.fail(f"No such command {name!r}. {nearest_or_all(name, names)}")
         return super().resolve_command(ctx, args)
 
 

@@ -16,7 +16,7 @@ from .progress import show
 @click.argument("out", type=LocalPath())
 @click.argument(
     "parts",
-    type=LocalPath("parts of a dump are read here. Copy it to this machine first"),
+    type=LocalPath("Copy the parts of the dump to this machine first."),
     nargs=-1,
     required=True,
 )

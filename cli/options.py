@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from logitcache.config.commands import options_of_command
-from logitcache.config.option import ON_THIS_MACHINE, Declared, build, checked, local_path
+from logitcache.config.option import WRITTEN_LOCALLY, Declared, build, checked, local_path
 from logitcache.ranks import launched_rank, on_its_own
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,16 +60,23 @@ class SharedCommand(Command):
         return click.Command.invoke(self, ctx)
 
 
-class LocalPath(click.Path):
-    """A path of this machine: no URL, as what is made is written here."""
+def _spelled(param: click.Parameter | None) -> str:
+    """A parameter as its command's help spells it: ``--out``, or ``OUT``."""
+    if param is None:
+        return ""
+    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
 
-    def __init__(self, advice: str = ON_THIS_MACHINE, **settings: Any) -> None:
+
+class LocalPath(click.Path):
+    """A path of this machine: no URL, as results are written locally."""
+
+    def __init__(self, advice: str = WRITTEN_LOCALLY, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)
         self.advice = advice
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and "://" in value:
-            value = local_path(value, self.advice)
+            value = local_path(value, _spelled(param), self.advice)
         return super().convert(value, param, ctx)
 
 

@@ -39,5 +39,6 @@ def command(folder: Path, as_json: bool, **values: Any) -> None:
         click.echo(made.path)
     if made.filled:
         NOTES.note(
-            f"filled with one answer for all rows, which scores nothing: {', '.join(made.filled)}"
+            "not answered; filled with a constant, so the score is meaningless: "
+            f"{', '.join(made.filled)}"
         )

@@ -30,7 +30,7 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
     config = typed(AgainConfig, values)
     from logitcache.cache.cache import Cache
 
-    opened = Cache.open(cache, look=False)
+    opened = Cache.open(cache, check_sizes=False)
     manifest = opened.manifest
     faults = opened.verify()
     answers = None

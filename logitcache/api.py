@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from logitcache.teacher.live import Live
 
 Place = str | os.PathLike[str]
-REPAIR_LOCALLY = "a cache is mended here. Repair it where it was dumped, and copy it there again"
+REPAIR_LOCALLY = "Repair the cache where it was dumped, and copy it there again."
 
 
 def load(
@@ -181,7 +181,7 @@ def repair_config(
     """
     from logitcache.stages.again import planned_again
 
-    folder = local_path(cache, REPAIR_LOCALLY)
+    folder = local_path(cache, "cache", REPAIR_LOCALLY)
 
     def plan_again(plan: Plan) -> Asked:
         again = planned_again(config, data, unlabelled, reporter, plan)
@@ -308,7 +308,10 @@ def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     for result in results:
         if not isinstance(result, str | os.PathLike):
             raise SpecError(f"results: expected a path, found {short(repr(result))}. Correct it.")
-    folders = [local_path(result) for result in results]
+    folders = [
+        local_path(result, "results", "Copy the results to this machine first.")
+        for result in results
+    ]
     comparison = tables.compare(
         folders,
         metric=config.metric,

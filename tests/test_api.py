@@ -155,7 +155,7 @@ def test_what_is_said_of_rows_that_were_read_already_is_refused(
 @pytest.mark.parametrize("setting", ["learning_rat", "columns", "config", "workers"])
 def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
     with pytest.raises(
-        SpecError, match=f"expected an option of TrainConfig, found '{setting}'"
+        SpecError, match=f"expected an option of this command, found '{setting}'"
     ) as caught:
         logitcache.train("base", source, **{setting: 1})
     if setting == "learning_rat":

@@ -26,6 +26,7 @@ from logitcache.store.columns import ROW, above
 from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader, all_rows
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.table import KINDS, parse
 from tests.fake_caches import make_ragged, plan, ragged, tree
 from tests.golden import second_reader
 from tests.golden.make import SPARSE, TOKENS, vectors
@@ -133,6 +134,12 @@ def test_a_golden_cache_of_signals_gives_their_vectors(store: str) -> None:
         assert (np.abs(single(signal.values) - expected) <= bound).all()
     with pytest.raises(SpecError, match="expected a cache of logits"):
         _ = cache.take(np.arange(2)).logits
+
+
+def test_every_codec_has_golden_caches() -> None:
+    """A new one gets an entry of SPARSE in tests/golden/make.py."""
+    elsewhere = {"dense", "vectors", "none"}
+    assert {parse(spec).kind for spec in SPARSE.values()} == set(KINDS) - elsewhere
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.rpartition("-")[0] in SPARSE])

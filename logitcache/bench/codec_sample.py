@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from logitcache.bench.codecs import CodecFigures, Sample, at_bytes, figures
+from logitcache.bench.codecs import WITHIN_BUDGET, CodecFigures, Sample, at_bytes, figures
 from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.data.order import subset
@@ -24,8 +24,6 @@ from logitcache.targets.table import parse
 from logitcache.teacher.calibration import unigram_of
 from logitcache.teacher.panel import ask_all
 from logitcache.teacher.plan import Planned
-
-WITHIN_BUDGET = ("topk", "sampled", "varopt")
 
 
 def compare_codecs(

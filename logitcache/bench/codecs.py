@@ -30,6 +30,8 @@ from logitcache.targets.topk import UNIGRAM
 from logitcache.targets.varopt import VarOpt
 
 THIRDS = 3  # of the positions, by the entropy of the teacher's answer
+# the codecs that are tried within a number of bytes, each with the setting that is its size
+WITHIN_BUDGET = {"topk": "k", "sampled": "n", "varopt": "mean"}
 TOGETHER = 1 << 22  # probabilities that are looked at together
 
 
@@ -257,10 +259,10 @@ def _listed(payload: Payload[Tensor], width: int) -> float:
 
 
 def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
-    """The largest codec of a kind (``topk``, ``sampled`` or ``varopt``) whose positions take at
+    """The largest codec of a kind in :data:`WITHIN_BUDGET` whose positions take at
     most so many bytes, as it is typed; empty where the smallest one takes more.
     """
-    setting = {"topk": "k", "sampled": "n", "varopt": "mean"}[kind]
+    setting = WITHIN_BUDGET[kind]
     parts = [sample.logits[part] for part in sample.parts()]
     low = 0
     high = min(width, 255)

@@ -132,7 +132,7 @@ class _Run:
     def measure(self, folder: Path) -> None:
         settings = self.settings
         work = self.work
-        self.reporter.note(f"dump: {len(work.rows):,} rows past the teacher")
+        self.reporter.note(f"dump: asking the teacher about {len(work.rows):,} rows")
         cache = answered(work, folder).cache
         if settings.memory:
             self._measure_memory(folder)

@@ -61,16 +61,16 @@ class Cache:
         }
 
     @classmethod
-    def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
+    def open(cls, folder: str | PathLike[str], *, check_sizes: bool = True) -> Cache:
         """Open a complete cache; every piece of it is checked when it is first read. Raises
-        IncompleteCache, FormatError, and (unless ``look`` is false) CorruptShard for a shard that
-        is missing or of another size.
+        IncompleteCache, FormatError, and (unless ``check_sizes`` is false) CorruptShard for a shard
+        that is missing or of another size.
 
         Or one at a URL that fsspec reads (``s3://bucket/cache``): its shards are fetched into
         ``$LOGITCACHE_HOME/FINGERPRINT`` (``~/.cache/logitcache``) when they are first needed, and
         checked. Raises SpecError where the URL cannot be read.
         """
-        return cls(open_reader(folder, look=look))
+        return cls(open_reader(folder, check_sizes=check_sizes))
 
     def __len__(self) -> int:
         return self._rows
@@ -176,7 +176,7 @@ class Cache:
                 raise self._not_here(row_id)
             row_id = self.locate(row_id, row_hash)
         answers = self._answers(row_id, view)[0]
-        # the bytes of a batch are compared in a tenth of the time that an array of truths takes
+        # comparing bytes is ten times faster than an elementwise ==
         if row_hash is not None and answers.row_hash.tobytes() != row_hash.tobytes():
             row_id = self.locate(row_id, row_hash)
             answers = self._answers(row_id, view)[0]
@@ -342,7 +342,7 @@ class Cache:
 
     def _outside(self, row_id: Int64) -> bool:
         """Whether some row is not in this cache."""
-        # a negative one is a large one: one look at all of them, not two
+        # viewed as unsigned, a negative id exceeds every row number: one comparison checks both bounds
         unsigned = row_id.view(np.uint64)
         # argmax takes a fifth of the time of max, item half of that of []
         return len(unsigned) > 0 and unsigned.item(unsigned.argmax()) >= self._rows
@@ -381,11 +381,11 @@ class Cache:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
-        """All rows in order, decoded, in blocks of at most 8,192; one view after the other."""
+        """Blocks of at most 8,192 rows in row order, each once per view before the next rows."""
         return self.blocks(0, len(self))
 
     def blocks(self, start: int, stop: int) -> Iterator[Block]:
-        """Rows start..stop alone."""
+        """The same of rows start..stop alone."""
         for first in range(start, stop, BLOCK_ROWS):
             rows = np.arange(first, min(first + BLOCK_ROWS, stop))
             for view in range(self._views):

@@ -66,7 +66,7 @@ def join_parts(
             if cache.fingerprint in fingerprints:
                 raise SpecError(
                     expected="different caches",
-                    found="this one twice",
+                    found="the same cache twice",
                     advice="Leave one out.",
                     where=cache.folder,
                 )
@@ -233,8 +233,9 @@ def check_signals(joined: Joined, names: Sequence[str]) -> None:
     for part in joined.parts:
         if len(part.members) > 1:
             raise SpecError(
-                expected=f"one cache of the {part.name} rows, as vectors of several teachers have no mean",
+                expected=f"one cache of the {part.name} rows",
                 found=len(part.members),
+                reason="vectors of different teachers cannot be averaged",
                 advice="Leave --teachers mean and the other caches out.",
                 where=", ".join(names),
             )

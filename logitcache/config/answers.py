@@ -16,7 +16,11 @@ from logitcache.errors import SpecError
 
 COLUMN, LOGITS, FILE = "column", "logits", "file"
 ARRAYS = (".npy", ".npz")
-TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".gz")
+# tables that `data/sources/reading.py` reads, of a row each; packed ones
+TABLES = (
+    *(".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".feather"),
+    *(".gz", ".bz2", ".xz", ".zst"),
+)
 
 
 @dataclass(frozen=True)

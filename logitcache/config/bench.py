@@ -105,7 +105,7 @@ class WorkloadConfig:
         validate(self)
         if answer_source(self.teacher) is not None:
             raise SpecError(
-                expected="a model, whose passes cost time",
+                expected="a model to run",
                 found=f"{self.teacher}: answers that exist already, which cost the reading of them",
                 advice="Dump them, and name a model to measure or forecast.",
                 where="--teacher",

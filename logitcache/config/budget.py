@@ -163,7 +163,7 @@ class Pretraining:
         if epochs_given:
             raise _useless("epochs", "no --epochs beside --budget, which ends the training", "both")
         if select == "best":
-            raise _useless("select", "last: under a budget the last weights are kept", "best")
+            raise _useless("select", "last", "best", "with a budget the last weights are kept")
         if not self.budget.unit.is_cost:
             for name in ("charge_dump", "dump_cost"):
                 if getattr(self, name):
@@ -209,11 +209,12 @@ def check_first_step(amount: float, step: float, unit: Unit, warmup: float) -> N
         )
 
 
-def _useless(name: str, expected: str, found: str) -> SpecError:
+def _useless(name: str, expected: str, found: str, reason: str = "") -> SpecError:
     """The error over an option that does not fit beside the others."""
     return SpecError(
         expected=expected,
         found=found,
+        reason=reason,
         advice="Leave it out.",
         where=f"--{name.replace('_', '-')}",
     )

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from logitcache.config.option import nearest
-from logitcache.config.own import is_own, term_of
+from logitcache.config.own import is_own, own_term
 from logitcache.config.terms import SUMS, check_settings, is_sum, needs_teacher
 from logitcache.errors import SpecError, short
 
@@ -86,7 +86,7 @@ class Methods(dict[str, Method]):
             expected = f"one of {', '.join([*self, *SUMS])}, a sum of terms, or module:Class"
             names = [*self, *SUMS]
             raise SpecError(expected=expected, found=repr(name), advice=nearest(name, names))
-        is_taught = bool(getattr(term_of(name), "needs_teacher", True))
+        is_taught = bool(getattr(own_term(name), "needs_teacher", True))
         return Method(name, _distillation, alpha=0.0, needs_teacher=is_taught)
 
 
@@ -130,6 +130,13 @@ def is_taught(name: str) -> bool:
     return (name in METHODS or is_sum(name)) and METHODS[name].needs_teacher
 
 
+def _uses(method: Method, number: str) -> bool:
+    """Whether one of the methods by name has a use for this number."""
+    if number == "alpha":
+        return method.alpha > 0
+    return method.a is not None if number == "a" else method.needs_teacher
+
+
 def check_method(
     method: str,
     alpha: float | None,
@@ -143,8 +150,9 @@ def check_method(
         numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
         for name, number in numbers.items():
             if number is not None:
+                users = [key for key, known in METHODS.items() if _uses(known, name)]
                 raise SpecError(
-                    expected=f"one of the methods {', '.join(METHODS)} beside it",
+                    expected=f"method {' or '.join(users)}",
                     found=method,
                     advice=advice,
                     where=f"--{name}",

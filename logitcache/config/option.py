@@ -24,9 +24,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from logitcache.errors import SpecError, short
 
 T = TypeVar("T")
-ON_THIS_MACHINE = (
-    "what is made is written to this machine. Name a path here, and copy it afterwards"
-)
+WRITTEN_LOCALLY = "Name a local path, and copy the results afterwards."
 
 
 class Cost(Enum):
@@ -51,12 +49,12 @@ class Option:
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
     below: float | None = None  # exclusive upper bound
-    # of what is typed; raises ValueError saying what it expects
+    # converts user input; raises ValueError with the expected form
     parse: Callable[[Any], Any] | None = None
     annotation: str = ""  # in the Python functions, where ``kind`` and ``choices`` do not tell it
     required: bool = False
     cost: Cost = Cost.COUNTED
-    recorded: bool = True  # in run.json: it decides what a run is
+    recorded: bool = True  # stored in run.json; another value means another run
 
 
 def option(default: Any = dataclasses.MISSING, help: str = "", **details: Any) -> Any:
@@ -172,11 +170,16 @@ def _union_members(kind: Any) -> list[Any]:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Advice naming the known names most like this one; empty where none is."""
+    """Advice with the names most like this one; empty where none is."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"Known are {', '.join(sorted(names))}."
+    return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def nearest_or_all(name: str, names: Iterable[str]) -> str:
+    """Advice with the names most like this one, or with all where none is: for an error that does
+    not list them.
+    """
+    return nearest(name, names) or f"Known are {', '.join(sorted(names))}."
 
 
 def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) -> T:
@@ -191,9 +194,9 @@ def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) ->
     unknown = next((name for name in values if name not in names), None)
     if unknown is not None:
         raise SpecError(
-            expected=f"an option of {config.__name__}",
+            expected="an option of this command",
             found=repr(unknown),
-            advice=nearest(unknown, names),
+            advice=nearest_or_all(unknown, names),
         )
     tree: dict[str, Any] = {}
     for declared in options:
@@ -263,7 +266,7 @@ def _single(declared: Declared, value: Any, spelled: str) -> Any:
     accepted = kind if kind in (bool, str) else str | os.PathLike
     if not isinstance(value, accepted):
         raise _unexpected(spelled, declared.expected, value)
-    return local_path(value) if kind is Path else value
+    return local_path(value, spelled) if kind is Path else value
 
 
 def _number(declared: Declared, value: Any, spelled: str) -> int | float:
@@ -284,15 +287,15 @@ def _number(declared: Declared, value: Any, spelled: str) -> int | float:
     return number
 
 
-def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
-    """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called
-    ``s3:``.
+def local_path(value: str | os.PathLike[str], where: str, advice: str = WRITTEN_LOCALLY) -> Path:
+    """A path of this machine, given as the option ``where``. Raises SpecError for a URL, which as a
+    path would be a folder called ``s3:``.
     """
     scheme, separator, _ = os.fspath(value).partition("://")
     if not separator or not isinstance(value, str):
         return Path(value)
     if scheme not in ("file", "local"):
-        raise SpecError(expected="a path", found="a URL", reason=advice, where=value)
+        raise SpecError(expected="a local path", found=value, advice=advice, where=where)
     return file_path(value)
 
 

@@ -76,7 +76,7 @@ def check_importable(names: Iterable[str]) -> None:
 
 
 def named(term: Any) -> str:
-    """The name of a term that somebody has in memory, under which :func:`term_of` gives it back.
+    """The name of a term that somebody has in memory, under which :func:`own_term` gives it back.
     Raises SpecError for what is none.
     """
     kind = type(term)
@@ -116,7 +116,7 @@ def load(name: str) -> Any:
         raise failure(name, error, "it cannot be imported") from error
 
 
-def term_of(name: str) -> Any:
+def own_term(name: str) -> Any:
     """The term of a name: of a class, an object that it makes without arguments. Raises SpecError
     where it cannot be imported or made.
     """

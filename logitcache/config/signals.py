@@ -57,7 +57,7 @@ def parse_signal(text: str) -> SignalSpec:
             raise SpecError(
                 expected="the number of a layer",
                 found=repr(which) if colon else "none",
-                advice=f"Name the last one as {kind}:-1.",
+                advice=f"For example, {kind}:-1 is the last layer.",
                 where=where,
             ) from None
     if kind == POOLED:
@@ -75,7 +75,7 @@ def parse_signal(text: str) -> SignalSpec:
         raise SpecError(
             expected="logits alone",
             found=text,
-            advice="How they are stored is said by --codec.",
+            advice="Use --codec to choose how logits are stored.",
             where=where,
         )
     return SignalSpec(kind)

@@ -328,8 +328,9 @@ class TrainConfig:
         self.pretraining.check(self.epochs != EPOCHS, self.select, self.warmup)
         if self.loss_execution == "torch" and self.method != "base":
             raise SpecError(
-                expected="--method base: PyTorch's linear_cross_entropy learns gold labels alone",
+                expected="--method base",
                 found=f"--method {self.method}",
+                reason="PyTorch's linear_cross_entropy takes gold labels only",
                 advice="Use --loss-execution auto.",
                 where="--loss-execution torch",
             )
@@ -368,7 +369,7 @@ class TrainConfig:
         """
         conflict = None
         if self.columns.task not in LANGUAGE:
-            conflict = "another task"
+            conflict = f"task {self.columns.task or 'classification'}"
         elif not METHODS[self.method].reads_cache:
             conflict = f"--method {self.method}, which asks no teacher"
         elif self.caches:
@@ -392,4 +393,5 @@ def check_batch(batch_size: int, accumulate: int) -> None:
             expected="a batch size divisible by --accumulate",
             found=f"{batch_size} and {accumulate}",
             advice=f"Give --batch-size {nearest_size}.",
+            where="--batch-size",
         )

@@ -83,7 +83,7 @@ def _number(config: Any, quantity: str) -> int:
     raise SpecError(
         expected=f"a model whose configuration names its {quantity} ({', '.join(names)})",
         found=getattr(config, "model_type", type(config).__name__),
-        advice="Use another.",
+        advice="Use another model.",
     )
 
 

@@ -65,7 +65,7 @@ MEANINGS = {
     Fault.EMPTY: "texts without a character other than spaces",
     Fault.CONTRADICTION: "equal texts with different labels",
     Fault.NEAR_CONTRADICTION: "texts equal but for case and spaces, with different labels",
-    Fault.LEAK: "texts that are in train too: their score is no test",
+    Fault.LEAK: "texts that are in train too: these rows do not measure generalisation",
     Fault.NEAR_LEAK: "texts that are in train too, but for case and spaces",
     Fault.SIMILAR_LEAK: "texts that are in train too, but for case, punctuation and digits",
     Fault.DUPLICATE: "repeat an earlier text and its label",

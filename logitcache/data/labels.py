@@ -266,9 +266,9 @@ def _own_names(
         option = (
             f" To name them, or others too: {labels_option(names)}" if len(names) <= LISTED else ""
         )
-        reason = "do not begin at 0" if min(present) else "leave out more than they use"
+        reason = "do not begin at 0" if min(present) else "are not consecutive"
         reporter.note(
-            f"column {column!r}: the numbers {listed(names)} {reason}: each is the name of a class."
+            f"column {column!r}: the numbers {listed(names)} {reason}: each is taken as a class name."
             f"{minus}{option}"
         )
         return names

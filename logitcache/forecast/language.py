@@ -45,9 +45,9 @@ DRAWN_ROWS = 256  # rows of random tokens that stand for all
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """Rows of tokens made of some of the documents. ``rows`` are those that all documents of a
-    split give.
+class SampledRows:
+    """Rows of tokens made of some of the documents. ``rows``: estimated row count of the full data,
+    by split.
     """
 
     source: Source
@@ -56,8 +56,8 @@ class Sampled:
 
 
 def load_language(config: PlanConfig, reporter: Reporter) -> Inputs:
-    """Load models and rows and plan the dumps of every split, as a dump of train makes them. Raises
-    SpecError.
+    """Load models and rows, and plan the dumps. A dump of ``train`` also dumps the other splits, so
+    all are planned. Raises SpecError.
     """
     process = peak_memory()
     device = str(check_device(config.work.device))
@@ -113,7 +113,7 @@ def _documents(config: PlanConfig, reporter: Reporter) -> Source:
     return held_out(source, reporter)
 
 
-def _sampled(documents: Source, models: Models, settings: DumpSettings) -> Sampled:
+def _sampled(documents: Source, models: Models, settings: DumpSettings) -> SampledRows:
     """Rows of some documents of each split, and how many rows all of them give."""
     shares = {}
     tables = {}
@@ -134,7 +134,7 @@ def _sampled(documents: Source, models: Models, settings: DumpSettings) -> Sampl
     for split, rows in made.splits.items():
         whole = round(len(rows) / made.views / shares[split])
         counts[split] = whole * made.views
-    return Sampled(made, counts, seconds)
+    return SampledRows(made, counts, seconds)
 
 
 def _bytes_of(rows: Rows) -> Int64:
@@ -145,7 +145,7 @@ def _bytes_of(rows: Rows) -> Int64:
     return sizes
 
 
-def _drawn(config: PlanConfig, models: Models) -> Sampled:
+def _drawn(config: PlanConfig, models: Models) -> SampledRows:
     """Rows of random tokens, all of one length."""
     work = config.work
     assert work.tokens is not None
@@ -179,7 +179,7 @@ def _drawn(config: PlanConfig, models: Models) -> Sampled:
         documents="0" * 32,
         views=recipe.views,
     )
-    return Sampled(source, {"train": wanted}, 0.0)
+    return SampledRows(source, {"train": wanted}, 0.0)
 
 
 def _splits(config: PlanConfig, source: Source) -> list[str]:
@@ -216,10 +216,11 @@ def _workload(config: PlanConfig, source: Source, models: Models, device: str) -
 
 
 def _planned(
-    models: Models, sampled: Sampled, split: str, settings: DumpSettings, codec: Codec
+    models: Models, sampled: SampledRows, split: str, settings: DumpSettings, codec: Codec
 ) -> Planned:
-    """The dump of a split, with all of its rows in the plan. Where nothing is drawn it is planned
-    without logits: so the teacher need not be asked for what its codec keeps once.
+    """The dump of a split, with all of its rows in the plan. If the codec draws
+    nothing, it is planned without logits, so that the tensors which a codec stores once are not
+    computed; :func:`_sharded` puts the codec in afterwards.
     """
     check_draws(settings.sequences.recipe().views, codec, models.kind)
     if not isinstance(codec, DRAWING):

@@ -140,7 +140,7 @@ def _drawn_teacher(
             tokenizer = load_tokenizer(named, work.revision, work.trust_remote_code)
         except SpecError as error:
             raise SpecError(
-                expected="a tokenizer, which the texts are counted with",
+                expected="a tokenizer to count tokens",
                 found=error.found or str(error),
                 advice="Name one with --tokenizer, or say with --tokens how long each row is.",
                 where="--shape-only",

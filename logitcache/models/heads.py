@@ -31,8 +31,8 @@ FACTORS = ("logit_scale", "lm_head_multiplier")
 DIVISORS = ("logits_scaling",)
 ROUNDINGS = 64.0  # of the model's dtype, by which products added up in another order may differ
 CHECKED_ROWS, CHECKED_TOKENS = 4, 16  # that a model is asked about, to compare
-# The largest logit that the head is made to give: a cap shows at large ones alone, and hides a
-# scale there.
+# Magnitudes at which the head is checked: a soft cap shows only at large logits, a wrong scale only
+# at small ones.
 CHECKED_SIZES = (4.0, 400.0)
 
 
@@ -73,8 +73,8 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
 def _hooked(
     model: PreTrainedModel, take: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 ) -> Iterator[list[Tensor]]:
-    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``: its
-    first result goes into the list, its second to the map.
+    """While this lasts, what the last linear map is given, f[B, T, d], passes through ``take``,
+    which returns (recorded, forwarded): the list of the recorded tensors.
     """
     calls: list[Tensor] = []
 
@@ -95,6 +95,7 @@ def _only(calls: list[Tensor], model: PreTrainedModel) -> Tensor:
         raise SpecError(
             expected="one call of the last linear map in a forward pass",
             found=len(calls),
+            advice="Dump with another --codec.",
             where=type(model).__name__,
         )
     return calls[0]
@@ -156,14 +157,14 @@ def check_head(logits: Tensor, expected: Tensor, name: str) -> None:
     scale = float(expected.abs().amax())
     allowed = ROUNDINGS * torch.finfo(expected.dtype).eps * max(1.0, scale)
     difference = float((logits.float() - expected.float()).abs().amax())
-    if not difference <= allowed:
+    if not difference <= allowed:  # also true for NaN
         raise _other_logits(f"others, by up to {difference:.3g}", name)
 
 
 def _other_logits(detail: str, name: str) -> SpecError:
     return SpecError(
-        expected="logits that are its last linear map's, scaled and capped as its configuration says",
+        expected="logits equal to the output layer's, with the configured scale and soft cap",
         found=detail,
-        advice="Its code does more with them: dump with another --codec.",
+        advice="The model changes its logits after the output layer: dump with another --codec.",
         where=name,
     )

@@ -54,8 +54,8 @@ def section(
 
 
 def table(columns: Mapping[str, Iterable[str]]) -> Table | None:
-    """A table of columns of one length by their headers, but for those that are empty in every row;
-    None without rows. The first column stays.
+    """A table of equally long columns by header, excluding those that are empty in every row (the
+    first column stays); None without rows.
     """
     header: list[str] = []
     cells: list[list[str]] = []

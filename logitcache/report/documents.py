@@ -20,7 +20,7 @@ from logitcache.report.words import case, listed, plain, size_text
 _DEEPEST = 6  # settings inside settings
 _RATIO = {"median", "low", "high", "confidence", "rounds"}
 _FORECAST = {"setting", "bytes", "dump", "methods", "total", "break_even_epochs", "source", "notes"}
-_NEAR = 0.01  # of its parameters: another head makes no other model
+_NEAR = 0.01  # relative tolerance of body size: models that differ only in the head count as one
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Spread:
 
 @dataclass(frozen=True)
 class Part:
-    """One object of a document. A value that is absent, null or no finite number is None; a value
-    of another type is an error that names the file and the key.
+    """One object of a document. A value that is absent, null or no finite number is None (in a
+    :meth:`series` 0); a value of another type is an error that names the file and the key.
     """
 
     values: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Part:
         return {name: number for name, number in numbers.items() if number is not None}
 
     def series(self, key: str) -> list[float]:
-        """The numbers in the list under a key; 0 for those that are none."""
+        """The numbers in the list under a key; 0 where an item is null or not finite."""
         values = enumerate(self._list(key))
         return [self._number(f"{key}[{i}]", value) or 0.0 for i, value in values]
 
@@ -85,7 +85,7 @@ class Part:
         return "" if value is None else plain(value)
 
     def ratio(self, key: str) -> Ratio | None:
-        """The ratio under a key; an end of its interval that is absent is its median."""
+        """The ratio under a key; missing interval bounds default to the median."""
         part = self.part(key)
         median = part.number("median")
         if median is None:
@@ -99,7 +99,7 @@ class Part:
         )
 
     def ratios(self, depth: int = 0) -> Iterator[Ratio]:
-        """All ratios in it, however deep, but for those of cases that failed."""
+        """All ratios in it, nested up to ``_DEEPEST`` deep, excluding those of failed cases."""
         if self.values.get("error"):
             return
         for key, value in self.values.items():
@@ -164,8 +164,9 @@ class Model:
     embeddings: float | None  # parameters that are looked up
 
     def like(self, other: Model) -> bool:
-        """Whether both may be one: of one name and size (learnt vocabularies differ), or of one
-        size to the last.
+        """Whether both may be one model. Their bodies, without embeddings, must be within 1 % of one
+        size, and their names or the sizes of their embeddings equal (learnt vocabularies differ).
+        Where a size is missing, the name decides.
         """
         same_name = self.name.rsplit("/", 1)[-1] == other.name.rsplit("/", 1)[-1]
         if self.parameters is None or other.parameters is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from logitcache.report.blocks import Table
+from logitcache.report.blocks import Section, Table
 from logitcache.report.study import study_sections
 from logitcache.report.study_page import study_page
 from logitcache.report.texts import csv_text, latex, markdown
@@ -15,7 +15,6 @@ from logitcache.store.files import make_folder, write_atomic
 from logitcache.study.outcomes import Cell, Studied
 from logitcache.study.rows import Row
 
-NAMES = ("report.html", "report.md", "report.tex", "report.csv")
 _COLUMNS = (
     "task", "student", "label", "method", "split", "metric", "mean", "std", "n", "difference", "low", "high",
     "p_value", "p_holm", "p_min", "p_equivalence", "p_non_inferiority", "finding", "seeds_to_decide",
@@ -26,16 +25,11 @@ _COLUMNS = (
 def write_report(studied: Studied, out: Path, paper_table: str | None = None) -> list[Path]:
     """Write all files into a folder, in place of older ones; returns their paths."""
     sections = study_sections(studied, paper_table)
-    texts = (
-        study_page(studied.name, sections),
-        markdown(studied.name, sections),
-        latex(studied.name, sections),
-        csv_text(figures_table(studied)),
-    )
+    texts = {name: render(studied, sections) for name, render in RENDERERS.items()}
     make_folder(out)
-    for name, text in zip(NAMES, texts, strict=True):
+    for name, text in texts.items():
         write_atomic(out / name, text.encode())
-    return [out / name for name in NAMES]
+    return [out / name for name in texts]
 
 
 def document(studied: Studied) -> dict[str, Any]:
@@ -90,3 +84,12 @@ def figures_table(studied: Studied) -> Table:
         cells = ("" if values[name] is None else str(values[name]) for name in _COLUMNS)
         lines.append(tuple(cells))
     return Table(_COLUMNS, tuple(lines))
+
+
+# the files of a report, each with what makes its text of a study and of its sections
+RENDERERS: dict[str, Callable[[Studied, Sequence[Section]], str]] = {
+    "report.html": lambda studied, sections: study_page(studied.name, sections),
+    "report.md": lambda studied, sections: markdown(studied.name, sections),
+    "report.tex": lambda studied, sections: latex(studied.name, sections),
+    "report.csv": lambda studied, sections: csv_text(figures_table(studied)),
+}

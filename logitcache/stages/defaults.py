@@ -26,12 +26,12 @@ from logitcache.student.methods import objective
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
 SETTINGS = "settings"  # key in run.json: the name of the run's settings
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet", STEPS_FILE}
-# Fields that are in the folder's name, are recorded by what follows from them, or do not change a
-# result.
+# Fields that are in the folder's name, are recorded by what follows from them or where they are
+# given (`optional_record`), or do not change a student.
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
-    "first_copy", "pretraining", "live", "norm",
+    "first_copy", "pretraining", "live", "norm", "predict",
 }  # fmt: skip
 
 

@@ -8,6 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from logitcache.config.budget import STEPS_FILE
 from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.stages.defaults import SETTINGS
@@ -16,6 +19,7 @@ from logitcache.store import files
 from logitcache.store.json_files import read_json, write_json
 from logitcache.store.manifest import differences
 
+PREDICTIONS = "predictions.parquet"
 CONTENT = "this result folder"
 TRAIN_AGAIN = "Give --overwrite to train this student again."
 PRINTED = (
@@ -29,7 +33,7 @@ PRINTED = (
 LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder may be the user's
 OWN_FILES = (
     "result.json",
-    "predictions.parquet",
+    PREDICTIONS,
     STEPS_FILE,
     "model*.safetensors*",
     "config.json",
@@ -52,15 +56,16 @@ def is_done(job: Job) -> bool:
     """Whether this very run is in its folder, complete.
 
     Raises SpecError where the folder holds something else, FingerprintMismatch where it holds
-    another run, FormatError where its result is not whole; Locked where a default folder was free
-    when it was chosen, and another command has begun a run of other settings there since.
+    another run, or one without the answers to rows without a label that are asked for, FormatError
+    where its result is not whole; Locked where a default folder was free when it was chosen, and
+    another command has begun a run of other settings there since.
     """
     recorded = _recorded(job.out)
     if recorded is None:
         return False
     if job.config.overwrite:
         is_chosen = job.requested.out is None
-        if is_chosen and recorded.get(SETTINGS, job.settings) != job.settings:
+        if is_chosen and recorded.get(SETTINGS, job.settings_name) != job.settings_name:
             raise Locked(
                 "another command has begun a run of other settings here",
                 advice="Run the same command again: it takes another folder.",
@@ -71,7 +76,28 @@ def is_done(job: Job) -> bool:
     if not (job.out / "result.json").is_file():
         return False
     read_result(job.out)
+    _check_answers(job)
     return True
+
+
+def _check_answers(job: Job) -> None:
+    """Raises FingerprintMismatch where a complete run has not answered rows that are to be."""
+    wanted = job.unscored()
+    if not wanted:
+        return
+    path = job.out / PREDICTIONS
+    without_label = pc.field("label") < 0
+    answered = set(
+        pq.read_table(path, columns=["split"], filters=without_label)["split"].to_pylist()
+    )
+    lacking = [split for split in wanted if split not in answered]
+    if lacking:
+        raise FingerprintMismatch(
+            expected=f"answers to the rows of {', '.join(lacking)} without a label",
+            found="a run that was made without --predict",
+            advice=TRAIN_AGAIN,
+            where=path,
+        )
 
 
 def read_result(out: Path) -> dict[str, Any]:
@@ -159,7 +185,7 @@ def claim(job: Job) -> None:
     job.out.mkdir(parents=True, exist_ok=True)
     for path in job.out.glob(files.TEMPORARY):
         files.remove(job.out, path.name)
-    write_json(job.out / "run.json", {**job.record(), SETTINGS: job.settings})
+    write_json(job.out / "run.json", {**job.record(), SETTINGS: job.settings_name})
 
 
 def forget(out: Path) -> None:

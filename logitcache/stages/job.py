@@ -23,7 +23,7 @@ from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
 from logitcache.data.selection import held_out
-from logitcache.data.source import Rows, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
@@ -77,7 +77,7 @@ class Job:
     objective: Objective | OwnObjective | SumObjective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
-    settings: str  # name of its settings, as in a folder's name
+    settings_name: str  # as in a folder's name
     tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
     reads: Mapping[str, Any] | None = (
         None  # what the tokenizer does, and the length that it cuts rows to
@@ -111,6 +111,17 @@ class Job:
     def unlabelled(self) -> Rows | None:
         """The rows of the ``unlabelled`` split, if the method learns from them."""
         return unlabelled_of(self.objective.method, self.source)
+
+    def unscored(self) -> dict[str, Rows]:
+        """The rows of held-out splits without a label, by split, if they are to be answered."""
+        splits: dict[str, Rows] = {}
+        if not self.config.predict:
+            return splits
+        for name, rows in self.source.splits.items():
+            without_label = np.flatnonzero(rows.label < 0)
+            if name not in ("train", UNLABELLED_SPLIT) and len(without_label):
+                splits[name] = rows.select(without_label)
+        return splits
 
     def starts(self) -> dict[str, int]:
         """The parts of the training set, and the row_id each begins with."""
@@ -164,8 +175,8 @@ def resolve(
     config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True
 ) -> Job:
     """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError.
-    Unless ``reads_stored``, the run makes its rows itself, whatever caches of these documents there
-    are: a teacher's does.
+    With ``reads_stored=False`` rows of documents are always tokenised anew, also where a cache holds
+    them; used when fine-tuning a teacher.
     """
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
@@ -195,35 +206,32 @@ def resolve(
     metric = config.metric or own_metric(source)
     config = replace(config, metric=check_metric(metric, task))
     config = with_selection(config, source)
-    folder, settings = default_folder(requested, source)
+    folder, settings_name = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
     class_weights(config.class_weight, train.labels, task)  # refused before anything is written
     plan = budget_plan(config)
     if plan is not None:
         check_text(plan, config, train, source.views, source.name)
-    fingerprint = stored["train"].fingerprint if stored else None
-    out = config.out or folder
     return Job(
-        config,
-        requested,
-        source,
-        task,
-        goal,
-        train,
-        out,
-        settings,
-        tokenizer,
-        None,
-        fingerprint,
-        stored,
+        config=config,
+        requested=requested,
+        source=source,
+        task=task,
+        objective=goal,
+        train=train,
+        out=config.out or folder,
+        settings_name=settings_name,
+        tokenizer=tokenizer,
+        cache_fingerprint=stored["train"].fingerprint if stored else None,
+        stored=stored,
     )
 
 
 def _rows_of_run(
     config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
-    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to
-    make the rows.
+    """(config, source, stored caches by split, tokenizer). The source comes from the caches if they
+    hold the rows; the tokenizer is None unless it was needed to make rows.
     """
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
@@ -313,18 +321,18 @@ def _note_evaluation(source: Source, reporter: Reporter) -> None:
     if source.task in LANGUAGE and set(source.splits) == {"train"}:
         reporter.note(
             f"{source.name}: nothing is held out to score on: there are fewer than {FEWEST} documents, or the cache of "
-            "dev is not beside that of train. Scores are of training rows and cannot speak of quality"
+            "dev is not beside that of train. Scores are measured on training rows, which says nothing about new data"
         )
     elif source.division is not None and not source.division.held_out:
         reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
-            f"two classes with {FEWEST} rows, or with texts that differ): scores are of training rows and cannot speak "
-            "of quality"
+            f"two classes with {FEWEST} rows, or with texts that differ): scores are measured on "
+            "training rows, which says nothing about new data"
         )
     for split, shared in source.shared().items():
         reporter.note(
             f"{source.name}: {shared.rows:,} of {shared.of:,} {split} texts also stand in train (first: {split} row "
-            f"{shared.first}): their score is no test"
+            f"{shared.first}): these rows do not measure generalisation"
         )
 
 

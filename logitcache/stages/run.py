@@ -27,7 +27,7 @@ from logitcache.ranks import first_alone, is_first, meet
 from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, clock, most_passes
-from logitcache.stages.folder import claim, forget
+from logitcache.stages.folder import PREDICTIONS, claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.live import live_teacher
 from logitcache.stages.outcome import result_dict, write_predictions
@@ -130,7 +130,7 @@ def _write(
 ) -> None:
     """The files of a result, ``result.json`` last."""
     write_predictions(
-        job.out / "predictions.parquet",
+        job.out / PREDICTIONS,
         fitted.predictions,
         fitted.unscored,
         job.task.evidence_names,
@@ -202,16 +202,13 @@ def _remove_checkpoints(out: Path) -> None:
 def _unscored(
     job: Job, tokenizer: object, max_length: int, padding: Padding
 ) -> dict[str, Examples]:
-    """The rows of held-out splits without a label, if they are to be answered."""
-    if not job.config.predict:
-        return {}
+    """The rows of held-out splits without a label, as the student reads them, if they are to be
+    answered.
+    """
     splits = {}
-    for name, rows in job.source.splits.items():
-        without_label = (rows.label < 0).nonzero()[0]
-        if name not in ("train", UNLABELLED_SPLIT) and len(without_label):
-            rows = rows.select(without_label)
-            examples = tokenised(tokenizer, job.reads or {}, rows, max_length)
-            splits[name] = replace(examples, padding=padding)
+    for name, rows in job.unscored().items():
+        examples = tokenised(tokenizer, job.reads or {}, rows, max_length)
+        splits[name] = replace(examples, padding=padding)
     return splits
 
 

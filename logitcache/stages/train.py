@@ -190,7 +190,7 @@ def _with_folder(job: Job) -> Job:
             ):
                 return job
     out, settings = default_folder(job.requested, job.source, fingerprint)
-    return replace(job, out=out, settings=settings)
+    return replace(job, out=out, settings_name=settings)
 
 
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
@@ -220,7 +220,7 @@ def _without_skipped(job: Job, teacher: Joined, reporter: Reporter) -> Job:
         raise SpecError(
             expected="rows with an answer",
             found="none",
-            advice="Mend the teacher and dump again.",
+            advice="Check the teacher's weights for NaN or infinite values, and dump again.",
             where=str(teacher),
         )
     return replace(job, train=job.train.select(answered))

@@ -44,13 +44,13 @@ class Reader:
         self._views = plan.views
 
     @classmethod
-    def open(cls, folder: Path, *, look: bool = True) -> Reader:
+    def open(cls, folder: Path, *, check_sizes: bool = True) -> Reader:
         """Open a complete cache on this disk. Raises IncompleteCache, FormatError, and (unless
-        ``look`` is false) CorruptShard for a file that is missing or of another size.
+        ``check_sizes`` is false) CorruptShard for a file that is missing or of another size.
         """
         reader = cls(folder, read_manifest(folder), LocalFolder(folder / SHARDS))
         refuse_link(folder / SHARDS)
-        if look:
+        if check_sizes:
             try:
                 reader.check_files()
             except CorruptShard:

@@ -71,14 +71,14 @@ def place(name: str | os.PathLike[str]) -> str | Path:
     return url.rstrip("/")
 
 
-def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
+def open_reader(name: str | os.PathLike[str], *, check_sizes: bool = True) -> Reader:
     """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and
     :meth:`RemoteReader.of` do.
     """
     url_or_path = place(name)
     if isinstance(url_or_path, str):
         return RemoteReader.of(url_or_path)
-    return Reader.open(url_or_path, look=look)
+    return Reader.open(url_or_path, check_sizes=check_sizes)
 
 
 def home() -> Path:

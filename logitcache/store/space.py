@@ -63,7 +63,9 @@ class Space:
             status = os.fstat(handle)
             size = status.st_size
             if not stat.S_ISREG(status.st_mode):
-                raise CorruptShard(expected="a file", found="something else", where=path)
+                raise CorruptShard(
+                    expected="a file", found="a folder or a special file", where=path
+                )
             if size != self.sizes[index]:
                 raise CorruptShard(
                     expected=f"{self.sizes[index]:,} bytes", found=f"{size:,}", where=path

@@ -56,12 +56,16 @@ class Distiller(nn.Module):
         self.executions: set[str] = set()  # that have been used
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
+        """(loss, logits f[P, width]). In evaluation the loss is 0 and only the logits are returned,
+        whatever the objective. In training the logits are empty where the loss does not need them
+        whole: that of a vocabulary's head, and that of a sum of terms.
+        """
         if self.training and isinstance(self.objective, SumObjective):
             return self._of_terms(self.objective, batch)
         is_own = isinstance(self.objective, OwnObjective)  # it gets full logits
         if self.per_token and self.reads_head and not is_own and has_head(self.student):
             return self._of_vocabulary(batch)
-        # what is behind is filling of the head
+        # columns beyond `width` are padding of the output layer
         logits = self._at_positions(self.student, batch)[:, : self.width]
         if not self.training:
             return torch.zeros((), device=logits.device), logits
@@ -78,9 +82,8 @@ class Distiller(nn.Module):
         hidden = self._at_positions(HEAD_INPUT.watch(self.student), batch)
         head = head_of(self.student, self.width)
         if not self.training:
-            return torch.zeros((), device=hidden.device), head_logits(
-                hidden.to(head.weight.dtype), head
-            ).float()
+            logits = head_logits(hidden.to(head.weight.dtype), head).float()
+            return torch.zeros((), device=hidden.device), logits
         assert isinstance(self.objective, Objective)
         target = self.objective.target(
             batch.label, batch.teacher, len(head.weight), some_unlabelled=self.some_unlabelled
@@ -90,9 +93,9 @@ class Distiller(nn.Module):
         return head_loss(hidden, head, target, batch.weight, execution), hidden.new_empty(0)
 
     def _of_terms(self, objective: SumObjective, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        """The sum of an objective's terms, of one forward pass. A term of signals gives one number
-        a row, which counts as its kept positions weigh together: however a batch is cut into
-        micro-batches, its mean is the same.
+        """The sum of an objective's terms, of one forward pass. A term of signals gives one loss
+        per row, weighted by the summed weights of the row's kept positions, so the mean does not
+        depend on micro-batching.
         """
         uses_head = self.per_token and self.reads_head and has_head(self.student)
         own = () if self.terms is None else self.terms.student_signals

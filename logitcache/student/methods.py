@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from logitcache.config.methods import METHODS, check_method
-from logitcache.config.own import is_own, term_of
+from logitcache.config.own import is_own, own_term
 from logitcache.config.terms import is_sum
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Payload
@@ -101,7 +101,7 @@ def objective(
         return SumObjective.of(method)
     if is_own(method):
         check_method(method, alpha, a, temperature, tau_squared)
-        return OwnObjective(method, term_of(method))
+        return OwnObjective(method, own_term(method))
     if method not in METHODS:
         raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
     declared = METHODS[method]

@@ -53,8 +53,8 @@ class Evidence:
         """The first words of a verdict; empty unless the rows were trained on."""
         if not self.trained_on:
             return ""
-        why = ", for there were too few to hold any out" if self.too_few else ""
-        return f"Measured on training {self.unit}{why}, this cannot speak of quality: "
+        why = " (too few to hold any out)" if self.too_few else ""
+        return f"Measured on training {self.unit}{why}, which says nothing about new data: "
 
     def after(self) -> str:
         """The sentences after a verdict; empty where there is no reservation."""
@@ -66,7 +66,8 @@ class Evidence:
         if self.shared is not None:
             rows, of = self.shared.rows, self.shared.of
             sentences.append(
-                f"{rows:,} of the {of:,} {self.split} texts also stand in train: their score is no test."
+                f"{rows:,} of the {of:,} {self.split} texts also stand in train: these rows do not measure "
+                "generalisation."
             )
         return "".join(f" {sentence}" for sentence in sentences)
 

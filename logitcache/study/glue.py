@@ -166,7 +166,7 @@ def _strings(test: Test, label_names: Sequence[str] | None, folder: Path) -> lis
     raise SpecError(
         expected=f"classes called {', '.join(test.names or test.answers)}, or numbered",
         found=", ".join(names),
-        advice="Name them so.",
+        advice="Rename the classes in the data (numbered ones: --labels), and train again.",
         where=folder,
     )
 

@@ -15,7 +15,7 @@ from logitcache import identity
 from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
-from logitcache.config.option import build, nearest
+from logitcache.config.option import build, nearest_or_all
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short, visible
@@ -182,7 +182,7 @@ def load_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
         raise SpecError(
             expected="a YAML file, the folder of a study, or a built-in spec",
             found="none of these",
-            advice=nearest(name, builtin.SPECS),
+            advice=nearest_or_all(name, builtin.SPECS),
             where=name,
         )
     document = _yaml(path)

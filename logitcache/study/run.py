@@ -25,7 +25,7 @@ FINISHED = (State.DONE, State.DIVERGED)
 
 
 def planned(spec: str | Path | Mapping[str, Any], config: StudyConfig) -> Plan:
-    """The plan of a study. Raises SpecError for what it cannot be; nothing is read but the spec."""
+    """The plan of a study. Raises SpecError for an invalid spec; nothing else is read."""
     config.check()
     out = config.out
     if out is None and not isinstance(spec, Mapping) and Path(spec).is_dir():
@@ -40,7 +40,7 @@ def run(
     """Run the trials of a study that have not ended; returns the study as its folder tells it.
 
     A trial that fails is recorded, and the others go on. A second call for one folder, at the same
-    time or later, takes the trials that are left. Raises SpecError for a spec that cannot be, or
+    time or later, takes the trials that are left. Raises SpecError for an invalid spec, or
     data that lack what it needs, before anything is run; FingerprintMismatch for a folder whose
     trials have other options or other rows; DiskError.
     """
@@ -85,9 +85,9 @@ class Sources:
         return self.loaded[key]
 
     def check(self) -> None:
-        """Raises what a training or a dump would raise by its options, its rows and its files:
-        before anything is run. Raises SpecError for rows without the split that the study compares
-        on, FingerprintMismatch where a trial that is done was trained on other rows.
+        """Run the pre-flight checks of every training and dump of the study. Raises what these raise;
+        SpecError for rows without the split that the study compares on; FingerprintMismatch where a
+        finished trial was trained on other rows.
         """
         checked = set[Any]()
         for trial in self.study.trials:
@@ -118,8 +118,8 @@ class Sources:
 
     def _check_same(self, trial: folder.Planned, source: Source) -> None:
         end = folder.end_of(self.study.folder, trial)
-        before = (end.figures or {}).get("data")
-        if end.state is State.DONE and before not in (None, source.digest()):
+        recorded_digest = (end.figures or {}).get("data")
+        if end.state is State.DONE and recorded_digest not in (None, source.digest()):
             raise FingerprintMismatch(
                 expected="the rows that its finished trials were trained on",
                 found=f"others than those of {trial.id}",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.methods import METHODS
-from logitcache.config.option import nearest
+from logitcache.config.option import nearest_or_all
 from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.config.tune import SPACE, TuneConfig
 from logitcache.data.order import subset
@@ -129,7 +129,7 @@ def claim(folder: Path, spec: Spec) -> None:
     if not path.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise SpecError(
             expected="the folder of a search, or an empty one",
-            found="something else",
+            found="other files",
             advice="Choose another --out.",
             where=folder,
         )
@@ -209,7 +209,7 @@ def _drawn(config: TuneConfig, method: str) -> list[dict[str, Any]]:
             raise SpecError(
                 expected="an option of train",
                 found=repr(name),
-                advice=nearest(name, OF_TRIALS),
+                advice=nearest_or_all(name, OF_TRIALS),
                 where="--space",
             )
         space[name] = [typed_value(TRAIN[name], value) for value in values]

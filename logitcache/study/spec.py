@@ -19,7 +19,7 @@ from typing import Any
 
 from logitcache.config import study as options
 from logitcache.config.dump import DumpConfig
-from logitcache.config.option import Declared, nearest, options_of
+from logitcache.config.option import Declared, nearest_or_all, options_of
 from logitcache.config.own import named
 from logitcache.config.train import TrainConfig
 from logitcache.errors import LogitCacheError, SpecError, short
@@ -193,7 +193,7 @@ def _check_keys(document: Mapping[Any, Any], known: Iterable[str], where: str) -
         raise SpecError(
             expected="a key of a spec",
             found=repr(unknown),
-            advice=nearest(str(unknown), known),
+            advice=nearest_or_all(str(unknown), known),
             where=where,
         )
 
@@ -317,7 +317,7 @@ def parsed_options(
     named = {str(name).replace("-", "_"): value for name, value in values.items()}
     unknown = next((name for name in named if name not in allowed), None)
     if unknown is not None:
-        advice = nearest(unknown, allowed)
+        advice = nearest_or_all(unknown, allowed)
         if unknown in PLACED:
             advice = "The study gives it itself. Leave it out."
         raise SpecError(expected=expected, found=repr(unknown), advice=advice, where=where)
@@ -368,6 +368,6 @@ def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
         raise SpecError(
             expected="a name of the spec",
             found=repr(unknown),
-            advice=nearest(unknown, known),
+            advice=nearest_or_all(unknown, known),
             where=where,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 
@@ -44,8 +44,19 @@ class Stored:
 
 class Codec(Protocol):
     """``unpack(pack(reduce(x)))`` is x up to the loss the codec states, or an unbiased estimate of
-    it.
+    it. A codec is made of a width and of the settings that it declares as ``option(...)`` fields;
+    settings that do not fit raise SpecError.
     """
+
+    kind: ClassVar[str]  # its name in a manifest and in KINDS of :mod:`logitcache.targets.table`
+
+    def __init__(self, *, width: int, **settings: Any) -> None: ...
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The codec that :meth:`to_dict` recorded. Raises FormatError where its fields are not a
+        codec's.
+        """
 
     @property
     def width(self) -> int:
@@ -92,7 +103,8 @@ class Codec(Protocol):
         are no entries.
         """
 
-    def to_dict(self) -> dict[str, Any]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """What a manifest records of it: its kind and its fields."""
 
 
 def stored_bytes(codec: Codec) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ _SCALE = np.array(2.0**112, np.float32)  # the difference of the two exponents' 
 class DenseCodec:
     """Stores f[P, width] as one column ``logits`` of ``dtype``. Exact at every temperature."""
 
+    kind: ClassVar[str] = "dense"
     width: int
     dtype: str = option("float16", "Floating-point type of a stored logit.", choices=DTYPES)
 
@@ -58,7 +59,7 @@ class DenseCodec:
         return cls(width, str(dtype))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": "dense", **asdict(self)}
+        return {"kind": self.kind, **asdict(self)}
 
     def columns(self) -> tuple[Stored, ...]:
         return (Stored("logits", self.dtype, self.width),)

@@ -130,6 +130,6 @@ def check_sample(positions: int) -> None:
         raise SpecError(
             expected="finite answers to calibrate the codec with",
             found="none",
-            advice="Mend the teacher, or try --dtype float32.",
+            advice="Try --dtype float32, or check the teacher's weights for NaN or infinite values.",
             where="--codec",
         )

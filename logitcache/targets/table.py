@@ -20,7 +20,7 @@ from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
 from logitcache.targets.vectors import VectorCodec
 
-KINDS: dict[str, Any] = {
+KINDS: dict[str, type[Codec]] = {
     "dense": DenseCodec,
     "topk": TopK,
     "sampled": Sampled,
@@ -40,8 +40,7 @@ def codec_from_dict(value: Mapping[str, Any]) -> Codec:
         raise FormatError(
             f"codec: expected one of {', '.join(KINDS)}, found {kind!r}. A newer logitcache may know it."
         )
-    codec: Codec = KINDS[kind].from_dict(value)
-    return codec
+    return KINDS[kind].from_dict(value)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class CodecSpec:
         if self.kind == ReplayCodec.kind:
             raise SpecError(
                 expected="a codec of a teacher's answers",
-                found="one of what its last linear map is given",
+                found="replay, which needs the teacher's hidden states",
                 advice="Choose another, such as --codec float16.",
                 where=f"--codec {self.kind}",
             )

@@ -47,7 +47,7 @@ class TopK(SparseCodec):
     def check(self) -> None:
         if self.k > self.width:
             raise SpecError(
-                expected=f"at most {self.width}, the words there are",
+                expected=f"at most {self.width} (the vocabulary's size)",
                 found=self.k,
                 where="--codec topk: k",
             )

@@ -40,21 +40,19 @@ if TYPE_CHECKING:
     from logitcache.targets.draws import Draw
 
 HALVINGS = 60  # of the interval that c is looked for in
-# Words of a position whose c p is looked at one by one: where more of them had c p >= 1, there would
-# be more entries than a position can have.
+# The most probable words of a position, which are evaluated exactly. No more can have c p >= 1, since
+# a position has at most MOST_ENTRIES entries.
 WATCHED = MOST_ENTRIES + 1
 NEARLY = 1e-6  # below a whole number of expected entries: rounding must not make one more
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn of P positions, at most M words each. The words with a value of their own
-    come first.
-    """
+    """What was drawn of P positions, at most M words each. The certain words come first."""
 
     c: Tensor  # f32[P]
-    certain: Tensor  # i64[P] words with a value of their own
-    entries: Tensor  # i64[P] words
+    certain: Tensor  # i64[P] number of leading ids kept with probability 1 (value p)
+    entries: Tensor  # i64[P] number of ids drawn, certain ones included
     ids: Tensor  # i64[P, M]
 
 
@@ -73,7 +71,7 @@ class VarOpt(SparseCodec):
         limit = min(self.width, self.cap)
         if self.mean > limit:
             raise SpecError(
-                expected=f"at most {limit} (words, and the cap)",
+                expected=f"at most {limit}, the smaller of vocabulary size and cap",
                 found=self.mean,
                 where="--codec varopt: mean",
             )
@@ -236,8 +234,8 @@ class VarOpt(SparseCodec):
 
 @dataclass(frozen=True)
 class Curve:
-    """How many entries a codec's positions have on average by c: the sum of min(1, c p) over words.
-    Of each position the ``WATCHED`` most probable words are looked at one by one.
+    """Mean number of entries of a position as a function of c: the sum of min(1, c p) over words. The
+    ``WATCHED`` most probable words of each position are evaluated exactly, the others as one sum.
     """
 
     uncalibrated: VarOpt
@@ -266,13 +264,13 @@ class Curve:
         return len(self.p) - int(np.searchsorted(self.p, 1 / c))
 
     def entries(self, c: float) -> float:
-        """Of a position, on average."""
+        """Mean number of entries of a position."""
         certain = self.certain(c)
         uncertain = self.reached[len(self.p) - certain] + self.behind
         return float(certain + c * uncertain) / self.positions
 
     def codec(self, c: float) -> VarOpt:
-        """That of this c."""
+        """The codec calibrated to this c."""
         mean = max(1.0, self.entries(c))
         return replace(self.uncalibrated, mean=mean, c=c, values=self.certain(c) / self.positions)
 

@@ -301,6 +301,6 @@ def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: s
         expected="an answer for every row",
         found=f"none for {len(missing):,} of {len(rows):,} rows "
         f"(row {numbers}{ellipsis}; first: {short(repr(texts[0]))})",
-        advice="Add their answers, or store those rows as nobody's answer (--on-nonfinite skip).",
+        advice="Add their answers, or skip those rows (--on-nonfinite skip).",
         where=name,
     )

@@ -258,8 +258,12 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
 
 def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> list[str]:
     """A teacher whose columns were matched by number or by a map, and which is hardly ever right or would be
-    far more often with its classes in another order, may have them in another order.
+    far more often with its classes in another order, may have them in another order. One answer to
+    all rows says nothing of an order: ``_alike`` speaks of it.
     """
+    of_each_answer = np.bincount(tally.guesses, weights=tally.counts)
+    if of_each_answer.max() >= CONSTANT * of_each_answer.sum():
+        return []
     best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
         message = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from logitcache.models.projection import Projected
 
 PART_VALUES = 1 << 20  # that are stored and looked at together
-# that are reduced together: few enough for a CPU's cache; small parts would leave a GPU idle
+# Logit values per reduction: small on a CPU to fit its cache, large on a GPU to keep it busy.
 CPU_VALUES, DEVICE_VALUES = 1 << 19, 1 << 27
 FINITE, FITS = "finite", "fits"  # of a position: its vector is finite, and the codec can hold it
 
@@ -119,8 +119,9 @@ class Assembly:
         self._device: torch.device | None = None  # of the answers; None: numpy's
 
     def add(self, rows: Int64, vectors: torch.Tensor | Projected | Float32 | TeacherOutput) -> None:
-        """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
-        being computed; the batch before is stored meanwhile.
+        """Answers to the rows at these places of the shard. ``vectors`` are logits f32[P, K], an
+        unevaluated projection of them, or a :class:`TeacherOutput` of logits and signals. On a GPU
+        they are still being computed; the batch before is stored meanwhile.
         """
         if isinstance(vectors, TeacherOutput):
             assert self.signals is not None
@@ -174,8 +175,8 @@ class Assembly:
         self._store(before)
 
     def _parts(self, rows: Int64, together: int) -> Iterator[tuple[Int64, slice]]:
-        """Some of these rows after the other, and where their positions are among those of all: at
-        most ``together`` of them where no row has more.
+        """Split the rows into consecutive parts of at most ``together`` positions (or one longer
+        row); yield each part and the slice of its positions among those of all the rows.
         """
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0

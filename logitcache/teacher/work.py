@@ -239,19 +239,19 @@ class Work:
             return
         where = self.planned.name
         after = "Nothing of their shard was written."
-        skip = "or store them as nobody's answer (--on-nonfinite skip)."
+        skip = "or skip these rows (--on-nonfinite skip)."
         row_id = self.planned.rows.row_id[start : start + len(shard.skipped)]
         if shard.not_finite.any():
             raise SpecError(
                 expected="finite logits",
                 found=f"NaN or infinity in {_named(row_id[shard.not_finite])}",
-                advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
+                advice=f"{after} Try --dtype float32, check the teacher's weights for NaN or infinite values, {skip}",
                 where=where,
             )
         if shard.signals is not None:
             shard.signals.check_fits(row_id, where, after)
         is_half = isinstance(codec, DenseCodec) and codec.dtype == "float16"
-        wider = "Use --codec float32" if is_half else "Mend the teacher"
+        wider = "Use --codec float32" if is_half else "Check the teacher's weights for huge values"
         raise SpecError(
             expected=f"logits that {'float16' if is_half else 'float32'} holds",
             found=f"some more than {codec.largest_gap:.5g} below the largest of their row "

@@ -27,6 +27,7 @@ from logitcache.identity import digest_json, row_hashes
 from logitcache.store.json_files import NewerFormat, write_json
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.table import KINDS
 from tests.fake_caches import answers, make, write_shard
 from tests.fake_caches import plan as make_plan
 
@@ -265,11 +266,11 @@ def test_a_newer_format_is_refused(cache: Cache) -> None:
     [
         (
             lambda p: p["targets"].clear(),
-            "codec: expected one of dense, topk, sampled, varopt, replay, vectors, none, found None",
+            f"codec: expected one of {', '.join(KINDS)}, found None",
         ),
         (
             lambda p: p["targets"]["logits"].update(kind="zip"),
-            "codec: expected one of dense, topk, sampled, varopt, replay, vectors, none, found 'zip'",
+            f"codec: expected one of {', '.join(KINDS)}, found 'zip'",
         ),
         (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
         (

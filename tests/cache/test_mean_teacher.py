@@ -95,7 +95,7 @@ def test_a_student_meets_the_mean_of_the_caches(
 
 def test_one_cache_twice_is_refused(split_caches: dict[str, list[Cache]]) -> None:
     twice = [split_caches["train"][0]] * 2
-    with pytest.raises(SpecError, match="found this one twice"):
+    with pytest.raises(SpecError, match="found the same cache twice"):
         join(twice, {"train": 0}, "mean")
 
 

@@ -259,7 +259,8 @@ def test_in_a_process_of_its_own(desk: Desk) -> None:
     assert (done.returncode, done.stdout) == (4, "")
     the_error(done.stderr, "AlignmentError")
     shared = (
-        "singles: 1 of 24 dev texts also stand in train (first: dev row 5): their score is no test"
+        "singles: 1 of 24 dev texts also stand in train (first: dev row 5): these rows do not measure "
+        "generalisation"
     )
     assert [line for line in done.stderr.splitlines()[:-1] if "logitcache check" not in line] == [
         shared

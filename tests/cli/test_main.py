@@ -29,7 +29,10 @@ KINDS = {
     errors.CorruptShard: 3,
     errors.FingerprintMismatch: 4,
     errors.AlignmentError: 4,
+    errors.Locked: 5,
     errors.IncompleteCache: 6,
+    errors.IncompleteStudy: 6,
+    errors.DiskError: 7,
     errors.OutOfSpace: 7,
 }
 
@@ -61,6 +64,15 @@ def test_the_module_runs_the_command_line() -> None:
         logitcache.__version__
         in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     )
+
+
+def test_every_kind_has_its_code() -> None:
+    kinds = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.LogitCacheError)
+    }
+    assert kinds - {errors.LogitCacheError} == set(KINDS)
 
 
 @pytest.mark.parametrize(

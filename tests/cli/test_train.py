@@ -58,7 +58,7 @@ def test_one_json_document_and_nothing_else_on_stdout(
     remark, shared, student, scores = found.stderr.splitlines()
     assert remark.endswith("`logitcache check` says more")
     assert shared.endswith(
-        "dev texts also stand in train (first: dev row 5): their score is no test"
+        "dev texts also stand in train (first: dev row 5): these rows do not measure generalisation"
     )
     assert (
         student == "student: 1x32, 0.0 M parameters, fresh weights; ls, seed 3, on 60 labelled rows"

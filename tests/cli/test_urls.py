@@ -12,7 +12,7 @@ from logitcache.reporter import SILENT
 from tests.cli.desk import Desk
 
 URL = "s3://bucket/c1"
-HERE = "Name a path here, and copy it afterwards"
+HERE = "Name a local path, and copy the results afterwards."
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _inside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         (["train", "--method", "base", "--data", "singles", "--workspace", URL], HERE),
         (["convert", "cache", URL, "--to", "zarr"], HERE),
         (["merge", URL, "cache"], HERE),
-        (["merge", "whole", URL], "Copy it to this machine first"),
+        (["merge", "whole", URL], "Copy the parts of the dump to this machine first."),
         (["compare", "runs", "--plot", f"{URL}.png"], HERE),
         (["demo", "--out", URL], HERE),
         (["bench", "overhead", "--out", URL], HERE),
@@ -38,12 +38,12 @@ def _inside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         (["bench", "plan", "--teacher", "teacher", "--out", URL], HERE),
         (["report", "overhead.json", "--out", f"{URL}.html"], HERE),
         (["inspect", "cache", "--workspace", URL], HERE),
-        (["repair", URL], "Repair it where it was dumped"),
+        (["repair", URL], "Repair the cache where it was dumped"),
     ],
     ids=lambda value: " ".join(value[:1]) if isinstance(value, list) else "",
 )
 def test_a_command_writes_to_no_url(desk: Desk, command: list[str], said: str) -> None:
-    desk.refused(command, 2, "SpecError", "s3://bucket/c1", "expected a path, found a URL", said)
+    desk.refused(command, 2, "SpecError", "expected a local path, found s3://bucket/c1", said)
 
 
 def test_a_call_writes_to_no_url(desk: Desk) -> None:
@@ -56,7 +56,7 @@ def test_a_call_writes_to_no_url(desk: Desk) -> None:
         lambda: logitcache.compare("runs", plot=URL),
         lambda: logitcache.repair(URL),
     ):
-        with pytest.raises(SpecError, match="s3://bucket/c1: expected a path, found a URL"):
+        with pytest.raises(SpecError, match="expected a local path, found s3://bucket/c1"):
             call()
     assert desk.tree() == before
 

@@ -24,7 +24,7 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Did you mean seed", TrainConfig, {"sede": 1}, {"sede": None, "seed": 1}),
     ("Give one.", DumpConfig, {"teacher": None}, {"teacher": "4x256"}),
     ("Correct it.", TrainConfig, {"epochs": -1}, {"epochs": 1}),
-    ("Name a path here", TrainConfig, {"out": "s3://bucket/x"}, {"out": "x"}),
+    ("Name a local path", TrainConfig, {"out": "s3://bucket/x"}, {"out": "x"}),
     ("Give file:///PATH.", TrainConfig, {"out": "file://host/x"}, {"out": "file:///x"}),
     ("Try 2x128.", TrainConfig, {"student": "2x131"}, {"student": "2x128"}),
     (
@@ -110,10 +110,10 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"tokens": 64, "shape_only": True, "unlabelled": "more.csv"},
         {"unlabelled": None},
     ),
-    ("Name the last one as hidden:-1.", DumpConfig, {"signal": ("hidden",)}, {"signal": ("hidden:-1",)}),
+    ("For example, hidden:-1 is the last layer.", DumpConfig, {"signal": ("hidden",)}, {"signal": ("hidden:-1",)}),
     ("Name it once.", DumpConfig, {"signal": ("hidden:1", "hidden:1")}, {"signal": ("hidden:1",)}),
     (
-        "How they are stored is said by --codec.",
+        "Use --codec to choose how logits are stored.",
         DumpConfig,
         {"signal": ("logits,dtype=int8",)},
         {"signal": None, "codec": "float32"},

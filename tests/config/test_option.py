@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -18,7 +19,15 @@ from logitcache.config import generate
 from logitcache.config.commands import COMMANDS, options_of_command
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import names_of
-from logitcache.config.option import Declared, build, nearest, option, options_of, validate
+from logitcache.config.option import (
+    Declared,
+    build,
+    nearest,
+    nearest_or_all,
+    option,
+    options_of,
+    validate,
+)
 from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
 from logitcache_cli.main import cli
@@ -109,7 +118,8 @@ def test_a_number_is_taken_as_its_bounds_say(value: float) -> None:
 
 def test_the_nearest_names_come_first() -> None:
     assert nearest("lerning_rate", ["seed", "learning_rate"]) == "Did you mean learning_rate?"
-    assert nearest("xyzzy", ["b", "a"]) == "Known are a, b."
+    assert nearest("xyzzy", ["b", "a"]) == ""
+    assert nearest_or_all("xyzzy", ["b", "a"]) == "Known are a, b."
 
 
 def command_options(command: str) -> dict[str, Any]:
@@ -138,6 +148,22 @@ def test_a_command_takes_what_is_declared_and_nothing_else(command: str) -> None
     if command == "check":
         arguments.add("data")
     assert shown - arguments <= declared <= shown | arguments
+
+
+def test_every_option_is_used_outside_its_declaration() -> None:
+    """A field that nothing reads is an option without an effect."""
+    package = ROOT / "logitcache"
+    files = [*package.rglob("*.py"), *(ROOT / "cli").glob("*.py")]
+    words: set[str] = set()
+    for file in files:
+        text = file.read_text("utf-8")
+        if file.parent == package / "config":
+            words.update(re.findall(r"\.([a-z_]+)\b", text))  # a property or a check reads it
+        else:
+            words.update(re.findall(r"[a-z_]+", text))
+    for command in COMMANDS:
+        for declared in options_of_command(command):
+            assert declared.path[-1] in words, f"{command}: nothing reads {declared.name}"
 
 
 def test_what_is_made_of_the_declarations_is_up_to_date() -> None:

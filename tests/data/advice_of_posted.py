@@ -18,6 +18,7 @@ WITHOUT_COMMENTS = "".join(
     line for line in COUNTED.splitlines(keepends=True) if not line.startswith("#")
 )
 MARKED = "#\tat:a\nA\tO\nfilm\tB-X\n\n#\tat:b\nBe\tO\nit\tO\n\n"
+MARKS = 'A\tO\n"\tO\nfilm\tB-X\n"\tO\n\nit\tO\n'
 POSTED = [
     Case(
         "Remove the lines that begin with ###: grep -v '^###' FILE > OUT.txt. Then: Give --delimiter tab",
@@ -119,6 +120,11 @@ POSTED = [
         {"r.tsv": None, "r.conll": MARKED},
         options={"header": ("word", "tag")},
         more={"header": None},
+    ),
+    Case(
+        "leaves no doubt. If each line is a word and its label, name the file .conll.",
+        {"r.tsv": MARKS},
+        {"r.tsv": None, "r.conll": MARKS},
     ),
     Case("for example --header word,tag", {"r.tsv": OF_TAGS}, {}, more={"header": ("word", "tag")}),
     csv(

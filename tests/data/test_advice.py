@@ -39,7 +39,7 @@ MEMORY: list[tuple[str, Any, Any]] = [
         {"text": ["a", "b"], "label": ["x", "y"]},
     ),
     (
-        "Rename the one that is meant.",
+        "Name the training table 'train'.",
         {"a": {"text": ["a"]}, "test": {"text": ["b"]}},
         {"train": {"text": ["a", "b"]}},
     ),

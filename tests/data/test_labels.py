@@ -330,7 +330,7 @@ def test_class_numbers_without_a_row_are_said_with_what_removes_them(read: Load)
 def test_codes_are_names_as_the_0_and_4_of_sentiment140(read: Load) -> None:
     source, notes = notes_of(read, {"train.jsonl": labelled(0, 4, 4)})
     assert (source.label_names, source.split("train").label.tolist()) == (("0", "4"), [0, 1, 1])
-    assert "the numbers 0, 4 leave out more than they use: each is the name" in notes[0]
+    assert "the numbers 0, 4 are not consecutive: each is taken as a class name" in notes[0]
     every, notes = notes_of(read, {}, label_names=tuple("01234"))
     assert (every.num_labels, every.split("train").label.tolist()) == (5, [0, 4, 4])
     regular, _ = notes_of(read, {"train.jsonl": labelled(0, 2, 4)})

@@ -183,7 +183,8 @@ def test_a_split_that_nobody_knows_is_left_out_and_said(tmp_path: Path) -> None:
     rows = {"text": ["a", "b"], "label": ["x", "y"]}
     assert list(loaded({"dev": rows}, tmp_path)[0].splits) == ["dev"]
     with pytest.raises(
-        SpecError, match=r"expected a split train, found dev, extra\. Rename the one that is meant"
+        SpecError,
+        match=r"expected a split train, found dev, extra\. Name the training table 'train'",
     ):
         loaded({"dev": rows, "extra": rows}, tmp_path)
     source, notes = loaded({"train": rows, "extra": rows}, tmp_path)

@@ -251,3 +251,16 @@ def test_words_of_nothing_but_spaces_are_led_to_lines_that_leave_them_out(
         tags = source.dumped["train"].tags
         assert tags is not None
         assert tags.values.tolist() == [1, 1, 0, 0, 1]
+
+
+def test_classes_shared_out_over_columns_are_advised_before_a_name_that_repeats(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(
+        f"m{row % 3},a long answer to {row},another long answer to {row},{first},{1 - first}\n"
+        for row, first in enumerate([0, 1, 0, 1, 1, 0])
+    )
+    path = tmp_path / "r.csv"
+    path.write_text(f"model,reply_1,reply_2,wins_1,wins_2\n{rows}")
+    with pytest.raises(SpecError, match="--label wins_1,wins_2"):
+        load(path, Columns(), tmp_path / "spool", SILENT)

@@ -13,16 +13,18 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.sources.reading import read_table
+from logitcache.data.sources.reading import READERS, read_table
 from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
@@ -85,6 +87,18 @@ def datasets_writer(path: Path, rows: Rows) -> None:
     )
 
 
+def json_writer(path: Path, rows: Rows, lines: bool) -> None:
+    pd.DataFrame(rows, columns=["text", "label"]).to_json(path, orient="records", lines=lines)
+
+
+def arrow_writer(path: Path, rows: Rows) -> None:
+    table = pa.table([list(column) for column in zip(*rows, strict=True)], ["text", "label"])
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+# no tables with a header: tests/data/test_readers.py and test_word_rows.py have these
+ELSEWHERE = {".txt", ".conll", ".iob2", ".conllu"}
 WRITERS = {
     **{
         f"pandas{end} {name}{' index' * index}": pandas_writer(end, quoting=quoting, index=index)
@@ -104,6 +118,15 @@ WRITERS = {
             path, orient="records", lines=True
         ),
     ),
+    **{
+        f"pandas{end}": (end, partial(json_writer, lines=end == ".ndjson"))
+        for end in (".json", ".ndjson")
+    },
+    "pandas.feather": (
+        ".feather",
+        lambda path, rows: pd.DataFrame(rows, columns=["text", "label"]).to_feather(path),
+    ),
+    "pyarrow.arrow": (".arrow", arrow_writer),
     "pandas.parquet": (
         ".parquet",
         lambda path, rows: pd.DataFrame(rows, columns=["text", "label"]).to_parquet(path),
@@ -132,7 +155,11 @@ def attempt(path: Path) -> tuple[Table, Rows] | Exception:
 def by_pandas(path: Path, quoting: int = csv.QUOTE_MINIMAL) -> Rows:
     if path.suffix == ".parquet":
         frame = pd.read_parquet(path)
-    elif path.suffix == ".jsonl":
+    elif path.suffix in (".arrow", ".feather"):
+        frame = pd.read_feather(path)
+    elif path.suffix == ".json":
+        frame = pd.DataFrame(json.loads(path.read_text("utf-8")))
+    elif path.suffix in (".jsonl", ".ndjson"):
         # pandas' own reader makes numbers and dates of texts
         with path.open(encoding="utf-8") as file:
             frame = pd.DataFrame([json.loads(line) for line in file.read().split("\n") if line])
@@ -190,6 +217,10 @@ def check_raw(folder: Path, rows: Rows) -> str:
         assert found == by_pandas(path)
     assert (remark is not None) == any(field.startswith('"') for row in rows for field in row)
     return "as written" if found == rows else "quotes taken for marks, and said"
+
+
+def test_every_ending_is_written_and_read_back() -> None:
+    assert {end for end, _ in WRITERS.values()} == set(READERS) - ELSEWHERE
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -16,9 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.config.answers import AnswerSource, answer_source
+from logitcache.config.answers import TABLES, AnswerSource, answer_source
 from logitcache.data.answer_columns import read_columns
 from logitcache.data.soft_labels import ZERO, Kind, SoftLabels, read_array
+from logitcache.data.sources.conll import read_conll, read_conllu
+from logitcache.data.sources.content import PACKINGS
+from logitcache.data.sources.reading import READERS
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -234,6 +237,15 @@ def test_a_model_is_no_answer_source(model: str) -> None:
 def test_half_a_spelling_is_refused(spelled: str) -> None:
     with pytest.raises(SpecError, match="--teacher: expected"):
         answer_source(spelled)
+
+
+def test_every_table_that_is_read_is_no_model() -> None:
+    """Files of words hold no answers."""
+    words = {ending for ending, read in READERS.items() if read in (read_conll, read_conllu)}
+    assert set(TABLES) == {*READERS, *PACKINGS} - words
+    for ending in TABLES:
+        with pytest.raises(SpecError, match=f"found a table alone, x{ending}"):
+            answer_source(f"x{ending}")
 
 
 def test_class_names_that_stand_beside_their_numbers_are_taken() -> None:

@@ -55,6 +55,11 @@ def test_every_task_can_be_named() -> None:
     assert all(kind.name == name for name, kind in TASKS.items())
 
 
+def test_every_task_is_tried() -> None:
+    """By rows of its own, in CASES of tests/data/tasks_by_name.py."""
+    assert {make().task.name for make in CASES.values()} == {*TASKS, BothEnds.name}
+
+
 def test_positions_are_in_their_rows(case: Case, examples: Examples) -> None:
     positions = case.task.positions(examples, np.arange(len(examples)))
     row = np.repeat(np.arange(len(examples)), np.diff(positions.indptr))

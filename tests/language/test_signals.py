@@ -224,7 +224,7 @@ def test_logits_that_were_not_kept_are_refused_with_the_option(alone: Cache) -> 
         ({"signal": ("hidden:2", "hidden:-1")}, "hidden:2 twice, counted from both ends"),
         ({"signal": ("hidden:1", "hidden:1")}, "hidden:1 twice"),
         ({"signal": ("hidden:1,dtype=int4",)}, r"^--signal hidden:1: expected one of float16"),
-        ({"signal": ("logits,dtype=int8",)}, "How they are stored is said by --codec"),
+        ({"signal": ("logits,dtype=int8",)}, "Use --codec to choose how logits are stored"),
         ({"signal": ("pooled:max",)}, "expected one of mean, first"),
         ({"signal": ("hidden:1",), "codec": "topk:k=3"}, "Add --signal logits"),
         (
@@ -331,7 +331,11 @@ def test_signals_of_several_teachers_are_refused(
     for member in further:
         more = Part("more", len(cache), (member,))
         joined.append(replace(whole, parts=(*whole.parts, more)))
-    refusals = ["of several teachers have no mean", "found those of another", "pooled:mean as in"]
+    refusals = [
+        "of different teachers cannot be averaged",
+        "found those of another",
+        "pooled:mean as in",
+    ]
     for teacher, words in zip(joined, refusals, strict=True):
         with pytest.raises(SpecError, match=words):
             SumObjective.of("embedding").bound(model, teacher)

@@ -102,7 +102,7 @@ def test_head_and_body_are_the_model(kind: str) -> None:
     torch.testing.assert_close(torch.cat(parts), expected.flatten(0, 1), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(again, expected)
     check_head(found[0], expected[0], kind)
-    with pytest.raises(SpecError, match="its last linear map's"):
+    with pytest.raises(SpecError, match="equal to the output layer's"):
         check_head(found[0] * 1.01, expected[0], kind)
     with pytest.raises(SpecError, match="found 60 columns, of the map's 59"):
         check_head(found[0, :, :59], expected[0], kind)

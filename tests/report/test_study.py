@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.report.blocks import Block, Section, Table
+from logitcache.report.study_files import RENDERERS
 from logitcache.report.texts import csv_text, latex, markdown
 from logitcache.study.folder import Planned, write_plan
 from logitcache_cli.main import cli
@@ -41,6 +42,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     return folder / "report", json.loads(result.stdout)
+
+
+def test_every_renderer_writes_a_file_with_every_mean(made: tuple[Path, dict]) -> None:
+    folder, document = made
+    assert {file.name for file in folder.iterdir()} == set(RENDERERS)
+    for name in RENDERERS:
+        text = (folder / name).read_text()
+        numbers = {f"{float(number):.3g}" for number in re.findall(r"\d+\.\d+", text)}
+        for row in document["rows"]:
+            mean = row["mean"]
+            assert numbers & {f"{mean:.3g}", f"{100 * mean:.3g}"}, (name, row)
 
 
 def test_the_document_has_the_contracts_keys(made: tuple[Path, dict]) -> None:

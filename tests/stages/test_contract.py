@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from logitcache import stages
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
@@ -73,6 +77,20 @@ STAGES: dict[str, Callable[[Bench, Path, bool], Stage[Any]]] = {
     "first copy": trained(FirstCopy),
     "dump": dumped,
 }
+
+
+def derived(kind: type) -> list[type]:
+    return [found for child in kind.__subclasses__() for found in (child, *derived(child))]
+
+
+def test_every_stage_is_tried() -> None:
+    """A class of `logitcache` that derives from Stage is named in STAGES; Run is what some share."""
+    for module in pkgutil.iter_modules(stages.__path__):
+        importlib.import_module(f"logitcache.stages.{module.name}")
+    code = Path(__file__).read_text("utf-8")
+    tried = set(re.findall(r"(?:trained\(|return )(\w+)\b", code))
+    ours = {kind.__name__ for kind in derived(Stage) if kind.__module__.startswith("logitcache.")}
+    assert ours - {"Run"} <= tried
 
 
 # The others are made by the code of "training" but for their result.

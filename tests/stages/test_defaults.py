@@ -52,7 +52,12 @@ DEFAULTS = {
     "metric": "accuracy",
     "epochs": 5.0,
 }
-AGNOSTIC = {"overwrite": True, "report_to": "tensorboard", "checkpoint_steps": 3}
+AGNOSTIC = {
+    "overwrite": True,
+    "report_to": "tensorboard",
+    "checkpoint_steps": 3,
+    "predict": True,
+}
 OPTIONS = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from(values) for name, values in CHANGES.items()}
 )

@@ -290,7 +290,8 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
         (
             both,
             None,
-            "memory: 2 of 3 test texts also stand in train (first: test row 0): their score is no test",
+            "memory: 2 of 3 test texts also stand in train (first: test row 0): these rows do not measure "
+            "generalisation",
         ),
     ]
     for data, counts, said in cases:

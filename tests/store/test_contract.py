@@ -222,7 +222,7 @@ def refused(cache: Path, path: Path) -> None:
         read(Reader.open(cache))
     assert caught.value.where == str(path)
     named = path.relative_to(cache).as_posix()
-    faults = [fault.file for fault in Reader.open(cache, look=False).faults()]
+    faults = [fault.file for fault in Reader.open(cache, check_sizes=False).faults()]
     assert named in faults, faults
 
 
@@ -286,7 +286,7 @@ def test_a_spoilt_file_is_refused(cache: Path, spoil: str) -> None:
         SPOILS[spoil](path)
         refused(cache, path)
         with pytest.raises(FormatError):
-            read(Reader.open(cache, look=False))
+            read(Reader.open(cache, check_sizes=False))
         path.write_bytes(before)
     assert read(Reader.open(cache))
 
@@ -324,7 +324,7 @@ def test_a_link_out_of_the_folder_is_refused(store: str, tmp_path: Path) -> None
     make_ragged(tmp_path / "cache", plan(rows=3, store=store))
     for _ in links(tmp_path / "cache"):
         with pytest.raises(FormatError):
-            read(Reader.open(tmp_path / "cache", look=False))
+            read(Reader.open(tmp_path / "cache", check_sizes=False))
     assert read(Reader.open(tmp_path / "cache"))
 
 

@@ -70,7 +70,7 @@ class Whole:
             found.append("open")
             if name == "manifest.json":
                 return found
-            reader = Reader.open(self.folder, look=False)
+            reader = Reader.open(self.folder, check_sizes=False)
         try:
             for level, arrays in rows_of(reader):
                 for column, array in arrays.items():
@@ -82,7 +82,9 @@ class Whole:
             assert where == str(path)
             found.append("take")
         faults = [
-            fault for fault in Reader.open(self.folder, look=False).faults() if fault.file == name
+            fault
+            for fault in Reader.open(self.folder, check_sizes=False).faults()
+            if fault.file == name
         ]
         return found + ["verify"] * bool(faults)
 
@@ -255,7 +257,7 @@ def spoilt(whole: Whole, number: int) -> None:
 
 def seen(whole: Whole) -> list[str]:
     """Who noticed anything at all, two files being spoilt."""
-    names = {fault.file for fault in Reader.open(whole.folder, look=False).faults()}
+    names = {fault.file for fault in Reader.open(whole.folder, check_sizes=False).faults()}
     assert len(names) == 2
     with pytest.raises(CorruptShard) as caught:
         list(rows_of(Reader.open(whole.folder)))
@@ -283,7 +285,7 @@ def test_a_link_to_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     path.symlink_to(tmp_path / "elsewhere")
     if name.startswith("shards/") or name == "plan.json":
         assert name in [
-            fault.file for fault in Reader.open(tmp_path / "cache", look=False).faults()
+            fault.file for fault in Reader.open(tmp_path / "cache", check_sizes=False).faults()
         ]
     if name not in ("plan.json", "shards/00001.json"):  # which a reader does not open
         with pytest.raises(FormatError, match="found a link") as caught:

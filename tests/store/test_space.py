@@ -51,8 +51,8 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         "none": "expected a file, found: No such file",
         "short": "expected 10 bytes, found 9",
         "link": "expected a file, found: Too many levels of symbolic links",
-        "folder": "expected a file, found something else",
-        "pipe": "expected a file, found something else",
+        "folder": "expected a file, found a folder or a special file",
+        "pipe": "expected a file, found a folder or a special file",
     }
     for name, part in said.items():
         with pytest.raises(CorruptShard) as caught:

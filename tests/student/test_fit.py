@@ -17,6 +17,7 @@ from scipy.special import rel_entr, softmax
 from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.tasks.classification import Classification
+from logitcache.errors import FingerprintMismatch
 from logitcache.stages.train import train
 from logitcache.student import fit as module
 from logitcache.student.callbacks import StepClock
@@ -119,7 +120,14 @@ def test_rows_without_a_label_are_answered_and_not_scored(
     texts = ["never seen", "nor this one", "a third"]
     lines = [json.dumps({"text": text}) for text in texts]
     (folder / "test.jsonl").write_text("\n".join(lines))
-    out = train(replace(config, data=str(folder), predict=True, epochs=0.2))
+    plain = replace(config, data=str(folder), epochs=0.2)
+    asked = replace(plain, predict=True)
+    out = train(plain)
+    lacking = r"answers to the rows of test without a label, found .*--predict\. Give --overwrite"
+    with pytest.raises(FingerprintMismatch, match=lacking):
+        train(asked)
+    assert train(replace(asked, overwrite=True)) == out
+    assert train(asked) == train(plain) == out
     table = pq.read_table(out / "predictions.parquet").to_pandas()
     answered = table[table["split"] == "test"]
     assert (answered["row_id"].tolist(), answered["label"].tolist()) == ([0, 1, 2], [-1, -1, -1])

@@ -47,7 +47,7 @@ def test_scores_of_training_rows_are_called_that_in_the_first_words(
     tmp_path: Path, seeds: int
 ) -> None:
     made = compared(tmp_path, "train", seeds=seeds)
-    assert made.verdict.startswith("Measured on training rows, this cannot speak of quality: ")
+    assert made.verdict.startswith("Measured on training rows, which says nothing about new data: ")
     text = " ".join([printed(made), *made.notes])
     assert not [
         words for words in ("test row", "test set", "on test", "train set") if words in text
@@ -58,13 +58,13 @@ def test_scores_of_training_rows_are_called_that_in_the_first_words(
 def test_too_few_rows_to_hold_out_are_named(tmp_path: Path) -> None:
     verdict = compared(tmp_path, "train", data={"division": TOO_FEW}).verdict
     assert verdict.startswith(
-        "Measured on training rows, for there were too few to hold any out, this cannot speak"
+        "Measured on training rows (too few to hold any out), which says nothing"
     )
 
 
 def test_training_rows_that_are_asked_for_are_called_that_too(tmp_path: Path) -> None:
     made = compared(tmp_path, "train", "test", split="train")
-    assert made.verdict.startswith("Measured on training rows, this cannot speak of quality: ")
+    assert made.verdict.startswith("Measured on training rows, which says nothing about new data: ")
 
 
 def test_the_split_that_an_epoch_was_selected_on_is_said(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_texts_that_were_trained_on_stand_beside_the_verdict(tmp_path: Path) -> 
     shared = {"test": {"rows": 30, "of": 200, "first": 4}}
     made = compared(tmp_path, "train", "dev", "test", data={"shared_texts": shared})
     assert made.verdict.endswith(
-        " 30 of the 200 test texts also stand in train: their score is no test."
+        " 30 of the 200 test texts also stand in train: these rows do not measure generalisation."
     )
     assert "also stand" not in compare([tmp_path], resamples=200, split="dev").verdict
 

@@ -15,8 +15,10 @@ from hypothesis import given as drawn
 from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats, sampled_from
 
+from logitcache.bench.codecs import WITHIN_BUDGET, Sample, at_bytes
 from logitcache.cache.cache import Cache
 from logitcache.cache.layout import LEVEL, columns_of
+from logitcache.config.option import options_of
 from logitcache.data.order import position_keys
 from logitcache.data.tasks.token_classification import TokenClassification
 from logitcache.errors import FormatError, SpecError
@@ -84,6 +86,27 @@ def same(one: Payload[Array], other: Payload[Array]) -> None:
 
 def test_every_kind_is_tested() -> None:
     assert {parse(spec).kind for spec in SPECS} == set(KINDS) - {"none"}  # which keeps nothing
+    assert {name: codec.kind for name, codec in KINDS.items()} == {name: name for name in KINDS}
+
+
+def test_every_codec_with_a_size_is_tried_within_a_budget() -> None:
+    """`codecs --bytes-per-token` tries each, by the one setting that it must have."""
+    sizes = {}
+    for kind, codec in KINDS.items():
+        required = [declared.name for declared in options_of(codec) if declared.option.required]
+        if required:
+            (sizes[kind],) = required
+    assert sizes == WITHIN_BUDGET
+
+
+@pytest.mark.parametrize("kind", WITHIN_BUDGET)
+def test_the_largest_within_a_budget_is_named(kind: str) -> None:
+    logits = vectors(64, 40)
+    sample = Sample(logits, torch.zeros(64).long(), torch.ones(40, 2), torch.ones(40) / 40)
+    name = at_bytes(kind, sample, 24, 40)
+    assert parse(name).kind == kind
+    codec = parse(name).codec(40).calibrated([logits])
+    assert 12 < codec.bytes_per_position() <= 24
 
 
 def test_a_codec_survives_its_manifest_and_is_named_as_it_is_typed(codec: Codec) -> None:

@@ -224,6 +224,13 @@ def test_classes_in_another_order_are_told_from_wrong_answers() -> None:
         ] * (wrong == 1)
 
 
+def test_one_answer_to_all_rows_says_nothing_of_the_order_of_classes() -> None:
+    gold = np.repeat(np.arange(4), (60, 20, 10, 10))
+    answers = np.full(100, 2)
+    scores = score(one_hot(answers, 4), gold)
+    assert _near_chance(tallied(answers, gold, 4), scores, "number") == []
+
+
 def test_a_table_of_too_many_classes_is_not_made() -> None:
     gold = np.arange(MAX_ORDERED + 1)
     assert _best_order(tallied(gold, gold, MAX_ORDERED + 1)) == 0

@@ -21,6 +21,7 @@ from logitcache.data.sources.hints import (
     looks_like_row,
     option,
     samples,
+    shared_out,
     similar,
 )
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
@@ -71,8 +72,8 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
 def _named(
     flag: str, name: str | None, have: Sequence[str], tables: Sequence[Table], where: Path | str
 ) -> str | None:
-    """The column that an option names; spaces in its name may be others, as messages show them.
-    Raises SpecError where there is none.
+    """The column that an option names; runs of whitespace compare equal, because messages collapse
+    them. Raises SpecError where there is none.
     """
     if name is None or name in have:
         return name
@@ -134,8 +135,81 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             expected=expected, found="an empty file", advice="Fetch or save it again.", where=where
         )
     values = samples(tables)
-    names = list(values)
+    if _are_of_a_batch(tables):
+        names = have
+        advice = (
+            "This is the input or the output of a batch. Look up the text of each custom_id in the batch's input, "
+            "and save a text and a label for each row."
+        )
+    else:
+        names = list(values)
+        advice = _text_advice(tables, have, values, delimiter)
+    found = listed(list(map(short, names)), LISTED)
+    return SpecError(expected=expected, found=found, advice=advice, where=where)
+
+
+def _are_of_a_batch(tables: Sequence[Table]) -> bool:
+    """Whether these are requests or responses of a batch that was sent to a provider."""
+    return any("custom_id" in table.columns for table in tables)
+
+
+def _text_advice(
+    tables: Sequence[Table],
+    have: Sequence[str],
+    values: Mapping[str, Sequence[Any]],
+    delimiter: str | None,
+) -> str:
+    """What to do about these columns, ``values`` being their first rows by path: the delimiter
+    decides before the header, and the header before the columns.
+    """
+    if delimiter == " ":
+        return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     texts = likely_texts(values)
+    advice = "" if texts else _lists_advice(have, values)
+    advice = advice or _chat_advice(tables, values) or _column_advice(have, values, texts)
+    if any(table.typed for table in tables):
+        return advice
+    head = samples(tables[:1])  # another file's first line has other names
+    header = header_advice([[name, *map(str, head[name])] for name in head])
+    if looks_like_row(have):
+        return header
+    if len(have) == 1:
+        return f"{advice} If the lines hold several fields, say with --delimiter what separates them. {header}"
+    if any(is_called_as_labels(name) and " " not in name.strip() for name in have):
+        return advice
+    return f"{advice} {header}"
+
+
+def _lists_advice(have: Sequence[str], values: Mapping[str, Sequence[Any]]) -> str:
+    """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
+    lists = next(
+        (name for name in values if name in have and _are_lists_of_texts(values[name])), None
+    )
+    if lists is None:
+        return ""
+    if all(len(text.split()) <= 1 for texts in values[lists] for text in texts or ()):
+        return f"If {lists!r} holds the words of a text, join them, with pandas: table[{lists!r}].str.join(' ')."
+    return (
+        f"If each text of {lists!r} is a row, write one for each, with pandas: explode({lists!r})."
+    )
+
+
+def _chat_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
+    """Where the columns hold chats; else empty."""
+    if any(holds(table, MESSAGES, list) for table in tables):
+        return "To learn chats: --task causal-lm. To classify, save a text and a label for each."
+    if any(name.endswith(".role") for name in values):
+        return (
+            f"To learn chats, save them as a column {MESSAGES} of lists of role and content, and give --task "
+            "causal-lm. To classify, save a text and a label for each."
+        )
+    return ""
+
+
+def _column_advice(
+    have: Sequence[str], values: Mapping[str, Sequence[Any]], texts: Sequence[str]
+) -> str:
+    """The options that name the columns, with the likeliest ones."""
     advice = "Name it with --text (and --text-pair)"
     constant = _first(TEXT_COLUMNS, have)
     if constant is not None:
@@ -147,44 +221,12 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
         else:
             first, second = pair
             advice += f", for example {option('--text', first)} {option('--text-pair', second)}"
-        labels = likely_labels({name: v for name, v in values.items() if name not in texts})
+        unread = {name: v for name, v in values.items() if name not in texts}
+        shares = shared_out(unread)
+        labels = [",".join(shares)] if shares else likely_labels(unread)
         if labels and _first(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
-    advice += "."
-    if any(holds(table, MESSAGES, list) for table in tables):
-        advice = "To learn chats: --task causal-lm. To classify, save a text and a label for each."
-    elif any(name.endswith(".role") for name in values):
-        advice = (
-            f"To learn chats, save them as a column {MESSAGES} of lists of role and content, and give --task "
-            "causal-lm. To classify, save a text and a label for each."
-        )
-    lists = next(
-        (name for name, column in values.items() if name in have and _are_lists_of_texts(column)),
-        None,
-    )
-    if lists is not None and not texts:
-        advice = f"If each text of {lists!r} is a row, write one for each, with pandas: explode({lists!r})."
-        if all(len(text.split()) <= 1 for texts in values[lists] for text in texts or ()):
-            advice = f"If {lists!r} holds the words of a text, join them, with pandas: table[{lists!r}].str.join(' ')."
-    if any("custom_id" in table.columns for table in tables):
-        names = have
-        advice = (
-            "This is the input or the output of a batch. Look up the text of each custom_id in the batch's input, "
-            "and save a text and a label for each row."
-        )
-    elif delimiter == " ":
-        advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
-    elif not any(table.typed for table in tables):
-        head = samples(tables[:1])  # another file's first line has other names
-        header = header_advice([[name, *map(str, head[name])] for name in head])
-        if looks_like_row(have):
-            advice = header
-        elif len(have) == 1:
-            advice += f" If the lines hold several fields, say with --delimiter what separates them. {header}"
-        elif not any(is_called_as_labels(name) and " " not in name.strip() for name in have):
-            advice += f" {header}"
-    found = listed(list(map(short, names)), LISTED)
-    return SpecError(expected=expected, found=found, advice=advice, where=where)
+    return f"{advice}."
 
 
 def _usual_pair(texts: Sequence[str]) -> tuple[str, str] | None:
@@ -204,8 +246,8 @@ def _are_lists_of_texts(values: Sequence[Any]) -> bool:
 
 
 def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:
-    """The columns that are neither texts nor labels, but those that only number the rows; by path
-    where a column holds objects.
+    """Columns that are not read as text or label, excluding row-number columns; by path where a
+    column holds objects.
     """
     read = (chosen.text, chosen.text_pair, chosen.label)
     names = dict.fromkeys(path for table in tables for path in paths(table))

@@ -127,7 +127,7 @@ def unpacked(path: Path) -> BinaryIO:
 
 
 def members(path: Path) -> list[str]:
-    """The files in a zip archive, but those that a Mac adds; none where it is no such archive."""
+    """The files in a zip archive, excluding those that macOS adds; empty if it is no zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -159,7 +159,7 @@ def _member(path: Path) -> BinaryIO:
             advice = "Unpack it."
             raise SpecError(
                 expected="an archive without a password",
-                found="one with it",
+                found="a password-protected archive",
                 advice=advice,
                 where=path,
             )

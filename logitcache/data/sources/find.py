@@ -162,7 +162,7 @@ def _memory(data: Any, reporter: Reporter) -> Origin:
         raise SpecError(
             expected="a split train",
             found=listed,
-            advice="Rename the one that is meant.",
+            advice="Name the training table 'train'.",
             where=where,
         )
     return Origin(memory.UNNAMED, where, by_split, "" if None in tables else "rows in memory")

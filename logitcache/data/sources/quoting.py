@@ -172,7 +172,7 @@ def is_quoted(files: Sequence[Evidence]) -> bool:
         raise SpecError(
             expected="one row a line",
             found="a quoted field over several lines, each of which may be a row by itself",
-            advice=_ADVICE,
+            advice=f"{_ADVICE} If each line is a word and its label, name the file .conll.",
             where=f"{several_rows[0]} {several_rows[1]}",
         )
     return True

@@ -41,12 +41,13 @@ class MaskedLM(LanguageModel):
         special = packing.Special.of(tokenizer)
         # special tokens of a row, not of a document
         around = not (settings.keep_documents and settings.pack)
-        length = settings.seq_len - around * (len(special.before) + len(special.after))
+        reserved = around * (len(special.before) + len(special.after))
+        length = settings.seq_len - reserved
         if length < 1:
             raise SpecError(
-                expected="room for a token",
+                expected=f"at least {reserved + 1}, as each row has {reserved} special tokens",
                 found=settings.seq_len,
-                advice="Raise it.",
+                advice=f"Give --seq-len {reserved + 1} or more.",
                 where="--seq-len",
             )
 

@@ -5,8 +5,8 @@ Version 2 (Wang et al. 2021, eqs. 3-5): the relations of queries, of keys and of
 and attention heads; the sum of three KL divergences. Version 1 (Wang et al. 2020, eqs. 6-9): the
 attention maps and the relations of values, with the attention heads that both must have alike.
 
-Queries and keys are those before rotary positions are applied. A causal layer's relations see
-earlier tokens alone.
+Queries and keys are those before rotary positions are applied. In a causal layer a token is related
+to itself and to earlier tokens.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MiniLM(SignalTerm):
     """One layer's relations."""
 
     variant: str = option("v2", "v2 or v1.", choices=("v2", "v1"))
-    heads: int = option(0, "Relation heads. 0: as the teacher has attention heads.", minimum=0)
+    heads: int = option(0, "Relation heads. 0: the teacher's number of attention heads.", minimum=0)
     layer: int = option(-1, "Layer of the teacher, from 1, or from the end where negative.")
     student_layer: int = option(-1, "Layer of the student, counted alike.")
 
@@ -52,7 +52,7 @@ class MiniLM(SignalTerm):
         return [f"{kind}:{layer}" for kind in PROJECTED]
 
     def _attention(self, teacher: TeacherSignals, student: Model) -> tuple[Attention, Attention]:
-        """Of the layers that are compared, the teacher's first."""
+        """Attention of the compared layers: (teacher, student)."""
         (signal,) = self.teacher_signals(teacher, student)
         own = attention_of(student, own_layer(student, self.student_layer))
         return teacher.attention[signal], own
@@ -107,9 +107,9 @@ class MiniLM(SignalTerm):
         kinds: tuple[str, ...] = PROJECTED
         if self.variant == "v1":
             kinds = ("value",)
-            learnt = own_scores(student, layer, batch.student)
+            student_scores = own_scores(student, layer, batch.student)
             total = total + relation_divergence(
-                attention.scores(states), learnt, sees, batch.is_token
+                attention.scores(states), student_scores, sees, batch.is_token
             )
         heads = self._heads(attention)
         for kind in kinds:

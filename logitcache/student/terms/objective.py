@@ -50,9 +50,15 @@ class SumObjective:
 
     @classmethod
     def of(cls, method: str) -> SumObjective:
-        """The sum that a method names. Raises SpecError."""
-        summands = summands_of(method)
-        return cls(method, tuple((one.name, one.weight, term_of(one)) for one in summands))
+        """The sum that a method names. Raises SpecError, and TypeError for a term in
+        :data:`~logitcache.config.terms.TERMS` that is not of a kind that is added up here.
+        """
+        terms = []
+        for summand in summands_of(method):
+            term = term_of(summand)
+            _check_kind(summand.name, type(term))
+            terms.append((summand.name, summand.weight, term))
+        return cls(method, tuple(terms))
 
     @property
     def temperature(self) -> float | None:
@@ -99,6 +105,17 @@ class SumObjective:
         for a teacher without the signals that the terms want, or models that do not fit.
         """
         return BoundSum(self, student, teacher)
+
+
+def _check_kind(name: str, kind: type) -> None:
+    """Raises TypeError for a term whose class nothing here adds up: its loss would be left out."""
+    if not issubclass(kind, Gold | Soft | SignalTerm):
+        own = f"{kind.__module__}.{kind.__qualname__}"
+        wanted = f"{SignalTerm.__module__}.{SignalTerm.__qualname__}"
+        raise TypeError(
+            f"term {name}: expected a class that derives from {wanted}, found {own}. "
+            "Derive it from that; a loss of logits is a logitcache.student.term.Term of its own."
+        )
 
 
 def bound_to(

@@ -1,0 +1,66 @@
+"""What every term of a loss keeps to: each entry of TERMS is tried."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from logitcache.config.option import options_of
+from logitcache.config.signals import parse_signal
+from logitcache.config.terms import TERMS, needs_teacher
+from logitcache.models.signals import signal_of
+from logitcache.student.terms.objective import SumObjective
+from tests.student.test_terms import student_of
+
+
+@dataclass(frozen=True)
+class Unrelated:
+    """A term that derives from nothing."""
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_its_settings_are_options_and_recorded(name: str) -> None:
+    goal = SumObjective.of(f"{name}=2")
+    ((_, _, term),) = goal.terms
+    declared = {setting.name for setting in options_of(type(term))}
+    assert declared == {member.name for member in fields(term)}
+    assert goal.record()["terms"] == [{"name": name, "weight": 2, **asdict(term)}]
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_dump_is_told_what_a_term_with_a_teacher_needs(name: str) -> None:
+    ((_, _, term),) = SumObjective.of(f"{name}=1").terms
+    assert bool(term.dumped) == needs_teacher(f"{name}=1")
+    for signal in term.dumped:
+        parse_signal(signal.replace(":L", ":1"))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_it_adds_to_the_loss_of_each_row(name: str) -> None:
+    goal = SumObjective.of(f"{name}=2")
+    if not goal.signal_terms:
+        weights = goal.target(torch.zeros(3, dtype=torch.int64), None, width=5).weights
+        assert float(weights.label[0, 0]) + weights.teacher > 0
+        return
+    student = student_of(width=16)
+    teacher = SimpleNamespace(teacher=SimpleNamespace(model=student_of()))
+    terms = goal.bound(student, teacher)
+    rows, length = 3, 7
+    shape = (rows,) if goal.signal_terms[0][1].per_row else (rows, length)
+    theirs = {signal: torch.randn(*shape, 32) for signal in terms.teacher_signals}
+    ours = {signal.name: torch.randn(*shape, 16) for signal in terms.student_signals}
+    assert all(signal_of(signal).name == signal for signal in terms.teacher_signals)
+    batch = SimpleNamespace(inputs={"attention_mask": torch.ones(rows, length)}, vectors=theirs)
+    loss = terms(student, ours, batch)
+    assert loss.shape == (rows,)
+    assert (loss > 0).all()
+
+
+def test_a_term_that_nothing_adds_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TERMS, "focal", f"{__name__}:Unrelated")
+    words = r"term focal: expected a class that derives from .*\.SignalTerm, found .*\.Unrelated"
+    with pytest.raises(TypeError, match=words):
+        SumObjective.of("mlm=1,focal=1")
