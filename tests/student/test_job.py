@@ -81,7 +81,7 @@ def test_what_is_asked_names_every_setting_and_no_place(
         ({"cache": "c"}, "--cache: base has no teacher"),
         (
             {"method": "ls", "loss_execution": "torch"},
-            "--loss-execution torch: expected --method base.*found --method ls. Use",
+            "--loss-execution torch: expected --method base, found --method ls: .* Use",
         ),
         ({"method": "kd", "teachers": "mean"}, "--teachers: expected mean, and several caches"),
         (
