@@ -136,7 +136,8 @@ def _write(
     arrays = arrays_of(cache.reader, index)
     stored = {column.name: arrays.pop(column.name) for column in of_positions(cache.codec)}
     layout = _layout(arrays, cache.level, plan.shard(index)[0])
-    summary = Summary.of_table(len(cache), TASKS[plan.task](codec.width, None))
+    task = TASKS[plan.task](codec.width, None)
+    summary = Summary.of_table(len(cache), task, plan.data.get("split"))
     shard = Assembly(layout, codec, summary, assets)
     starts = layout.indptr
     first = 0

@@ -67,9 +67,12 @@ class Summary:
         self.high = np.zeros(width)
 
     @classmethod
-    def of_table(cls, rows: int, task: Classification) -> Summary:
-        """Of a table that nothing is held out of."""
-        return cls(task, np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
+    def of_table(cls, rows: int, task: Classification, split: str | None) -> Summary:
+        """Of a table that nothing is held out of, dumped as a split: its name in the plan, None
+        where the plan has none.
+        """
+        nothing = np.zeros(rows, np.bool_)
+        return cls(task, nothing, nothing, samples=split == "train")
 
     @classmethod
     def of(cls, source: Source, split: str, rows: int, task: Classification) -> Summary:

@@ -21,7 +21,7 @@ from logitcache.teacher.summary import EACH, TOGETHER, Summary
 
 def summary_of(cache: Cache) -> Summary:
     task = TASKS[cache.manifest.plan.task](cache.codec.width, None)
-    summary = Summary.of_table(len(cache), task)
+    summary = Summary.of_table(len(cache), task, None)
     summary.add_shards(cache, range(cache.manifest.plan.shard_count))
     return summary
 
