@@ -273,6 +273,18 @@ class DistillTrainer(Trainer):
             return None, logits.float(), inputs["batch"].label
         return None, *by_row(inputs["batch"], logits.float())
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether the last evaluation is the best so far; of equal scores, the later is better."""
+        is_best: bool = super()._determine_best_metric(metrics, trial)
+        name = self.args.metric_for_best_model
+        if (
+            name is not None
+            and metrics[f"eval_{name.removeprefix('eval_')}"] == self.state.best_metric
+        ):
+            self.state.best_global_step = self.state.global_step
+            is_best = True
+        return is_best
+
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
         return str(Path(folder) / checkpoints.WRITING) if self.writing else folder
