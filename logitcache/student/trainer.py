@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
@@ -360,18 +359,6 @@ def _check_arguments(args: TrainingArguments | None) -> None:
         )
     # several GPUs are torchrun's, one process each: DataParallel carries no Batch
     args._n_gpu = min(args.n_gpu, 1)
-
-
-def check_report(report_to: str) -> None:
-    """Raises SpecError where Trainer cannot log there."""
-    names = ("none", *sorted(get_available_reporting_integrations()))
-    if report_to not in names:
-        raise SpecError(
-            expected=f"what is installed here ({', '.join(names)})",
-            found=repr(report_to),
-            advice="Choose one of these.",
-            where="--report-to",
-        )
 
 
 def arguments(
