@@ -297,7 +297,7 @@ def _preset_files(
     """
     tables: dict[str, Opener] = {}
     own = preset.own_files
-    files = {} if own is None else own_files.lying_in(root, own)
+    files = {} if own is None else own_files.files_in(root, own)
     if own is not None and files:
         for split, path in files.items():
             tables[split] = partial(_read, [path], reporter, own_files.reading_of(path, own))
