@@ -207,7 +207,7 @@ class TrainConfig:
     precision: str = precision()
     select: str | None = option(
         None,
-        "Weights to keep: best on dev, or last. Default: best where there is a dev split.",
+        "Weights to keep: best on dev (of equal scores the later), or last. Default: best where there is a dev split.",
         choices=("best", "last"),
         group=TRAINING,
         cost=Cost.NONE,

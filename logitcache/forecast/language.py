@@ -191,13 +191,14 @@ def _splits(config: PlanConfig, source: Source) -> list[str]:
 def _workload(config: PlanConfig, source: Source, models: Models, device: str) -> Workload:
     train = source.split("train")
     longest = int(train.tokens["labels"].lengths().max(initial=1))
-    limit = longest_input(models.student, models.tokenizer)
+    both = (models.student, models.teacher.model)
+    limit = min(longest_input(model, models.tokenizer) for model in both)
     if longest > limit:
+        flag = "--seq-len" if config.work.tokens is None else "--tokens"
         raise SpecError(
-            expected=f"rows of at most {limit} tokens, which the student takes",
+            expected=f"rows of at most {limit} tokens, which both models take",
             found=longest,
-            advice=f"Give --seq-len {limit}, or another student.",
-            where=config.work.student,
+            advice=f"Give {flag} {limit}, or other models.",
         )
     rows = replace(prepare(models.tokenizer, train, longest), views=source.views)
     return Workload(

@@ -275,7 +275,7 @@ def find_padding(
     where no way of asking gives the answers of rows asked alone, or the model's own code fails.
     """
     sides, equal = _candidates(own, takes_mask(model))
-    with torch.no_grad(), _undisturbed(model):
+    with torch.no_grad(), undisturbed(model):
         while True:
             asking = partial(_ask_ends, model) if per_token else partial(ask, model)
             probe = Probe(asking, probe_rows(tokenizer, rows, max_length), dtype)
@@ -347,7 +347,7 @@ def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
 
 
 @contextmanager
-def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
+def undisturbed(model: PreTrainedModel) -> Iterator[None]:
     """Mode of the model and state of every generator afterwards as before."""
     training = model.training
     python_state = random.getstate()

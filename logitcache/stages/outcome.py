@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from logitcache.student.budget import BudgetClock
 from logitcache.student.fit import Fitted
 
 FORMAT = "logitcache-result/1"
+DIGITS = 8  # of the digest of the code
 
 
 def result_dict(
@@ -74,11 +76,20 @@ def result_dict(
         "history": fitted.history,
         "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
         "versions": {
-            "logitcache": logitcache.__version__,
+            "logitcache": code_version(Path(logitcache.__file__).parent),
             "torch": version("torch"),
             "transformers": version("transformers"),
         },
     }
+
+
+@cache
+def code_version(package: Path) -> str:
+    """The release, and a digest of the source files, which tells apart states of one release."""
+    sources = []
+    for path in sorted(package.rglob("*.py")):
+        sources.append([path.relative_to(package).as_posix(), identity.digest_file(path)])
+    return f"{logitcache.__version__}+{identity.digest_json(sources)[:DIGITS]}"
 
 
 def _held_out(job: Job) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""What happens beside the steps of a training: the best checkpoint's place, checkpoints, a clock."""
+"""What happens beside the steps of a training: the best checkpoint's place, checkpoints, a clock,
+and where Trainer logs.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer_callback import ExportableState
 
+from logitcache.errors import SpecError
 from logitcache.reporter import Meter
 from logitcache.student.budget import BudgetClock
 
@@ -122,3 +126,15 @@ class StepClock(TrainerCallback, ExportableState):
         else:
             percent = min(PERCENT, int(PERCENT * self.budget.progress))
             self.stage.advance(percent - self.stage.done)
+
+
+def check_report(report_to: str) -> None:
+    """Raises SpecError where Trainer cannot log there."""
+    names = ("none", *sorted(get_available_reporting_integrations()))
+    if report_to not in names:
+        raise SpecError(
+            expected=f"what is installed here ({', '.join(names)})",
+            found=repr(report_to),
+            advice="Choose one of these.",
+            where="--report-to",
+        )

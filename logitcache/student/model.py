@@ -18,6 +18,7 @@ from logitcache.config.own import is_own
 from logitcache.config.shapes import check_norm, is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
+from logitcache.models.causal import check_causal
 from logitcache.models.gguf import location, unpacked
 from logitcache.models.load import (
     checkpoint_settings,
@@ -130,6 +131,7 @@ def build_student(
         plain_outputs(model.config)
         if task.ends_rows:
             agree_on_pad_token(model, tokenizer)
+        check_causal(model, auto, student)
     check_saving(model, tokenizer, student)
     return model
 

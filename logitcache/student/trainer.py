@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
@@ -273,6 +272,18 @@ class DistillTrainer(Trainer):
             return None, logits.float(), inputs["batch"].label
         return None, *by_row(inputs["batch"], logits.float())
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether the last evaluation is the best so far; of equal scores, the later is better."""
+        is_best: bool = super()._determine_best_metric(metrics, trial)
+        name = self.args.metric_for_best_model
+        if (
+            name is not None
+            and metrics[f"eval_{name.removeprefix('eval_')}"] == self.state.best_metric
+        ):
+            self.state.best_global_step = self.state.global_step
+            is_best = True
+        return is_best
+
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
         return str(Path(folder) / checkpoints.WRITING) if self.writing else folder
@@ -348,18 +359,6 @@ def _check_arguments(args: TrainingArguments | None) -> None:
         )
     # several GPUs are torchrun's, one process each: DataParallel carries no Batch
     args._n_gpu = min(args.n_gpu, 1)
-
-
-def check_report(report_to: str) -> None:
-    """Raises SpecError where Trainer cannot log there."""
-    names = ("none", *sorted(get_available_reporting_integrations()))
-    if report_to not in names:
-        raise SpecError(
-            expected=f"what is installed here ({', '.join(names)})",
-            found=repr(report_to),
-            advice="Choose one of these.",
-            where="--report-to",
-        )
 
 
 def arguments(

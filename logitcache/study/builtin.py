@@ -51,8 +51,8 @@ UNSAID = (
     "Learning rate: linear decay to 0 (the group's other code) without warm-up; that code has 2,138 steps of it in "
     "another run, and --set warmup=0.06 is the other usual choice.",
     "Longest row: 128 tokens (the group's other code).",
-    "Weights kept: the best on dev, judged after each epoch, of equal scores the earlier; the group's other code "
-    "looks every 500 steps and keeps the later.",
+    "Weights kept: the best on dev, of equal scores the later (the group's other code), judged after each epoch; "
+    "that code looks every 500 steps.",
     "Teacher: how it was fine-tuned is not said; 3 epochs at 2e-5 in batches of 32, unless it is named with a "
     "trained head.",
     "Factor of the soft term: no squared temperature is written anywhere; at temperature 1 it is 1.",

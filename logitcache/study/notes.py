@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from logitcache.study.evidence import Evidence
+from logitcache.study.results import Result
 from logitcache.study.rows import Group, Row, differing_settings
 
 _LONGER = 1.01  # times the baseline's rows: less is a last batch, not a longer training
@@ -32,6 +34,17 @@ def notes_on_constant(groups: Sequence[Group], split: str) -> Iterator[str]:
             f"students that give one class to all {split} rows, as if they had learnt nothing: "
             f"{', '.join(constant.values())}"
         )
+
+
+def notes_on_versions(results: Sequence[Result]) -> Iterator[str]:
+    """A note where the results were not all made by one state of the code and its libraries."""
+    versions: Counter[str] = Counter()
+    for result in results:
+        names = [f"{name} {version}" for name, version in sorted(result.versions.items())]
+        versions[", ".join(names) or "unknown versions"] += 1
+    if len(versions) > 1:
+        listed = "; ".join(f"{count} of {name}" for name, count in versions.items())
+        yield f"these results were made by different versions: {listed}"
 
 
 def notes_on(

@@ -60,8 +60,8 @@ def with_data(tasks: Mapping[str, Mapping[str, Any]], data: str) -> dict[str, di
         )
     replaced = {}
     for name, settings in tasks.items():
-        data = _in_folder(settings["data"], folders[_plain(name)])
-        replaced[name] = {**settings, "data": data}
+        folder = folders[_plain(name)]
+        replaced[name] = {**settings, "data": _in_folder(settings["data"], folder)}
     return replaced
 
 

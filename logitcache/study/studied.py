@@ -6,7 +6,6 @@ name of their data.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from logitcache.errors import SpecError
 from logitcache.study import folder as folders
 from logitcache.study.findings import Judgement, judge
 from logitcache.study.folder import State
+from logitcache.study.notes import notes_on_versions
 from logitcache.study.outcomes import Cell, Studied, TeacherScore, Trial
 from logitcache.study.results import (
     Result,
@@ -170,13 +170,14 @@ def _studied(
         comparison = _compared(members, question, order)
         teacher = _teacher(teachers.get(task, []), comparison)
         cells.append(Cell(task, student, comparison, tuple(members), teacher, {}))
+    results = [trial.result for trial in trials]
     return Studied(
         name,
         tuple(_judged(cells, question.margin)),
         question.margin,
         is_margin_declared=False,
         unsaid=(),
-        notes=(*_on_versions(trials), *_on_cells(cells)),
+        notes=(*notes_on_versions(results), *_on_cells(cells)),
     )
 
 
@@ -272,17 +273,6 @@ def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
         for (index, _), judgement in zip(members, judge(compared, margin), strict=True):
             judgements[index][label] = judgement
     return [replace(cell, judgements=made) for cell, made in zip(cells, judgements, strict=True)]
-
-
-def _on_versions(trials: Sequence[Trial]) -> Iterable[str]:
-    """A mark of results that other code has made."""
-    versions: Counter[str] = Counter()
-    for trial in trials:
-        named = [f"{name} {version}" for name, version in sorted(trial.result.versions.items())]
-        versions[", ".join(named) or "unknown versions"] += 1
-    if len(versions) > 1:
-        listed = "; ".join(f"{count} of {name}" for name, count in versions.items())
-        yield f"these results were made by different versions: {listed}"
 
 
 def _on_cells(cells: Sequence[Cell]) -> Iterable[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,12 @@ from logitcache.config.methods import is_taught
 from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study.evidence import Evidence, evidence_of
-from logitcache.study.notes import notes_on, notes_on_constant, notes_on_evidence
+from logitcache.study.notes import (
+    notes_on,
+    notes_on_constant,
+    notes_on_evidence,
+    notes_on_versions,
+)
 from logitcache.study.results import (
     Result,
     check_same_rows,
@@ -159,7 +164,8 @@ def compare(
     split = choose_split(results, split)
     check_same_rows(results, split)
     metric = choose_metric(results, split, metric)
-    return compare_results(results, metric, split, baseline, resamples, margin)
+    comparison = compare_results(results, metric, split, baseline, resamples, margin)
+    return replace(comparison, notes=(*comparison.notes, *notes_on_versions(results)))
 
 
 def compare_results(

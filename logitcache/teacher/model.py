@@ -26,6 +26,7 @@ from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, ask_several, at_positions
+from logitcache.models.causal import check_causal
 from logitcache.models.class_names import column_names
 from logitcache.models.gguf import location, unpacked
 from logitcache.models.load import (
@@ -304,6 +305,7 @@ def load_teacher(
         read = fit_tokenizer(read, model, path)
         padding = pads_by_config(model, read)
         model.eval().to(device_name)
+        check_causal(model, auto, path)
     name = Path(path).resolve().name if sha is None else path
     width = kind.width(read)
     return TeacherModel(model, read, name, dtype, padding, revision=sha, kind=kind, width=width)

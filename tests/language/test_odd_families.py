@@ -4,6 +4,7 @@ what they say by hand, and ``replay`` gives their logits, or is refused by name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 import torch
 import transformers
 
+from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
 from logitcache.config.data import Columns
 from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import load
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import LogitCacheError
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache.reporter import SILENT
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
@@ -138,3 +140,18 @@ def test_a_model_that_computes_otherwise_is_kept_as_it_is(
     ):
         dump_split(teacher, rows, "train", tmp_path / "replay", replay)
     assert not (tmp_path / "replay").exists()
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_a_model_that_sees_the_next_token_neither_teaches_nor_learns_it(
+    kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"workspace": tmp_path, "seq_len": 24}
+    encoder = str(lm(kind))
+    refused = "sees earlier tokens alone, .* whose answers depend on later tokens"
+    with pytest.raises(SpecError, match=refused):
+        dump(encoder, str(texts), task="causal-lm", device="cpu", **how)
+    with pytest.raises(SpecError, match=refused):
+        train("base", str(texts), task="causal-lm", student=encoder, **how)
+    assert not any(tmp_path.rglob("plan.json"))
+    assert not any(tmp_path.rglob("run.json"))

@@ -153,6 +153,26 @@ def test_an_architecture_without_a_text(tmp_path: Path) -> None:
     assert told.setting["positions"] == pytest.approx(0.15 * 160_000, rel=0.1)
 
 
+@pytest.mark.parametrize(("student", "teacher"), [("gpt2", "2x64"), ("1x32", "gpt2")])
+def test_more_tokens_than_either_model_takes_are_led_to_those_that_both_take(
+    student: str, teacher: str, lm: Lm, tmp_path: Path
+) -> None:
+    names = {"gpt2": str(lm("gpt2"))}
+    work = WorkloadConfig(
+        student=names.get(student, student),
+        teacher=names.get(teacher, teacher),
+        columns=Columns(task="causal-lm"),
+        shape_only=True,
+        tokens=100,
+        rows=8,
+        device="cpu",
+        workspace=Workspace(tmp_path),
+    )
+    with pytest.raises(SpecError, match=r"at most 64 tokens.*found 100\. Give --tokens 64"):
+        plan(PlanConfig(work, calibrate=False))
+    assert plan(PlanConfig(replace(work, tokens=64), calibrate=False)).rows == 8
+
+
 def test_a_teacher_that_is_a_shape_is_trained_first(lm: Lm, texts: Path, tmp_path: Path) -> None:
     config = config_of("gpt2", lm, texts, tmp_path)
     told = plan(replace(config, work=replace(config.work, teacher="2x64")))
@@ -182,7 +202,7 @@ def test_what_is_advised_works(
     quick: PlanConfig, lm: Lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = replace(quick, work=replace(quick.work, student=str(lm("llama", limit=16))))
-    with pytest.raises(SpecError, match="Give --seq-len 16, or another student"):
+    with pytest.raises(SpecError, match="Give --seq-len 16, or other models"):
         plan(short)
     assert plan(replace(short, sequences=Sequences(seq_len=16))).rows > 0
     shapes = replace(quick.work, teacher="2x64", shape_only=True)

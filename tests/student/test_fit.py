@@ -39,12 +39,20 @@ class Snapshots(StepClock):
         )
 
 
-@pytest.mark.parametrize(("select", "kept"), [("best", 1), ("last", 2)])
+@pytest.mark.parametrize(
+    ("select", "script", "kept"),
+    [("best", SCRIPT, 1), ("best", (0.9, 0.9, 0.3), 1), ("last", SCRIPT, 2)],
+    ids=["best", "later of equal ones", "last"],
+)
 def test_the_selected_epochs_weights_are_kept(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, select: str, kept: int
+    config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    select: str,
+    script: tuple[float, ...],
+    kept: int,
 ) -> None:
     Snapshots.taken = []
-    accuracies = iter(SCRIPT)
+    accuracies = iter(script)
     monkeypatch.setattr(module, "StepClock", Snapshots)
     monkeypatch.setattr(module, "_metrics", lambda task, _: {"accuracy": next(accuracies, 0.0)})
     out = train(replace(config, select=select))
@@ -54,7 +62,7 @@ def test_the_selected_epochs_weights_are_kept(
         assert all(torch.equal(saved[name], weights[name]) for name in saved) == (epoch == kept)
     result = json.loads((out / "result.json").read_text())
     assert (result["select"], result["selected_epoch"]) == (select, kept + 1)
-    history = [{"epoch": epoch, "accuracy": score} for epoch, score in enumerate(SCRIPT, 1)]
+    history = [{"epoch": epoch, "accuracy": score} for epoch, score in enumerate(script, 1)]
     assert result["history"] == history
 
 

@@ -18,10 +18,12 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from transformers import pipeline
 
+import logitcache
 from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.models.quiet import quiet
+from logitcache.stages.outcome import code_version
 from logitcache.stages.train import train
 
 KEYS = {
@@ -83,8 +85,19 @@ def test_every_key_is_there(finished: dict[str, Path], method: str) -> None:
     assert found["data"]["eval_rows"] == {"dev": 24, "test": 20}
     assert (found["data"]["train_rows"], found["data"]["unlabelled_rows"]) == (60, 0)
     assert set(found["versions"]) == {"logitcache", "torch", "transformers"}
+    assert found["versions"]["logitcache"] == code_version(Path(logitcache.__file__).parent)
     assert 0 < found["seconds_per_step"] < found["train_seconds"]
     assert found["config"]["student"] == "1x32"
+
+
+def test_the_version_tells_states_of_the_code_apart(tmp_path: Path) -> None:
+    versions = set()
+    for name, code in [("first", "x = 1"), ("second", "x = 2"), ("same", "x = 1")]:
+        (tmp_path / name / "room").mkdir(parents=True)
+        (tmp_path / name / "room" / "code.py").write_text(code)
+        versions.add(code_version(tmp_path / name))
+    assert len(versions) == 2
+    assert all(version.startswith(f"{logitcache.__version__}+") for version in versions)
 
 
 def test_the_teacher_is_named_where_there_was_one(finished: dict[str, Path]) -> None:

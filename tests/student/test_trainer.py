@@ -21,6 +21,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, SpecError
 from logitcache.models.quiet import quiet
 from logitcache.records import Batch, Examples, Padding, Side
+from logitcache.student.callbacks import check_report
 from logitcache.student.methods import objective
 from logitcache.student.trainer import (
     Distiller,
@@ -29,7 +30,6 @@ from logitcache.student.trainer import (
     FitSettings,
     Places,
     arguments,
-    check_report,
     to_torch,
 )
 from logitcache.teacher.model import TeacherModel

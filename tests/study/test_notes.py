@@ -45,6 +45,15 @@ def test_the_class_of_a_method_is_no_difference_beyond_the_method(tmp_path: Path
     assert not any("differ in more than the method" in note for note in notes)
 
 
+def test_results_of_other_versions_are_marked(tmp_path: Path) -> None:
+    write_result(tmp_path / "base", versions={"logitcache": "0.1.0+1"})
+    write_result(tmp_path / "kd", "kd", versions={"logitcache": "0.1.0+1"})
+    assert not any("versions" in note for note in compare([tmp_path], resamples=200).notes)
+    write_result(tmp_path / "ls", "ls", versions={"logitcache": "0.1.0+2"})
+    marked = "these results were made by different versions: 2 of logitcache 0.1.0+1; 1 of logitcache 0.1.0+2"
+    assert marked in compare([tmp_path], resamples=200).notes
+
+
 @settings(deadline=None, max_examples=25)
 @given(seen=st.lists(st.integers(1, 10**6), min_size=2, max_size=2))
 def test_a_longer_training_is_said_if_it_is_longer_by_over_a_hundredth(
