@@ -230,6 +230,13 @@ def test_comments_before_sentences_are_no_words(
     assert any(expected in note for note in notes)
 
 
+def test_comments_before_some_sentences_are_no_words(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    path.write_text("# doc0\nI PRP\n\nI PRP\nsing VB\n\n# doc1\nsing VB\n")
+    source, _ = loaded(str(path))
+    assert source.label_names == ("PRP", "VB")
+
+
 def test_words_that_are_marks_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "r.conll"
     path.write_text("# O\nfilm B-X\n\n# O\nfilm O\n\n# B-X\n#film O\n")

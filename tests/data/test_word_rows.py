@@ -80,3 +80,8 @@ def test_columns_of_words_are_named(tmp_path: Path) -> None:
 def test_other_tables_keep_their_rows(tmp_path: Path, table: str) -> None:
     source, _ = read(tmp_path, "r.csv", table)
     assert (source.task, len(source.table("train"))) == ("classification", 2)
+
+
+def test_classes_of_one_letter_are_no_tags(tmp_path: Path) -> None:
+    source, _ = read(tmp_path, "r.csv", "word,label\nshirt,S\n\ncoat,L\n", text="word")
+    assert (source.task, len(source.table("train"))) == ("classification", 2)

@@ -121,8 +121,8 @@ class _Rows:
 
     def _comments(self) -> list[_Marked]:
         """The lines with another number of fields than the others; and those before a row's words
-        whose last field is no label: the others are BIO tags, or every row has such a line and no
-        other line has its last field.
+        whose last field is no label: the others are BIO tags, or no other line has it, and every
+        row has such a line or each of these lines has a last field of its own.
         """
         if not self.marked or not self.shapes:
             return []
@@ -131,8 +131,9 @@ class _Rows:
         labels = {tag for tag, count in counts.items() if count > 0}
         has_bio = are_bio_tags(list(labels))
         heads = [marked for marked in self.marked if marked.position == 0]
-        in_every_row = len(heads) == len(self.words) > 1
-        is_new = in_every_row and labels.isdisjoint(marked.tag for marked in heads)
+        last_fields = {marked.tag for marked in heads}
+        is_regular = len(heads) == len(self.words) or len(heads) == len(last_fields)
+        is_new = len(heads) > 1 and is_regular and labels.isdisjoint(last_fields)
         comments = []
         for marked in self.marked:
             is_head = marked.position == 0

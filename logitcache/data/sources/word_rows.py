@@ -136,10 +136,15 @@ def _starts(table: Table, words: str, tags: str, task: str | None) -> list[int]:
             starts = _starts_by_number(listed_values(table, name))
             # a number for each row numbers no sentences
             return starts if len(starts) < len(table) else []
-    has_iob = any(map(is_bio_tag, _first(table, tags)))
+    has_iob = any(map(_is_tag, _first(table, tags)))
     if task is None and not has_iob:
         return []
     return _starts_by_blank_lines(table)
+
+
+def _is_tag(label: str) -> bool:
+    """Whether it is O or a tag such as B-PER: another letter alone may be any class."""
+    return label == "O" or ("-" in label and is_bio_tag(label))
 
 
 def _numbers_sentences(name: str) -> bool:
