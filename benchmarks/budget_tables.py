@@ -83,4 +83,7 @@ def main(metric: str, out: Path, studies: list[Path]) -> None:
     tables(trials, "student" if several_students else "method")
 
 
-main(sys.argv[1], Path(sys.argv[2]), [Path(study) for study in sys.argv[3:]])
+if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        raise SystemExit(__doc__)
+    main(sys.argv[1], Path(sys.argv[2]), [Path(study) for study in sys.argv[3:]])

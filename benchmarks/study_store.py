@@ -31,9 +31,12 @@ PAGE = "report.html"  # large, and `study report` makes it again
 
 
 def main(source: Path, out: Path, walls: list[float]) -> None:
+    original = folders.read(source)  # before an earlier copy is removed
+    if source.resolve() == out.resolve():
+        raise SystemExit(f"{out}: expected another folder than the study's own.")
     for name in ("trials", "teachers", "report"):
         shutil.rmtree(out / name, ignore_errors=True)
-    copy(source, out)
+    copy(original, source, out)
     study = folders.read(out)
     arguments = ["study", "report", str(out), "--json"]
     report = CliRunner().invoke(cli, arguments, catch_exceptions=False)
@@ -44,9 +47,8 @@ def main(source: Path, out: Path, walls: list[float]) -> None:
     (out / "cost.json").write_text(json.dumps(cost(study, walls), indent=1) + "\n")
 
 
-def copy(source: Path, out: Path) -> None:
+def copy(study: StudyFolder, source: Path, out: Path) -> None:
     """Copy the plan, how trials and teachers ended, and the results of those that are done."""
-    study = folders.read(source)
     done = [entry.folder for entry in study.trials if entry.state is State.DONE]
     paths = [source / "study.json", *source.glob("teachers/*.json")]
     for folder in done:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from logitcache.config.codecs import CodecsConfig
+from logitcache.config.codecs import CodecsConfig, check_vocabulary
 from logitcache.config.dump import DumpConfig
 from logitcache.config.signals import vector_signals
 from logitcache.reporter import progress
@@ -42,6 +42,7 @@ def command(as_json: bool, **values: Any) -> None:
         vectors = [asdict(case) for case in compare_signal_codecs(config, settings, progress())]
         show({"cases": vectors, "best": None}, as_json, render_signals)
         return
+    check_vocabulary(config.columns.task)
     for text in settings.codecs:
         parse(text)  # without torch, which the stage needs
     if settings.plot is not None:  # before the teacher is asked

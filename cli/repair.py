@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from logitcache.config.dump import AgainConfig
+from logitcache.config.option import REPAIR_LOCALLY, local_path
 from logitcache.reporter import progress
 
 from .options import Command, as_json, options, typed
@@ -23,6 +24,9 @@ def command(cache: str, as_json: bool, **values: Any) -> None:
     The teacher is only loaded where a shard is broken, and asked about that shard's rows alone.
     """
     config = typed(AgainConfig, values)
+    from logitcache.store.manifest import check_is_cache
+
+    check_is_cache(local_path(cache, "cache", REPAIR_LOCALLY))  # before torch is loaded
     from logitcache.api import repair_config
 
     report = repair_config(cache, config, reporter=progress())

@@ -18,7 +18,7 @@ from logitcache.cache.diff import Difference, difference
 from logitcache.config.check import CheckConfig
 from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
-from logitcache.config.option import build, local_path
+from logitcache.config.option import REPAIR_LOCALLY, build, local_path
 from logitcache.config.own import named
 from logitcache.config.report import CompareConfig
 from logitcache.config.signatures import (
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from logitcache.teacher.live import Live
 
 Place = str | os.PathLike[str]
-REPAIR_LOCALLY = "Repair the cache where it was dumped, and copy it there again."
 
 
 def load(

@@ -69,7 +69,7 @@ def write_cache(plan: Planned, folder: Path) -> float:
     files.
     """
     with CacheWriter(folder, plan.plan, tensors=plan.kept_once()) as writer:
-        summary = Summary.of_table(len(plan.rows), plan.task)
+        summary = Summary.of_table(len(plan.rows), plan.task, plan.plan.data.get("split"))
         return timed(lambda: Work(writer, plan, summary).finish())
 
 

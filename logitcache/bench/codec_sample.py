@@ -13,7 +13,6 @@ from logitcache.bench.codecs import WITHIN_BUDGET, CodecFigures, Sample, at_byte
 from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.data.order import subset
-from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.models.heads import has_head, head_of
 from logitcache.records import Int64
@@ -30,7 +29,7 @@ def compare_codecs(
     config: DumpConfig, settings: CodecsConfig, reporter: Reporter = SILENT
 ) -> list[CodecFigures]:
     """The figures of the codecs asked for; within a budget, the best first: that of the least error
-    of a batch's gradient. Raises SpecError for a teacher without a vocabulary, or a budget that no
+    of a batch's gradient. Raises SpecError for a head that is no linear map, or a budget that no
     codec keeps to.
     """
     for text in settings.codecs:
@@ -61,13 +60,6 @@ def compare_codecs(
 def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
     """The teacher's answers at some positions of rows drawn from the split."""
     source = load(config, reporter)
-    if not TASKS[source.task].self_contained:
-        raise SpecError(
-            expected="a task with a vocabulary: causal-lm or masked-lm",
-            found=source.task,
-            advice="Classes are few: keep all logits (--codec float16).",
-            where="--task",
-        )
     _, plan = planner(config, source, None, reporter)
     planned = plan(config.split, [])
     assert isinstance(planned, Planned)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.data import LANGUAGE
 from logitcache.config.option import option
+from logitcache.errors import SpecError
 
 USUAL = (
     *("topk:k=16", "topk:k=16,tail=drop", "topk:k=16,tail=uniform", "topk:k=16,tail=unigram"),
@@ -37,3 +39,14 @@ class CodecsConfig:
         None,
         "Write a picture of error against bytes, by the teacher's entropy: FILE.png or FILE.svg.",
     )
+
+
+def check_vocabulary(task: str | None) -> None:
+    """Raises SpecError for a task (None: that of the data) whose answers are no vocabulary's."""
+    if task not in LANGUAGE:
+        raise SpecError(
+            expected="a task with a vocabulary: causal-lm or masked-lm",
+            found=task or "classes",
+            advice="Name it; of classes keep all logits (dump --codec float16).",
+            where="--task",
+        )

@@ -25,6 +25,7 @@ from logitcache.errors import SpecError, short
 
 T = TypeVar("T")
 WRITTEN_LOCALLY = "Name a local path, and copy the results afterwards."
+REPAIR_LOCALLY = "Repair the cache where it was dumped, and copy it there again."
 
 
 class Cost(Enum):

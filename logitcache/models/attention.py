@@ -37,6 +37,10 @@ class Factors:
     left: Tensor
     right: Tensor
 
+    def rows(self, rows: slice) -> Factors:
+        """Those of some rows of the batch."""
+        return Factors(self.left[rows], self.right[rows])
+
     def product(self) -> Tensor:
         """The scores themselves."""
         scores: Tensor = self.left @ self.right.mT

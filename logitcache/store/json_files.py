@@ -59,7 +59,13 @@ def _parse(data: bytes, where: Path | str) -> dict[str, Any]:
     try:
         value = json.loads(data, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected JSON, found {error}.", where=where) from None
+        is_syntax = isinstance(error, json.JSONDecodeError)
+        raise FormatError(
+            expected="JSON",
+            found=f"text that is not ({error})" if is_syntax else error,
+            advice="Bring the file back from a copy.",
+            where=where,
+        ) from None
     if not isinstance(value, dict):
         raise FormatError(f"expected a JSON object, found a {type(value).__name__}.", where=where)
     return value

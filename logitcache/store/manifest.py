@@ -314,20 +314,25 @@ class Manifest:
         return cls(plan, receipts, totals["positions"], totals["bytes"], value["digest"])
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished,
-    FormatError where it is no cache.
-    """
-    manifest = folder / MANIFEST
-    plan = folder / PLAN
-    path = manifest if manifest.is_file() else plan
-    if not path.is_file():
+def check_is_cache(folder: Path) -> None:
+    """Raises FormatError for a folder without a plan and a manifest."""
+    if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
         raise FormatError(
             expected="a cache (a folder with manifest.json)",
             found="none",
             advice="Make one with `logitcache dump`.",
             where=folder,
         )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished,
+    FormatError where it is no cache.
+    """
+    check_is_cache(folder)
+    manifest = folder / MANIFEST
+    plan = folder / PLAN
+    path = manifest if manifest.is_file() else plan
     try:
         if path == manifest:
             return Manifest.from_dict(read_own(manifest))
@@ -346,5 +351,6 @@ def _check_format(value: Mapping[str, Any]) -> None:
     stated = value.get("format")
     if stated != FORMAT:
         raise FormatError(
-            f"expected format {FORMAT}, found {short(repr(stated))}. This is not a logitcache file."
+            f"expected format {FORMAT}, found {short(repr(stated))}. This is not a logitcache file: "
+            "name a folder that `logitcache dump` made."
         )

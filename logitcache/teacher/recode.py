@@ -68,28 +68,40 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
             advice=f"Dump with --codec {codec}.",
             where=cache.where,
         )
-    inputs = inputs_of(cache.manifest.plan)
-    spec.check_answers(are_words_counted=bool(inputs))
-    wanted = spec.codec(cache.codec.width)
-    if not wanted.is_calibrated:
-        wanted = wanted.calibrated(_sample(cache))
-    once = {name: data for name, data in cache.assets.items() if name.startswith(PREFIX)}
-    if isinstance(wanted, TopK) and wanted.tail == UNIGRAM:
-        once[UNIGRAM] = unigram_of(stored_rows(cache), wanted.width)
-    file, data = encode(once) if once else (None, None)
+    spec.check_answers(are_words_counted=cache.holds_rows)
+    new_codec = spec.codec(cache.codec.width)
+    if not new_codec.is_calibrated:
+        new_codec = new_codec.calibrated(_sample(cache))
+    kept_once = _kept_once(cache, new_codec)
+    file = None
+    data = None
+    if kept_once:
+        file, data = encode(kept_once)
     plan = replace(
         cache.manifest.plan,
-        targets={"logits": wanted.to_dict()},
-        columns=columns_of(wanted, cache.level, inputs),
+        targets={"logits": new_codec.to_dict()},
+        columns=columns_of(new_codec, cache.level, inputs_of(cache.manifest.plan)),
         tensors=file,
         store=store or cache.manifest.plan.store,
     )
+    assets = {} if data is None else decode(data)
     with CacheWriter(out, plan, tensors=data) as writer:
         missing = [index for index in writer.own if not writer.holds(index)]
         for index in missing:
-            _write(cache, wanted, writer, index, {} if data is None else decode(data))
+            _write(cache, new_codec, writer, index, assets)
         writer.seal()
         return made(out, len(missing))
+
+
+def _kept_once(cache: Cache, codec: Codec) -> dict[str, Array]:
+    """The tensors that the new cache keeps once: the tokenizer's, and what the codec needs."""
+    tensors = {}
+    for name, values in cache.assets.items():
+        if name.startswith(PREFIX):
+            tensors[name] = values
+    if isinstance(codec, TopK) and codec.tail == UNIGRAM:
+        tensors[UNIGRAM] = unigram_of(stored_rows(cache), codec.width)
+    return tensors
 
 
 def _sample(cache: Cache) -> list[Tensor]:
@@ -124,7 +136,8 @@ def _write(
     arrays = arrays_of(cache.reader, index)
     stored = {column.name: arrays.pop(column.name) for column in of_positions(cache.codec)}
     layout = _layout(arrays, cache.level, plan.shard(index)[0])
-    summary = Summary.of_table(len(cache), TASKS[plan.task](codec.width, None))
+    task = TASKS[plan.task](codec.width, None)
+    summary = Summary.of_table(len(cache), task, plan.data.get("split"))
     shard = Assembly(layout, codec, summary, assets)
     starts = layout.indptr
     first = 0

@@ -125,7 +125,8 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
         for index in diagnosis.broken:
             writer.discard(index)
         if dump is not None:
-            summary = Summary.of_table(len(dump.rows), dump.task)
+            split = diagnosis.plan.data.get("split")
+            summary = Summary.of_table(len(dump.rows), dump.task, split)
             work = Work(
                 writer,
                 _as_planned(dump, diagnosis.plan),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from logitcache.models.projection import Projected
 
-PART_VALUES = 1 << 20  # that are stored and looked at together
+PART_VALUES = 1 << 20  # that are stored and summed up together
 # Logit values per reduction: small on a CPU to fit its cache, large on a GPU to keep it busy.
 CPU_VALUES, DEVICE_VALUES = 1 << 19, 1 << 27
 FINITE, FITS = "finite", "fits"  # of a position: its vector is finite, and the codec can hold it
@@ -98,7 +98,7 @@ class Assembly:
         self.summary = summary
         self.assets = assets
         self._keys = layout.keys(seed)
-        self._looked = summary.looked_at(
+        self._is_scored = summary.scored_positions(
             layout.row_hash[rows_of(layout.indptr)], layout.index, positions
         )
         self.columns: dict[str, Array] = {
@@ -265,8 +265,8 @@ class Assembly:
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
             index = index[~is_lost]
-        looked = None if self._looked is None else self._looked[index]
-        self.entropy[index], self.top[index] = self.summary.add(block, self._device, looked)
+        is_scored = None if self._is_scored is None else self._is_scored[index]
+        self.entropy[index], self.top[index] = self.summary.add(block, self._device, is_scored)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""
@@ -288,13 +288,13 @@ class Assembly:
         if isinstance(self.codec, NoLogits):
             return {name: [] for name in by_name}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
-        if self._looked is not None and not isinstance(self.codec, SparseCodec):
-            answered &= self._looked
+        if self._is_scored is not None and not isinstance(self.codec, SparseCodec):
+            answered &= self._is_scored
         return {name: _quantiles(values[answered]) for name, values in by_name.items()}
 
 
 def _together(vectors: torch.Tensor | Projected | Float32) -> int:
-    """How many positions are stored and looked at together."""
+    """How many positions are stored and summed up together."""
     projector = getattr(vectors, "projector", None)
     return PART_VALUES // vectors.shape[1] if projector is None else projector.together
 

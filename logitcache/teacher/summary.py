@@ -2,7 +2,7 @@
 
 Full answers of a vocabulary are read a few positions at a time, on the device that made them.
 Replayed logits are computed there again, and at most :data:`TOGETHER` of them are held at once. Of
-a large shard of training rows one position in :data:`EACH` is looked at: passes over all words of
+a large shard of training rows one position in :data:`EACH` is scored: passes over all words of
 every position take a tenth of a dump. Which ones follows from a row's tokens alone.
 """
 
@@ -25,7 +25,7 @@ from logitcache.records import Array, Block, Float32, Int64, rows_of
 if TYPE_CHECKING:
     import torch
 
-WHOLE, EACH = 4096, 4  # positions of a shard that are all looked at; of more, one in so many
+WHOLE, EACH = 4096, 4  # positions of a shard that are all scored; of more, one in so many
 TOGETHER = {"cpu": 1 << 19, "cuda": 1 << 27}  # logits of a vocabulary that are read at once
 
 
@@ -67,9 +67,12 @@ class Summary:
         self.high = np.zeros(width)
 
     @classmethod
-    def of_table(cls, rows: int, task: Classification) -> Summary:
-        """Of a table that nothing is held out of."""
-        return cls(task, np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
+    def of_table(cls, rows: int, task: Classification, split: str | None) -> Summary:
+        """Of a table that nothing is held out of, dumped as a split: its name in the plan, None
+        where the plan has none.
+        """
+        nothing = np.zeros(rows, np.bool_)
+        return cls(task, nothing, nothing, samples=split == "train")
 
     @classmethod
     def of(cls, source: Source, split: str, rows: int, task: Classification) -> Summary:
@@ -88,15 +91,15 @@ class Summary:
         """Nothing added, of the same table."""
         return Summary(self.task, self.is_dev, self.is_held_out, samples=self.samples)
 
-    def looked_at(self, row_hash: Int64, index: Int64, positions: int) -> Array | None:
-        """Which positions of a shard of so many full answers of a vocabulary are looked at,
-        bool[P]; None: all. ``row_hash`` and ``index`` i64[P] are their rows and numbers.
+    def scored_positions(self, row_hash: Int64, index: Int64, positions: int) -> Array | None:
+        """Which positions of a shard of so many full answers of a vocabulary are scored, bool[P];
+        None: all. ``row_hash`` and ``index`` i64[P] are their rows and numbers.
         """
         if not self.samples or not self.task.self_contained or positions <= WHOLE:
             return None
         keys = position_keys(0, "report", row_hash, 0, index).view(np.uint64)
-        looked: Array = keys % np.uint64(EACH) == 0
-        return looked
+        is_scored: Array = keys % np.uint64(EACH) == 0
+        return is_scored
 
     def skip(self, block: Block) -> None:
         """Rows without an answer."""
@@ -112,10 +115,10 @@ class Summary:
         self,
         block: Block,
         device: torch.device | None = None,
-        looked: Array | None = None,
+        is_scored: Array | None = None,
     ) -> tuple[Float32, Float32]:
         """Rows with an answer; gives entropy and top probability of their positions, f32[P] each:
-        NaN where no logits are kept, or they are not ``looked`` at, bool[P]. ``device`` computes
+        NaN where no logits are kept, or ``is_scored``, bool[P], is false. ``device`` computes
         the figures of a vocabulary (None: the CPU).
         """
         if not block.answers.payloads:
@@ -129,7 +132,7 @@ class Summary:
             top = payload.prob.max(1, initial=0)
             self._add_scores(block)
         elif self.task.self_contained:
-            index = np.arange(len(block.label)) if looked is None else np.flatnonzero(looked)
+            index = np.arange(len(block.label)) if is_scored is None else np.flatnonzero(is_scored)
             return self._add_vocabulary(block, payload, device, index)
         else:
             logits = block.answers.logits
@@ -194,8 +197,8 @@ class Summary:
                 block = block.select(~lost)
                 answers = block.answers
                 of_position = answers.row_hash[rows_of(answers.indptr)]
-                looked = self.looked_at(of_position, answers.index, positions)
-                self.add(block, looked=looked)
+                is_scored = self.scored_positions(of_position, answers.index, positions)
+                self.add(block, is_scored=is_scored)
 
     def merge(self, summary: Summary) -> None:
         """Add the sums of another summary, of other rows."""

@@ -286,6 +286,17 @@ def a_row_without_an_answer(folder: Path) -> Attempts:
     yield lambda: cache.check(rows, hashes[rows])
 
 
+@follow("Bring the file back from a copy.")
+def a_manifest_that_is_no_json(folder: Path) -> Attempts:
+    make(folder, plan())
+    manifest = folder / "manifest.json"
+    copy = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+    yield lambda: Cache.open(folder)
+    manifest.write_bytes(copy)
+    yield lambda: Cache.open(folder)
+
+
 # Places of another machine, and file systems.
 
 

@@ -81,6 +81,8 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     (["check", "good.jsonl", "--teacher", "./nowhere"], 2, "no teacher can be loaded"),
     (["compare", "nowhere"], 2, "nowhere"),
     (["inspect", "nowhere"], 3, "expected a cache"),
+    (["repair", "nowhere"], 3, "expected a cache"),
+    (["codecs", "--teacher", "teacher", "--data", "good.jsonl"], 2, "a task with a vocabulary"),
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from logitcache.config.bench import OverheadConfig, PlanConfig
 from logitcache.config.check import CheckConfig
+from logitcache.config.codecs import check_vocabulary
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import parse_map, parse_names
 from logitcache.config.report import ConvertConfig, InspectConfig
@@ -169,6 +170,7 @@ NAMES = [
     ("such as negative=NEG,positive=POS", parse_map, "a", "negative=NEG,positive=POS"),
     ("or a JSON object", parse_map, '{"a": ', '{"a": "b"}'),
     ("Leave one out.", parse_map, "a=x,a=y", "a=x"),
+    ("Name it; of classes", check_vocabulary, None, "causal-lm"),
 ]
 BASE: dict[type, Mapping[str, Any]] = {
     TrainConfig: TRAIN,
@@ -207,7 +209,7 @@ def test_advice_about_options_is_followed(
 
 
 @pytest.mark.parametrize(("advice", "parse", "before", "then"), NAMES)
-def test_advice_about_names_is_followed(advice: str, parse: Any, before: str, then: str) -> None:
+def test_advice_about_names_is_followed(advice: str, parse: Any, before: Any, then: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse(before)
     assert advice in str(caught.value)

@@ -168,6 +168,15 @@ def test_the_row_that_another_is_like_is_named() -> None:
     assert remark(source_of(train=rows)) == f"{line}. `logitcache check` says more"
 
 
+def test_a_repeated_row_is_named_beside_the_row_of_its_own_label() -> None:
+    texts = [("a warm film", "c0"), ("a warm film", "c1"), ("a warm film", "c1")]
+    finding = findings(train=[*plenty(), *texts])[Fault.DUPLICATE, "train"]
+    assert (finding.place, finding.detail) == (
+        "data in memory, split train, row 26",
+        "also data in memory, split train, row 25",
+    )
+
+
 def test_letters_alone_tell_texts_that_differ_in_digits() -> None:
     found = findings(
         train=[*plenty(), ("order 12 shipped", "c0")],

@@ -139,6 +139,8 @@ def test_a_column_that_says_the_same_in_every_row_is_not_taken_for_the_texts() -
         loaded(table)
     source, _ = loaded({"title": ["same"] * 3, "label": [0, 1, 0]})
     assert source.dumped["train"].texts()[0] == ["same"] * 3
+    source, _ = loaded({name: values[:2] for name, values in table.items()})
+    assert source.dumped["train"].texts()[0] == table["Title"][:2]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,17 @@ def test_rejected_answers_are_said() -> None:
     table = {"text": ["a", "b"], "label": [0, 1], "AssignmentStatus": ["Approved", "Rejected"]}
     _, notes = loaded(table)
     assert any("AssignmentStatus is rejected: 1 (first: data in memory, row 1)" in n for n in notes)
+    status = {"text": ["a", "b"], "status": ["approved", "rejected"]}
+    source, notes = loaded(status, label="status")
+    assert source.label_names == ("approved", "rejected")
+    assert not any("is rejected" in note for note in notes)
+
+
+def test_a_column_of_numbers_called_by_a_mark_is_no_comment(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("#,text,label\n1,a film,x\n2,it is,old,y\n")
+    with pytest.raises(SpecError, match=r"line 3: .*found 4\. Mend the line"):
+        loaded(str(path))
 
 
 SOURCE = "http://de.wikipedia.org/wiki/A_{0} [2009-10-17]"

@@ -89,6 +89,12 @@ def test_the_pieces_are_what_the_assistant_said(contents: list[str]) -> None:
         assert written(template(text), messages) == expected
 
 
+@pytest.mark.parametrize("text", [CHAT, MARKED, THINKS, MAY_THINK, ENDED, ALWAYS])
+def test_of_an_answer_without_a_content_its_end_is_learnt(text: str) -> None:
+    messages = conversation(["w1", "", "w3", "w4"])
+    assert written(template(text), messages) == ["<|end|>", "w4 <|end|>"]
+
+
 @given(TURNS, st.sets(st.integers(0, 2)))
 def test_a_message_that_is_not_to_be_learnt_is_not(contents: list[str], skipped: set[int]) -> None:
     messages = conversation(contents)

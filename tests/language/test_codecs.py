@@ -33,6 +33,7 @@ from logitcache.student.losses.vocabulary import FUSED, PLAIN
 from logitcache.student.methods import objective
 from logitcache.teacher.recode import recode
 from logitcache_cli.main import cli
+from tests.fake_caches import tree
 from tests.language.small_lms import CODECS, TASK_OF, make_tokenizer
 
 BIASED = ("topk:k=4", "topk:k=4,tail=unigram")
@@ -173,6 +174,24 @@ def test_a_codec_is_chosen_for_a_number_of_bytes(
         )
         assert (again.mended, again.teacher_rows) == (["shards/tensors.safetensors"], 0)
         assert not Cache.open(report.cache).verify()
+
+
+def test_a_large_shard_that_is_made_again_has_the_bytes_of_the_dump(
+    lm: Callable[..., Path], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receipt too, whose quantiles are of some positions: a repair looked at all of them."""
+    monkeypatch.setattr("logitcache.teacher.summary.WHOLE", 8)
+    teacher, data = str(lm("gpt2")), str(texts)
+    named: dict[str, Any] = {"device": "cpu", "notify": lambda line: None}
+    cache = dump(
+        teacher, data, task="causal-lm", seq_len=24, shard_rows=16, codec="float16", workspace=tmp_path, **named,
+    ).cache  # fmt: skip
+    written = tree(cache)
+    for name in ("00000.json", "00000.arrow"):
+        (cache / "shards" / name).unlink()
+    (cache / "manifest.json").unlink()
+    assert repair(cache, teacher, data, **named).repaired == [0]
+    assert tree(cache) == written
 
 
 def test_a_model_that_does_more_than_its_head_is_kept_and_taught_by_its_own_logits(

@@ -1,5 +1,5 @@
 """What a dump says of a vocabulary's answers: the same whatever codec keeps them, and for any number of positions that
-are looked at at once.
+are read at once.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax
 
 from logitcache.cache.cache import Cache
 from logitcache.data.tasks.table import TASKS
 from logitcache.records import Float32, rows_of
+from logitcache.targets.table import parse
+from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import EACH, TOGETHER, Summary
 
 
 def summary_of(cache: Cache) -> Summary:
     task = TASKS[cache.manifest.plan.task](cache.codec.width, None)
-    summary = Summary.of_table(len(cache), task)
+    summary = Summary.of_table(len(cache), task, None)
     summary.add_shards(cache, range(cache.manifest.plan.shard_count))
     return summary
 
@@ -70,14 +73,43 @@ def test_of_a_large_shard_some_positions_stand_for_all(
     for index in shards:
         block = next(cache.blocks(*cache.manifest.plan.shard(index)))
         row_hash = block.row_hash[rows_of(block.answers.indptr)]
-        looked = again.looked_at(row_hash, block.answers.index, len(row_hash))
-        assert looked is not None
-        entropy, _ = again.add(block, looked=looked)
-        assert (np.isfinite(entropy) == looked).all()
+        is_scored = again.scored_positions(row_hash, block.answers.index, len(row_hash))
+        assert is_scored is not None
+        entropy, _ = again.add(block, is_scored=is_scored)
+        assert (np.isfinite(entropy) == is_scored).all()
     assert some.positions == again.positions
     assert some.scores.result() == pytest.approx(again.scores.result())
     assert some.positions == pytest.approx(whole.positions / EACH, rel=0.4)
     assert some.answered == whole.answered
     mean = [summary.entropy / summary.positions for summary in (some, whole)]
     assert mean[0] == pytest.approx(mean[1], rel=0.1)
-    assert whole.looked_at(row_hash, block.answers.index, 10**6) is None  # of dev and test
+    assert whole.scored_positions(row_hash, block.answers.index, 10**6) is None  # of dev and test
+
+
+@pytest.mark.parametrize("codec", ["float16", "float32", "topk:k=4", "sampled:n=8"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_not_finite_is_noticed_where_nothing_is_scored(
+    codec: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong target would be stored, and no figure of the report would show it."""
+    monkeypatch.setattr("logitcache.teacher.summary.WHOLE", 8)
+    rows, width, each = 4, 64, 10
+    task = TASKS["causal-lm"](width, None)
+    row = np.arange(rows)
+    indptr = np.arange(rows + 1) * each
+    index = np.tile(np.arange(each), rows)
+    layout = Layout(row, row * 17 + 3, indptr, index, index, np.zeros_like(row))
+    of_vocabulary = parse(codec).codec(width)
+    for is_tensor in (True, False):
+        nothing = np.zeros(rows, np.bool_)
+        shard = Assembly(layout, of_vocabulary, Summary(task, nothing, nothing, samples=True))
+        is_scored = shard._is_scored
+        assert is_scored is not None
+        position = int(np.flatnonzero(~is_scored)[-1])
+        logits = np.random.default_rng(0).normal(size=(rows * each, width)).astype(np.float32)
+        logits[position, 5] = value
+        shard.add(row, torch.from_numpy(logits) if is_tensor else logits)
+        shard.finish()
+        assert np.flatnonzero(shard.not_finite).tolist() == [position // each]
+        assert (shard.skipped == shard.not_finite).all()
+        assert all(np.isfinite(values).all() for values in shard.sketches().values())

@@ -14,13 +14,23 @@ from logitcache.config.signals import NAMES
 from logitcache.errors import SpecError
 from logitcache.models.attention import layers_of
 from logitcache.models.call import ModelFailed, ask_several
-from logitcache.models.signals import KINDS, LOGITS, SIGNALS, Signal, signal_of, together, watched
+from logitcache.models.signals import (
+    KINDS,
+    LOGITS,
+    SIGNALS,
+    AttentionInput,
+    Projected,
+    Signal,
+    signal_of,
+    together,
+    watched,
+)
 from logitcache.records import Padding, Side
 from tests.models.test_heads import model_of
 
 MODELS = ("gpt2", "bert", "gemma2")
 NAMED = ("hidden:0", "hidden:1", "hidden:-1", "attention-input:1", "attention-input:-1",
-         "pooled", "pooled:first")  # fmt: skip
+         "query:1", "value:2", "pooled", "pooled:first")  # fmt: skip
 LENGTHS = (9, 4)
 
 
@@ -54,10 +64,11 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(autouse=True)
 def _reachable(request: pytest.FixtureRequest) -> None:
-    """Not of the attention input of a family whose is not known."""
+    """Not of the attention of a family whose is not known."""
     if {"signal", "model"} <= set(request.fixturenames):
         signal, model = request.getfixturevalue("signal"), request.getfixturevalue("model")
-        if signal.name.startswith("attention-input") and model.config.model_type == "gemma2":
+        is_of_attention = isinstance(signal, AttentionInput | Projected)
+        if is_of_attention and model.config.model_type == "gemma2":
             with pytest.raises(
                 SpecError, match=r"can be reached .*found gemma2\. Use --signal hidden"
             ):

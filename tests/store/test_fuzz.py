@@ -338,4 +338,5 @@ def test_any_made_up_document_ends_in_a_clear_error(bench: Bench, case: Case) ->
 
 @pytest.mark.slow
 def test_how_many_were_made_up(bench: Bench) -> None:
+    assert bench.cases
     print(f"\n{bench.cases:,} made-up documents: LogitCacheErrors alone")

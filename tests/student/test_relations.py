@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from logitcache.models.attention import Factors
+from logitcache.student.losses import relations
 from logitcache.student.losses.relations import (
     relation_divergence,
     relation_factors,
@@ -109,3 +113,73 @@ def test_errors_are_means_over_what_is_real() -> None:
         torch.testing.assert_close(found[1][row], (states**2).mean())
     (gradient,) = torch.autograd.grad(sum(one.sum() for one in found), student)
     assert gradient[1, LENGTHS[1] :].abs().max() == 0
+
+
+def plain_divergence(teacher: Tensor, student: Tensor, sees: Tensor, is_token: Tensor) -> Tensor:
+    """``relation_divergence`` of whole scores, one query after the other."""
+    losses = []
+    for row, real in enumerate(is_token):
+        total = student.new_zeros(()) + 0 * student.sum()
+        for query in real.nonzero().flatten().tolist():
+            keys = sees[row, 0, query]
+            log_p = teacher[row, :, query, keys].log_softmax(-1)
+            log_q = student[row, :, query, keys].log_softmax(-1)
+            total = total + (log_p.exp() * (log_p - log_q)).sum()
+        losses.append(total / (student.shape[1] * max(1, int(real.sum()))))
+    return torch.stack(losses)
+
+
+def plain_error(teacher: Tensor, student: Tensor, sees: Tensor, is_token: Tensor) -> Tensor:
+    """``scores_error`` of whole scores."""
+    is_pair = sees & is_token[:, None, :, None]
+    squared = (teacher - student).square() * is_pair
+    return squared.sum((1, 2, 3)) / (student.shape[1] * is_pair.sum((1, 2, 3)).clamp(min=1))
+
+
+@given(
+    seed=st.integers(0, 1000),
+    lengths=st.lists(st.integers(0, TOKENS), min_size=1, max_size=5),
+    is_left_padded=st.booleans(),
+    is_causal=st.booleans(),
+    documents=st.integers(1, 3),
+    together=st.sampled_from([1, 2 * HEADS * TOKENS**2, 1 << 18]),
+)
+def test_gradients_are_those_of_autograd_whatever_is_seen(
+    seed: int,
+    lengths: list[int],
+    is_left_padded: bool,
+    is_causal: bool,
+    documents: int,
+    together: int,
+) -> None:
+    """Rows of one real token or none, causal layers, documents kept apart, and rows that are
+    computed in several parts.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    rows = len(lengths)
+    is_real = torch.arange(TOKENS) < torch.tensor(lengths)[:, None]
+    if is_left_padded:
+        is_real = is_real.flip(1)
+    document = torch.arange(TOKENS) % documents
+    sees = is_real[:, None, None, :] & (document[:, None] == document)
+    if is_causal:
+        sees = sees & torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    shape = (rows, HEADS, TOKENS, 3)
+    vectors = [torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(4)]
+    teacher = Factors(*vectors[:2])
+    student = Factors(*(one.requires_grad_() for one in vectors[2:]))
+    weight = torch.rand(rows, generator=draw, dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(relations.TOGETHER, "cpu", together)
+        for compare, plain in (
+            (relation_divergence, plain_divergence),
+            (scores_error, plain_error),
+        ):
+            found = compare(teacher, student, sees, is_real)
+            expected = plain(teacher.product(), student.product(), sees, is_real)
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+            gradients = [
+                torch.autograd.grad((loss * weight).sum(), (student.left, student.right))
+                for loss in (found, expected)
+            ]
+            torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)

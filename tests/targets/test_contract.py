@@ -186,7 +186,7 @@ def write(folder: Path, of: Plan, codec: Codec) -> list[torch.Tensor]:
     with CacheWriter(folder, of, tensors=tensors.encode(ASSETS)[1]) as writer:
         for number, layout in enumerate(layouts(of)):
             rows = len(layout.row_id)
-            summary = Summary.of_table(of.rows, TokenClassification(codec.width, None))
+            summary = Summary.of_table(of.rows, TokenClassification(codec.width, None), None)
             assembly = Assembly(layout, codec, summary, ASSETS)
             answers = vectors(int(layout.indptr[-1]), seed=number)
             for batch in (np.arange(1, rows), np.arange(1)):

@@ -295,10 +295,12 @@ def _continued(text: str, answered: str, content_end: int, place: int) -> int:
     does not stand there so.
     """
     for first in range(place, len(answered)):
-        length = place + len(answered) - first
-        if length < content_end:
+        ending = answered[first:]
+        length = place + len(ending)
+        # white space alone stands behind an empty content, too
+        if length < content_end or not ending.strip():
             break
-        if text.startswith(answered[first:], place):
+        if text.startswith(ending, place):
             return length
     return 0
 

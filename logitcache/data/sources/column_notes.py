@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,7 +36,7 @@ from logitcache.data.sources.hints import (
     tags_among,
     voters,
 )
-from logitcache.data.sources.nested import LOOKED_AT, first_values
+from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.spool import arrow_texts
@@ -54,7 +55,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     ]
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
-    notes += [_rejected(table) for table in tables]
+    notes += [_rejected(table, chosen) for table in tables]
     for table in tables:
         if not table.typed:
             columns = [
@@ -192,13 +193,15 @@ def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
     return None
 
 
-def _rejected(table: Table) -> str | None:
-    """A note of rows whose status says that their answer was rejected, as Mechanical Turk has it."""
-    for name, column in table.columns.items():
-        if not name.casefold().endswith("status"):
+def _rejected(table: Table, chosen: Columns) -> str | None:
+    """A note of rows whose status says that their answer was rejected, as Mechanical Turk has it;
+    not where the status is the label.
+    """
+    for name in table.columns:
+        if not name.casefold().endswith("status") or name == chosen.label:
             continue
-        values = first_values(column, len(column))
-        rejected = [row for row, value in enumerate(values) if str(value).casefold() == "rejected"]
+        values = listed_values(table, name)
+        rejected = [row for row, value in enumerate(values) if _is_rejected(value)]
         if rejected:
             first = table.place(rejected[0])
             return (
@@ -206,6 +209,10 @@ def _rejected(table: Table) -> str | None:
                 "read as the others: leave them out if they do not count"
             )
     return None
+
+
+def _is_rejected(value: Any) -> bool:
+    return isinstance(value, str) and value.casefold() == "rejected"
 
 
 def _missing_words(table: Table, column: str) -> str | None:

@@ -65,7 +65,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
         text = _usual_text(tables, have)
     if text is None:
         raise _no_text(tables, where, named_columns.delimiter)
-    label = named_columns.label or _first(LABEL_COLUMNS, have) or _cats(tables)
+    label = named_columns.label or first_called(LABEL_COLUMNS, have) or _cats(tables)
     return replace(named_columns, text=text, text_pair=pair, label=label)
 
 
@@ -101,14 +101,16 @@ def called(name: str, have: Sequence[str]) -> str | None:
     return next((column for column in have if column.casefold() == name), None)
 
 
-def _first(names: Sequence[str], have: Sequence[str]) -> str | None:
+def first_called(names: Sequence[str], have: Sequence[str]) -> str | None:
+    """The first of these names that a column has, in whatever case it is written."""
     columns = (called(name, have) for name in names)
     return next((column for column in columns if column is not None), None)
 
 
 def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     """The column of texts by its usual name; not one that says the same in every row, as the title
-    of a task for annotators, where another column holds sentences that differ.
+    of a task for annotators, where another column holds sentences that differ. Two rows may be alike
+    by chance.
     """
     names = [called(name, have) for name in TEXT_COLUMNS]
     usual = [name for name in names if name is not None]
@@ -120,10 +122,11 @@ def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
 
 
 def _is_constant(tables: Sequence[Table], name: str) -> bool:
-    """Whether a column says the same in its first rows."""
+    """Whether a column says the same in its first rows, three at least."""
     columns = {id(table): table.columns[name] for table in tables if name in table.columns}
     heads = [first_values(column, LOOKED_AT) for column in columns.values()]
-    return is_constant([value for head in heads for value in head])
+    values = [value for head in heads for value in head]
+    return len(values) > 2 and is_constant(values)
 
 
 def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) -> SpecError:
@@ -211,7 +214,7 @@ def _column_advice(
 ) -> str:
     """The options that name the columns, with the likeliest ones."""
     advice = "Name it with --text (and --text-pair)"
-    constant = _first(TEXT_COLUMNS, have)
+    constant = first_called(TEXT_COLUMNS, have)
     if constant is not None:
         advice = f"{constant!r} says the same in every row: name the texts with --text"
     if texts:
@@ -224,7 +227,7 @@ def _column_advice(
         unread = {name: v for name, v in values.items() if name not in texts}
         shares = shared_out(unread)
         labels = [",".join(shares)] if shares else likely_labels(unread)
-        if labels and _first(LABEL_COLUMNS, have) is None:
+        if labels and first_called(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
     return f"{advice}."
 

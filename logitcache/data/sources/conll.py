@@ -90,20 +90,23 @@ class _Rows:
         self.lines.append(line)
 
     def add(self, line: int, fields: list[str], has_tab: bool) -> None:
-        shape = (has_tab, len(fields))
-        if fields[0] == "#" or fields[0].startswith("# "):
-            position = len(self.words[-1])
-            self.marked.append(_Marked(len(self.words) - 1, position, line, shape, fields[-1]))
+        word = fields[0]
+        own = self.words[-1]
+        if word[0] == "#" and word[1:2] in ("", " "):
+            shape = (has_tab, len(fields))
+            self.marked.append(_Marked(len(self.words) - 1, len(own), line, shape, fields[-1]))
         else:
-            self.shapes.add(shape)
+            self.shapes.add((has_tab, len(fields)))
             if len(self.sample) < _LOOKED_AT:
                 self.sample.append(fields)
-        self.words[-1].append(fields[0])
+        own.append(word)
         self.tags[-1].append(fields[-1])
 
     def without_comments(self) -> tuple[Remark, ...]:
         """Take the comments out, and the rows of nothing else; returns the note of them."""
         comments = self._comments()
+        if not comments:
+            return ()
         for comment in reversed(comments):
             del self.words[comment.row][comment.position]
             del self.tags[comment.row][comment.position]
@@ -113,8 +116,6 @@ class _Rows:
         self.words = [self.words[row] for row in kept]
         self.tags = [self.tags[row] for row in kept]
         self.lines = [self.lines[row] for row in kept]
-        if not comments:
-            return ()
         first = f"line {comments[0].line}"
         return (Remark(Peculiar.COMMENTS, "They are no words", len(comments), first),)
 
@@ -123,7 +124,7 @@ class _Rows:
         whose last field is no label: the others are BIO tags, or every row has such a line and no
         other line has its last field.
         """
-        if not self.shapes:
+        if not self.marked or not self.shapes:
             return []
         counts = Counter(chain.from_iterable(self.tags))
         counts.subtract(marked.tag for marked in self.marked)
@@ -182,9 +183,8 @@ def read_conll(content: Content) -> Table:
 
 def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
     """Raises SpecError where the first column holds labels, or counts the words."""
-    firsts = list(chain.from_iterable(rows.words))
-    lasts = list(chain.from_iterable(rows.tags))
-    if are_bio_tags(firsts) and not are_bio_tags(lasts):
+    has_tags_first = are_bio_tags(list(chain.from_iterable(rows.words)))
+    if has_tags_first and not are_bio_tags(list(chain.from_iterable(rows.tags))):
         raise SpecError(
             expected="words in the first column and their labels in the last",
             found="labels in the first",

@@ -26,6 +26,7 @@ from logitcache.data.sources.content import Content
 from logitcache.data.sources.field_errors import (
     COMMENTS,
     DELIMITERS,
+    LOOKED_AHEAD,
     check_names,
     check_no_rule,
     header_again,
@@ -44,7 +45,6 @@ _DECLARED = re.compile(r'"?sep=(.)"?')  # the first line, for Excel
 _QUOTED_BEHIND_SPACE = re.compile(r' +".*"', re.DOTALL)
 _UNESCAPED = r"read_csv(FILE, escapechar='\\').to_csv(OUT, index=False)"
 _LONGEST = 2**31 - 1  # characters of a field
-LOOKED_AHEAD = 50  # rows that say what the columns hold, where the header is rather a row
 NumberedRows = Iterator[tuple[int, list[str]]]
 
 

@@ -277,6 +277,8 @@ def _unwritable(error: OSError, destination: Path) -> FormatError | OutOfSpace |
             where=destination,
         )
     return SpecError(
-        f"expected a folder to write to, found: {error.strerror}. Name another",
+        expected="a folder to write to",
+        found=f"none ({error.strerror})",
+        advice="Name another.",
         where=destination.parent,
     )

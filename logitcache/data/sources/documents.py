@@ -92,7 +92,10 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
         )
         advice = _OF_PYTHON if line.lstrip().startswith("{'") else "Mend or remove it."
         raise SpecError(
-            expected="one JSON object a line", found=kind, advice=advice, where=where
+            expected="one JSON object a line",
+            found=f"text that is not ({kind})",
+            advice=advice,
+            where=where,
         ) from None
     return _row(content, row, where)
 
@@ -171,7 +174,10 @@ def _decoded(text: str, begin: int, where: str) -> tuple[Any, int]:
         fault = f"{error.msg} at column {error.colno}"
         advice = _OF_PYTHON if text.startswith("{'", begin) else "Mend it."
         raise SpecError(
-            expected="JSON", found=fault, advice=advice, where=f"{line} {error.lineno}"
+            expected="JSON",
+            found=f"text that is not ({fault})",
+            advice=advice,
+            where=f"{line} {error.lineno}",
         ) from None
     except (ValueError, RecursionError) as error:
         raise SpecError(

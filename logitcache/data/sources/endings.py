@@ -5,6 +5,7 @@ that.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from logitcache.data.sources.content import PACKINGS, members
@@ -30,6 +31,22 @@ SPLIT_WORDS = {
     "testset": "test",
     "testdata": "test",
 }
+
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+
+def split_called(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
+    """The split that a word of a name says: ``train`` for TRAIN and training, ``test`` for
+    PublicTest, ``dev_mismatched`` for validation_mismatched; None where none does, or words say
+    two. ``words`` are the words of each split.
+    """
+    parts = set(re.split(r"[^a-z]+", name.lower()))
+    parts |= {word.lower() for word in _WORDS.findall(name)}
+    splits = {words[word] for word in parts if word in words}
+    if len(splits) != 1:
+        return None
+    suffix = "_mismatched" if "mismatched" in parts else ""
+    return f"{splits.pop()}{suffix}"
 
 
 def ending(path: Path) -> str:

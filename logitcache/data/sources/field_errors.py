@@ -16,7 +16,7 @@ from logitcache.errors import SpecError, counted, short
 
 _DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
 COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some tools
-_LOOKED_AT = 50  # rows that say what the columns hold
+LOOKED_AHEAD = 50  # rows that say what the columns hold, where the header is rather a row
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -140,8 +140,8 @@ def _is_comment(fields: Sequence[str]) -> bool:
 def _comments_advice(
     content: Content, header: Sequence[str], fields: Sequence[str], delimiter: str
 ) -> str:
-    """How to remove comments, one of which is the header or the row; empty where neither is one, or
-    where rows begin as they do.
+    """How to remove comments, one of which is the header or the row; empty where neither is one,
+    where rows begin as they do, or where a header that begins with a column # is as wide as a row.
     """
     if _is_comment(header):
         comment, row = header[0], fields
@@ -159,7 +159,9 @@ def _comments_advice(
                 count += 1
                 if comment == mark and len(parts) == len(row):
                     return ""
-            elif len(parts) == len(row) and len(others) < _LOOKED_AT:
+            elif comment == header[0] == mark and len(parts) == len(header):
+                return ""
+            elif len(parts) == len(row) and len(others) < LOOKED_AHEAD:
                 others.append(parts)
     command = f"grep -v '^{mark}' FILE > OUT{ending(content.path)}"
     advice = f"Remove the comments: the lines that begin with {mark!r} ({count:,}): {command}."

@@ -14,7 +14,7 @@ from typing import cast
 from logitcache.data.names import listed
 from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import EXPORT, PACKINGS
-from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, stem
+from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_called, stem
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
@@ -29,7 +29,6 @@ from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
 _MATCHED = re.compile(r"(.+)_(mis)?matched")
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _DIGITS = re.compile(r"([0-9]+)")
 # What writers of many files call them: Spark (part-00000-UUID-c000), the hub's conversion (0000),
 # others.
@@ -60,10 +59,7 @@ def split_of(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
     """The split a file's name says it holds (``sst2-validation.jsonl`` and ``sst2Validation.jsonl``
     hold ``dev``), or None.
     """
-    parts = set(re.split(r"[^a-z]+", path.stem.lower()))
-    parts |= {word.lower() for word in _WORDS.findall(path.stem)}
-    splits = {words[word] for word in parts if word in words}
-    return f"{splits.pop()}{'_mismatched' * ('mismatched' in parts)}" if len(splits) == 1 else None
+    return split_called(path.stem, words)
 
 
 def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:

@@ -209,12 +209,14 @@ def _say_ignored(
     """A data file whose name tells no split, beside files that do, is left out; never silently."""
     if not path.is_dir():
         return
-    ignored = ", ".join(sorted(file.name for file in set(data_files(path)) - set(used)))
+    ignored = sorted(file.name for file in set(data_files(path)) - set(used))
     if ignored:
         advice = ""
-        if any(map(is_of_labels, ignored.split(", "))):
+        if any(map(is_of_labels, ignored)):
             advice = ". Labels in a file of their own: write them into a column beside their texts"
-        reporter.note(f"{path}: not read, for their names tell no split: {ignored}{advice}")
+        reporter.note(
+            f"{path}: not read, for their names tell no split: {', '.join(ignored)}{advice}"
+        )
     unread_names = ", ".join(unread(path))
     if unread_names:
         reporter.note(f"{path}: not read, for their endings or beside other files: {unread_names}")
@@ -295,7 +297,7 @@ def _preset_files(
     """
     tables: dict[str, Opener] = {}
     own = preset.own_files
-    files = {} if own is None else own_files.lying_in(root, own)
+    files = {} if own is None else own_files.files_in(root, own)
     if own is not None and files:
         for split, path in files.items():
             tables[split] = partial(_read, [path], reporter, own_files.reading_of(path, own))

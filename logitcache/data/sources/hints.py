@@ -264,7 +264,12 @@ def are_tags(values: Sequence[Any]) -> bool:
 
 def are_bio_tags(values: Sequence[Any]) -> bool:
     """Whether every value is O or a tag such as B-PER, and O is among them."""
-    return _OUTSIDE in values and all(_BIO.fullmatch(str(value)) for value in values)
+    return all(map(is_bio_tag, values)) and _OUTSIDE in values
+
+
+def is_bio_tag(value: Any) -> bool:
+    """Whether it is O or a tag such as B-PER or E-PER."""
+    return _BIO.fullmatch(str(value)) is not None
 
 
 def are_counted(sentences: Sequence[Sequence[str]]) -> bool:

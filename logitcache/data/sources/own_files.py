@@ -7,7 +7,7 @@ that begins a field and is never closed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from logitcache.data.sources.content import Content, Reading, unpacking
@@ -28,7 +28,7 @@ class OwnFiles:
     header: tuple[str, ...] = ()  # the columns of files without a header line
 
 
-def lying_in(folder: Path, own: OwnFiles) -> dict[str, Path]:
+def files_in(folder: Path, own: OwnFiles) -> dict[str, Path]:
     """The files in a folder, by split; empty where its training file is none of the data set's own,
     by its columns.
     """
@@ -46,7 +46,7 @@ def lying_in(folder: Path, own: OwnFiles) -> dict[str, Path]:
 def reading_of(path: Path, own: OwnFiles) -> Reading:
     """How one of the files is read: with the columns' names where it has none."""
     header = own.header if _is_headless(_first_line(path), own) else None
-    return Reading(delimiter=_TABS.delimiter, header=header, plain_quotes=True)
+    return replace(_TABS, header=header)
 
 
 def _is_headless(first: list[str], own: OwnFiles) -> bool:

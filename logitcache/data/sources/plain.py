@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TextIO
 
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.delimited import LOOKED_AHEAD, read_csv
-from logitcache.data.sources.field_errors import option_value
+from logitcache.data.sources.delimited import read_csv
+from logitcache.data.sources.field_errors import LOOKED_AHEAD, option_value
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import BY_FIRST_SPACE, OF_BRAT, are_tags, header_advice
 from logitcache.data.sources.tables import Table

@@ -16,7 +16,7 @@ import numpy as np
 
 from logitcache.data.labels import Names
 from logitcache.data.order import counter_hash
-from logitcache.data.sources.own_files import OwnFiles, lying_in
+from logitcache.data.sources.own_files import OwnFiles, files_in
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -254,7 +254,7 @@ def of_folder(folder: Path) -> Preset | None:
         own = preset.own_files
         if own is None or own.folder.casefold() != folder.name.casefold():
             continue
-        if lying_in(folder, own):
+        if files_in(folder, own):
             return preset
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import LISTED, listed
-from logitcache.data.sources.endings import SPLIT_WORDS
+from logitcache.data.sources.endings import split_called
 from logitcache.data.sources.nested import PLAIN, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
@@ -20,7 +20,6 @@ from logitcache.records import Int64
 
 SAMPLED = 200  # rows that must look like splits before a whole column is read
 MOST_VALUES = 8  # of a column of splits: more are no splits
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # is_valid, training: a column that is called valid may be anything
 _ASKING = re.compile(r"(is|in)[_ ]?[a-z]+|train(ing)?|test(ing)?|dev", re.IGNORECASE)
 _BOOLEANS = {
@@ -33,18 +32,6 @@ _BOOLEANS = {
     "0.0": False,
     "no": False,
 }
-
-
-def split_called(name: str) -> str | None:
-    """The split that a value names: ``train`` for TRAIN and training, ``test`` for PublicTest,
-    ``dev_mismatched`` for validation_mismatched; None where it names none, or two.
-    """
-    words = [word.lower() for word in _WORDS.findall(name)]
-    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
-    if len(splits) != 1:
-        return None
-    suffix = "_mismatched" if "mismatched" in words else ""
-    return f"{splits.pop()}{suffix}"
 
 
 def splits_by_value(name: str, values: Sequence[Any]) -> dict[Any, str | None]:

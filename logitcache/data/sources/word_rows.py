@@ -12,8 +12,8 @@ import numpy as np
 
 from logitcache.config.data import Columns
 from logitcache.data.literals import python_value
-from logitcache.data.sources.columns import TEXT_COLUMNS, called
-from logitcache.data.sources.hints import are_counted, are_tags, option
+from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
+from logitcache.data.sources.hints import are_counted, are_tags, is_bio_tag, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
@@ -23,7 +23,6 @@ WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 _ONE_WORD = ("word", "token", "form")
 _ONE_TAG = ("tag", "ner_tag", "ner", "iob", "bio")
-_IOB = re.compile("O|[BIESLU](-.+)?")
 _SPACE = re.compile(r"\s")
 _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index))?", re.IGNORECASE)
 
@@ -86,16 +85,7 @@ def _column(table: Table, asked: str | None, usual: Sequence[str]) -> str | None
     have = list(table.columns)
     if asked is not None:
         return asked if asked in have else None
-    return _column_of(usual, have)
-
-
-def _column_of(usual: Sequence[str], have: Sequence[str]) -> str | None:
-    """The first of some usual names among the columns, in whatever case."""
-    for name in usual:
-        column = called(name, have)
-        if column is not None:
-            return column
-    return None
+    return first_called(usual, have)
 
 
 def _first(table: Table, name: str) -> list[Any]:
@@ -146,7 +136,7 @@ def _starts(table: Table, words: str, tags: str, task: str | None) -> list[int]:
             starts = _starts_by_number(listed_values(table, name))
             # a number for each row numbers no sentences
             return starts if len(starts) < len(table) else []
-    has_iob = any(_IOB.fullmatch(tag) for tag in _first(table, tags))
+    has_iob = any(map(is_bio_tag, _first(table, tags)))
     if task is None and not has_iob:
         return []
     return _starts_by_blank_lines(table)
@@ -159,7 +149,7 @@ def _numbers_sentences(name: str) -> bool:
 def _has_texts(table: Table) -> bool:
     """Whether there is a column of texts beside the words."""
     names = [name for name in table.columns if not _numbers_sentences(name)]
-    return _column_of(TEXT_COLUMNS, names) is not None
+    return first_called(TEXT_COLUMNS, names) is not None
 
 
 def _is_word(value: Any) -> bool:
