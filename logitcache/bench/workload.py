@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_model, teacher_of
 from logitcache.config.bench import WorkloadConfig
-from logitcache.config.own import has_fresh_weights
+from logitcache.config.own import usual_init
 from logitcache.config.shapes import is_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
@@ -83,13 +83,22 @@ def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
             work = _shapes(config, device, reporter)
         else:
             work = _checkpoints(config, device, reporter)
-    reporter.note(f"student: {config.student}, {size_note(work.student)}, on {device}")
-    reporter.note(f"teacher: {config.teacher}, {size_note(work.teacher.model)}, on {device}")
+    note_models(config, work.student, work.teacher.model, device, reporter)
     return work
 
 
-def size_note(model: nn.Module) -> str:
-    return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M parameters"
+def note_models(
+    config: WorkloadConfig,
+    student: nn.Module,
+    teacher: nn.Module,
+    device: str,
+    reporter: Reporter,
+) -> None:
+    """Note the size and the device of both models."""
+    models = {f"student: {config.student}": student, f"teacher: {config.teacher}": teacher}
+    for name, model in models.items():
+        millions = sum(weight.numel() for weight in model.parameters()) / 1e6
+        reporter.note(f"{name}, {millions:.1f} M parameters, on {device}")
 
 
 def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
@@ -151,7 +160,7 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
         folder,
     )
     length = min(config.max_length, tokenizer.model_max_length)
-    init = config.init or ("random" if has_fresh_weights(config.student) else "pretrained")
+    init = config.init or usual_init(config.student)
     student = build_student(config.student, init, task, tokenizer, length, config.seed)
     nn.Module.to(student, torch.device(device))
     teacher, random_head = _teacher(config, task, split, device, reporter)

@@ -32,12 +32,16 @@ def is_own(name: str) -> bool:
     )
 
 
-def has_fresh_weights(student: str) -> bool:
-    """Whether a student has no weights of its own to begin with: a shape, or what makes a module."""
-    if not is_own(student):
-        return is_shape(student)
-    value = load(student)
-    return isinstance(value, type) or not hasattr(value, "state_dict")
+def usual_init(student: str) -> str:
+    """What ``--init`` is where it is not given: ``random`` for a student without weights to begin
+    with (a shape, or what makes a module), else ``pretrained``.
+    """
+    if is_own(student):
+        value = load(student)
+        is_fresh = isinstance(value, type) or not hasattr(value, "state_dict")
+    else:
+        is_fresh = is_shape(student)
+    return "random" if is_fresh else "pretrained"
 
 
 def check_student(student: str, init: str | None, revision: str | None) -> None:
@@ -46,7 +50,7 @@ def check_student(student: str, init: str | None, revision: str | None) -> None:
     """
     if not is_own(student):
         return
-    weights = "random" if has_fresh_weights(student) else "pretrained"
+    weights = usual_init(student)
     if init not in (None, weights):
         raise SpecError(
             expected=f"{weights} weights, which are all that {student} has",

@@ -244,7 +244,7 @@ class Calibration:
     def write(self) -> float:
         """Seconds of one shard, as large as the dump's last one, from logits to a sealed cache."""
         codec = DenseCodec(self.planned.codec.width)  # of the others none is larger
-        plan = replace(self.planned.plan, columns=columns_of(codec, ROW))
+        plan = replace(self.planned.plan, columns=columns_of(codec, ROW), tensors=None)
         start, end = plan.shard(plan.shard_count - 1)
         rows = end - start
         logits = np.zeros((rows, codec.width), np.float32)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from logitcache.bench.models import LONGEST, VOCABULARY, as_teacher, drawn_language_model
-from logitcache.bench.workload import drawn_tokenizer, size_note
+from logitcache.bench.workload import drawn_tokenizer, note_models
 from logitcache.config.bench import PlanConfig
-from logitcache.config.own import has_fresh_weights
+from logitcache.config.own import usual_init
 from logitcache.config.shapes import is_shape
 from logitcache.data.source import Source
 from logitcache.data.tasks.language import LanguageModel
@@ -64,13 +64,12 @@ def load_models(
     else:
         assert documents is not None
         teacher, random_head = _teacher(config, kind, documents, device, reporter)
-        init = work.init or ("random" if has_fresh_weights(work.student) else "pretrained")
+        init = work.init or usual_init(work.student)
         task = kind(teacher.width or 0, None)
         length = config.sequences.seq_len or LONGEST
         student = build_student(work.student, init, task, teacher.tokenizer, length, work.seed)
     nn.Module.to(student, torch.device(device))
-    reporter.note(f"student: {work.student}, {size_note(student)}, on {device}")
-    reporter.note(f"teacher: {work.teacher}, {size_note(teacher.model)}, on {device}")
+    note_models(work, student, teacher.model, device, reporter)
     return Models(kind, student, teacher, random_head)
 
 

@@ -12,7 +12,7 @@ from logitcache import identity
 from logitcache.config.budget import STEPS_FILE
 from logitcache.config.data import Columns
 from logitcache.config.methods import METHODS
-from logitcache.config.own import has_fresh_weights, student_digest
+from logitcache.config.own import student_digest, usual_init
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
@@ -37,7 +37,7 @@ NOT_SETTINGS = {
 
 def with_init(config: TrainConfig) -> TrainConfig:
     """The configuration with the weights to begin with, and the learning rate that fits them."""
-    init = config.init or ("random" if has_fresh_weights(config.student) else "pretrained")
+    init = config.init or usual_init(config.student)
     return replace(config, init=init, learning_rate=config.learning_rate or LEARNING_RATES[init])
 
 

@@ -226,6 +226,12 @@ def test_a_calibrated_plan(asked: PlanConfig) -> None:
     assert found.methods["kd-online"].step_seconds > found.methods["kd"].step_seconds
 
 
+def test_a_signal_with_tensors_that_are_kept_once(asked: PlanConfig) -> None:
+    made = plan(replace(asked, signals=("logits", "attention-input:-1")))
+    assert made.source == "calibrated"
+    assert made.bytes["float16"] > plan(asked).bytes["float16"]
+
+
 def test_flops_and_calibration_speak_of_the_same_things(asked: PlanConfig) -> None:
     ready = load_inputs(asked, SILENT)
     one, eight = (from_flops(ready.work, cpu(cores)) for cores in (1, 8))
