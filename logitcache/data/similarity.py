@@ -39,8 +39,8 @@ def with_pairs(
             tables["test" if split == "test" else "dev"] = read()
         elif split in ("dev", "test"):
             tables[split] = read()
-    pairs = {split: _columns(table) for split, table in tables.items()}
-    pairs = _scored(pairs, tables, similarity, reporter)
+    columns = {split: _columns(table) for split, table in tables.items()}
+    pairs = _scored(columns, tables, similarity, reporter)
     scores = {split: _scores(tables[split], names[2]) for split, names in pairs.items()}
     values = np.unique(np.concatenate(list(scores.values())))
     if len(values) < 2:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from logitcache.errors import SpecError
 from logitcache.models.signals import Pooled
@@ -131,19 +131,20 @@ class SentenceEncoder(PreTrainedModel):
         cls), else the usual one. Raises SpecError where nothing names the pooling, for a layout that
         is not known here, and for models that are no encoders alone.
         """
-        hub = {
-            name: settings[name] for name in ("revision", "local_files_only") if name in settings
-        }
+        hub: dict[str, Any] = {}
+        for name in ("revision", "local_files_only"):
+            if name in settings:
+                hub[name] = settings[name]
         files = _Files(path, hub)
         layout, weights = _read_layout(files)
         if layout is not None and POOLINGS.get(pooling or "", layout.pooling) != layout.pooling:
             raise _refused(path, f"--pooling as its {MODULES} says", pooling, "Leave it out.")
         if layout is None:
-            name = pooling or usual_pooling
-            if name is None:
+            chosen = pooling or usual_pooling
+            if chosen is None:
                 advice = "Give --pooling mean or --pooling cls, or name a folder of sentence-transformers."
                 raise _refused(path, "a sentence encoder's modules.json", "none", advice)
-            layout = Layout(POOLINGS[name])
+            layout = Layout(POOLINGS[chosen])
         body, info = AutoModel.from_pretrained(path, output_loading_info=True, **settings)
         if body.config.is_encoder_decoder:
             raise _refused(path, "an encoder", type(body).__name__, "Name another model.")
@@ -316,7 +317,9 @@ def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
-def with_layout_of(checkpoint: str, body: PreTrainedModel, hub: Mapping[str, Any]) -> Any:
+def with_layout_of(
+    checkpoint: str, body: PreTrainedModel, hub: Mapping[str, Any]
+) -> PreTrainedModel:
     """A body cut out of a checkpoint, with the checkpoint's own layout where it has one."""
     layout, weights = _read_layout(_Files(checkpoint, hub))
     if layout is None:
