@@ -55,10 +55,9 @@ class Cache:
         self._rows = self.manifest.plan.rows
         self._views = self.manifest.plan.views
         self._stored = tuple(column.name for column in of_positions(self.codec))
-        self._entries = {
-            count: tuple(column.name for column in columns)
-            for count, columns in of_entries(self.codec).items()
-        }
+        self._entries = {}
+        for count, columns in of_entries(self.codec).items():
+            self._entries[count] = tuple(column.name for column in columns)
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, check_sizes: bool = True) -> Cache:
@@ -140,11 +139,9 @@ class Cache:
     @cached_property
     def skipped(self) -> Int64:
         """The rows without an answer (``dump --on-nonfinite skip``), ascending: i64[n]."""
-        rows = [
-            row
-            for receipt in self.manifest.receipts
-            for row in receipt.conditions.get("skipped", ())
-        ]
+        rows: list[int] = []
+        for receipt in self.manifest.receipts:
+            rows.extend(receipt.conditions.get("skipped", ()))
         return np.unique(np.array(rows, np.int64))
 
     @cached_property

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
 from logitcache.config.teacher import DumpSettings
+from logitcache.cost.flops import weights_of_tables
 from logitcache.data.collate import pad, where_of
 from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
@@ -123,12 +124,7 @@ class TeacherModel:
     @cached_property
     def parameters(self) -> int:
         """Parameters outside the embeddings: what a token costs two FLOPs of."""
-        skip = {
-            id(p)
-            for m in self.model.modules()
-            if isinstance(m, torch.nn.Embedding)
-            for p in m.parameters()
-        }
+        skip = weights_of_tables(self.model)
         return sum(p.numel() for p in self.model.parameters() if id(p) not in skip)
 
     def weights_digest(self) -> str:
