@@ -80,8 +80,9 @@ def find_cache(
     if texts is None:
         texts = table.row_hash
     complete = _with_all_texts(of_other_tables, texts, split, workspace, options)
-    if any(_answers_differ(complete[0], cache) for cache in complete):
-        raise _ambiguous(complete, split, workspace)
+    for cache in complete:
+        if any(apart(complete[0].manifest.plan, cache.manifest.plan)):
+            raise _ambiguous(complete, split, workspace)
     complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
     return min(
         complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled
@@ -133,11 +134,6 @@ def _is_worth_reuse(cache: Cache, share: float) -> bool:
     may be there by chance, and a teacher that is a column cannot be asked about the others.
     """
     return share >= FAIR_SHARE and "answers" not in cache.manifest.plan.teacher
-
-
-def _answers_differ(a: Cache, b: Cache) -> bool:
-    """Whether two caches are of different teachers, or of one teacher with different settings."""
-    return any(True for _ in apart(a.manifest.plan, b.manifest.plan))
 
 
 def _is_unlabelled(data: Mapping[str, Any]) -> bool:
