@@ -284,6 +284,52 @@ def test_lines_fit(page: Path) -> None:
     assert not long
 
 
+def heading_anchors(text: str) -> set[str]:
+    """The anchors of a page: its headings as GitHub names them, and those set by hand."""
+    prose = FENCE.sub("", text)
+    anchors = set(re.findall(r'<a id="([^"]+)">', text))
+    for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
+        words = re.sub(r"<[^>]*>|[`*]", "", heading).strip().lower()
+        anchors.add(re.sub(r"[^\w\- ]", "", words).replace(" ", "-"))
+    return anchors
+
+
+def dead_links(page: Path) -> Iterator[str]:
+    """The links of a page to files, or headings of other pages, that are not there."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text("utf-8"))):
+        if link.startswith("http"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (
+            anchor and anchor not in heading_anchors(target.read_text("utf-8"))
+        ):
+            yield link
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert not list(dead_links(page))
+
+
+def test_a_dead_link_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A `b` c\n[x](#a-b-c) [y](#d) [z](gone.md) [w](page.md#a-b-c) [v](http://v)\n"
+    )
+    assert list(dead_links(page)) == ["#d", "gone.md"]
+
+
+def test_every_page_is_reached_from_the_readme_in_two_clicks() -> None:
+    def linked(page: Path) -> set[Path]:
+        names = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text("utf-8"))
+        return {(page.parent / name).resolve() for name in names if not name.startswith("http")}
+
+    first = linked(ROOT / "README.md")
+    second = set.union(*(linked(page) for page in first))
+    assert set(PAGES) <= {ROOT / "README.md"} | first | second
+
+
 def test_files_that_the_architecture_names_are_there() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = [path for path in re.findall(r"`([\w./-]+\.py)`", page) if "NAME" not in path]
