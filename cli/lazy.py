@@ -31,23 +31,26 @@ class Group(click.Group):
 class LazyGroup(Group):
     """A group that imports a command's module when the command is called, as that may load torch.
 
-    ``summaries`` maps each command to its line in ``--help``; the command itself is the object
-    ``command`` of the module of that name beside this one.
+    ``groups`` maps headings of ``--help`` to the lines of their commands; a command itself is the
+    object ``command`` of the module of its name beside this one.
     """
 
-    def __init__(self, *args: Any, summaries: Mapping[str, str], **settings: Any) -> None:
+    def __init__(
+        self, *args: Any, groups: Mapping[str, Mapping[str, str]], **settings: Any
+    ) -> None:
         super().__init__(*args, **settings)
-        self.summaries = summaries
+        self.groups = groups
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.summaries)
+        return [name for commands in self.groups.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.summaries:
+        if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"{__package__}.{cmd_name}")
         return cast(click.Command, module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self.summaries.items()))
+        for heading, commands in self.groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()))

@@ -129,12 +129,21 @@ def dump(
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache
     dump``.
 
-    ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved
-    in the workspace under a name made of their content. Of a teacher that is named, ``tokenizer``
-    names another than its own. ``data`` is what :func:`load` takes or returns; ``options`` are
-    those of the command, by name. ``reporter`` shows notes and progress; ``notify``, a function,
-    gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the command ends
-    with.
+    >>> report = logitcache.dump("roberta-large", "reviews.csv", max_length=64)  # doctest: +SKIP
+    >>> report.cache, report.rows, report.scores["accuracy"], report.entropy     # doctest: +SKIP
+
+    ``teacher`` is what ``--teacher`` takes (a folder, a hub name, a shape, ``column:NAME``), or a
+    model of `transformers` in memory with its ``tokenizer``: both are saved in the workspace under
+    a name made of their content. Of a teacher that is named, ``tokenizer`` names another than its
+    own. ``data`` is what :func:`load` takes or returns; ``options`` are those of the command, by
+    name, with underscores. ``reporter`` shows notes and progress; ``notify``, a function, gets the
+    notes in its place.
+
+    Returns a report: ``cache`` (its folder), ``rows``, ``positions``, ``bytes``, ``seconds``,
+    ``scores`` against the gold labels (fractions), ``entropy`` of the answers (nats). The same call
+    again goes on where it stopped, or returns what is there. Raises SpecError for what cannot be
+    read or used, FingerprintMismatch for classes that do not match and for a folder that holds
+    another cache, Locked while another process writes there, OutOfSpace.
     """
     reporter = reporter_of(reporter, notify)
     tokenizer_name = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
@@ -251,14 +260,21 @@ def train(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[TrainOptions],
 ) -> Path:
-    """Train one student and return its result folder: ``logitcache train``. ``method`` is a name,
-    or a :class:`logitcache.Term` of your own.
+    """Train one student and return its result folder: ``logitcache train``.
 
-    ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name:
-    ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a
-    :class:`Cache`, or several. ``student`` may be a model of `transformers` in memory,
-    ``tokenizer`` is then its own, any ``nn.Module``, or what makes one. ``reporter`` and ``notify``
-    as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    >>> run = logitcache.train("kd", "reviews.csv", student="2x128", seed=1)  # doctest: +SKIP
+
+    ``method`` is ``kd``, ``base``, ``ls``, ``tf-reg``, ``self-kd``, a sum of terms, or a
+    :class:`logitcache.Term` of your own. ``data`` is what :func:`load` takes or returns.
+    ``options`` are those of the command, by name: ``student``, ``seed``, ``alpha``, ``epochs``, ...
+    ``cache`` is a folder, a URL or a :class:`Cache`, or several; by default the cache of these rows
+    in the workspace. ``student`` may be a model of `transformers` in memory, ``tokenizer`` is then
+    its own; any ``nn.Module``; or what makes one. ``reporter`` and ``notify`` as for :func:`dump`.
+
+    The folder loads with ``transformers.pipeline`` (docs/results.md). The same call again goes on
+    from the last checkpoint, or returns what is there. Raises SpecError for what cannot be read or
+    used, AlignmentError for a row whose text the teacher has not answered, FingerprintMismatch for
+    a folder that holds another run, Locked while another process writes there.
     """
     from logitcache.stages import train as training
 
@@ -294,10 +310,16 @@ def pretrain(
 
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     """Compare result folders, or folders of result folders: ``logitcache compare``.
-    ``comparison.verdict`` is its last sentence; ``plot`` is the file of a picture (png or svg).
+
+    >>> logitcache.compare("logitcache-work/runs/reviews", margin=0.005).verdict  # doctest: +SKIP
+
+    Returns a comparison: ``verdict`` (one sentence), ``rows`` (for each method its mean, standard
+    deviation and number of seeds, and its difference to the baseline with p and interval; metrics
+    are fractions, losses are in nats), ``notes``, :meth:`Comparison.to_pandas`. ``plot`` is the
+    file of a picture (png or svg).
 
     Raises SpecError for a path that is no result folder, and for a metric, split or baseline that
-    the results lack.
+    the results lack; FormatError for a broken result; FingerprintMismatch for results of other data.
     """
     config = build(CompareConfig, options)
     if not results:

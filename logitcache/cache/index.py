@@ -8,6 +8,7 @@ the table's hashes, 16 bytes a row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -81,9 +82,12 @@ def lookup(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
     return rows
 
 
-def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
+def locate(
+    table: Table, row_id: Int64, row_hash: Int64, advice_of: Callable[[float], str]
+) -> Int64:
     """:func:`lookup` of texts that are all in the table. Raises AlignmentError naming the first row
-    whose text is not, and how many there are.
+    whose text is not, and how many there are; ``advice_of`` makes its advice of the share of the
+    texts that are there.
     """
     rows = lookup(table, row_id, row_hash)
     absent = np.flatnonzero(rows == ABSENT)
@@ -92,7 +96,7 @@ def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
         raise AlignmentError(
             f"row {row_id[first]}: expected a text that the teacher has answered, found another (hash "
             f"{int(row_hash[first]) % 2**64:016x}); {len(absent):,} of {len(row_id):,} rows have no answer here.",
-            advice=advice,
+            advice=advice_of(1 - len(absent) / len(row_id)),
             where=table.where,
         )
     return rows

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from logitcache.errors import SpecError
 
-COLUMN, LOGITS, FILE = "column", "logits", "file"
+PREFIXES = COLUMN, LOGITS, FILE = "column", "logits", "file"
 ARRAYS = (".npy", ".npz")
 # tables that `data/sources/reading.py` reads, of a row each; packed ones
 TABLES = (
@@ -66,7 +67,15 @@ def answer_source(teacher: str) -> AnswerSource | None:
     Raises SpecError where the spelling is not complete.
     """
     prefix, colon, argument = teacher.partition(":")
-    if not colon or prefix not in (COLUMN, LOGITS, FILE):
+    if not colon or prefix not in PREFIXES:
+        meant = get_close_matches(prefix, PREFIXES, n=1, cutoff=0.8)
+        if colon and meant and not Path(teacher).exists():
+            raise SpecError(
+                expected="column:NAME, logits:NAME or file:FILE.npy",
+                found=repr(teacher),
+                advice=f"Did you mean {meant[0]}:{argument}?",
+                where="--teacher",
+            )
         if _ends(teacher, ARRAYS):
             return AnswerSource(False, (), teacher)
         if _ends(teacher, TABLES) and not Path(teacher).is_dir():

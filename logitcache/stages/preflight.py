@@ -34,6 +34,7 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.rows import check_labelled, check_unlabelled, load, selected_rows
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import Plan, differences
+from logitcache.targets.table import codec_of_logits
 from logitcache.teacher.asked import occurring, task_of
 
 ADVICE = {
@@ -57,8 +58,12 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         or is_shape(config.teacher.name)
     ):
         check_labels(source)
-    elif teacher is not None:
-        teacher_match(teacher, source, config.label_map)
+        is_trained = False
+    else:
+        match = teacher and teacher_match(teacher, source, config.label_map)
+        is_trained = teacher is None or match is not None
+    if not is_trained:  # before hours are spent on that
+        codec_of_logits(config.settings).codec(source.num_labels)
     # With --reuse, what is reused says more of the folder's own cache.
     if not config.overwrite and config.reuse is None:
         check_begun(source, split, config.settings, config.teacher.dtype, folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+import logitcache
 from logitcache_cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,6 +329,12 @@ def test_every_page_is_reached_from_the_readme_in_two_clicks() -> None:
     first = linked(ROOT / "README.md")
     second = set.union(*(linked(page) for page in first))
     assert set(PAGES) <= {ROOT / "README.md"} | first | second
+
+
+def test_the_page_of_the_library_lists_every_public_name() -> None:
+    page = (DOCS / "library.md").read_text("utf-8")
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(logitcache.__all__)
 
 
 def test_files_that_the_architecture_names_are_there() -> None:

@@ -347,7 +347,7 @@ def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Origin:
         commit = datasets.commit_of(name)
     except SpecError as error:
         nothing = "no such file or folder, and no preset; as a data set of the hub"
-        close = _alike(Path(str(name)))
+        close = _alike(Path(str(name))) or similar(str(name), list(presets.PRESETS))
         advice = f"Did you mean {close}?" if close else error.advice
         raise SpecError(f"{nothing}: {error.problem}", advice=advice, where=str(name)) from error
     tables = datasets.fetch(name, commit)
