@@ -214,7 +214,9 @@ SOURCE = "http://de.wikipedia.org/wiki/A_{0} [2009-10-17]"
 
 
 @pytest.mark.parametrize("tag", ["B-X", "X"])
-@pytest.mark.parametrize("comment", [f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}"])
+@pytest.mark.parametrize(
+    "comment", [f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}", SOURCE]
+)
 @pytest.mark.parametrize("width", [2, 3])
 def test_comments_before_sentences_are_no_words(
     tmp_path: Path, comment: str, tag: str, width: int
@@ -226,7 +228,7 @@ def test_comments_before_sentences_are_no_words(
     source, notes = loaded(str(path))
     assert source.label_names == tuple(sorted((tag, "O")))
     assert source.dumped["train"].texts()[0] == ["A\n#\nfilm"] * 3
-    expected = "comments, which begin with #: 3 (first: line 1). They are no words."
+    expected = "comments or sources before rows of words: 3 (first: line 1). They are no words."
     assert any(expected in note for note in notes)
 
 
@@ -235,6 +237,35 @@ def test_comments_before_some_sentences_are_no_words(tmp_path: Path) -> None:
     path.write_text("# doc0\nI PRP\n\nI PRP\nsing VB\n\n# doc1\nsing VB\n")
     source, _ = loaded(str(path))
     assert source.label_names == ("PRP", "VB")
+
+
+def test_addresses_with_a_label_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    lines = ["http://t.co/a O", "film\tB-X", "", "http://t.co/b B-X", "it\tO"]
+    for words in (lines, lines[::-1], [line.replace("\t", " ") for line in lines]):
+        path.write_text("\n".join(words))
+        source, notes = loaded(str(path))
+        assert len(" ".join(source.dumped["train"].texts()[0]).split()) == 4
+        assert not any("comments" in note for note in notes)
+
+
+def test_a_file_that_is_cut_within_its_last_line_is_said(tmp_path: Path) -> None:
+    whole = {
+        "r.conll": "EU NNP B-NP B-ORG\nfilm NN I-NP O",
+        "s.conll": "EU\tB-ORG\nfilm\tO",
+        "r.conllu": "1\tEU" + "\t_" * 8 + "\n2\tfilm" + "\t_" * 8,
+    }
+    for name, text in whole.items():
+        delimiter = "\t" if "\t" in text else " "
+        for cut in range(len(text) - 1, text.index("\n") + 1, -1):
+            (tmp_path / name).write_text(text[:cut])
+            last = [field for field in text[:cut].splitlines()[-1].split(delimiter) if field]
+            if text[:cut].endswith(delimiter) and name.endswith("u"):
+                last.append("")
+            width = len(text.splitlines()[0].split(delimiter))
+            if len(last) < width:
+                with pytest.raises(SpecError, match=r"line 2: .*the file is cut there"):
+                    loaded(str(tmp_path / name))
 
 
 def test_words_that_are_marks_are_kept(tmp_path: Path) -> None:

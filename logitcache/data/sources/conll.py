@@ -12,11 +12,12 @@ from itertools import chain
 import numpy as np
 
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.hints import are_bio_tags, are_counted
+from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"
+_ADDRESS = "://"  # in what begins a document in some corpora: its source
 _ABSTRACT = "###"  # before the number of a document, as in JNLPBA
 _UNIVERSAL_WIDTH = 10  # columns of CoNLL-U
 _LOOKED_AT = 1000  # lines
@@ -42,6 +43,8 @@ def read_conllu(content: Content) -> Table:
                 open_row = open_row and bool(line.strip())
                 continue
             if len(fields) != _UNIVERSAL_WIDTH:
+                if len(fields) < _UNIVERSAL_WIDTH and not line.endswith("\n"):
+                    raise _cut(content, number, _UNIVERSAL_WIDTH, len(fields))
                 raise SpecError(
                     expected=f"{_UNIVERSAL_WIDTH} columns of CoNLL-U with tabs between them",
                     found=len(fields),
@@ -62,15 +65,28 @@ def read_conllu(content: Content) -> Table:
     return Table(content.path, columns, np.array(lines, np.int64), typed=True)
 
 
+def _cut(content: Content, number: int, width: int, count: int) -> SpecError:
+    """The error over a file whose last line ends before its label."""
+    return SpecError(
+        expected=f"{width} fields in each line",
+        found=f"{count} in the last one: the file is cut there",
+        advice="Fetch or save it again, or remove the line.",
+        where=f"{content.path} line {number}",
+    )
+
+
 @dataclass(frozen=True)
 class _Marked:
-    """A line that begins with #: a comment, or the word # with its label."""
+    """A line that is a comment, or a word with its label: it begins with #, or has no tab where
+    others have.
+    """
 
     row: int
     position: int  # in its row
     line: int
     shape: tuple[bool, int]
     tag: str
+    has_address: bool
 
 
 @dataclass
@@ -81,7 +97,9 @@ class _Rows:
     tags: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     marked: list[_Marked] = field(default_factory=list)
+    untabbed: list[_Marked] = field(default_factory=list)  # lines without a tab behind one with it
     shapes: set[tuple[bool, int]] = field(default_factory=set)  # of the other lines
+    has_tabs: bool = False
     sample: list[list[str]] = field(default_factory=list)  # the fields of the first other lines
 
     def open_row(self, line: int) -> None:
@@ -92,11 +110,15 @@ class _Rows:
     def add(self, line: int, fields: list[str], has_tab: bool) -> None:
         word = fields[0]
         own = self.words[-1]
-        if word[0] == "#" and word[1:2] in ("", " "):
-            shape = (has_tab, len(fields))
-            self.marked.append(_Marked(len(self.words) - 1, len(own), line, shape, fields[-1]))
+        shape = (has_tab, len(fields))
+        is_mark = word[0] == "#" and word[1:2] in ("", " ")
+        if is_mark or (not has_tab and (self.has_tabs or _ADDRESS in word)):
+            lines = self.marked if is_mark else self.untabbed
+            row = len(self.words) - 1
+            lines.append(_Marked(row, len(own), line, shape, fields[-1], _ADDRESS in word))
         else:
-            self.shapes.add((has_tab, len(fields)))
+            self.has_tabs = self.has_tabs or has_tab
+            self.shapes.add(shape)
             if len(self.sample) < _LOOKED_AT:
                 self.sample.append(fields)
         own.append(word)
@@ -124,23 +146,40 @@ class _Rows:
         whose last field is no label: the others are BIO tags, or no other line has it, and every
         row has such a line or each of these lines has a last field of its own.
         """
-        if not self.marked or not self.shapes:
+        if not (self.marked or self.untabbed) or not self.shapes:
             return []
         counts = Counter(chain.from_iterable(self.tags))
         counts.subtract(marked.tag for marked in self.marked)
         labels = {tag for tag, count in counts.items() if count > 0}
+        comments = self._sources(counts)
+        shapes = self.shapes | {line.shape for line in self.untabbed}
         has_bio = are_bio_tags(list(labels))
         heads = [marked for marked in self.marked if marked.position == 0]
         last_fields = {marked.tag for marked in heads}
         is_regular = len(heads) == len(self.words) or len(heads) == len(last_fields)
         is_new = len(heads) > 1 and is_regular and labels.isdisjoint(last_fields)
-        comments = []
         for marked in self.marked:
             is_head = marked.position == 0
             is_label = not is_new and (not has_bio or are_bio_tags([marked.tag, "O"]))
-            if marked.shape not in self.shapes or (is_head and not is_label):
+            if marked.shape not in shapes or (is_head and not is_label):
                 comments.append(marked)
-        return comments
+        return sorted(comments, key=lambda comment: comment.line)
+
+    def _sources(self, counts: Counter[str]) -> list[_Marked]:
+        """The lines without a tab before a row's words, where all others have tabs and no other
+        line has their last field, that begin with an address or whose last field is no BIO tag, as
+        those of others are. ``counts`` are those of the last fields.
+        """
+        if not all(has_tab for has_tab, _ in self.shapes):
+            return []
+        labels = counts - Counter(line.tag for line in self.untabbed)
+        has_bio = are_bio_tags(list(labels))
+        sources = []
+        for line in self.untabbed:
+            is_other = line.has_address or (has_bio and not is_bio_tag(line.tag))
+            if line.position == 0 and line.tag not in labels and is_other:
+                sources.append(line)
+        return sources
 
 
 def read_conll(content: Content) -> Table:
@@ -160,6 +199,8 @@ def read_conll(content: Content) -> Table:
             is_alone = len(fields) == 1 and (fields[0] == "#" or fields[0].startswith(_ABSTRACT))
             if not is_open and (is_alone or _COMMENT.match(line)):
                 continue
+            if not line.endswith("\n"):
+                _check_whole(content, number, rows, len(fields))
             if len(fields) < 2:
                 raise SpecError(
                     expected="a word and its label, with spaces or tabs between them",
@@ -180,6 +221,15 @@ def read_conll(content: Content) -> Table:
         typed=True,
         remarks=remarks,
     )
+
+
+def _check_whole(content: Content, number: int, rows: _Rows, count: int) -> None:
+    """Raises SpecError where the last line, which no line feed ends, has fewer fields than every
+    other.
+    """
+    width = min((width for _, width in rows.shapes), default=2)
+    if count < width:
+        raise _cut(content, number, width, count)
 
 
 def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
