@@ -5,7 +5,7 @@ commands on use.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import click
@@ -31,26 +31,32 @@ class Group(click.Group):
 class LazyGroup(Group):
     """A group that imports a command's module when the command is called, as that may load torch.
 
-    ``groups`` maps headings of ``--help`` to the lines of their commands; a command itself is the
-    object ``command`` of the module of its name beside this one.
+    ``summaries`` maps each command to its line in ``--help``, ``headings`` those of it to the
+    commands below them; a command itself is the object ``command`` of the module of its name beside
+    this one.
     """
 
     def __init__(
-        self, *args: Any, groups: Mapping[str, Mapping[str, str]], **settings: Any
+        self,
+        *args: Any,
+        summaries: Mapping[str, str],
+        headings: Mapping[str, Sequence[str]],
+        **settings: Any,
     ) -> None:
         super().__init__(*args, **settings)
-        self.groups = groups
+        self.summaries = summaries
+        self.headings = headings
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for commands in self.groups.values() for name in commands]
+        return list(self.summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in self.summaries:
             return None
         module = importlib.import_module(f"{__package__}.{cmd_name}")
         return cast(click.Command, module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for heading, commands in self.groups.items():
+        for heading, names in self.headings.items():
             with formatter.section(heading):
-                formatter.write_dl(list(commands.items()))
+                formatter.write_dl([(name, self.summaries[name]) for name in names])

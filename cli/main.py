@@ -23,36 +23,33 @@ from logitcache.hub import check_environment
 from .lazy import LazyGroup
 from .stop import Stopped, stoppable
 
-# The line of each command in `logitcache --help`, under its heading.
-GROUPS = {
-    "Distil": {
-        "demo": "Distil a small teacher into students on built-in text.",
-        "check": "Say what is wrong with data, before anything costs time.",
-        "plan": "Say what a dump and its trainings would cost, before they are run.",
-        "dump": "Run a teacher once over some rows and store its answers.",
-        "train": "Train a student, from a cache (kd) or without (base, ls, ...).",
-        "compare": "Say which results differ, by how much, and how sure that is.",
-    },
-    "Many runs": {
-        "study": "Run tasks x students x methods x seeds, and report what was found.",
-        "tune": "Search for the settings of a method, on a Ray cluster.",
-        "pretrain": "Train a language model from scratch under a budget.",
-    },
-    "Caches": {
-        "inspect": "Say what a cache holds.",
-        "verify": "Read every byte of a cache against its checksums.",
-        "repair": "Make the broken shards of a cache again, and only those.",
-        "diff": "Say how far two caches of the same rows differ.",
-        "convert": "Write a cache's answers in another store, or with another codec.",
-        "merge": "Put parts of one dump together.",
-    },
-    "Measure": {
-        "codecs": "Measure what codecs keep of a language model's answers.",
-        "bench": "Measure what distillation costs on this machine.",
-        "report": "Make a page of what benches have measured.",
-    },
+# The line of each command in `logitcache --help`.
+COMMANDS = {
+    "demo": "Distil a small teacher into students on built-in text.",
+    "check": "Say what is wrong with data, before anything costs time.",
+    "plan": "Say what a dump and its trainings would cost, before they are run.",
+    "dump": "Run a teacher once over some rows and store its answers.",
+    "train": "Train a student, from a cache (kd) or without (base, ls, ...).",
+    "compare": "Say which results differ, by how much, and how sure that is.",
+    "study": "Run tasks x students x methods x seeds, and report what was found.",
+    "tune": "Search for the settings of a method, on a Ray cluster.",
+    "pretrain": "Train a language model from scratch under a budget.",
+    "inspect": "Say what a cache holds.",
+    "verify": "Read every byte of a cache against its checksums.",
+    "repair": "Make the broken shards of a cache again, and only those.",
+    "diff": "Say how far two caches of the same rows differ.",
+    "convert": "Write a cache's answers in another store, or with another codec.",
+    "merge": "Put parts of one dump together.",
+    "codecs": "Measure what codecs keep of a language model's answers.",
+    "bench": "Measure what distillation costs on this machine.",
+    "report": "Make a page of what benches have measured.",
 }
-COMMANDS = {name: line for commands in GROUPS.values() for name, line in commands.items()}
+HEADINGS = {
+    "Distil": ("demo", "check", "plan", "dump", "train", "compare"),
+    "Many runs": ("study", "tune", "pretrain"),
+    "Caches": ("inspect", "verify", "repair", "diff", "convert", "merge"),
+    "Measure": ("codecs", "bench", "report"),
+}
 
 RESUMABLE = (
     "dump", "train", "pretrain", "repair", "convert", "merge", "study", "tune", "demo",
@@ -219,7 +216,10 @@ def _is_reader_gone() -> bool:
 
 
 @click.group(
-    cls=Logitcache, groups=GROUPS, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Logitcache,
+    summaries=COMMANDS,
+    headings=HEADINGS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(logitcache.__version__, prog_name="logitcache")
 def cli() -> None:

@@ -8,8 +8,7 @@ declarations (``config/signatures.py``), so that editors complete them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -34,17 +33,15 @@ from logitcache.config.signatures import (
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.config.tune import TuneConfig
-from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
-from logitcache.data.sources.memory import UNNAMED
-from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.errors import SpecError, short
 from logitcache.ranks import is_first
 from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, SILENT, Reporter, reporter_of
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
-from logitcache.stages.in_memory import place_of, student_options
+from logitcache.stages.in_memory import advise_names, place_of, student_options
 from logitcache.stages.preflight import training_rows
 from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
@@ -151,7 +148,7 @@ def dump(
     teacher = place_of(teacher, own, options.get("workspace"), "teacher")
     config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": tokenizer_name})
     config, source = with_rows(config, data, unlabelled, reporter)
-    with _advise_names(source, config.workspace):
+    with advise_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)
 
 
@@ -290,7 +287,7 @@ def train(
     config = build(TrainConfig, values)
     config, source = with_rows(config, data, unlabelled, reporter)
     source = training_rows(config, source, reporter)
-    with _advise_names(source, config.workspace):
+    with advise_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
 
 
@@ -398,22 +395,3 @@ def _locations(value: Any) -> Any:
     if isinstance(value, str | os.PathLike) or not hasattr(value, "__iter__"):
         return value
     return tuple(_locations(cache) for cache in value)
-
-
-@contextmanager
-def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
-    they have names.
-    """
-    try:
-        yield
-    except FingerprintMismatch as error:
-        if (
-            source is not None
-            and source.name == UNNAMED
-            and Path(error.where or "").is_relative_to(workspace.folder)
-        ):
-            error.advice += (
-                f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
-            )
-        raise

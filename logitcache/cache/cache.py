@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from logitcache import identity
-from logitcache.cache.index import HashIndex, check_views, locate, lookup
+from logitcache.cache.index import HashIndex, advice_over_texts, check_views, locate, lookup
 from logitcache.cache.layout import LABEL, POSITION, TOKENS, Kept, codec_of, inputs_of, signals_of
 from logitcache.cache.signals import vectors_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from logitcache.cache.shown import Answer
 
 BLOCK_ROWS = 8192
-FAIR_SHARE = 0.5  # of some texts: with fewer here, the cache is of other rows
 
 
 class Cache:
@@ -42,12 +41,9 @@ class Cache:
 
     >>> cache = Cache.open("caches/sst2")                # doctest: +SKIP
     >>> cache.take(np.array([17, 3])).logits   # f32[2, K], row maximum 0  # doctest: +SKIP
-    >>> cache.for_texts(["a warm film"]).logits[0]       # doctest: +SKIP
-    >>> cache[17].probabilities["pos"]                   # doctest: +SKIP
 
-    ``len(cache)`` is the number of rows, ``for block in cache`` goes through all of them, and row i
-    is row i of the table that was dumped. K is the number of classes, or of words of a vocabulary;
-    of B rows there are P answers, one each for classified texts and several for rows of tokens.
+    Row i is row i of the table that was dumped. K is the number of classes, or of words; of B rows
+    there are P answers, one each for classified texts and several for rows of tokens.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -169,10 +165,9 @@ class Cache:
         signals: Sequence[str] = (),
     ) -> Answers:
         """The teacher's answers for the rows ``row_id`` i64[B] in these views, in this order; rows
-        may repeat. ``answers.logits`` is f32[P, K], each maximum 0, and the positions of row i are
-        ``answers.indptr[i]`` to ``answers.indptr[i + 1]``; of a sparse codec read
-        ``answers.payload``. With ``signals``, names among :attr:`signals`, their vectors too; raises
-        SpecError for one that is not here.
+        may repeat: ``answers.logits`` f32[P, K], each maximum 0 (of sparse codecs ``answers.payload``).
+        With ``signals``, names among :attr:`signals`, their vectors too; raises SpecError for one
+        that is not here.
 
         With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another
         text is found by its hash (:meth:`locate`). Raises AlignmentError for a row, a text or a
@@ -252,21 +247,8 @@ class Cache:
         """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row
         whose text is not.
         """
-        return locate(self, row_id, row_hash, self._advice_over_texts)
-
-    def is_worth_reuse(self, share: float) -> bool:
-        """Whether ``dump --reuse`` is advised where this cache has this share of some texts: few may
-        be here by chance, and a teacher that is a column cannot be asked about the others.
-        """
-        return share >= FAIR_SHARE and "answers" not in self.manifest.plan.teacher
-
-    def _advice_over_texts(self, share: float) -> str:
-        if not self.is_worth_reuse(share):
-            return "Name the cache of this data, or make one: logitcache dump --teacher TEACHER --data DATA."
-        return (
-            f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
-            "new --out."
-        )
+        advice_of = partial(advice_over_texts, self.where, self.manifest.plan.teacher)
+        return locate(self, row_id, row_hash, advice_of)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for

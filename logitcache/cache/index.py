@@ -8,14 +8,15 @@ the table's hashes, 16 bytes a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from logitcache.errors import AlignmentError
 from logitcache.records import Int64
 
+FAIR_SHARE = 0.5  # of some texts: with fewer in it, a cache is of other rows
 ABSENT = -1
 
 
@@ -100,6 +101,21 @@ def locate(
             where=table.where,
         )
     return rows
+
+
+def is_worth_reuse(teacher: Mapping[str, Any], share: float) -> bool:
+    """Whether ``dump --reuse`` is advised of a cache that has this share of some texts: few may be
+    there by chance, and a ``teacher``, as its plan records it, that is a column cannot be asked.
+    """
+    return share >= FAIR_SHARE and "answers" not in teacher
+
+
+def advice_over_texts(where: object, teacher: Mapping[str, Any], share: float) -> str:
+    """What to do about texts that the cache at ``where`` lacks, where it has this share of them."""
+    if not is_worth_reuse(teacher, share):
+        return "Name the cache of this data, or make one: logitcache dump --teacher TEACHER --data DATA."
+    reuse = f"logitcache dump --reuse {where}"
+    return f"Ask about these alone: {reuse}, with the same teacher and settings and a new --out."
 
 
 def check_views(where: str, view: Int64 | int, views: int) -> None:

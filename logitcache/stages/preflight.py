@@ -62,7 +62,7 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
     else:
         match = teacher and teacher_match(teacher, source, config.label_map)
         is_trained = teacher is None or match is not None
-    if not is_trained:  # before hours are spent on that
+    if not is_trained and source.num_labels:  # before hours are spent on that
         codec_of_logits(config.settings).codec(source.num_labels)
     # With --reuse, what is reused says more of the folder's own cache.
     if not config.overwrite and config.reuse is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
+from logitcache.cache.index import is_worth_reuse
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -114,7 +115,9 @@ def _with_all_texts(
     dump = f"logitcache dump{options} --teacher TEACHER --data DATA{unlabelled}"
     advice = f"Make one: {dump}, or name one with --cache."
     best_cache = readable[counts.index(largest)] if largest else None
-    if best_cache is not None and best_cache.is_worth_reuse(largest / len(texts)):
+    if best_cache is not None and is_worth_reuse(
+        best_cache.manifest.plan.teacher, largest / len(texts)
+    ):
         best = best_cache.folder
         result = f"{result}; {best} has {largest:,} of {len(texts):,} texts"
         advice = f"Ask about the others alone: {dump} --reuse {best} --out FOLDER, and name that with --cache."

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from logitcache_cli.main import COMMANDS, GROUPS, cli
+from logitcache_cli.main import COMMANDS, HEADINGS, cli
 
 ROWS = ["--data", "rows.csv"]
 SPEC = (
@@ -54,7 +54,7 @@ def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str) -> No
 
 def test_help_shows_every_command_once_and_options_without_arguments() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).stdout
-    assert all(f"\n{heading}:\n" in shown for heading in GROUPS)
+    assert all(f"\n{heading}:\n" in shown for heading in HEADINGS)
     assert all(shown.count(f"\n  {name} ") == 1 for name in COMMANDS)
     compare = CliRunner().invoke(cli, ["compare", "--help"]).stdout
     assert compare.index("\nOptions:\n") < compare.index("--metric") < compare.index("\nOutput:\n")

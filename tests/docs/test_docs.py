@@ -331,6 +331,15 @@ def test_every_page_is_reached_from_the_readme_in_two_clicks() -> None:
     assert set(PAGES) <= {ROOT / "README.md"} | first | second
 
 
+def test_the_readme_names_the_command_that_ci_runs() -> None:
+    console = [
+        block.body
+        for block in blocks((ROOT / "README.md").read_text())
+        if block.language == "console"
+    ]
+    assert re.search(r"^\$ make test( +#.*)?$", "".join(console), re.MULTILINE)  # .ci/run reads it
+
+
 def test_the_page_of_the_library_lists_every_public_name() -> None:
     page = (DOCS / "library.md").read_text("utf-8")
     cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]

@@ -250,7 +250,8 @@ def test_corrected_labels_are_another_cache_that_costs_no_answer(
         source, splits={**source.splits, "train": replace(source.split("train"), label=label)}
     )
     with pytest.raises(
-        FingerprintMismatch, match=r"data\.labels .* --reuse of this one, no row sees the teacher"
+        FingerprintMismatch,
+        match=r"data\.labels .* --reuse of this cache, and no row sees the teacher",
     ):
         dump_split(teacher, corrected, "train", tmp_path / "c", SETTINGS)
     after = dump_split(
