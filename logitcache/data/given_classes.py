@@ -117,12 +117,11 @@ def _by_place(
     reporter: Reporter,
 ) -> dict[Any, int]:
     if numbers_from_one(present, len(names)):
-        numbers = tuple(range(1, len(names) + 1))
         reporter.note(
             f"column {column!r}: its numbers begin at 1, and there are as many as names: 1 is the "
             f"class {names[0]!r}, {len(names)} the class {names[-1]!r}"
         )
-        return _by_number(present, numbers, columns)
+        return {value: value - 1 for value in present}
     outside = next((value for value in present if not 0 <= value < len(names)), None)
     if outside is not None:
         raise out_of_range(outside, names, first_place(columns, outside))

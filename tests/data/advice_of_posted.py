@@ -225,6 +225,31 @@ POSTED = [
         more={"header": ("text", "label")},
     ),
     Case(
+        '&& for f in *; do sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt',
+        {"positive.txt": "a", "negative.txt": "b"},
+        {"OUT.txt": "__label__positive a\n__label__negative b\n"},
+        then_name="OUT.txt",
+    ),
+    Case(
+        "paste a_train.txt train_labels.txt > train.tsv; paste test.txt test_labels.txt > test.tsv; and",
+        {
+            "a_train.txt": "a\nb",
+            "train_labels.txt": "x\ny",
+            "test.txt": "c",
+            "test_labels.txt": "x",
+        },
+        {"train.tsv": "a\tx\nb\ty\n", "test.tsv": "c\tx\n"},
+        more={"header": ("text", "label")},
+    ),
+    Case(
+        "and each other line is a word and its label, name the file .conll;",
+        {"r.tsv": "## s0\tthe text\na\tO\nfilm\tB-X\n\n## s1\tof it\na\tO\nis\tO\n"},
+        {
+            "r.tsv": None,
+            "r.conll": "## s0\tthe text\na\tO\nfilm\tB-X\n\n## s1\tof it\na\tO\nis\tO\n",
+        },
+    ),
+    Case(
         "paste train_text.txt train_labels.txt > train.tsv; and give --header text,label.",
         {"train_text.txt": "a\nb\n", "train_labels.txt": "x\ny\n"},
         {"train.tsv": "a\tx\nb\ty\n"},

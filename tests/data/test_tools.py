@@ -108,6 +108,7 @@ ONE_LABEL: dict[str, tuple[str, str]] = {
     "pandas, lines": ("r.jsonl", FRAME.to_json(orient="records", lines=True)),
     "pandas, a series": ("r.json", FRAME.set_index("text")["label"].to_json()),
     "pandas, texts as index": ("r.json", FRAME.set_index("text").to_json(orient="index")),
+    "pandas, written twice": ("r.json", json.dumps(FRAME.to_json(orient="records"))),
     "pandas, csv": ("r.csv", FRAME.to_csv()),
     "classes as keys": ("r.json", json.dumps({"pos": TEXTS[::2], "neg": [*TEXTS[1::2], "z"]})),
     "Elasticsearch": (

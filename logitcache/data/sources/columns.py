@@ -177,6 +177,12 @@ def _text_advice(
     if any(table.typed for table in tables):
         return advice
     head = samples(tables[:1])  # another file's first line has other names
+    marked = [name for name in (have[0], *map(str, head[have[0]])) if name.startswith("#")]
+    if len(marked) > 1 and len(have) > 1:
+        return (
+            "If the lines that begin with # are comments and each other line is a word and its label, name the file "
+            f".conll; else remove them: grep -v '^#' FILE > OUT.tsv. {advice}"
+        )
     if len(have) == 1:
         joined = joined_tags_advice([line.split() for line in (have[0], *map(str, head[have[0]]))])
         if joined:

@@ -255,12 +255,12 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
             advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
             where=content.path,
         )
-    is_repeated = len(rows.words) > 0 and all(len(set(own)) == 1 for own in rows.words)
-    is_repeated = is_repeated and max(map(len, rows.words)) > 2
+    longest = max(map(len, rows.words), default=0)
+    is_repeated = longest > 2 and all(len(set(own)) == 1 for own in rows.words)
     if is_repeated or are_counted(rows.words):
-        advice = "Put the words first, and their labels last"
-        if not is_repeated:
-            advice = f"Name it .conllu if it is CoNLL-U; else p{advice[1:]}"
+        advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
+        if is_repeated:
+            advice = "Put the words first, and their labels last"
         raise SpecError(
             expected="words in the first column",
             found="the same in every line of a row" if is_repeated else "numbers that count them",
@@ -271,7 +271,7 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
 
 def _words_first(rows: _Rows, has_comments: bool) -> str:
     """A command that writes the column of words (the first that differs and is no number) and the
-    first one of tags; empty where there is none.
+    first one of tags, or N; empty where there are no words.
     """
     width = min(map(len, rows.sample))
     columns = [[fields[i] for fields in rows.sample] for i in range(width)]
@@ -281,12 +281,13 @@ def _words_first(rows: _Rows, has_comments: bool) -> str:
         for number, values in enumerate(columns, 1)
         if len(set(values)) > 1 and not all(map(str.isdecimal, values))
     ]
-    if not tags or not words:
+    if not words:
         return ""
     has_tab = any(tab for tab, _ in rows.shapes)
     split = "-F'\\t' -v OFS='\\t' " if has_tab else ""
-    command = f"awk {split}'{{print ${words[0]}, ${tags[0]}}}'"
+    tag = tags[0] if tags else "N"
+    command = f"awk {split}'{{print ${words[0]}, ${tag}}}'"
     source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
     others = "".join(f", or ${number}" for number in tags[1:])
-    labels = f" (the labels of column {tags[0]}{others})" if others else ""
+    labels = f" (the labels of column {tag}{others})" if others or not tags else ""
     return f": {source} > OUT.conll{labels}"

@@ -143,6 +143,8 @@ def _document(content: Content, text: str) -> Table:
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
     if text.startswith("[", start):
         return _table(content, _objects(content, text, start + 1, in_array=True))
+    if text.startswith('"', start) and isinstance(inner := _string(text), str):
+        return _document(content, inner)
     if not text.startswith("{", start):
         raise SpecError(
             expected="JSON, which begins with { or [",
@@ -160,6 +162,14 @@ def _document(content: Content, text: str) -> Table:
         remarks = (Remark(Peculiar.NESTED, consequence, len(rows), f"key {key!r}"),)
     table = _table(content, enumerate(rows), remarks)
     return replace(table, unit="row")
+
+
+def _string(text: str) -> Any:
+    """The string that a document writes, which may be a document itself: some write it twice."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _objects(content: Content, text: str, position: int, *, in_array: bool) -> Iterator[Row]:

@@ -174,17 +174,18 @@ def partitions(folders: Sequence[str]) -> str:
 
 def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError:
     """The error over two files for one split, or for each of several (by split)."""
-    split, (first, second) = next(iter(doubled.items()))
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
     advice = advice.format(" or ".join(map(repr, doubled)))
-    if is_of_labels(first) != is_of_labels(second):
+    if all(is_of_labels(one) != is_of_labels(other) for one, other in doubled.values()):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
-        if first.endswith(".txt") and second.endswith(".txt"):
-            if is_of_labels(first):
-                first, second = second, first
-            paste = f"paste {shlex.quote(first)} {shlex.quote(second)} > {split}.tsv"
+        if all(name.endswith(".txt") for names in doubled.values() for name in names):
+            pastes = []
+            for split, names in doubled.items():
+                text, labels = map(shlex.quote, sorted(names, key=is_of_labels))
+                pastes.append(f"paste {text} {labels} > {split}.tsv")
+            commands = "; ".join(pastes)
             advice = (
-                f"Write the lines of both into one file: {paste}; and give --header text,label."
+                f"Write the lines of both into one file: {commands}; and give --header text,label."
             )
     found = [f"the split {split!r}: {one} and {other}" for split, (one, other) in doubled.items()]
     return SpecError(f"two files for {'; for '.join(found)}", advice=advice, where=folder)

@@ -7,6 +7,7 @@ or .txt file may be anything, so it counts where its name tells a split, or wher
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -346,8 +347,9 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         if visible:
             content = listed(visible)
             advice = (
-                "Give each the ending of what it is (train.csv); of files of a class each write one with a column "
-                "label"
+                "Give each the ending of what it is (train.csv). If each holds the texts of a class, one a line: "
+                f"(cd {shlex.quote(str(folder))} && for f in *; do "
+                'sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt'
             )
             suffixes = {Path(name).suffix for name in visible}
             own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
