@@ -85,7 +85,9 @@ def answer_source(teacher: str) -> AnswerSource | None:
     if _ends(argument, ARRAYS) and (prefix != COLUMN or "@" not in argument):
         return AnswerSource(prefix == LOGITS, (), argument)
     if prefix == FILE:
-        raise _no_column(argument) if _ends(argument, TABLES) else _incomplete(teacher)
+        if not Path(argument).suffix:
+            raise _incomplete(teacher)
+        raise _no_column(argument) if _ends(argument, TABLES) else _no_array(argument)
     names = argument
     file = None
     if "@" in argument:
@@ -107,6 +109,18 @@ def _no_column(file: str) -> SpecError:
         expected="the column that holds the answers",
         found=f"a table alone, {file}",
         advice=f"Name it: --teacher column:NAME@{file}",
+        where="--teacher",
+    )
+
+
+def _no_array(file: str) -> SpecError:
+    load = f"pandas.read_pickle({file!r})"
+    if _ends(file, (".pt", ".pth")):
+        load = f"torch.load({file!r}, map_location='cpu')"
+    return SpecError(
+        expected="an array that numpy wrote, FILE.npy",
+        found=file,
+        advice=f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {load}).",
         where="--teacher",
     )
 

@@ -26,7 +26,7 @@ from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights, layer_numbers
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
-from logitcache.config.workspace import Workspace
+from logitcache.config.workspace import Workspace, check_folder
 from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
@@ -322,6 +322,8 @@ class TrainConfig:
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_layers(self.student, self.layers)
         check_weights(self.student, self.init)
+        if self.out is not None:
+            check_folder(self.out)
         check_revision(self.student, self.revision)
         check_student(self.student, self.init, self.revision)
         check_batch(self.batch_size, self.accumulate)

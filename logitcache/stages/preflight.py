@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from logitcache import hub
+from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
@@ -179,6 +180,17 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
     except SpecError as error:
         raise no_checkpoint(what, name, error) from error
     return None
+
+
+def check_timed(config: WorkloadConfig | DumpBenchConfig) -> None:
+    """Raises SpecError where models that are to be timed are nowhere. With --shape-only a name may
+    be that of a well-known model.
+    """
+    if config.shape_only:
+        return
+    checkpoint("teacher", config.teacher, config.revision)
+    if isinstance(config, WorkloadConfig):
+        checkpoint("student", config.student, None)
 
 
 def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:

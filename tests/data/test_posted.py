@@ -215,7 +215,8 @@ SOURCE = "http://de.wikipedia.org/wiki/A_{0} [2009-10-17]"
 
 @pytest.mark.parametrize("tag", ["B-X", "X"])
 @pytest.mark.parametrize(
-    "comment", [f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}", SOURCE]
+    "comment",
+    [f"## {{0}}\t{SOURCE}", f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}", SOURCE],
 )
 @pytest.mark.parametrize("width", [2, 3])
 def test_comments_before_sentences_are_no_words(
@@ -266,6 +267,29 @@ def test_a_file_that_is_cut_within_its_last_line_is_said(tmp_path: Path) -> None
             if len(last) < width:
                 with pytest.raises(SpecError, match=r"line 2: .*the file is cut there"):
                     loaded(str(tmp_path / name))
+
+
+def test_words_are_cut_at_a_delimiter_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    path.write_text("a film;O\nit;B-X\n\nis;O\n")
+    source, _ = loaded(str(path), delimiter=";")
+    assert source.dumped["train"].texts()[0] == ["a film\nit", "is"]
+
+
+def test_spans_without_names_are_led_to_words() -> None:
+    rows = {"text": ["a film"] * 2, "entities": [[[2, 6, "X"]], []]}
+    _, notes = loaded(rows)
+    assert any("as columns words and tags of lists" in note for note in notes)
+
+
+def test_tables_go_before_texts_in_folders_of_the_same_splits(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text(f"text,label\n{split},0\nand {split},1\n")
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.txt").write_text("an essay")
+    source, notes = loaded(str(tmp_path))
+    assert source.dumped["train"].texts()[0] == ["train", "and train"]
+    assert any(note.endswith("beside other files: test/, train/") for note in notes)
 
 
 def test_words_that_are_marks_are_kept(tmp_path: Path) -> None:

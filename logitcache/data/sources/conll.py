@@ -11,6 +11,7 @@ from itertools import chain
 
 import numpy as np
 
+from logitcache.data.sources.advice import joined_tags_advice
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
@@ -25,7 +26,8 @@ _UNIVERSAL_WORD, _UNIVERSAL_TAG = 1, 3
 _NO_WORD = re.compile(
     r"[0-9]+[-.][0-9]+"
 )  # of CoNLL-U: several words written as one, or an ellipsis
-_COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=)")  # before the words of a row
+# before the words of a row; in CoNLL-2012, of a document too
+_COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=|(begin|end) document\b)")
 
 
 def read_conllu(content: Content) -> Table:
@@ -111,7 +113,7 @@ class _Rows:
         word = fields[0]
         own = self.words[-1]
         shape = (has_tab, len(fields))
-        is_mark = word[0] == "#" and word[1:2] in ("", " ")
+        is_mark = word[0] == "#" and word.lstrip("#")[:1] in ("", " ")
         if is_mark or (not has_tab and (self.has_tabs or _ADDRESS in word)):
             lines = self.marked if is_mark else self.untabbed
             row = len(self.words) - 1
@@ -192,7 +194,8 @@ def read_conll(content: Content) -> Table:
     with content.text() as file:
         for number, line in enumerate(file, 1):
             has_tab = "\t" in line
-            fields = [part for part in line.strip("\r\n").split("\t" if has_tab else " ") if part]
+            mark = content.asked.delimiter or ("\t" if has_tab else " ")
+            fields = [part for part in line.strip("\r\n").split(mark) if part]
             if not fields or fields[0] == _DOCUMENT:
                 is_open = False
                 continue
@@ -202,10 +205,11 @@ def read_conll(content: Content) -> Table:
             if not line.endswith("\n"):
                 _check_whole(content, number, rows, len(fields))
             if len(fields) < 2:
+                advice = joined_tags_advice([*rows.sample, fields])
                 raise SpecError(
                     expected="a word and its label, with spaces or tabs between them",
                     found=repr(fields[0])[:60],
-                    advice="Correct or remove the line.",
+                    advice=advice or "Correct or remove the line.",
                     where=f"{content.path} line {number}",
                 )
             if not is_open:
@@ -234,6 +238,15 @@ def _check_whole(content: Content, number: int, rows: _Rows, count: int) -> None
 
 def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
     """Raises SpecError where the first column holds labels, or counts the words."""
+    advice = joined_tags_advice(rows.sample)
+    if advice:
+        found = "lines of words that hold their labels"
+        raise SpecError(
+            expected="a word and its label in each line",
+            found=found,
+            advice=advice,
+            where=content.path,
+        )
     has_tags_first = are_bio_tags(list(chain.from_iterable(rows.words)))
     if has_tags_first and not are_bio_tags(list(chain.from_iterable(rows.tags))):
         raise SpecError(
@@ -242,29 +255,39 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
             advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
             where=content.path,
         )
-    if are_counted(rows.words):
+    longest = max(map(len, rows.words), default=0)
+    is_repeated = longest > 2 and all(len(set(own)) == 1 for own in rows.words)
+    if is_repeated or are_counted(rows.words):
         advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
+        if is_repeated:
+            advice = "Put the words first, and their labels last"
         raise SpecError(
             expected="words in the first column",
-            found="numbers that count them",
+            found="the same in every line of a row" if is_repeated else "numbers that count them",
             advice=f"{advice}{_words_first(rows, has_comments)}.",
             where=content.path,
         )
 
 
 def _words_first(rows: _Rows, has_comments: bool) -> str:
-    """A command that writes the second column and the first one of tags; empty where there is
-    none.
+    """A command that writes the column of words (the first that differs and is no number) and the
+    first one of tags, or N; empty where there are no words.
     """
     width = min(map(len, rows.sample))
     columns = [[fields[i] for fields in rows.sample] for i in range(width)]
     tags = [number for number, values in enumerate(columns, 1) if are_bio_tags(values)]
-    if not tags:
+    words = [
+        number
+        for number, values in enumerate(columns, 1)
+        if len(set(values)) > 1 and not all(map(str.isdecimal, values))
+    ]
+    if not words:
         return ""
     has_tab = any(tab for tab, _ in rows.shapes)
     split = "-F'\\t' -v OFS='\\t' " if has_tab else ""
-    command = f"awk {split}'{{print $2, ${tags[0]}}}'"
+    tag = tags[0] if tags else "N"
+    command = f"awk {split}'{{print ${words[0]}, ${tag}}}'"
     source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
     others = "".join(f", or ${number}" for number in tags[1:])
-    labels = f" (the labels of column {tags[0]}{others})" if others else ""
+    labels = f" (the labels of column {tag}{others})" if others or not tags else ""
     return f": {source} > OUT.conll{labels}"

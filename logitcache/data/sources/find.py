@@ -24,6 +24,7 @@ from logitcache.data.sources.files import (
     inner,
     split_named,
     unread,
+    unread_folders,
     whole_files,
 )
 from logitcache.data.sources.hints import similar
@@ -217,7 +218,7 @@ def _say_ignored(
         reporter.note(
             f"{path}: not read, for their names tell no split: {', '.join(ignored)}{advice}"
         )
-    unread_names = ", ".join(unread(path))
+    unread_names = ", ".join([*unread(path), *unread_folders(path, used)])
     if unread_names:
         reporter.note(f"{path}: not read, for their endings or beside other files: {unread_names}")
 
