@@ -102,7 +102,7 @@ class Assembly:
         self.assets = assets
         self._keys = layout.keys(seed)
         self._is_scored = summary.scored_positions(
-            layout.row_hash[rows_of(layout.indptr)], layout.index, positions
+            layout.row_id[rows_of(layout.indptr)], layout.index, positions
         )
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
