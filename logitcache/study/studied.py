@@ -30,6 +30,7 @@ from logitcache.study.results import (
 from logitcache.study.rows import Row
 from logitcache.study.tables import (
     Comparison,
+    check_baseline,
     choose_metric,
     choose_split,
     compare_results,
@@ -101,15 +102,8 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
 
 def _check_baseline(studied: Studied, baseline: str | None) -> None:
     """Raises SpecError where a baseline is named, and no row has that method or label."""
-    rows = [row for cell in studied.cells for row in cell.comparison.rows]
-    names = dict.fromkeys(name for row in rows for name in (row.method, row.label))
-    if baseline is not None and baseline not in names:
-        raise SpecError(
-            expected="a method or label with results",
-            found=repr(baseline),
-            advice=f"Choose one of {', '.join(names)}.",
-            where="baseline",
-        )
+    if baseline is not None:
+        check_baseline(baseline, [row for cell in studied.cells for row in cell.comparison.rows])
 
 
 def trials_of(folder: Path) -> list[Trial]:

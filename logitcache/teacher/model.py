@@ -345,7 +345,7 @@ class LiveTeacher:
         AlignmentError for a text that is not among its rows.
         """
         check_views(self.where, view, 1)
-        rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
+        rows = locate(self, row_id, row_hash, lambda _: "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)
         own = self.teacher.signal if self.gives_logits else None
         teacher = replace(self.teacher, signal=own, signals=tuple(map(signal_of, signals)))

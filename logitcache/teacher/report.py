@@ -203,7 +203,7 @@ def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
             f"the teacher gives one class, {names[top]}, to {share:.1%} of the rows{labelled}. {advice}"
         ]
     widest = float((tally.high - tally.low).max())
-    if widest < HARDLY_DIFFERENT:
+    if 0 <= widest < HARDLY_DIFFERENT:  # below 0: of a sparse codec, no full answer was seen
         return [
             f"the teacher's probabilities hardly differ from row to row: by at most {widest:.3f}. {advice}"
         ]

@@ -182,6 +182,7 @@ REASONS = {
     "config/shapes.py:check_norm": "a checkpoint's layers: tests/language/test_pretrain.py",
     "or a smaller --batch-size.": "a step's cost is known when it was made: tests/student/test_budget.py",
     "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
+    "config/own.py:load": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:check_student": "a student of a user's own: tests/student/test_own_student.py",
     "config/own.py:check_importable": "an object in memory: tests/student/test_own_student.py",
