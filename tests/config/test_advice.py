@@ -26,6 +26,13 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Give one.", DumpConfig, {"teacher": None}, {"teacher": "4x256"}),
     ("Correct it.", TrainConfig, {"epochs": -1}, {"epochs": 1}),
     ("Name a local path", TrainConfig, {"out": "s3://bucket/x"}, {"out": "x"}),
+    ("Choose another place.", TrainConfig, {"out": __file__}, {"out": "x"}),
+    (
+        "Save its numbers as one, rows by classes: numpy.save('answers.npy', torch.load('x.pt'",
+        DumpConfig,
+        {"teacher": "file:x.pt"},
+        {"teacher": "file:answers.npy"},
+    ),
     ("Give file:///PATH.", TrainConfig, {"out": "file://host/x"}, {"out": "file:///x"}),
     ("Try 2x128.", TrainConfig, {"student": "2x131"}, {"student": "2x128"}),
     (

@@ -226,12 +226,12 @@ POSTED = [
     ),
     Case(
         '&& for f in *; do sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt',
-        {"positive.txt": "a", "negative.txt": "b"},
+        {"positive.txt": "a\n", "negative.txt": "b\n"},
         {"OUT.txt": "__label__positive a\n__label__negative b\n"},
         then_name="OUT.txt",
     ),
     Case(
-        "paste a_train.txt train_labels.txt > train.tsv; paste test.txt test_labels.txt > test.tsv; and",
+        "paste test.txt test_labels.txt > test.tsv; paste a_train.txt train_labels.txt > train.tsv; and",
         {
             "a_train.txt": "a\nb",
             "train_labels.txt": "x\ny",

@@ -148,11 +148,6 @@ SHAPES = [
         {"test.csv": None, "test_labels.csv": None, "train.csv": GOOD},
     ),
     Case(
-        "of files of a class each write one with a column label",
-        {"pos.txt": "a\n", "neg.txt": "b\n"},
-        {"train.csv": GOOD},
-    ),
-    Case(
         "files of a class each into one file with a column label",
         {"pos.csv": "text\na\n", "neg.csv": "text\nb\n"},
         {"train.csv": GOOD},

@@ -74,12 +74,12 @@ def _of_list(path: Path) -> ClassNames | None:
         return None
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     fields = [line.split("\t") for line in lines if line.strip()]
+    names = tuple(line[0].strip() for line in fields if len(line) == 1)
+    numbers = None
     if all(len(line) > 1 for line in fields):
         by_number = _numbers({line[0]: line[1] for line in fields}) or {}
         numbers = tuple(sorted(by_number))
         names = tuple(by_number[number] for number in numbers)
-    else:
-        names, numbers = tuple(line[0].strip() for line in fields if len(line) == 1), None
     are_names = all(name and integer(name) is None for name in names)
     if not are_names or len(names) < 2 or len(set(names)) < len(fields):
         return None
