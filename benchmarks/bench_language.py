@@ -242,7 +242,7 @@ def bare(world: World, rows: int) -> turns.Case:
 
 
 def dumps(world: World, rounds: int, rows: int, codecs: Sequence[str]) -> dict[str, Any]:
-    """Whole dumps by codec beside the bare forward pass, and what they hold on disk.
+    """Whole dumps by codec, each after a bare forward pass, and what they hold on disk.
 
     A dump learns once of its teacher how it is padded, its weights' digest and the codec's number,
     on some thousand positions. What it takes for rows is told apart from that: seconds from the
@@ -261,26 +261,29 @@ def dumps(world: World, rounds: int, rows: int, codecs: Sequence[str]) -> dict[s
             "on_disk": report.codec_bytes / report.positions,
         }
 
-    cases: dict[str, turns.Case] = {codec: partial(whole, codec) for codec in codecs}
-    cases["bare"] = bare(world, rows)
+    forward = bare(world, rows)
     fence = turns.settled(world.device)
-    turns.timed(cases["bare"], fence)
-    times: turns.Times = {name: [] for name in cases}
-    for order in turns.rotated(list(cases), rounds):  # a dump is long, and needs no warming up
-        for name in order:
-            times[name].append([turns.timed(cases[name], fence)])
-            print(name, times[name][-1], answering.get(name, [None])[-1:], flush=True)
-    bare_seconds = turns.spread(times["bare"])["median"]
+    turns.timed(forward, fence)
+    times: turns.Times = {codec: [] for codec in codecs}
+    beside: turns.Times = {codec: [] for codec in codecs}  # the bare pass before each dump
+    for order in turns.rotated(list(codecs), rounds):  # a dump is long, and needs no warming up
+        for codec in order:
+            beside[codec].append([turns.timed(forward, fence)])
+            times[codec].append([turns.timed(partial(whole, codec), fence)])
+            print(codec, beside[codec][-1], answering[codec][-1], times[codec][-1], flush=True)
+    every_bare = [block for blocks in beside.values() for block in blocks]
+    bare_seconds = turns.spread(every_bare)["median"]
     return {
         "rows": dict.fromkeys(codecs, rows),
         "tokens_per_second": rows * TOKENS / bare_seconds,
         "dump_to_bare_forward": {
-            codec: turns.ratio(answering[codec], times["bare"]).to_dict() for codec in codecs
+            codec: turns.ratio(answering[codec], beside[codec]).to_dict() for codec in codecs
         },
         "seconds_once": {
             codec: float(np.median(np.subtract(times[codec], answering[codec]))) for codec in codecs
         },
-        "seconds": {name: turns.spread(blocks) for name, blocks in times.items()},
+        "seconds": {codec: turns.spread(blocks) for codec, blocks in times.items()},
+        "bare_seconds": {codec: turns.spread(blocks) for codec, blocks in beside.items()},
         "bytes_per_position": bytes_of,
     }
 

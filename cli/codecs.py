@@ -21,7 +21,20 @@ BESIDE = (
     "(`dump` counts both)"
 )
 OWN = ("codec", "positions", "bytes_per_token", "plot")
-COLUMNS = ("bytes", "entries", "variance", "bias", "kl", "gradient_error", "batch_gradient_error")
+STEP = (
+    "step ratio: time of a student's loss and gradient of these targets ÷ that of labels alone, "
+    "without the student's body and the products of its head"
+)
+COLUMNS = (
+    "bytes",
+    "entries",
+    "variance",
+    "bias",
+    "kl",
+    "gradient_error",
+    "batch_gradient_error",
+    "step_ratio",
+)
 
 
 @click.command(cls=Command, short_help="Measure what codecs keep of a teacher's answers.")
@@ -81,7 +94,7 @@ def render(document: dict[str, Any]) -> str:
     for case in document["cases"]:
         cells = [f"{case[name]:>{max(9, len(name))}.4g}" for name in COLUMNS]
         lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
-    lines.append(BESIDE)
+    lines += [BESIDE, STEP]
     if document["best"] is not None:
         lines.append(
             f"least error of a batch's gradient within the budget: --codec {document['best']}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from logitcache.config.workspace import check_folder
 from logitcache.reporter import NOTES, progress
 
 from .dump import render as render_dump
@@ -41,6 +42,7 @@ def command(task: str, quick: bool, out: Path, as_json: bool) -> None:
     Nothing is downloaded: the text is the docstrings of installed packages. Ends with a verdict and
     a picture.
     """
+    check_folder(out)
     from logitcache.report.plots import dots
     from logitcache.study import demo, language_demo
     from logitcache.study.tables import render

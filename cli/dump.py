@@ -178,7 +178,7 @@ def _origin(document: dict[str, Any], by_model: bool) -> str:
 def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """How sure the teacher is, and how often it is right."""
     scored = document["scored_positions"]
-    if document["scores"] and scored < document["positions"]:
+    if document["scores"] and scored + document["skipped_rows"] < document["positions"]:
         yield "sample", f"entropy and scores are of {scored:,} of {document['positions']:,} tokens"
     if document["entropy"] is not None:
         uniform = log(document["num_labels"])

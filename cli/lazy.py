@@ -5,7 +5,7 @@ commands on use.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import click
@@ -31,13 +31,21 @@ class Group(click.Group):
 class LazyGroup(Group):
     """A group that imports a command's module when the command is called, as that may load torch.
 
-    ``summaries`` maps each command to its line in ``--help``; the command itself is the object
-    ``command`` of the module of that name beside this one.
+    ``summaries`` maps each command to its line in ``--help``, ``headings`` those of it to the
+    commands below them; a command itself is the object ``command`` of the module of its name beside
+    this one.
     """
 
-    def __init__(self, *args: Any, summaries: Mapping[str, str], **settings: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        summaries: Mapping[str, str],
+        headings: Mapping[str, Sequence[str]],
+        **settings: Any,
+    ) -> None:
         super().__init__(*args, **settings)
         self.summaries = summaries
+        self.headings = headings
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.summaries)
@@ -49,5 +57,6 @@ class LazyGroup(Group):
         return cast(click.Command, module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self.summaries.items()))
+        for heading, names in self.headings.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, self.summaries[name]) for name in names])

@@ -6,6 +6,7 @@ import codecs
 import errno
 import io
 import os
+import re
 import select
 import signal
 import sys
@@ -24,24 +25,30 @@ from .stop import Stopped, stoppable
 
 # The line of each command in `logitcache --help`.
 COMMANDS = {
+    "demo": "Distil a small teacher into students on built-in text.",
     "check": "Say what is wrong with data, before anything costs time.",
+    "plan": "Say what a dump and its trainings would cost, before they are run.",
     "dump": "Run a teacher once over some rows and store its answers.",
-    "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
-    "pretrain": "Train a language model from scratch under a budget.",
+    "train": "Train a student, from a cache (kd) or without (base, ls, ...).",
     "compare": "Say which results differ, by how much, and how sure that is.",
+    "study": "Run tasks x students x methods x seeds, and report what was found.",
+    "tune": "Search for the settings of a method, on a Ray cluster.",
+    "pretrain": "Train a language model from scratch under a budget.",
     "inspect": "Say what a cache holds.",
-    "codecs": "Measure what codecs keep of a teacher's answers.",
     "verify": "Read every byte of a cache against its checksums.",
     "repair": "Make the broken shards of a cache again, and only those.",
-    "convert": "Write a cache's answers in another store: arrow, zarr or parquet.",
-    "merge": "Put parts of one dump together.",
     "diff": "Say how far two caches of the same rows differ.",
-    "plan": "Say what a dump and its trainings would cost, before they are run.",
+    "convert": "Write a cache's answers in another store, or with another codec.",
+    "merge": "Put parts of one dump together.",
+    "codecs": "Measure what codecs keep of a language model's answers.",
     "bench": "Measure what distillation costs on this machine.",
-    "study": "Run methods x tasks x students x seeds, and go on where that stopped.",
-    "tune": "Search for the settings of a method, on a Ray cluster.",
     "report": "Make a page of what benches have measured.",
-    "demo": "Distil a real teacher into real students on this machine.",
+}
+HEADINGS = {
+    "Distil": ("demo", "check", "plan", "dump", "train", "compare"),
+    "Many runs": ("study", "tune", "pretrain"),
+    "Caches": ("inspect", "verify", "repair", "diff", "convert", "merge"),
+    "Measure": ("codecs", "bench", "report"),
 }
 
 RESUMABLE = (
@@ -175,7 +182,9 @@ def _misuse(ctx: click.Context, error: click.UsageError) -> click.UsageError:
     """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
-    message = sentence(visible(" ".join(error.format_message().split())))
+    text = " ".join(error.format_message().split())
+    text = re.sub(r"\((Did you mean .*\?)\)$", r"\1", text)  # as click adds it
+    message = sentence(visible(text))
     path = (error.ctx or ctx).command_path
     if error.ctx is None and ctx.invoked_subcommand:
         path = f"{path} {ctx.invoked_subcommand}"
@@ -207,11 +216,19 @@ def _is_reader_gone() -> bool:
 
 
 @click.group(
-    cls=Logitcache, summaries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Logitcache,
+    summaries=COMMANDS,
+    headings=HEADINGS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(logitcache.__version__, prog_name="logitcache")
 def cli() -> None:
-    """Run a teacher once, store what it said, and distil any number of students from the store."""
+    """Run a teacher once, store what it said, and distil any number of students from the store.
+
+    \b
+    logitcache dump --teacher roberta-large --data reviews.csv
+    logitcache train --method kd --data reviews.csv
+    """
 
 
 if __name__ == "__main__":

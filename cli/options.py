@@ -14,6 +14,8 @@ from logitcache.config.commands import options_of_command
 from logitcache.config.option import WRITTEN_LOCALLY, Declared, build, checked, local_path
 from logitcache.ranks import launched_rank, on_its_own
 
+OWN = "Options"  # heading of options that have none in logitcache.config
+OUTPUT = "Output"
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
 
@@ -41,16 +43,29 @@ class Command(click.Command):
         with on_its_own():
             return super().invoke(ctx)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, which takes ``-method`` for the options -m, -e, ..."""
+        names = {name for param in self.params for name in param.opts}
+        for word in args:
+            if word not in names and f"-{word}" in names:
+                ctx.fail(f"No such option {word!r}. Did you mean -{word}?")
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
+        """The options under their headings: those without one first, ``--help`` with the output."""
+        sections: dict[str, list[tuple[str, str]]] = {OWN: []}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
-                heading = getattr(param, "group", "") or "Other options"
-                sections.setdefault(heading, []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
+            if record is None or isinstance(param, click.Argument):
+                continue  # the first line names the arguments
+            default_heading = OUTPUT if "--help" in param.opts else OWN
+            heading = getattr(param, "group", "") or default_heading
+            sections.setdefault(heading, []).append(record)
+        output = sections.pop(OUTPUT)
+        for heading, records in [*sections.items(), (OUTPUT, output)]:
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
 
 class SharedCommand(Command):
@@ -96,7 +111,7 @@ as_json = click.option(
     "as_json",
     is_flag=True,
     cls=GroupedOption,
-    group="Output",
+    group=OUTPUT,
     help="Print one JSON document on stdout, and nothing else there.",
 )
 

@@ -54,8 +54,8 @@ def run(spec: str, as_json: bool, **values: Any) -> None:
         document = dry.dry_run(planned(spec, config), progress())
         show(document.to_dict(), as_json, lambda _: dry.text(document))
         return
+    from logitcache.study.cells import check_complete, text, to_json
     from logitcache.study.run import run as run_study
-    from logitcache.study.summary import check_complete, text, to_json
 
     study = run_study(spec, config, progress())
     show(to_json(study), as_json, lambda _: text(study))

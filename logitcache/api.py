@@ -8,8 +8,7 @@ declarations (``config/signatures.py``), so that editors complete them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -34,17 +33,15 @@ from logitcache.config.signatures import (
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.config.tune import TuneConfig
-from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
-from logitcache.data.sources.memory import UNNAMED
-from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.errors import SpecError, short
 from logitcache.ranks import is_first
 from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, SILENT, Reporter, reporter_of
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
-from logitcache.stages.in_memory import place_of, student_options
+from logitcache.stages.in_memory import advise_names, place_of, student_options
 from logitcache.stages.preflight import training_rows
 from logitcache.stages.rows import with_rows
 from logitcache.store.manifest import Plan
@@ -129,12 +126,21 @@ def dump(
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache
     dump``.
 
-    ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved
-    in the workspace under a name made of their content. Of a teacher that is named, ``tokenizer``
-    names another than its own. ``data`` is what :func:`load` takes or returns; ``options`` are
-    those of the command, by name. ``reporter`` shows notes and progress; ``notify``, a function,
-    gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the command ends
-    with.
+    >>> report = logitcache.dump("roberta-large", "reviews.csv", max_length=64)  # doctest: +SKIP
+    >>> report.cache, report.rows, report.scores["accuracy"], report.entropy     # doctest: +SKIP
+
+    ``teacher`` is what ``--teacher`` takes (a folder, a hub name, a shape, ``column:NAME``), or a
+    model of `transformers` in memory with its ``tokenizer``: both are saved in the workspace under
+    a name made of their content. Of a teacher that is named, ``tokenizer`` names another than its
+    own. ``data`` is what :func:`load` takes or returns; ``options`` are those of the command, by
+    name, with underscores. ``reporter`` shows notes and progress; ``notify``, a function, gets the
+    notes in its place.
+
+    Returns a report: ``cache`` (its folder), ``rows``, ``positions``, ``bytes``, ``seconds``,
+    ``scores`` against the gold labels (fractions), ``entropy`` of the answers (nats). The same call
+    again goes on where it stopped, or returns what is there. Raises SpecError for what cannot be
+    read or used, FingerprintMismatch for classes that do not match and for a folder that holds
+    another cache, Locked while another process writes there, OutOfSpace.
     """
     reporter = reporter_of(reporter, notify)
     tokenizer_name = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
@@ -142,7 +148,7 @@ def dump(
     teacher = place_of(teacher, own, options.get("workspace"), "teacher")
     config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": tokenizer_name})
     config, source = with_rows(config, data, unlabelled, reporter)
-    with _advise_names(source, config.workspace):
+    with advise_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)
 
 
@@ -251,14 +257,21 @@ def train(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[TrainOptions],
 ) -> Path:
-    """Train one student and return its result folder: ``logitcache train``. ``method`` is a name,
-    or a :class:`logitcache.Term` of your own.
+    """Train one student and return its result folder: ``logitcache train``.
 
-    ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name:
-    ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a
-    :class:`Cache`, or several. ``student`` may be a model of `transformers` in memory,
-    ``tokenizer`` is then its own, any ``nn.Module``, or what makes one. ``reporter`` and ``notify``
-    as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    >>> run = logitcache.train("kd", "reviews.csv", student="2x128", seed=1)  # doctest: +SKIP
+
+    ``method`` is ``kd``, ``base``, ``ls``, ``tf-reg``, ``self-kd``, a sum of terms, or a
+    :class:`logitcache.Term` of your own. ``data`` is what :func:`load` takes or returns.
+    ``options`` are those of the command, by name: ``student``, ``seed``, ``alpha``, ``epochs``, ...
+    ``cache`` is a folder, a URL or a :class:`Cache`, or several; by default the cache of these rows
+    in the workspace. ``student`` may be a model of `transformers` in memory, ``tokenizer`` is then
+    its own; any ``nn.Module``; or what makes one. ``reporter`` and ``notify`` as for :func:`dump`.
+
+    The folder loads with ``transformers.pipeline`` (docs/results.md). The same call again goes on
+    from the last checkpoint, or returns what is there. Raises SpecError for what cannot be read or
+    used, AlignmentError for a row whose text the teacher has not answered, FingerprintMismatch for
+    a folder that holds another run, Locked while another process writes there.
     """
     from logitcache.stages import train as training
 
@@ -274,7 +287,7 @@ def train(
     config = build(TrainConfig, values)
     config, source = with_rows(config, data, unlabelled, reporter)
     source = training_rows(config, source, reporter)
-    with _advise_names(source, config.workspace):
+    with advise_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
 
 
@@ -294,10 +307,16 @@ def pretrain(
 
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     """Compare result folders, or folders of result folders: ``logitcache compare``.
-    ``comparison.verdict`` is its last sentence; ``plot`` is the file of a picture (png or svg).
+
+    >>> logitcache.compare("logitcache-work/runs/reviews", margin=0.005).verdict  # doctest: +SKIP
+
+    Returns a comparison: ``verdict`` (one sentence), ``rows`` (for each method its mean, standard
+    deviation and number of seeds, and its difference to the baseline with p and interval; metrics
+    are fractions, losses are in nats), ``notes``, :meth:`Comparison.to_pandas`. ``plot`` is the
+    file of a picture (png or svg).
 
     Raises SpecError for a path that is no result folder, and for a metric, split or baseline that
-    the results lack.
+    the results lack; FormatError for a broken result; FingerprintMismatch for results of other data.
     """
     config = build(CompareConfig, options)
     if not results:
@@ -376,22 +395,3 @@ def _locations(value: Any) -> Any:
     if isinstance(value, str | os.PathLike) or not hasattr(value, "__iter__"):
         return value
     return tuple(_locations(cache) for cache in value)
-
-
-@contextmanager
-def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
-    they have names.
-    """
-    try:
-        yield
-    except FingerprintMismatch as error:
-        if (
-            source is not None
-            and source.name == UNNAMED
-            and Path(error.where or "").is_relative_to(workspace.folder)
-        ):
-            error.advice += (
-                f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
-            )
-        raise

@@ -1,5 +1,5 @@
-"""What codecs keep of a teacher's answers, measured on a sample: bytes, variance, bias, and the
-error of the gradient.
+"""What codecs keep of a teacher's answers, measured on a sample: bytes, variance, bias, the error
+of the gradient, and what a step with their targets costs.
 
 The gradient of a cross-entropy with respect to what the head is given is ``W^T (softmax(z) -
 target)``, so a target that differs from the teacher's distribution p by ``e`` moves it by ``W^T
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from logitcache.bench.codec_step import StepTime
 from logitcache.data.order import position_keys
 from logitcache.payloads import Dense, Payload, Sparse, Tail
 from logitcache.targets.codec import Codec
@@ -88,6 +89,10 @@ class CodecFigures:
     gradient_error: float  # of one position: root mean square
     batch_gradient_error: float  # of the mean over a batch
     seconds: float  # to reduce and pack a position
+    step_seconds: (
+        float  # of a position in a student's step: to unpack, loss and gradient of the logits
+    )
+    step_ratio: float  # of that to labels alone
     by_entropy: tuple[OfEntropy, ...] = ()  # thirds of the positions, of low entropy first
 
 
@@ -121,6 +126,7 @@ class _Totals:
         self.of_third = torch.zeros(2, THIRDS, dtype=torch.float64)
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.seconds = 0.0
+        self.step: StepTime | None = None  # measured on the first part
 
     def add(self, codec: Codec, part: slice, draw: Draw) -> None:
         logits = self.sample.logits[part]
@@ -129,6 +135,9 @@ class _Totals:
         self.seconds += time.perf_counter() - start
         assets = {UNIGRAM: self.sample.unigram.numpy()}
         payload = codec.unpack(columns, assets).map(torch.from_numpy)
+        if self.step is None:
+            of_another = logits.roll(1, 0)  # stands for a student's
+            self.step = StepTime.of(codec, columns, assets, of_another, self.sample.label[part])
         temperature = 1.0 if codec.temperatures is None else codec.temperatures[0]
         p = (logits / temperature).double().softmax(1)
         target = written_out(payload, self.sample.unigram, logits.shape[1])
@@ -164,6 +173,7 @@ class _Totals:
         off = self.off[:, :batches]
         gold = self.gold[:, :batches]
         by_entropy = map(self._third, range(THIRDS), off, gold)
+        assert self.step is not None
         return CodecFigures(
             name=named(codec.to_dict()),
             bytes=mean["bytes"],
@@ -177,6 +187,8 @@ class _Totals:
             gradient_error=float((mean["off"] / mean["gold"]) ** 0.5),
             batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
             seconds=self.seconds / self.n,
+            step_seconds=self.step.kd,
+            step_ratio=self.step.kd / self.step.label,
             by_entropy=tuple(by_entropy),
         )
 

@@ -97,7 +97,10 @@ def read(path: Path) -> Document:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise SpecError(
-            expected="a file that `logitcache bench` wrote", found="none", where=path
+            expected="a file that `logitcache bench` wrote",
+            found="no such file",
+            advice="Make one: logitcache bench overhead --out FILE.json.",
+            where=path,
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise SpecError(

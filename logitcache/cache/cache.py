@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from logitcache import identity
-from logitcache.cache.index import HashIndex, check_views, locate, lookup
+from logitcache.cache.index import HashIndex, advice_over_texts, check_views, locate, lookup
 from logitcache.cache.layout import LABEL, POSITION, TOKENS, Kept, codec_of, inputs_of, signals_of
 from logitcache.cache.signals import vectors_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
@@ -37,10 +37,13 @@ BLOCK_ROWS = 8192
 
 
 class Cache:
-    """What a teacher said of every row of one split of one source.
+    """What a teacher said of every row of one split of one source. Needs no torch.
 
-    >>> cache = Cache.open("caches/sst2")          # doctest: +SKIP
-    >>> cache.take(np.array([17, 3])).logits   # f32[2, K], row maximum 0      # doctest: +SKIP
+    >>> cache = Cache.open("caches/sst2")                # doctest: +SKIP
+    >>> cache.take(np.array([17, 3])).logits   # f32[2, K], row maximum 0  # doctest: +SKIP
+
+    Row i is row i of the table that was dumped. K is the number of classes, or of words; of B rows
+    there are P answers, one each for classified texts and several for rows of tokens.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -55,10 +58,9 @@ class Cache:
         self._rows = self.manifest.plan.rows
         self._views = self.manifest.plan.views
         self._stored = tuple(column.name for column in of_positions(self.codec))
-        self._entries = {
-            count: tuple(column.name for column in columns)
-            for count, columns in of_entries(self.codec).items()
-        }
+        self._entries = {}
+        for count, columns in of_entries(self.codec).items():
+            self._entries[count] = tuple(column.name for column in columns)
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, check_sizes: bool = True) -> Cache:
@@ -141,11 +143,9 @@ class Cache:
     @cached_property
     def skipped(self) -> Int64:
         """The rows without an answer (``dump --on-nonfinite skip``), ascending: i64[n]."""
-        rows = [
-            row
-            for receipt in self.manifest.receipts
-            for row in receipt.conditions.get("skipped", ())
-        ]
+        rows: list[int] = []
+        for receipt in self.manifest.receipts:
+            rows.extend(receipt.conditions.get("skipped", ()))
         return np.unique(np.array(rows, np.int64))
 
     @cached_property
@@ -162,13 +162,14 @@ class Cache:
         view: Int64 | int = 0,
         signals: Sequence[str] = (),
     ) -> Answers:
-        """The teacher's answers for these rows in these views, in this order; rows may repeat. With
-        ``signals``, names among :attr:`signals`, their vectors too; raises SpecError for one that
-        is not here.
+        """The teacher's answers for the rows ``row_id`` i64[B] in these views, in this order; rows
+        may repeat: ``answers.logits`` f32[P, K], each maximum 0 (of sparse codecs ``answers.payload``).
+        With ``signals``, names among :attr:`signals`, their vectors too; raises SpecError for one
+        that is not here.
 
         With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another
         text is found by its hash (:meth:`locate`). Raises AlignmentError for a row, a text or a
-        view that is not here, or has no answer.
+        view that is not here, or has no answer; CorruptShard for damaged bytes.
         """
         row_id = np.asarray(row_id, dtype=np.int64)
         self._check_view(view)
@@ -244,11 +245,8 @@ class Cache:
         """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row
         whose text is not.
         """
-        advice = (
-            f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
-            "new --out."
-        )
-        return locate(self, row_id, row_hash, advice)
+        advice_of = partial(advice_over_texts, self.where, self.manifest.plan.teacher)
+        return locate(self, row_id, row_hash, advice_of)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for

@@ -305,11 +305,12 @@ def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
     """The conditions that differ between the shards of both caches: by name, the values in A and in
     B.
     """
-    receipts = (*a.manifest.receipts, *b.manifest.receipts)
-    names = {name for receipt in receipts for name in receipt.conditions}
+    names: set[str] = set()
+    for receipt in (*a.manifest.receipts, *b.manifest.receipts):
+        names.update(receipt.conditions)
     differing = {}
     for name in sorted(names - {"skipped"}):
-        pair = [_different_values(cache, name) for cache in (a, b)]
+        pair = [_different_values(a, name), _different_values(b, name)]
         if pair[0] != pair[1]:
             differing[name] = pair
     return differing

@@ -8,13 +8,15 @@ the table's hashes, 16 bytes a row.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from logitcache.errors import AlignmentError
 from logitcache.records import Int64
 
+FAIR_SHARE = 0.5  # of some texts: with fewer in it, a cache is of other rows
 ABSENT = -1
 
 
@@ -81,9 +83,12 @@ def lookup(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
     return rows
 
 
-def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
+def locate(
+    table: Table, row_id: Int64, row_hash: Int64, advice_of: Callable[[float], str]
+) -> Int64:
     """:func:`lookup` of texts that are all in the table. Raises AlignmentError naming the first row
-    whose text is not, and how many there are.
+    whose text is not, and how many there are; ``advice_of`` makes its advice of the share of the
+    texts that are there.
     """
     rows = lookup(table, row_id, row_hash)
     absent = np.flatnonzero(rows == ABSENT)
@@ -92,10 +97,25 @@ def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
         raise AlignmentError(
             f"row {row_id[first]}: expected a text that the teacher has answered, found another (hash "
             f"{int(row_hash[first]) % 2**64:016x}); {len(absent):,} of {len(row_id):,} rows have no answer here.",
-            advice=advice,
+            advice=advice_of(1 - len(absent) / len(row_id)),
             where=table.where,
         )
     return rows
+
+
+def is_worth_reuse(teacher: Mapping[str, Any], share: float) -> bool:
+    """Whether ``dump --reuse`` is advised of a cache that has this share of some texts: few may be
+    there by chance, and a ``teacher``, as its plan records it, that is a column cannot be asked.
+    """
+    return share >= FAIR_SHARE and "answers" not in teacher
+
+
+def advice_over_texts(where: object, teacher: Mapping[str, Any], share: float) -> str:
+    """What to do about texts that the cache at ``where`` lacks, where it has this share of them."""
+    if not is_worth_reuse(teacher, share):
+        return "Name the cache of this data, or make one: logitcache dump --teacher TEACHER --data DATA."
+    reuse = f"logitcache dump --reuse {where}"
+    return f"Ask about these alone: {reuse}, with the same teacher and settings and a new --out."
 
 
 def check_views(where: str, view: Int64 | int, views: int) -> None:

@@ -40,8 +40,10 @@ def describe(cache: Cache) -> dict[str, Any]:
     plan = manifest.plan
     receipts = manifest.receipts
     records: Counter[str] = Counter()
+    reused_rows = 0
     for receipt in receipts:
         records.update(receipt.records)
+        reused_rows += receipt.conditions.get("reused", {"rows": 0})["rows"]
     return {
         "cache": cache.where,
         "fingerprint": manifest.digest,
@@ -62,9 +64,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "preparation": dict(plan.preparation),
         "conditions": conditions(receipts),
         "skipped": cache.skipped.tolist(),
-        "reused_rows": sum(
-            receipt.conditions.get("reused", {"rows": 0})["rows"] for receipt in receipts
-        ),
+        "reused_rows": reused_rows,
         "quantiles": quantiles(receipts, cache.where),
     }
 
@@ -89,13 +89,13 @@ def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     order = recorded.get("label_order")
     folds = recorded.get("folds")
-    if order is not None and not (
-        isinstance(order, list) and all(type(column) is int for column in order)
-    ):
+    is_order = isinstance(order, list) and {int}.issuperset(map(type, order))
+    if order is not None and not is_order:
         raise FormatError(
             expected="the teacher's label order as places", found=short(repr(order)), where=where
         )
-    if folds is not None and not (isinstance(folds, dict) and type(folds.get("count")) is int):
+    has_count = isinstance(folds, dict) and type(folds.get("count")) is int
+    if folds is not None and not has_count:
         raise FormatError(
             expected="the teacher's folds with their count", found=short(repr(folds)), where=where
         )
@@ -189,9 +189,8 @@ def row_of(
         name = cache.label_names[label] if 0 <= label < len(cache.label_names) else None
         answer: dict[str, Any] = {"entropy": None, "top": []}
         if not skipped and answers.payloads:
-            answer = _answer(
-                answers.payload.select(slice(position, position + 1)), cache.label_names
-            )
+            payload = answers.payload.select(slice(position, position + 1))
+            answer = _answer(payload, cache.label_names)
         entry = {"label": label, "label_name": name, **answer}
         if cache.level != ROW:
             entry = {"position": int(answers.index[position]), **entry}
@@ -224,14 +223,9 @@ def _answer(payload: Payload[Array], labels: Sequence[str]) -> dict[str, Any]:
     entries = []
     for i in np.argsort(-p, kind="stable")[:TOP]:
         number = int(classes[i])
-        entries.append(
-            {"class": number, "label": _name(number, labels), "probability": float(p[i])}
-        )
+        label = labels[number] if labels else str(number)
+        entries.append({"class": number, "label": label, "probability": float(p[i])})
     return {"entropy": entropy, "top": entries}
-
-
-def _name(index: int, labels: Sequence[str]) -> str:
-    return labels[index] if labels else str(index)
 
 
 def _hex(row_hash: int) -> str:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from logitcache.errors import SpecError
 
-COLUMN, LOGITS, FILE = "column", "logits", "file"
+PREFIXES = COLUMN, LOGITS, FILE = "column", "logits", "file"
 ARRAYS = (".npy", ".npz")
 # tables that `data/sources/reading.py` reads, of a row each; packed ones
 TABLES = (
@@ -66,7 +67,15 @@ def answer_source(teacher: str) -> AnswerSource | None:
     Raises SpecError where the spelling is not complete.
     """
     prefix, colon, argument = teacher.partition(":")
-    if not colon or prefix not in (COLUMN, LOGITS, FILE):
+    if not colon or prefix not in PREFIXES:
+        meant = get_close_matches(prefix, PREFIXES, n=1, cutoff=0.8)
+        if colon and meant and not Path(teacher).exists():
+            raise SpecError(
+                expected="column:NAME, logits:NAME or file:FILE.npy",
+                found=repr(teacher),
+                advice=f"Did you mean {meant[0]}:{argument}?",
+                where="--teacher",
+            )
         if _ends(teacher, ARRAYS):
             return AnswerSource(False, (), teacher)
         if _ends(teacher, TABLES) and not Path(teacher).is_dir():
@@ -76,7 +85,9 @@ def answer_source(teacher: str) -> AnswerSource | None:
     if _ends(argument, ARRAYS) and (prefix != COLUMN or "@" not in argument):
         return AnswerSource(prefix == LOGITS, (), argument)
     if prefix == FILE:
-        raise _no_column(argument) if _ends(argument, TABLES) else _incomplete(teacher)
+        if not Path(argument).suffix:
+            raise _incomplete(teacher)
+        raise _no_column(argument) if _ends(argument, TABLES) else _no_array(argument)
     names = argument
     file = None
     if "@" in argument:
@@ -98,6 +109,18 @@ def _no_column(file: str) -> SpecError:
         expected="the column that holds the answers",
         found=f"a table alone, {file}",
         advice=f"Name it: --teacher column:NAME@{file}",
+        where="--teacher",
+    )
+
+
+def _no_array(file: str) -> SpecError:
+    load = f"pandas.read_pickle({file!r})"
+    if _ends(file, (".pt", ".pth")):
+        load = f"torch.load({file!r}, map_location='cpu')"
+    return SpecError(
+        expected="an array that numpy wrote, FILE.npy",
+        found=file,
+        advice=f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {load}).",
         where="--teacher",
     )
 

@@ -121,15 +121,14 @@ class Pretraining:
     budget: Budget | None = _budget_option(
         None,
         f"What the training may spend, in place of --epochs: {FORMS} (the steps and learning rates of another run). "
-        "The learning rate rises and falls with what has been spent, and the training ends with the step that is "
-        "nearest to its budget.",
+        "The learning rate rises and falls with what has been spent.",
         parse=budget_of,
         annotation="str",
     )
     regime: str | None = _budget_option(
         None,
-        "Under a budget: fresh reads no row twice, and is refused where the text is too short; repeat goes over the "
-        "rows (or a fixed part of them, --rows) again and again. Default: fresh.",
+        "Under a budget: read no row twice (fresh, the default), or the rows, or --rows of them, again and again "
+        "(repeat).",
         choices=REGIMES,
     )
     charge_dump: int | None = _budget_option(

@@ -20,13 +20,13 @@ class CheckConfig:
     data_seed: int = data_seed()
     teacher: str | None = option(
         None,
-        "A teacher's folder, or a hub name of which files are kept here: its classes are matched, and tokens counted "
-        "with its tokenizer. Or answers that exist already (column:NAME, ...): they are read and matched.",
+        "Teacher whose classes are matched and whose tokenizer counts: a folder, a hub name of which files are kept "
+        "here, or answers that exist already (column:NAME, ...).",
         group="Models",
     )
     student: str | None = option(
         None,
-        "A student's folder, hub name or shape: tokens are counted with its tokenizer too.",
+        "Student whose tokenizer counts too: a folder, hub name or shape.",
         group="Models",
     )
     label_map: Mapping[str, str] | None = label_map()

@@ -28,7 +28,6 @@ from logitcache.config.report import (
     StudySubmitConfig,
     VerifyConfig,
 )
-from logitcache.config.sequences import Sequences
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.config.tune import TuneConfig
@@ -73,8 +72,6 @@ for _declared in _uncounted():
     UNCOUNTED.setdefault(_declared.name, _declared)
 _FINETUNE = {declared.name for declared in options_of(PlanConfig) if declared.path[0] == "finetune"}
 _STUDY = {"unlabelled", "split", "epochs", "seeds", "method", "price_per_hour", "calibrate", "rows"}
-# Of language models, whose plan is not measured.
-_LANGUAGE = {declared.name for declared in options_of(Sequences)} | {"signal"}
 _STUDENT = {"accumulate", "group_by_length", "init", "tokenizer", "vocabulary"}
 _PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"teacher"}))
 
@@ -129,7 +126,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     "bench dump": (Takes(DumpBenchConfig), Takes(BenchOutput)),
     "bench read": (Takes(ReadBenchConfig), Takes(BenchOutput)),
     "bench plan": (
-        replace(_PLAN, without=_PLAN.without | _STUDY | _FINETUNE | _LANGUAGE),
+        replace(_PLAN, without=_PLAN.without | _STUDY | _FINETUNE),
         Takes(PlanBenchConfig),
         Takes(BenchOutput),
     ),

@@ -42,8 +42,7 @@ def delimiter() -> Any:
 def header() -> Any:
     return option(
         None,
-        "Names of the columns in order, separated by commas, of csv, tsv and txt files without a header line, and of "
-        "JSON rows that are lists.",
+        "Names of the columns in order, separated by commas, of a table without a header line.",
         group=GROUP,
         parse=names_of,
         annotation="str | Sequence[str]",
@@ -56,21 +55,24 @@ class Columns:
     """Which columns to read; None where the usual names are to be tried."""
 
     text: str | None = option(
-        None, "Column of the text. Default: a usual name such as text.", group=GROUP, recorded=False
+        None,
+        "Column of the text. Default: text, or another usual name.",
+        group=GROUP,
+        recorded=False,
     )
     text_pair: str | None = option(
-        None, "Column of the second text of a pair.", group=GROUP, recorded=False
+        None, "Column of the second text, where a row is a pair.", group=GROUP, recorded=False
     )
     label: str | None = option(
         None,
-        "Column of the label. Default: a usual name such as label.",
+        "Column of the label. Default: label, or another usual name.",
         group=GROUP,
         recorded=False,
     )
     label_names: tuple[str, ...] | None = option(
         None,
-        "Names of the classes in order, separated by commas (or a JSON list). Default: labels.json beside the data, or "
-        "sorted.",
+        "Names of the classes in order, separated by commas. Default: labels.json beside the data, or what the column "
+        "holds, sorted.",
         name="labels",
         group=GROUP,
         parse=names_of,
@@ -79,15 +81,15 @@ class Columns:
     )
     split_column: str | None = option(
         None,
-        "Column that says which split each row of one table belongs to: train, dev (valid, validation) or test; or "
-        "yes and no, where its name is that of a split (is_valid). Default: no column is read so.",
+        "Column that divides one table into train, dev (valid, validation) and test; or yes and no, in a column such "
+        "as is_valid.",
         group=GROUP,
         recorded=False,
     )
     task: str | None = option(
         None,
-        "What is asked of a row. Default: token-classification where the data has columns of lists, words and their "
-        "labels; else classification. causal-lm, masked-lm and embedding have to be named.",
+        "What is asked of a row. Default: token-classification for rows of words with a label each, else "
+        "classification.",
         choices=TASKS,
         group=GROUP,
         recorded=False,
@@ -100,11 +102,9 @@ class Columns:
 def data() -> Any:
     return option(
         "docstrings",
-        "A file (jsonl, ndjson, json, csv, tsv, txt as of fastText, parquet, arrow, feather, conll, iob2 or conllu), "
-        "packed (.gz, .zip, ...) or not; a folder of them (train, dev and test by name), a folder of texts for each "
-        "class, or a folder saved by `datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its "
-        "files are in a folder); a hub name (org/name[:config][@revision]); or `docstrings`, the built-in set. For "
-        "language models also text files, a folder of them, or `corpus`, built-in running text.",
+        "A file (jsonl, ndjson, json, csv, tsv, txt, parquet, arrow, feather, conll, iob2, conllu; packed or not), or "
+        "a folder of files by split or class; a preset (glue/sst2, sst5, fewrel, ...; or PRESET=FOLDER); a hub name "
+        "(org/name[:config][@revision]); built in: docstrings, and corpus for language models.",
         group=GROUP,
         recorded=False,
     )

@@ -60,15 +60,14 @@ class DumpConfig:
     split: str = option("train", "Split to dump.", group="Data")
     out: Path | None = option(
         None,
-        "Folder of the cache. Default: in the workspace, by data, split and teacher.",
+        "Folder of the cache. Default: caches/DATA-SPLIT-TEACHER in the workspace.",
         group="Output",
         cost=Cost.NONE,
     )
     finetune: Finetune = field(default_factory=Finetune)
     reuse: Path | str | None = option(
         None,
-        "A cache (folder or URL) of the same teacher: rows whose text it holds are copied, only the others see the "
-        "teacher.",
+        "An older cache of the same teacher: answers to texts that it holds are copied, only others are asked.",
         group="Output",
         cost=Cost.NOT_COUNTED,
     )

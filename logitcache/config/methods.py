@@ -85,7 +85,9 @@ class Methods(dict[str, Method]):
         if not is_own(name):
             expected = f"one of {', '.join([*self, *SUMS])}, a sum of terms, or module:Class"
             names = [*self, *SUMS]
-            raise SpecError(expected=expected, found=repr(name), advice=nearest(name, names))
+            raise SpecError(
+                expected=expected, found=repr(name), advice=nearest(name, names), where="method"
+            )
         is_taught = bool(getattr(own_term(name), "needs_teacher", True))
         return Method(name, _distillation, alpha=0.0, needs_teacher=is_taught)
 

@@ -116,6 +116,15 @@ def load(name: str) -> Any:
         for part in match["attribute"].split("."):
             value = getattr(value, part)
         return value
+    except ModuleNotFoundError as error:
+        if error.name != match["module"]:
+            raise failure(name, error, "it cannot be imported") from error
+        raise SpecError(
+            expected=f"a module {error.name}, here or installed",
+            found="none",
+            advice=f"Run the command in the folder of {error.name}.py, or correct the name.",
+            where=name,
+        ) from error
     except Exception as error:
         raise failure(name, error, "it cannot be imported") from error
 

@@ -13,6 +13,7 @@ from logitcache.config.option import option, validate
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
+BASELINE = "base"
 RESAMPLES = 10_000
 PAPER_TABLES = ("table1", "table2", "table3", "table4", "table5", "table7", "table8", "table9")
 FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
@@ -35,7 +36,7 @@ class CompareConfig:
     split: str | None = option(
         None, "Split to compare on. Default: test if all results have it, else dev."
     )
-    baseline: str = option("base", "Method, or label of a row, to subtract.")
+    baseline: str = option(BASELINE, "Method, or label of a row, to subtract.")
     bootstrap: int = option(
         RESAMPLES, "Resamples of the rows that were scored.", minimum=FEWEST_RESAMPLES
     )
@@ -156,7 +157,7 @@ class DemoConfig:
         "What the demo is about: classes of texts, or tokens of a language model.",
         choices=("classification", "causal-lm"),
     )
-    quick: bool = option(False, "Fewer rows and smaller models: under two minutes.")
+    quick: bool = option(False, "Fewer rows and smaller models: a few minutes.")
     out: Path = option(Path("logitcache-demo"), "Folder of everything that the demo makes.")
 
 

@@ -42,8 +42,7 @@ class Sequences:
     )
     pack: bool | None = _sequence_option(
         None,
-        "Put documents one behind the other and cut them into rows of --seq-len tokens (the default), or take one "
-        "document a row.",
+        "Cut documents, one behind the other, into rows of --seq-len tokens (the default), or take one document a row.",
     )
     keep_documents: bool | None = _sequence_option(
         None,
@@ -51,14 +50,13 @@ class Sequences:
     )
     supervise: str | None = _sequence_option(
         None,
-        "Tokens that are learnt: all, or those of completions alone. Default: completions where the data has prompts "
-        "or messages, else all.",
+        "Tokens that are learnt. Default: completions where the data has prompts or messages, else all.",
         choices=SUPERVISED,
     )
     views: int | None = _sequence_option(
         None,
-        "Patterns of masks of each row, or for causal-lm draws of its targets (of sampled and varopt). Epoch e learns "
-        f"from view e mod VIEWS. Default: {Recipe.views}.",
+        "Masks of each row, or for causal-lm draws of its targets (sampled, varopt). Epoch e learns from view e mod "
+        f"VIEWS. Default: {Recipe.views}.",
         minimum=1,
         maximum=1000,
     )

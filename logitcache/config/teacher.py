@@ -25,12 +25,12 @@ STORAGE = "Storage"
 
 
 def revision() -> Any:
-    return option(None, "Branch, tag or commit of a checkpoint on the hub.", group="Model")
+    return option(None, "Branch, tag or commit of a checkpoint on the hub.", group="Checkpoint")
 
 
 def trust_remote_code() -> Any:
     return option(
-        False, "Run the code that a checkpoint brings along.", group="Model", recorded=False
+        False, "Run the code that a checkpoint brings along.", group="Checkpoint", recorded=False
     )
 
 
@@ -51,9 +51,8 @@ def dtype() -> Any:
 def codec() -> Any:
     return option(
         "float16",
-        "What is stored of the teacher's answers: float16 or float32, all logits (minus their maximum); topk:k=K, "
-        "sampled:n=N or varopt:mean=N, a few words of a vocabulary; replay, the input of its head; auto:bytes=N, "
-        "the best for N bytes.",
+        "How answers are stored. All logits: float16, float32, or replay (the input of a vocabulary's head). A few "
+        "words of a vocabulary: varopt:mean=N, sampled:n=N, topk:k=K. The best for N bytes: auto:bytes=N.",
         group=STORAGE,
     )
 
@@ -97,9 +96,9 @@ class TeacherSpec:
     """Which teacher is meant, and what it computes in."""
 
     name: str = option(
-        help="A sequence classifier: a checkpoint's folder, the folder of a `train` run, a hub name, or a shape such "
-        "as 4x256. One without a trained head is fine-tuned first. Or answers that exist already: column:NAME, "
-        "column:PREFIX*, column:NAME@FILE, file:FILE.npy (logits:... where they are logits).",
+        help="Model to ask: a checkpoint's folder, the folder of a `train` run, a hub name, or a shape such as 4x256; "
+        "one without a trained head is fine-tuned first. Or answers that exist already: column:NAME, column:PREFIX*, "
+        "column:NAME@FILE, file:FILE.npy (logits:... of logits).",
         name="teacher",
         group=TEACHER,
     )

@@ -27,7 +27,7 @@ from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights, layer_numbers
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
-from logitcache.config.workspace import Workspace
+from logitcache.config.workspace import Workspace, check_folder
 from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
@@ -106,9 +106,9 @@ class TrainConfig:
 
     method: str = option(
         "base",
-        "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
-        "earlier answer) or kd (the teacher's answer). Or terms that are added up: minilm, tinybert, vanilla-kd, "
-        "embedding, or a sum such as mlm=1,kd=1,minilm=1:heads=48. Or a Term of your own: module:Class.",
+        "kd (the teacher's answer), base (labels alone), ls (label smoothing), tf-reg, or self-kd (the student's own "
+        "earlier answer). Or a sum of terms: minilm, tinybert, vanilla-kd, embedding, mlm=1,kd=1,minilm=1:heads=48. Or "
+        "a Term of your own: module:Class.",
         parse=method_name,
         group=METHOD,
     )
@@ -134,7 +134,7 @@ class TrainConfig:
     norm: str | None = option(
         None,
         "Where a layer of a shape is normalised: post, as in BERT, or pre, as in MegatronBERT, which bears larger "
-        "learning rates. Of a checkpoint: refused unless it is so. Default: as the model has it, post for a shape.",
+        "learning rates. Default: post; of a checkpoint what it has.",
         choices=("pre", "post"),
         group=STUDENT,
         cost=Cost.NOT_COUNTED,
@@ -231,7 +231,7 @@ class TrainConfig:
     )
     predict: bool = option(
         False,
-        "Keep the student's answers to rows of dev and test without a label too, as `logitcache study submit` needs.",
+        "Keep the answers to rows of dev and test without a label too, as `study submit` needs.",
         group="Output",
         cost=Cost.NONE,
         recorded=False,
@@ -254,8 +254,8 @@ class TrainConfig:
     group_by_length: bool = group_by_length()
     loss_execution: str = option(
         "auto",
-        "Loss of a vocabulary: plain computes all logits of a batch, fused a part of them at a time, torch is "
-        "PyTorch's linear_cross_entropy (2.13, --method base alone). auto chooses by their number and the device.",
+        "Loss of a vocabulary: all logits at once (plain), some at a time (fused), or PyTorch's linear_cross_entropy "
+        "(torch, for --method base).",
         choices=("auto", "plain", "fused", "torch"),
         group=TRAINING,
         cost=Cost.NONE,
@@ -294,7 +294,7 @@ class TrainConfig:
     )
     out: Path | None = option(
         None,
-        "Folder of the result. Default: in the workspace, named by what is asked (below).",
+        "Folder of the result. Default: runs/DATA/METHOD-seedN in the workspace.",
         group="Output",
         cost=Cost.NONE,
         recorded=False,
@@ -325,6 +325,8 @@ class TrainConfig:
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_layers(self.student, self.layers)
         check_weights(self.student, self.init)
+        if self.out is not None:
+            check_folder(self.out)
         check_revision(self.student, self.revision)
         check_student(self.student, self.init, self.revision)
         check_batch(self.batch_size, self.accumulate)

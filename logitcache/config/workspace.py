@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logitcache.config.option import option
+from logitcache.errors import SpecError
 
 DEFAULT = Path("logitcache-work")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises SpecError where a folder cannot be made, as it or what should hold it is a file."""
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
+    if not existing.is_dir():
+        raise SpecError(
+            expected="a folder", found="a file", advice="Choose another place.", where=existing
+        )
 
 
 @dataclass(frozen=True)

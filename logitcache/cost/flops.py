@@ -49,12 +49,20 @@ class Shape:
         return self.inner - self.head
 
 
+def weights_of_tables(model: nn.Module) -> set[int]:
+    """The ids of the parameters that embeddings look up."""
+    weights: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            weights.update(map(id, module.parameters()))
+    return weights
+
+
 def shape_of(model: nn.Module) -> Shape:
     """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one
     whose configuration names neither layers nor width.
     """
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    table_weights = {id(weight) for table in tables for weight in table.parameters()}
+    table_weights = weights_of_tables(model)
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     parameters = 0
     embeddings = 0

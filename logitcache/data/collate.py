@@ -63,6 +63,9 @@ class Collator:
     signals: tuple[str, ...] = ()  # of the teacher, that a batch is to have
 
     def __call__(self, index: Int64) -> Batch[Array]:
+        """The batch of the rows at these places, i64[B], in any order and number: padded inputs
+        [B, T], labels i64[P] and each teacher's target of P kept positions.
+        """
         rows = self.rows
         is_row = index >= 0
         if not is_row.all():

@@ -15,6 +15,7 @@ from logitcache.data.names import (
     is_number,
     labels_option,
     listed,
+    numbers_from_one,
 )
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
@@ -60,7 +61,7 @@ def given_classes(
         return _by_name(
             {value: str(value) for value in present}, class_names.names, columns, column, reporter
         )
-    return _by_place(present, class_names.names, columns, column)
+    return _by_place(present, class_names.names, columns, column, reporter)
 
 
 def _by_name(
@@ -109,8 +110,18 @@ def _by_number(
 
 
 def _by_place(
-    present: Sequence[int], names: tuple[str, ...], columns: Columns, column: str | None
+    present: Sequence[int],
+    names: tuple[str, ...],
+    columns: Columns,
+    column: str | None,
+    reporter: Reporter,
 ) -> dict[Any, int]:
+    if numbers_from_one(present, len(names)):
+        reporter.note(
+            f"column {column!r}: its numbers begin at 1, and there are as many as names: 1 is the "
+            f"class {names[0]!r}, {len(names)} the class {names[-1]!r}"
+        )
+        return {value: value - 1 for value in present}
     outside = next((value for value in present if not 0 <= value < len(names)), None)
     if outside is not None:
         raise out_of_range(outside, names, first_place(columns, outside))

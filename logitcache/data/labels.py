@@ -29,6 +29,7 @@ from logitcache.data.names import (
     is_number,
     labels_option,
     listed,
+    numbers_from_one,
 )
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
@@ -56,6 +57,7 @@ def labels(
     classes.
     """
     columns = read_values(tables, column)
+    class_names = _if_fitting(class_names, columns, column, reporter)
     columns, declared = _named_by_class_label(columns, column, class_names)
     names = class_names or declared
     columns = cleaned(columns, () if names is None else names.names, column, reporter)
@@ -77,6 +79,24 @@ def labels(
     own = _own_names(columns, present, column, reporter)
     number = {name: index for index, name in enumerate(own)}
     return _numbered(columns, {value: number[_text(value)] for value in present}), own, len(own)
+
+
+def _if_fitting(
+    names: ClassNames | None, columns: Columns, column: str | None, reporter: Reporter
+) -> ClassNames | None:
+    """The names, unless they are lines of a text file (which may hold anything) and the labels are
+    not numbers that they name, each of them, or have names of their own.
+    """
+    if names is None or not names.lines_of:
+        return names
+    present = {integer(str(value)) for value in present_values(columns) if value != ""}
+    named = set(range(len(names.names)) if names.numbers is None else names.numbers)
+    is_from_one = names.numbers is None and numbers_from_one(present, len(named))
+    is_declared = any(column in values.table.classes for values in columns.values())
+    if is_declared or not (present == named or is_from_one):
+        return None
+    reporter.note(f"column {column!r}: the names of its classes are those of {names.lines_of}")
+    return names
 
 
 def _are_codes(present: list[int]) -> bool:

@@ -8,8 +8,9 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # pandas writes whole numbers beside a gap as 1.0
 _INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?")
@@ -29,6 +30,12 @@ class ClassNames:
 
     names: tuple[str, ...]
     numbers: tuple[int, ...] | None = None
+    lines_of: str = ""  # the text file whose lines they are: they may be something else
+
+
+def numbers_from_one(present: Collection[Any], count: int) -> bool:
+    """Whether these are the numbers from 1 to ``count``, each of them: so many names are theirs."""
+    return set(present) == set(range(1, count + 1))
 
 
 def folded(name: str) -> str:

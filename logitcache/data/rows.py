@@ -119,7 +119,9 @@ class Source:
     """A named data set: its tables, the splits selected from them and, where known, its label names
     in label order.
 
-    A dump asks about a whole table; training and scoring take splits.
+    A dump asks about a whole table (``source.table("train")``); training and scoring take splits
+    (``source.split("dev")``). Both are :class:`Rows`: ``text`` and ``label`` i64[N] (-1: none) with
+    ``row_id`` i64[N], each row's place in its table, and ``row_hash`` i64[N], the hash of its text.
     """
 
     name: str

@@ -175,11 +175,17 @@ def read_array(file: str) -> SoftLabels:
                     expected="one array", found=listed(loaded.files), advice="Save one.", where=file
                 )
             loaded = loaded[loaded.files[0]]
-    except (OSError, ValueError, EOFError) as error:
-        message = str(error).splitlines()[0]
+    except FileNotFoundError:
         raise SpecError(
             expected="an array that numpy.save wrote",
-            found=message,
+            found="no such file",
+            advice="Name one that is there.",
+            where=file,
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise SpecError(
+            expected="an array that numpy.save wrote",
+            found=str(error).splitlines()[0],
             advice="Write it with numpy.save.",
             where=file,
         ) from None

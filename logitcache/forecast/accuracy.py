@@ -18,8 +18,16 @@ from logitcache.bench.memory import peak
 from logitcache.bench.turns import ratio_of, rotated
 from logitcache.config.bench import ONLINE, PlanBenchConfig, PlanConfig
 from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
-from logitcache.forecast.forecast import Forecast, dump_seconds, forecast, memory_of
+from logitcache.forecast.forecast import (
+    Forecast,
+    calibration,
+    dump_seconds,
+    forecast,
+    memory_of,
+)
+from logitcache.forecast.language import load_language
 from logitcache.forecast.setup import Inputs, load_inputs
+from logitcache.forecast.token_speeds import few_rows
 from logitcache.reporter import SILENT, Reporter
 from logitcache.targets.table import codec_of_logits
 
@@ -73,11 +81,13 @@ def bench(
     codec_of_logits(config.settings)
     rows = config.work.rows or PlanBenchConfig.rows
     config = replace(config, work=replace(config.work, rows=rows))
-    inputs = load_inputs(config, reporter, only=rows)
+    inputs = _inputs(config, rows, reporter)
     measured = Measured()
     with until_interrupted(reporter) as measuring:
         _measure(config, inputs, measured, reporter, rounds, steps)
-        if memory:
+        if memory and config.is_language:
+            reporter.note("memory: of a language model's training it is not measured")
+        elif memory:
             _measure_memory(config, inputs, measured, reporter)
     plan = {} if measured.plan is None else measured.plan.to_dict()
     setting = {**plan.pop("setting", {}), "rounds": rounds, "steps": steps}
@@ -98,6 +108,13 @@ def bench(
     )
 
 
+def _inputs(config: PlanConfig, rows: int, reporter: Reporter) -> Inputs:
+    """Models, rows, and the dump that is forecast and made."""
+    if config.is_language:
+        return few_rows(config, load_language(config, reporter), rows)
+    return replace(load_inputs(config, reporter, only=rows), finetune=None)
+
+
 def _measure(
     config: PlanConfig,
     inputs: Inputs,
@@ -107,13 +124,13 @@ def _measure(
     steps: int,
 ) -> None:
     """Rounds of a calibration, a dump and some steps. Dump and steps take turns to begin."""
-    with Calibration(inputs.work, inputs.dumps[0], config.seconds) as calibration:
+    with calibration(config, inputs) as timing:
         for number, order in enumerate(rotated([DUMP, STEP], rounds), 1):
-            speeds = calibration.speeds()
+            speeds = timing.speeds()
             measured.plan = forecast(config, inputs, speeds, None)
             for what in order:
                 if what == STEP:
-                    result = _steps(calibration, speeds, steps)
+                    result = _steps(timing, speeds, steps)
                 else:
                     result, measured.written = _dump(inputs, speeds)
                 measured.rounds.append(result)
@@ -121,9 +138,9 @@ def _measure(
                 reporter.note(f"round {number} of {rounds}: {what} {seconds}")
 
 
-def _steps(calibration: Calibration, speeds: Speeds, steps: int) -> Round:
-    predicted = steps * speeds.step / calibration.share(SETTLE, SETTLE + steps)
-    return Round(STEP, predicted, steps * float(np.mean(calibration.case.block(SETTLE, steps))))
+def _steps(timing: Calibration, speeds: Speeds, steps: int) -> Round:
+    predicted = steps * speeds.step / timing.share(SETTLE, SETTLE + steps)
+    return Round(STEP, predicted, steps * float(np.mean(timing.case.block(SETTLE, steps))))
 
 
 def _dump(inputs: Inputs, speeds: Speeds) -> tuple[Round, int]:

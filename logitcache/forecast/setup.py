@@ -78,7 +78,10 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
         splits.append(UNLABELLED_SPLIT)
     tokens = work.teacher_rows if work.shape_only else None
     dumps = tuple(plan_dump(work, source, split, config.settings, tokens) for split in splits)
-    samples = [_sampled(dump) for dump in dumps]
+    samples = []
+    for dump in dumps:
+        rows = len(dump.rows)
+        samples.append(dump.prepare(0, rows, evenly_spaced(rows, SAMPLE)))
     codec = dumps[0].codec
     codecs: dict[str, Codec] = {}
     if config.settings.keeps_logits:
@@ -112,11 +115,6 @@ def _dev_rows(config: PlanConfig, source: Source) -> int:
     if config.split != "train" or dev is None or source.shares_table("dev"):
         return 0
     return min(DEV_ROWS, len(dev))
-
-
-def _sampled(dump: Planned) -> Examples:
-    """Some of its rows, evenly spread."""
-    return dump.prepare(0, len(dump.rows), evenly_spaced(len(dump.rows), SAMPLE))
 
 
 def density_of(dump: Planned, sample: Examples) -> Density:

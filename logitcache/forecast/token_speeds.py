@@ -22,13 +22,53 @@ from logitcache.data.source import Source
 from logitcache.forecast.calibrate import Calibration, Pace, Speeds
 from logitcache.forecast.epoch import mean_width
 from logitcache.forecast.finetuning import PASSES
-from logitcache.forecast.setup import Inputs
+from logitcache.forecast.setup import Inputs, density_of
 from logitcache.records import Int64, evenly_spaced
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.plan import Planned, planned
 
 FIRST_ROWS = 2  # of the dump that tells how long a longer one would take
 HELD_LOGITS = 1 << 26  # of the rows whose answers are timed together
+
+
+def dump_of(config: PlanConfig, inputs: Inputs, index: Int64) -> Planned:
+    """A real dump of the planned rows at these places."""
+    work = inputs.work
+    dump = inputs.dumps[0]
+    rows = replace(dump.rows.select(index), row_id=np.arange(len(index)))
+    source = Source(
+        work.source,
+        {"train": rows},
+        None,
+        work.num_labels,
+        task=work.task.name,
+        documents=str(dump.plan.data["documents"]),
+    )
+    teacher = UnreadTeacher(work.teacher)
+    codec = inputs.codecs[config.stored]
+    return planned(teacher, source, "train", config.settings, probe=False, codecs=[codec])
+
+
+def spread_rows(dump: Planned, count: int) -> Int64:
+    """The places of about ``count`` of the planned rows, evenly spread: all draws of a row."""
+    draws = dump.draws
+    rows = evenly_spaced(len(dump.rows) // draws, max(1, count // draws))
+    return (rows[:, None] * draws + np.arange(draws)).reshape(-1)
+
+
+def few_rows(config: PlanConfig, inputs: Inputs, count: int) -> Inputs:
+    """A workload whose only dump is a real one, of so many of the rows."""
+    dump = dump_of(config, inputs, spread_rows(inputs.dumps[0], count))
+    sample = dump.prepare(0, len(dump.rows))
+    in_plan = inputs.once.get(config.stored, 0)  # a real dump's plan has its codec's tensors
+    return replace(
+        inputs,
+        dumps=(dump,),
+        once={name: size - in_plan for name, size in inputs.once.items()},
+        lengths=(sample.lengths(),),
+        densities=(density_of(dump, sample),),
+        finetune=None,
+    )
 
 
 class TokenCalibration(Calibration):
@@ -59,37 +99,12 @@ class TokenCalibration(Calibration):
 
     def _dumped(self, count: int) -> tuple[int, float]:
         """Tokens and seconds of a dump of so many rows."""
-        draws = self.planned.draws
-        whole = len(self.planned.rows) // draws
-        drawn = evenly_spaced(whole, count // draws)
-        index = (drawn[:, None] * draws + np.arange(draws)).reshape(-1)
-        dump = self._plan(index)
+        index = spread_rows(self.planned, count)
+        dump = dump_of(self.config, self.inputs, index)
         with tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder:
             seconds = write_cache(dump, Path(folder) / "cache")
         tokens = dump.prepare(0, len(dump.rows)).tokens
         return tokens, seconds
-
-    def _plan(self, index: Int64) -> Planned:
-        """The dump of the rows at these places."""
-        work = self.work
-        rows = replace(self.planned.rows.select(index), row_id=np.arange(len(index)))
-        source = Source(
-            work.source,
-            {"train": rows},
-            None,
-            work.num_labels,
-            task=work.task.name,
-            documents=str(self.planned.plan.data["documents"]),
-        )
-        codec = self.inputs.codecs[self.config.stored]
-        return planned(
-            UnreadTeacher(work.teacher),
-            source,
-            "train",
-            self.config.settings,
-            probe=False,
-            codecs=[codec],
-        )
 
     def tokenise(self) -> float:
         return self.inputs.tokenise

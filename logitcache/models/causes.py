@@ -61,12 +61,8 @@ def _a_file(failure: Failure) -> SpecError | None:
     return SpecError(
         expected="a folder",
         found="a file",
-        advice=f"Give the folder that it lies in: {_parent(failure)}",
+        advice=f"Give the folder that it lies in: {failure.folder.absolute().parent}",
     )
-
-
-def _parent(failure: Failure) -> Path:
-    return failure.folder.absolute().parent
 
 
 def _pointer(failure: Failure) -> SpecError | None:

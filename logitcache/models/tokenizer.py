@@ -80,13 +80,17 @@ def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
     """
     document = json.loads(backend.to_str())
     model = dict(document["model"])
-    tokens = [tokenizer.get_vocab(), model.pop("vocab", None)]  # a unigram model has scores there
+    vocabulary = tokenizer.get_vocab()
+    entries = model.pop("vocab", None)  # of a unigram model with their scores
+    texts = [identity.canonical_json(vocabulary)] * 2  # where both are the same, written once
+    if entries != vocabulary:
+        texts[1] = identity.canonical_json(entries)
     merges = []
     for merge in model.pop("merges", None) or []:
         merges.append(merge.split(" ") if isinstance(merge, str) else merge)
     parts = {name: identity.digest_json(document.get(name)) for name in BACKEND_PARTS}
     return {
-        "vocabulary": identity.digest_json(tokens),
+        "vocabulary": identity.digest_bytes(b"[%b,%b]" % tuple(texts)),
         "merges": identity.digest_json(merges),
         "model": identity.digest_json(model),
         **parts,

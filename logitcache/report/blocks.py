@@ -68,6 +68,12 @@ def table(columns: Mapping[str, Iterable[str]]) -> Table | None:
     return Table(tuple(header), rows) if rows else None
 
 
+def table_of_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table | None:
+    """The same, of rows."""
+    columns = zip(*rows, strict=True)
+    return table(dict(zip(header, columns, strict=True))) if rows else None
+
+
 def times(header: str, values: Iterable[float | None]) -> dict[str, Iterable[str]]:
     """A column of times, with the unit that fits them in its header."""
     return _unit_column(header, seconds, list(values))

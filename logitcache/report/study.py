@@ -9,10 +9,10 @@ from statistics import fmean, median
 
 import numpy as np
 
-from logitcache.report.blocks import Block, Section, Table, section, table
+from logitcache.report.blocks import Block, Section, Table, section, table, table_of_rows
 from logitcache.report.charts import Curves, Line
 from logitcache.report.plots import Dots
-from logitcache.report.words import NONE, digits, percent, seconds, shown
+from logitcache.report.words import NONE, digits, percent, shown, time_text
 from logitcache.study import paper
 from logitcache.study.metrics import calibration_error, row_sums
 from logitcache.study.outcomes import Cell, Studied
@@ -65,11 +65,23 @@ def _where(studied: Studied, cell: Cell) -> str:
 
 def _labels(cells: Sequence[Cell]) -> list[str]:
     """The labels of all rows, in the order in which they are met."""
-    return list(dict.fromkeys(row.label for cell in cells for row in cell.comparison.rows))
+    labels: dict[str, None] = {}
+    for cell in cells:
+        labels |= dict.fromkeys(row.label for row in cell.comparison.rows)
+    return list(labels)
 
 
 def _row(cell: Cell, label: str) -> Row | None:
-    return next((row for row in cell.comparison.rows if row.label == label), None)
+    for row in cell.comparison.rows:
+        if row.label == label:
+            return row
+    return None
+
+
+def _method(cells: Sequence[Cell], label: str) -> str:
+    """The method of a row that at least one task has."""
+    rows = [row for cell in cells for row in cell.comparison.rows]
+    return next(row.method for row in rows if row.label == label)
 
 
 def _spread(mean: float, std: float | None, metric: str) -> str:
@@ -84,36 +96,19 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
     """Methods below each other, tasks beside each other, as in the paper; its figures below ours."""
     cells = studied.of_student(student)
     paper_table = paper.with_weights(paper_table, cells[0].init)
-    splits = sorted({cell.comparison.split for cell in cells})
-    titles = [f"{paper.task_title(cell.task)} ({cell.comparison.metric})" for cell in cells]
-    has_score = len(cells) > 1
-    rows = []
-    teachers = [cell.teacher for cell in cells]
-    if any(teacher is not None for teacher in teachers):
-        line = []
-        for cell in cells:
-            line.append(NONE)
-            if cell.teacher is not None:
-                metric = cell.comparison.metric
-                line[-1] = _spread(cell.teacher.value, cell.teacher.std, metric)
-        values = [teacher.value for teacher in teachers if teacher is not None]
-        mean = _spread(fmean(values), None, "accuracy") if len(values) == len(cells) else NONE
-        rows.append(("teacher", *line, *([mean] if has_score else []), ""))
-        rows += _paper_row(cells, paper.TEACHER, paper_table, has_score)
+    rows = _teacher_row(cells)
+    if rows:
+        rows += _paper_row(cells, paper.TEACHER, paper_table)
     for label in _labels(cells):
-        members = [_row(cell, label) for cell in cells]
-        line = [shown(row, lambda row: _spread(row.mean, row.std, row.metric)) for row in members]
-        score = []
-        if has_score:
-            mean_score = studied.score(student, label)
-            score.append(shown(mean_score, lambda own: _spread(own.mean, own.std, "accuracy")))
-        counts = sorted({len(row.values) for row in members if row is not None})
-        rows.append(
-            (spoken(label), *line, *score, "–".join(map(str, counts[:1] + counts[1:][-1:])))
-        )
-        method = next(row.method for row in members if row is not None)
-        rows += _paper_row(cells, method, paper_table, has_score)
-    header = ("method", *titles, *(["Score"] if has_score else []), "seeds")
+        rows += _method_row(studied, student, label)
+        rows += _paper_row(cells, _method(cells, label), paper_table)
+    titles = [f"{paper.task_title(cell.task)} ({cell.comparison.metric})" for cell in cells]
+    header = ["method", *titles, "Score", "seeds"]
+    has_score = len(cells) > 1
+    if not has_score:
+        for line in (header, *rows):
+            del line[-2]
+    splits = sorted({cell.comparison.split for cell in cells})
     caption = f"{student}, scored on {', '.join(splits)}: mean ± sample standard deviation over seeds, in points."
     if any(cell.comparison.metric == "nll" for cell in cells):
         caption = caption.replace("in points", "in points (nll in nats)")
@@ -122,24 +117,58 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
     if any(name.endswith(PAPER) for name, *_ in rows):
         number = (paper_table or "").removeprefix("table")
         caption += f" Lines of {PAPER} are Table {number} of that paper."
-    return Block(f"Results of {student}", caption, None, Table(header, tuple(rows)))
+    lines = Table(tuple(header), tuple(map(tuple, rows)))
+    return Block(f"Results of {student}", caption, None, lines)
 
 
-def _paper_row(
-    cells: Sequence[Cell], method: str, paper_table: str | None, has_score: bool
-) -> list[tuple[str, ...]]:
+def _teacher_row(cells: Sequence[Cell]) -> list[list[str]]:
+    """What the teachers reach: no line where no task has one."""
+    line = []
+    values = []
+    for cell in cells:
+        if cell.teacher is None:
+            line.append(NONE)
+            continue
+        values.append(cell.teacher.value)
+        line.append(_spread(cell.teacher.value, cell.teacher.std, cell.comparison.metric))
+    if not values:
+        return []
+    score = NONE
+    if len(values) == len(cells):
+        score = _spread(fmean(values), None, "accuracy")
+    return [["teacher", *line, score, ""]]
+
+
+def _method_row(studied: Studied, student: str, label: str) -> list[list[str]]:
+    line = []
+    counts = set()
+    for cell in studied.of_student(student):
+        row = _row(cell, label)
+        if row is None:
+            line.append(NONE)
+            continue
+        counts.add(len(row.values))
+        line.append(_spread(row.mean, row.std, row.metric))
+    score = studied.score(student, label)
+    score_text = shown(score, lambda own: _spread(own.mean, own.std, "accuracy"))
+    seeds = str(min(counts))
+    if len(counts) > 1:
+        seeds += f"–{max(counts)}"
+    return [[spoken(label), *line, score_text, seeds]]
+
+
+def _paper_row(cells: Sequence[Cell], method: str, paper_table: str | None) -> list[list[str]]:
     """The line of the paper below ours; empty where it has none of these tasks."""
     figures = []
     for cell in cells:
         figures.append(paper.figure(paper_table, cell.comparison.split, method, cell.task))
     if not any(figures):
         return []
-    keys = {paper.task_key(cell.task) for cell in cells}
     score = None
-    if keys == set(paper.GLUE):
+    if {paper.task_key(cell.task) for cell in cells} == set(paper.GLUE):
         score = paper.figure(paper_table, cells[0].comparison.split, method, paper.SCORE)
     line = [figure or NONE for figure in figures]
-    return [(f"– {PAPER}", *line, *([score or NONE] if has_score else []), "")]
+    return [[f"– {PAPER}", *line, score or NONE, ""]]
 
 
 def _kept_block(studied: Studied) -> Block | None:
@@ -163,16 +192,18 @@ def _kept_block(studied: Studied) -> Block | None:
 
 
 def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str | None) -> Block:
-    lines: dict[str, list[str]] = {name: [] for name in _OF_VERDICTS}
-    printed: list[str] = []  # what Table 8 says of the same
+    header = list(_OF_VERDICTS)
+    if paper_table == "table8":
+        header.append(f"p, {PAPER}, Table 8")
+    rows = []
     for cell in studied.cells:
         for row in cell.comparison.rows:
             if row.difference is None:
                 continue
             judgement = cell.judgements[row.label]
-            printed.append(shown(paper.p_value(paper_table, row.method, cell.init), p_text))
             scale = scale_of(row.metric)
             estimate = row.difference.estimate
+            printed = paper.p_value(paper_table, row.method, cell.init)
             values = (
                 f"{_where(studied, cell)}: {spoken(row.label)}",
                 scale.signed(row.difference.mean),
@@ -183,12 +214,9 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str |
                 shown(judgement.p_equivalence, p_text),
                 str(judgement.seeds_to_decide or NONE),
                 str(judgement.finding),
+                shown(printed, p_text),
             )
-            for column, value in zip(lines.values(), values, strict=True):
-                column.append(value)
-    columns: dict[str, Iterable[str]] = {**lines}
-    if paper_table == "table8":
-        columns[f"p, {PAPER}, Table 8"] = printed
+            rows.append(values[: len(header)])
     margin = "None was declared."
     if studied.margin is not None:
         margin = f"Here it is {studied.margin:g} of the metric's own unit."
@@ -197,7 +225,7 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str |
         "over seeds; Holm's is corrected over the tasks of one method; p min is the smallest that so many seeds reach. "
         f"p of margin is of two one-sided tests that the difference is within the margin. {margin}"
     )
-    return Block("What follows for each task", caption, None, table(columns))
+    return Block("What follows for each task", caption, None, table_of_rows(header, rows))
 
 
 def _dots_block(studied: Studied, cell: Cell) -> Block:
@@ -237,7 +265,7 @@ def _cost_block(studied: Studied) -> Block | None:
         "rows seen by the student",
         "teacher saw",
     )
-    lines: dict[str, list[str]] = {name: [] for name in names}
+    rows = []
     passes = []
     for cell in studied.cells:
         counted = cell.comparison.teacher_passes
@@ -246,40 +274,44 @@ def _cost_block(studied: Studied) -> Block | None:
         for row in cell.comparison.rows:
             runs = cell.results_of(row)
             spent = [result.train_seconds for result in runs if result.train_seconds is not None]
-            caches = {name: rows for result in runs for name, rows in result.caches.items()}
+            caches: dict[str, int] = {}
+            for result in runs:
+                caches |= result.caches
             values = (
                 f"{_where(studied, cell)}: {spoken(row.label)}",
                 digits(row.time_ratio_to_ls),
-                NONE if not spent else seconds(median(spent)).text(median(spent)),
+                time_text(median(spent)) if spent else NONE,
                 f"{sum(result.rows_seen for result in runs):,}",
                 f"{sum(caches.values()):,}" if caches else NONE,
             )
-            for column, value in zip(lines.values(), values, strict=True):
-                column.append(value)
+            rows.append(values)
     caption = " ".join(passes) or "No method had a teacher."
-    if any(ratio != NONE for ratio in lines["step / LS"]):
+    if any(values[1] != NONE for values in rows):
         caption += " step / LS: time of a training step over that of LS."
-    return Block("What training cost", caption, None, table(lines))
+    return Block("What training cost", caption, None, table_of_rows(names, rows))
 
 
 def _calibration_block(studied: Studied) -> Block | None:
     names = ("task and method", "calibration error", "nll, nats")
-    lines: dict[str, list[str]] = {name: [] for name in names}
+    rows = []
     for cell in studied.cells:
         split = cell.comparison.split
         for row in cell.comparison.rows:
             scored = [result.predictions[split] for result in cell.results_of(row)]
-            of_seeds = [calibration_error(predictions) for predictions in scored]
+            of_seeds = map(calibration_error, scored)
             errors = [error for error in of_seeds if error is not None]
-            losses = [_mean_loss(predictions) for predictions in scored]
-            lines["task and method"].append(f"{_where(studied, cell)}: {spoken(row.label)}")
-            lines["calibration error"].append(percent(fmean(errors)) if errors else NONE)
-            lines["nll, nats"].append(f"{fmean(losses):.3f}" if losses else NONE)
+            losses = list(map(_mean_loss, scored))
+            values = (
+                f"{_where(studied, cell)}: {spoken(row.label)}",
+                percent(fmean(errors)) if errors else NONE,
+                f"{fmean(losses):.3f}" if losses else NONE,
+            )
+            rows.append(values)
     caption = (
         "The expected calibration error over 15 bins of confidence (Guo et al., 2017) and the negative log-likelihood, "
         "means over seeds. Smoothed targets make a student less confident; that is no fault of its ranking of classes."
     )
-    return Block("Whether confidence can be believed", caption, None, table(lines))
+    return Block("Whether confidence can be believed", caption, None, table_of_rows(names, rows))
 
 
 def _mean_loss(predictions: Predictions) -> float:

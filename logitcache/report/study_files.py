@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from logitcache.report.blocks import Section, Table
+from logitcache.report.html import add, block_figure, new_page, page_text
 from logitcache.report.study import study_sections
-from logitcache.report.study_page import study_page
 from logitcache.report.texts import csv_text, latex, markdown
 from logitcache.store.files import make_folder, write_atomic
 from logitcache.study.outcomes import Cell, Studied
@@ -84,6 +85,26 @@ def figures_table(studied: Studied) -> Table:
         cells = ("" if values[name] is None else str(values[name]) for name in _COLUMNS)
         lines.append(tuple(cells))
     return Table(_COLUMNS, tuple(lines))
+
+
+def study_page(name: str, sections: Sequence[Section]) -> str:
+    """The report as one HTML page: nothing in it is fetched and nothing runs."""
+    root, main = new_page(f"{name}: logitcache study")
+    add(main, "h1", name)
+    headline = next((section.headline for section in sections if section.headline), "")
+    if headline:
+        add(main, "p", headline, class_="headline")
+    links = add(add(main, "nav", aria_label="Sections"), "ul")
+    pictures = count()
+    for number, section in enumerate(sections):
+        add(add(links, "li"), "a", section.title, href=f"#section-{number}")
+        element = add(main, "section", id=f"section-{number}")
+        add(element, "h2", section.title)
+        for note in section.notes:
+            add(element, "p", note, class_="note")
+        for block in section.blocks:
+            block_figure(element, block, pictures)
+    return page_text(root)
 
 
 # the files of a report, each with what makes its text of a study and of its sections

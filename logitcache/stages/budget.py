@@ -17,7 +17,7 @@ from logitcache.config.budget import STEPS_FILE, Unit
 from logitcache.config.train import TrainConfig
 from logitcache.cost.flops import BACKWARD, forward_cost, shape_of, update_flops
 from logitcache.data.rows import Rows
-from logitcache.errors import FormatError, SpecError
+from logitcache.errors import FormatError, SpecError, counted
 from logitcache.ranks import ranks
 from logitcache.records import Int64
 from logitcache.stages.dump_cost import cost_of_rows
@@ -136,7 +136,7 @@ def check_text(plan: Plan, config: TrainConfig, rows: Rows, views: int, name: st
         return
     raise SpecError(
         expected=f"text for {plan.budget}, none of it twice",
-        found=f"{available:,.0f} {unit}",
+        found=counted(available, unit.removesuffix("s")),
         advice="Give more text or a smaller --budget, or read it again: --regime repeat.",
         where=name,
     )

@@ -9,14 +9,17 @@ import functools
 import json
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from logitcache import identity
 from logitcache.config import own
 from logitcache.config.workspace import DEFAULT, Workspace
-from logitcache.errors import SpecError, short
+from logitcache.data.rows import Source
+from logitcache.data.sources.memory import UNNAMED
+from logitcache.errors import FingerprintMismatch, SpecError, short
 
 MERGE = "Merge it first: model.merge_and_unload()."
 
@@ -133,3 +136,22 @@ def _digest(model: Any, tokenizer: Any) -> str:
     config = json.loads(text, parse_constant=str)
     parts = tokenizer_fingerprint(tokenizer)
     return identity.digest_json([weights_digest(model.state_dict()), config, parts])
+
+
+@contextmanager
+def advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
+    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
+    they have names.
+    """
+    try:
+        yield
+    except FingerprintMismatch as error:
+        if (
+            source is not None
+            and source.name == UNNAMED
+            and Path(error.where or "").is_relative_to(workspace.folder)
+        ):
+            error.advice += (
+                f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
+            )
+        raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from logitcache import hub
+from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
@@ -38,6 +39,7 @@ from logitcache.stages.rows import (
 )
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import Plan, differences
+from logitcache.targets.table import codec_of_logits
 from logitcache.teacher.asked import occurring, task_of
 
 ADVICE = {
@@ -61,8 +63,12 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         or is_shape(config.teacher.name)
     ):
         check_labels(source)
-    elif teacher is not None:
-        teacher_match(teacher, source, config.label_map)
+        is_trained = False
+    else:
+        match = teacher and teacher_match(teacher, source, config.label_map)
+        is_trained = teacher is None or match is not None
+    if not is_trained and source.num_labels:  # before hours are spent on that
+        codec_of_logits(config.settings).codec(source.num_labels)
     # With --reuse, what is reused says more of the folder's own cache.
     if not config.overwrite and config.reuse is None:
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
@@ -179,6 +185,17 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
     except SpecError as error:
         raise no_checkpoint(what, name, error) from error
     return None
+
+
+def check_timed(config: WorkloadConfig | DumpBenchConfig) -> None:
+    """Raises SpecError where models that are to be timed are nowhere. With --shape-only a name may
+    be that of a well-known model.
+    """
+    if config.shape_only:
+        return
+    checkpoint("teacher", config.teacher, config.revision)
+    if isinstance(config, WorkloadConfig):
+        checkpoint("student", config.student, None)
 
 
 def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:

@@ -18,8 +18,10 @@ from logitcache.cache.joined import Joined
 from logitcache.config.budget import STEPS_FILE
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.names import listed
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import UNLABELLED_SPLIT
-from logitcache.errors import SpecError
+from logitcache.data.tasks.classification import Classification
+from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.load import longest_input
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.quiet import quiet
@@ -29,7 +31,6 @@ from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, clock, most_passes
 from logitcache.stages.folder import PREDICTIONS, claim, forget
 from logitcache.stages.job import Job, fit_settings
-from logitcache.stages.live import live_teacher
 from logitcache.stages.outcome import result_dict, write_predictions
 from logitcache.stages.tokenised import tokenised
 from logitcache.store.json_files import write_json
@@ -37,6 +38,7 @@ from logitcache.student import checkpoints
 from logitcache.student.budget import BudgetClock, Spent
 from logitcache.student.fit import Diverged, Fitted, fit
 from logitcache.student.model import build_student
+from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher
 
 
 def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train") -> None:
@@ -80,7 +82,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     plan = budget_plan(config, job.charge)
     in_the_loop = None
     if config.live is not None:
-        in_the_loop = live_teacher(job, prepared["train"], reporter)
+        in_the_loop = _live_teacher(job, prepared["train"], reporter)
     budget = None
     if plan is not None:
         budget = clock(plan, student, job.objective, in_the_loop)
@@ -234,3 +236,31 @@ def _prepare(
         if note:
             reporter.note(f"{job.source.name}/{name}: {note}")
     return prepared
+
+
+def _live_teacher(job: Job, rows: Examples, reporter: Reporter) -> LiveTeacher:
+    """The teacher that a run names, asked in every step about its training rows. Raises SpecError where there is none,
+    FingerprintMismatch where it gives other numbers to the tokens.
+    """
+    assert job.config.live is not None
+    kind: type[Classification] = type(job.task)
+    teacher = load_teacher(
+        job.config.live, kind=kind, trust_remote_code=job.config.trust_remote_code
+    )
+    _check_tokens(job, teacher)
+    reporter.note(f"teacher: {teacher.name}, asked in every step: {teacher.columns_in_words()}")
+    read = prepare(teacher.tokenizer, job.train, teacher.max_length)
+    return LiveTeacher(teacher, replace(read, padding=teacher.padding, views=rows.views))
+
+
+def _check_tokens(job: Job, teacher: TeacherModel) -> None:
+    tokens = job.tokenizer.get_vocab()
+    teacher_tokens = teacher.tokenizer.get_vocab()
+    if tokens == teacher_tokens:
+        return
+    raise FingerprintMismatch(
+        expected=f"a tokenizer with the {len(teacher_tokens):,} tokens of the teacher",
+        found=f"one with {len(tokens):,}, or other numbers",
+        advice=f"Give --tokenizer {job.config.live}.",
+        where=f"--live {job.config.live}",
+    )

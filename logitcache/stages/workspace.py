@@ -8,6 +8,7 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
+from logitcache.cache.index import is_worth_reuse
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -16,8 +17,6 @@ from logitcache.records import Int64
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import Plan
 from logitcache.teacher.reuse import apart
-
-FAIR_SHARE = 0.5  # of the texts
 
 
 def self_cache(
@@ -80,8 +79,9 @@ def find_cache(
     if texts is None:
         texts = table.row_hash
     complete = _with_all_texts(of_other_tables, texts, split, workspace, options)
-    if any(_answers_differ(complete[0], cache) for cache in complete):
-        raise _ambiguous(complete, split, workspace)
+    for cache in complete:
+        if any(apart(complete[0].manifest.plan, cache.manifest.plan)):
+            raise _ambiguous(complete, split, workspace)
     complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
     return min(
         complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled
@@ -116,7 +116,9 @@ def _with_all_texts(
     dump = f"logitcache dump{options} --teacher TEACHER --data DATA{unlabelled}"
     advice = f"Make one: {dump}, or name one with --cache."
     best_cache = readable[counts.index(largest)] if largest else None
-    if best_cache is not None and _is_worth_reuse(best_cache, largest / len(texts)):
+    if best_cache is not None and is_worth_reuse(
+        best_cache.manifest.plan.teacher, largest / len(texts)
+    ):
         best = best_cache.folder
         result = f"{result}; {best} has {largest:,} of {len(texts):,} texts"
         advice = f"Ask about the others alone: {dump} --reuse {best} --out FOLDER, and name that with --cache."
@@ -126,18 +128,6 @@ def _with_all_texts(
         advice=advice,
         where=workspace.caches,
     )
-
-
-def _is_worth_reuse(cache: Cache, share: float) -> bool:
-    """Whether the answers of a cache to this share of the texts are advised for ``--reuse``: few
-    may be there by chance, and a teacher that is a column cannot be asked about the others.
-    """
-    return share >= FAIR_SHARE and "answers" not in cache.manifest.plan.teacher
-
-
-def _answers_differ(a: Cache, b: Cache) -> bool:
-    """Whether two caches are of different teachers, or of one teacher with different settings."""
-    return any(True for _ in apart(a.manifest.plan, b.manifest.plan))
 
 
 def _is_unlabelled(data: Mapping[str, Any]) -> bool:

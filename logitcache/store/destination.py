@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.workspace import check_folder
 from logitcache.errors import FormatError, SpecError
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import (
@@ -31,11 +32,9 @@ def check_place(folder: Path) -> None:
     """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is
     claimed.
     """
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
-    if not existing.is_dir():
-        raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=existing)
+    check_folder(folder)
     refuse_inside(folder)
-    names = names_in(folder) if existing == folder else set()
+    names = names_in(folder) if folder.exists() else set()
     if names:
         own_plan(folder, names)
 

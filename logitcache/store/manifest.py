@@ -314,12 +314,21 @@ class Manifest:
         return cls(plan, receipts, totals["positions"], totals["bytes"], value["digest"])
 
 
+def _what_is_at(path: Path) -> str:
+    """What is at the path of no cache, in words."""
+    if path.is_file():
+        return "a file"
+    if not path.is_dir():
+        return "no such folder"
+    return "a result of `logitcache train`" if (path / "result.json").is_file() else "none"
+
+
 def check_is_cache(folder: Path) -> None:
     """Raises FormatError for a folder without a plan and a manifest."""
     if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
         raise FormatError(
             expected="a cache (a folder with manifest.json)",
-            found="none",
+            found=_what_is_at(folder),
             advice="Make one with `logitcache dump`.",
             where=folder,
         )

@@ -1,14 +1,18 @@
-"""The cells of a study's table while it fills up: a method's scores over its seeds."""
+"""The cells of a study's table (a method's scores over its seeds), while it fills up and when `study
+run` ends.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from logitcache.errors import IncompleteStudy
 from logitcache.store.json_files import read_json
-from logitcache.study.folder import RESULT, Entry, Planned, State
+from logitcache.study.folder import RESULT, Entry, Planned, State, StudyFolder
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,53 @@ class Cells:
         cell = Cell(*key, metric, split, (*others, scores[split][metric]), self.seeds)
         self.cells[key] = cell
         return cell
+
+
+def cells_of(study: StudyFolder) -> list[Cell]:
+    """The cells of a study's table, in the order of its spec."""
+    spec = study.spec
+    cells = Cells(study.trials, spec["split"], len(spec["seeds"])).cells
+    keys = itertools.product(spec["tasks"], spec["students"], spec["methods"])
+    return [cells[key] for key in keys if key in cells]
+
+
+def to_json(study: StudyFolder) -> dict[str, Any]:
+    """The document of ``study run --json``."""
+    counts = {str(state): len(study.with_state(state)) for state in State}
+    errors = []
+    for entry in (*study.with_state(State.FAILED), *study.with_state(State.DIVERGED)):
+        error = dict(entry.end.error or {})
+        errors.append({"id": entry.planned.id, "state": str(entry.state), "error": error})
+    return {
+        "study": str(study.folder),
+        "name": study.name,
+        "trials": counts,
+        "cells": [cell.to_dict() for cell in cells_of(study)],
+        "errors": errors,
+    }
+
+
+def text(study: StudyFolder) -> str:
+    """The same for people."""
+    lines = [str(cell) for cell in cells_of(study)]
+    for state in (State.FAILED, State.DIVERGED):
+        for entry in study.with_state(state):
+            error = entry.end.error or {}
+            lines.append(f"{entry.planned.id} {state}: {error.get('message')}")
+    done = len(study.with_state(State.DONE))
+    lines.append(f"{study.folder}: {done} of {len(study.trials)} trials are done")
+    return "\n".join(lines)
+
+
+def check_complete(study: StudyFolder) -> None:
+    """Raises IncompleteStudy where trials have failed."""
+    failed = study.with_state(State.FAILED)
+    if failed:
+        error = failed[0].end.error or {}
+        raise IncompleteStudy(
+            f"{len(failed)} of {len(study.trials)} trials failed, the first is {failed[0].planned.id}: "
+            f"{error.get('message')}",
+            advice="Mend what it names (an option of it in the spec, such as `on_nonfinite: skip` below teacher) and "
+            "run the same command again: it tries these alone.",
+            where=study.folder,
+        )

@@ -139,7 +139,10 @@ def _group(
     teacher = study.teachers.get(first.teacher or "")
     methods = dict(Counter(trial.planned.method for trial in trials))
     values = _cost_values(trials[0], teacher)
-    costed = {name: _costed_as(study.spec.methods[name]["method"]) for name in methods}
+    costed = {}
+    for name in methods:
+        method = study.spec.methods[name]["method"]
+        costed[name] = method if method in METHODS else "kd"  # a user's own costs what kd does
     values["method"] = sorted(set(costed.values()))
     live = trials[0].config.live
     values["workspace"] = workspace.folder
@@ -198,11 +201,6 @@ def _run_seconds(config: TrainConfig, cost: Costed, tokens: float) -> float | No
     if budget.unit is Unit.STEPS and budget.run is None:
         return budget.amount * cost.step_seconds
     return None
-
-
-def _costed_as(method: str) -> str:
-    """The method whose steps cost what those of this one cost: a user's own costs what kd does."""
-    return method if method in METHODS else "kd"
 
 
 def text(dry: DryRun) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from logitcache.records import Int64
 from logitcache.study.metrics import Float
 from logitcache.study.stats import COVERAGE, SIGNIFICANCE, Components, Estimate, smallest_p
 
@@ -22,12 +21,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """p values corrected for being tested together: all that are 0.05 or less have a chance of 5 %
     of one false finding among them (Holm, 1979).
     """
-    order = np.argsort(p_values, kind="stable")
-    left = len(order) - np.arange(len(order))
-    stepped = np.maximum.accumulate(np.asarray(p_values, np.float64)[order] * left)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(stepped, 1.0)
-    return [float(p) for p in corrected]
+    corrected = [1.0] * len(p_values)
+    largest = 0.0
+    left = len(p_values)  # hypotheses that no smaller p has rejected
+    for index in np.argsort(p_values, kind="stable"):
+        largest = max(largest, float(p_values[index]) * left)
+        corrected[index] = min(largest, 1.0)
+        left -= 1
+    return corrected
 
 
 def non_inferiority(estimate: Estimate, margin: float, *, lower_is_better: bool = False) -> float:
@@ -82,28 +83,28 @@ def seeds_to_decide(
     that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
     would be needed.
     """
-    seeds = np.arange(2, MOST_SEEDS + 1)
+    counts = range(2, MOST_SEEDS + 1)
     level = SIGNIFICANCE / tasks
-    freedom = np.array([estimate.components.freedom(int(n)) for n in seeds])
+    components = estimate.components
+    freedom = np.array(list(map(components.freedom, counts)))
     effect = abs(estimate.mean)
-    by_ranks = Components(estimate.components.of_seeds / _RANKS, estimate.components.of_rows)
-    errors = _errors(by_ranks, seeds)
-    reachable = np.array([smallest_p(int(n)) <= level for n in seeds])
-    reachable &= not has_too_few_rows(metric, estimate)
-    decides = reachable & (power_of_t(_quotient(effect, errors), freedom, level) >= POWER)
-    if (
-        margin is not None
-        and effect < margin
-        # else more rows are needed
-        and max(estimate.p_of_rows(-margin), (-estimate).p_of_rows(-margin)) <= level
-    ):
-        distance = _quotient(margin - effect, _errors(estimate.components, seeds))
-        decides |= _power_of_margin(distance, freedom, level) >= POWER
-    return int(seeds[decides.argmax()]) if decides.any() else None
+    decides = np.zeros(len(counts), np.bool_)
+    if not has_too_few_rows(metric, estimate):
+        by_ranks = Components(components.of_seeds / _RANKS, components.of_rows)
+        power = power_of_t(_quotient(effect, _errors(by_ranks, counts)), freedom, level)
+        smallest = np.array(list(map(smallest_p, counts)))
+        decides = (smallest <= level) & (power >= POWER)
+    if margin is not None and effect < margin:
+        p_of_rows = max(estimate.p_of_rows(-margin), (-estimate).p_of_rows(-margin))
+        if p_of_rows <= level:  # else more rows are needed
+            distance = _quotient(margin - effect, _errors(components, counts))
+            decides |= _power_of_margin(distance, freedom, level) >= POWER
+    return counts[decides.argmax()] if decides.any() else None
 
 
-def _errors(components: Components, seeds: Int64) -> Float:
-    return np.sqrt([components.variance(int(n)) for n in seeds])
+def _errors(components: Components, counts: Sequence[int]) -> Float:
+    """The standard errors of means over so many seeds."""
+    return np.sqrt(list(map(components.variance, counts)))
 
 
 def _quotient(value: float, errors: Float) -> Float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,30 +20,40 @@ Float: TypeAlias = npt.NDArray[np.float64]
 _BINS = 15  # of confidence
 
 
-def _accuracy(gold: Float, answered: Float, right: Float) -> Float:
-    return _ratio(right.sum(-1), gold.sum(-1))
+class _ClassSums(NamedTuple):
+    """Rows of each of K classes: f64[..., K]."""
+
+    gold: Float  # labelled as it
+    answered: Float  # predicted as it
+    right: Float  # both
 
 
-def _f1_of_classes(gold: Float, answered: Float, right: Float) -> Float:
-    return _ratio(2 * right, gold + answered)
+def _accuracy(sums: _ClassSums) -> Float:
+    return _ratio(sums.right.sum(-1), sums.gold.sum(-1))
 
 
-def _macro_f1(gold: Float, answered: Float, right: Float) -> Float:
-    has_rows = gold > 0
-    f1 = _f1_of_classes(gold, answered, right) * has_rows
+def _f1_of_classes(sums: _ClassSums) -> Float:
+    return _ratio(2 * sums.right, sums.gold + sums.answered)
+
+
+def _macro_f1(sums: _ClassSums) -> Float:
+    has_rows = sums.gold > 0
+    f1 = _f1_of_classes(sums) * has_rows
     return _ratio(f1.sum(-1), has_rows.sum(-1))
 
 
-def _f1(gold: Float, answered: Float, right: Float) -> Float:
-    return _f1_of_classes(gold, answered, right)[..., 1]
+def _f1(sums: _ClassSums) -> Float:
+    return _f1_of_classes(sums)[..., 1]
 
 
-def _mcc(gold: Float, answered: Float, right: Float) -> Float:
+def _mcc(sums: _ClassSums) -> Float:
     """Matthews correlation over K classes (Gorodkin, 2004)."""
-    rows = gold.sum(-1)
-    covariance = right.sum(-1) * rows - (gold * answered).sum(-1)
-    spread = (rows**2 - (gold**2).sum(-1)) * (rows**2 - (answered**2).sum(-1))
-    return _ratio(covariance, np.sqrt(spread))
+    rows = sums.gold.sum(-1)
+    by_chance = (sums.gold * sums.answered).sum(-1)
+    covariance = sums.right.sum(-1) * rows - by_chance
+    spread_of_gold = rows**2 - (sums.gold**2).sum(-1)
+    spread_of_answers = rows**2 - (sums.answered**2).sum(-1)
+    return _ratio(covariance, np.sqrt(spread_of_gold * spread_of_answers))
 
 
 def _ratio(above: Float, below: Float) -> Float:
@@ -51,7 +61,7 @@ def _ratio(above: Float, below: Float) -> Float:
     return np.divide(above, below, out=np.zeros_like(above, np.float64), where=below > 0)
 
 
-_OF_CLASS_SUMS: Mapping[str, Callable[[Float, Float, Float], Float]] = {
+_OF_CLASS_SUMS: Mapping[str, Callable[[_ClassSums], Float]] = {
     "accuracy": _accuracy,
     "macro_f1": _macro_f1,
     "f1": _f1,
@@ -84,16 +94,14 @@ def row_sums(metric: str, predictions: Predictions) -> RowSums:
     """``metric``, one of COMPUTABLE, of these predictions."""
     if metric == "nll":
         loss = _nll(predictions)
-        return RowSums(
-            np.stack([loss, np.ones_like(loss)], axis=1),
-            lambda sums: _ratio(sums[..., 0], sums[..., 1]),
-        )
+        of_row = np.stack([loss, np.ones_like(loss)], axis=1)
+        return RowSums(of_row, lambda sums: _ratio(sums[..., 0], sums[..., 1]))
     one_hot = np.eye(predictions.logits.shape[1])
     gold = one_hot[predictions.label]
     answered = one_hot[predictions.logits.argmax(1)]
     of_row = np.concatenate([gold, answered, gold * answered], axis=1)
     of_classes = _OF_CLASS_SUMS[metric]
-    return RowSums(of_row, lambda sums: of_classes(*np.split(sums, 3, axis=-1)))
+    return RowSums(of_row, lambda sums: of_classes(_ClassSums(*np.split(sums, 3, axis=-1))))
 
 
 def _nll(predictions: Predictions) -> Float:
@@ -121,6 +129,7 @@ def calibration_error(predictions: Predictions) -> float | None:
         return None
     confidence = np.exp(_log_probabilities(predictions).max(axis=1))
     right = predictions.logits.argmax(axis=1) == predictions.label
-    bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    bins = np.ceil(confidence * _BINS).astype(np.int64) - 1
+    bins = bins.clip(0, _BINS - 1)
     gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
     return float(np.abs(gaps).sum() / rows)

@@ -32,7 +32,7 @@ def notes_on_constant(groups: Sequence[Group], split: str) -> Iterator[str]:
     if constant:
         yield (
             f"students that give one class to all {split} rows, as if they had learnt nothing: "
-            f"{', '.join(constant.values())}"
+            f"{', '.join(constant.values())}. Train them longer (--epochs) or with a higher --learning-rate"
         )
 
 

@@ -124,10 +124,12 @@ class Studied:
             if not rows:
                 return None
             columns.append(rows[0].values)
-        seeds = [seed for seed in columns[0] if all(seed in column for column in columns)]
-        if not seeds:
+        scores = []
+        for seed in columns[0]:
+            if all(seed in column for column in columns):
+                scores.append(float(np.mean([column[seed] for column in columns])))
+        if not scores:
             return None
-        scores = [float(np.mean([column[seed] for column in columns])) for seed in seeds]
         std = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
         return Score(float(np.mean(scores)), std, len(scores))
 

@@ -185,7 +185,10 @@ def _variants(results: Sequence[Result]) -> list[Group]:
 
 def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
     """How many groups these names tell apart."""
-    return len({_text([values.get(name) for name in names]) for values in settings})
+    groups = set()
+    for values in settings:
+        groups.add(_text([values.get(name) for name in names]))
+    return len(groups)
 
 
 def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:

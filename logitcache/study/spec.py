@@ -37,6 +37,7 @@ OF_SEED = "seed"  # as the value of another seed: the trial's own
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 AXES = ("tasks", "students", "methods")
 OWN_OPTION = {"tasks": "data", "students": "student", "methods": "method"}
+_KEY = "a key of a spec"
 IN_MEMORY = {"methods": named, "students": own_student}  # what an object is called by
 Options = Mapping[str, Any]
 
@@ -55,14 +56,18 @@ class Override:
     def applies(self, task: str, student: str, method: str, seed: int) -> bool:
         named = (self.tasks, self.students, self.methods, self.seeds)
         values = (task, student, method, seed)
-        return all(
-            names is None or value in names for names, value in zip(named, values, strict=True)
-        )
+        axes = zip(named, values, strict=True)
+        return all(names is None or value in names for names, value in axes)
 
     def to_dict(self) -> dict[str, Any]:
-        axes = {name: getattr(self, name) for name in (*AXES, "seeds")}
-        document = {name: list(values) for name, values in axes.items() if values is not None}
-        return {**document, "set": dict(self.options), "teacher": dict(self.teacher)}
+        document: dict[str, Any] = {}
+        for axis in (*AXES, "seeds"):
+            values = getattr(self, axis)
+            if values is not None:
+                document[axis] = list(values)
+        document["set"] = dict(self.options)
+        document["teacher"] = dict(self.teacher)
+        return document
 
 
 @dataclass(frozen=True)
@@ -87,21 +92,19 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as a mapping, from which :func:`parse` makes it again."""
-        values = {declared.name: getattr(self, declared.name) for declared in fields(self)}
-        overrides = [override.to_dict() for override in self.overrides]
-        return {
-            **values,
-            "seeds": list(self.seeds),
-            "unsaid": list(self.unsaid),
-            "overrides": overrides,
-        }
+        document = {declared.name: getattr(self, declared.name) for declared in fields(self)}
+        document["seeds"] = list(self.seeds)
+        document["unsaid"] = list(self.unsaid)
+        document["overrides"] = [override.to_dict() for override in self.overrides]
+        return document
 
     def options(self, task: str, student: str, method: str, seed: int) -> dict[str, Any]:
         """The options of `train` that are given for a trial."""
         values: dict[str, Any] = dict(self.settings)
         layers = [self.tasks[task], self.students[student], self.methods[method]]
         for layer in layers:
-            values |= {name: value for name, value in layer.items() if name != "teacher"}
+            values |= layer
+        values.pop("teacher", None)
         for override in self.overrides:
             if override.applies(task, student, method, seed):
                 values |= override.options
@@ -139,8 +142,7 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
     """
     if not isinstance(document, Mapping):
         raise _wrong("a mapping with tasks, students, methods and seeds", document, where)
-    known = [declared.name for declared in fields(Spec)]
-    _check_keys(document, known, where)
+    _check_known(document, [declared.name for declared in fields(Spec)], where, _KEY)
     for name in (*AXES, "seeds"):
         if not document.get(name):
             found = short(repr(document[name])) if name in document else "none"
@@ -187,15 +189,12 @@ def _wrong(expected: str, found: Any, where: str | None = None) -> SpecError:
     )
 
 
-def _check_keys(document: Mapping[Any, Any], known: Iterable[str], where: str) -> None:
-    unknown = next((key for key in document if key not in known), None)
-    if unknown is not None:
-        raise SpecError(
-            expected="a key of a spec",
-            found=repr(unknown),
-            advice=nearest_or_all(str(unknown), known),
-            where=where,
-        )
+def _check_known(names: Iterable[Any], known: Iterable[str], where: str, expected: str) -> None:
+    """Raises SpecError naming the first that is not known, and the nearest that is."""
+    for name in names:
+        if name not in known:
+            advice = nearest_or_all(str(name), known)
+            raise SpecError(expected=expected, found=repr(name), advice=advice, where=where)
 
 
 def _seeds_listed(value: Any, where: str) -> tuple[int, ...]:
@@ -315,12 +314,10 @@ def parsed_options(
     if not isinstance(values, Mapping):
         raise _wrong("options by name", values, where)
     named = {str(name).replace("-", "_"): value for name, value in values.items()}
-    unknown = next((name for name in named if name not in allowed), None)
-    if unknown is not None:
-        advice = nearest_or_all(unknown, allowed)
-        if unknown in PLACED:
-            advice = "The study gives it itself. Leave it out."
-        raise SpecError(expected=expected, found=repr(unknown), advice=advice, where=where)
+    for name in PLACED.intersection(named).difference(allowed):
+        advice = "The study gives it itself. Leave it out."
+        raise SpecError(expected=expected, found=repr(name), advice=advice, where=where)
+    _check_known(named, allowed, where, expected)
     declared = {**DUMP, **TRAIN}
     return {name: typed_value(declared[name], value) for name, value in named.items()}
 
@@ -347,7 +344,7 @@ def _teacher(value: Any, where: str) -> dict[str, Any]:
 def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: str) -> Override:
     if not isinstance(entry, Mapping):
         raise _wrong("a mapping with `set`", entry, where)
-    _check_keys(entry, (*AXES, "seeds", "set", "teacher"), where)
+    _check_known(entry, (*AXES, "seeds", "set", "teacher"), where, _KEY)
     named: dict[str, Any] = {}
     for axis in AXES:
         if axis in entry:
@@ -363,11 +360,4 @@ def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: s
 
 def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
     """Raises SpecError for a name that an axis does not have."""
-    unknown = next((name for name in names if name not in known), None)
-    if unknown is not None:
-        raise SpecError(
-            expected="a name of the spec",
-            found=repr(unknown),
-            advice=nearest_or_all(unknown, known),
-            where=where,
-        )
+    _check_known(names, known, where, "a name of the spec")

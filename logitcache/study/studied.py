@@ -30,6 +30,7 @@ from logitcache.study.results import (
 from logitcache.study.rows import Row
 from logitcache.study.tables import (
     Comparison,
+    check_baseline,
     choose_metric,
     choose_split,
     compare_results,
@@ -101,15 +102,8 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
 
 def _check_baseline(studied: Studied, baseline: str | None) -> None:
     """Raises SpecError where a baseline is named, and no row has that method or label."""
-    rows = [row for cell in studied.cells for row in cell.comparison.rows]
-    names = dict.fromkeys(name for row in rows for name in (row.method, row.label))
-    if baseline is not None and baseline not in names:
-        raise SpecError(
-            expected="a method or label with results",
-            found=repr(baseline),
-            advice=f"Choose one of {', '.join(names)}.",
-            where="baseline",
-        )
+    if baseline is not None:
+        check_baseline(baseline, [row for cell in studied.cells for row in cell.comparison.rows])
 
 
 def trials_of(folder: Path) -> list[Trial]:
@@ -128,7 +122,9 @@ def _trial(entry: folders.Entry) -> Trial:
 def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
     results = [read_result(path) for path in find_results([folder])]
-    named = {name for result in results if _reads_cache(result) for name in result.teacher_names}
+    named: set[str] = set()
+    for result in filter(_reads_cache, results):
+        named.update(result.teacher_names)
     teachers: _Teachers = {}
     trials = []
     for result in results:

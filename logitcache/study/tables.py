@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from logitcache.config.methods import is_taught
-from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
+from logitcache.config.report import BASELINE, FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study.evidence import Evidence, evidence_of
 from logitcache.study.notes import (
@@ -145,7 +145,7 @@ def compare(
     *,
     metric: str | None = None,
     split: str | None = None,
-    baseline: str = "base",
+    baseline: str = BASELINE,
     resamples: int = RESAMPLES,
     margin: float | None = None,
 ) -> Comparison:
@@ -153,8 +153,8 @@ def compare(
     one of its rows).
 
     ``metric`` defaults to the results' own, ``split`` to test if all have it, else dev. Raises
-    SpecError for folders without results, an unknown metric or split, too few resamples, or the
-    same run twice; FormatError for a broken result; and FingerprintMismatch for results of
+    SpecError for folders without results, an unknown metric, split or baseline, too few resamples,
+    or the same run twice; FormatError for a broken result; and FingerprintMismatch for results of
     different data or different rows.
     """
     if resamples < FEWEST_RESAMPLES:
@@ -165,6 +165,8 @@ def compare(
     check_same_rows(results, split)
     metric = choose_metric(results, split, metric)
     comparison = compare_results(results, metric, split, baseline, resamples, margin)
+    if baseline != BASELINE:  # without results of the default one there is a note
+        check_baseline(baseline, comparison.rows)
     return replace(comparison, notes=(*comparison.notes, *notes_on_versions(results)))
 
 
@@ -208,6 +210,18 @@ def _baseline_of(group: Group, bases: Sequence[Group]) -> Group | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
+def check_baseline(baseline: str, rows: Iterable[Row]) -> None:
+    """Raises SpecError for a baseline that is neither a method nor a label of these rows."""
+    names = dict.fromkeys(name for row in rows for name in (row.method, row.label))
+    if baseline not in names:
+        raise SpecError(
+            expected="a method or label with results",
+            found=repr(baseline),
+            advice=f"Choose one of {', '.join(names)}.",
+            where="--baseline",
+        )
+
+
 def choose_split(results: Sequence[Result], split: str | None) -> str:
     """The split that is named, else test or dev. Raises SpecError unless all results have it."""
     common = frozenset.intersection(*(result.splits for result in results))
@@ -235,7 +249,7 @@ def choose_metric(results: Sequence[Result], split: str, metric: str | None) -> 
             expected="results of one main metric",
             found=_list(main),
             advice="Choose with --metric.",
-            where="metric",
+            where="--metric",
         )
     metric = metric or min(main)
     common = frozenset.intersection(*(frozenset(result.metrics[split]) for result in results))
@@ -247,7 +261,7 @@ def _check_common(kind: str, name: str, common: Collection[str], place: str) -> 
     if name not in common:
         expected = f"one that all results have{place} ({_list(common)})"
         raise SpecError(
-            expected=expected, found=repr(name), advice="Choose one of these.", where=kind
+            expected=expected, found=repr(name), advice="Choose one of these.", where=f"--{kind}"
         )
 
 

@@ -28,7 +28,7 @@ from logitcache.errors import IncompleteStudy, SpecError
 from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.files import remove_folder, write_atomic
 from logitcache.study import folder as folders
-from logitcache.study.plan import Plan, Trial, load_spec, plan
+from logitcache.study.plan import Plan, load_spec, plan
 from logitcache.study.run import Sources
 from logitcache.study.search import (
     Sample,
@@ -253,14 +253,11 @@ def run_sample(
     scores = Scored(folder, sample, metric, report)
     try:
         source = Sources(study, SILENT).of(trial.config)
-        train(_for_search(trial), source=source, reporter=scores)
+        config = replace(trial.config, predict=False, report_to="none")
+        train(config, source=source, reporter=scores)
     except Exception as error:
         state = State.DIVERGED if isinstance(error, Diverged) else State.FAILED
         write_sample(folder, replace(scores.sample, state=state, error=words_of(error)))
-
-
-def _for_search(trial: Trial) -> Any:
-    return replace(trial.config, predict=False, report_to="none")
 
 
 class Scored(Reporter):

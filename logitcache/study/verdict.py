@@ -104,7 +104,9 @@ def _why_not(rows: Sequence[Row], baseline: str) -> str:
     if len(challengers) == len(rows):
         return f"there is no {spoken(baseline)} result to compare with"
     if not challengers:
-        return f"there is nothing here but {spoken(baseline)}"
+        return (
+            f"there is nothing here but {spoken(baseline)}; train another method, such as kd, too"
+        )
     return f"no other method has a seed in common with {spoken(baseline)}, or one {spoken(baseline)} row to match"
 
 

@@ -30,6 +30,7 @@ KINDS: dict[str, type[Codec]] = {
     "none": NoLogits,
 }
 
+OWN_KINDS = {"dense", "vectors", "none"}  # in manifests; a user names a dtype, or a signal
 FITTED = ("c", "values", "distinct")  # fields of codecs that follow from a sample of answers
 
 
@@ -116,7 +117,7 @@ def parse(text: str) -> CodecSpec:
         return CodecSpec("dense", {"dtype": kind})
     kinds = _named_kinds()
     if kind not in kinds:
-        names = (*DTYPES, *kinds)
+        names = (*DTYPES, *[name for name in kinds if name not in OWN_KINDS])
         raise SpecError(expected=f"one of {', '.join(names)}", found=repr(kind), advice=nearest(kind, names),
                         where="--codec")  # fmt: skip
     options = {declared.name: declared for declared in options_of(kinds[kind])}

@@ -47,8 +47,9 @@ class TopK(SparseCodec):
     def check(self) -> None:
         if self.k > self.width:
             raise SpecError(
-                expected=f"at most {self.width} (the vocabulary's size)",
+                expected=f"at most {self.width} (the number of words, or of classes)",
                 found=self.k,
+                advice="Choose a smaller one; of a few classes keep all logits (--codec float16).",
                 where="--codec topk: k",
             )
 

@@ -54,6 +54,7 @@ class Drawn:
     certain: Tensor  # i64[P] number of leading ids kept with probability 1 (value p)
     entries: Tensor  # i64[P] number of ids drawn, certain ones included
     ids: Tensor  # i64[P, M]
+    value: Tensor  # f32[P, M] the probabilities of the certain words, and others behind them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,21 +138,21 @@ class VarOpt(SparseCodec):
 
         p, entropy = self.distribution(vectors, draw)
         drawn = self.drawn(p, draw.uniform(WORDS, 1))
-        value = p.gather(1, drawn.ids)
-        rounding = draw.uniform(VALUES, value.shape[1])
+        rounding = draw.uniform(VALUES, self.most)
         stored = {
             "entries": drawn.entries.to(torch.uint8),
             "kept": drawn.certain.to(torch.uint8),
             "entropy": entropy,
             "ids": drawn.ids.int(),
-            "value": to_byte(value, self.smallest, rounding),
+            "value": to_byte(drawn.value, self.smallest, rounding),
         }
         if self.is_capped:
             stored["own_c"] = drawn.c
         return stored
 
     def drawn(self, p: Tensor, u: Tensor) -> Drawn:
-        """The words kept of probabilities f32[P, V], by one uniform number each, f64[P, 1].
+        """The words kept of probabilities f32[P, V], by one uniform number each, f64[P, 1]. ``p`` is
+        overwritten.
 
         Intervals lie end to end: the pi of the ``most`` most probable words, 0 for a certain one,
         then the summed pi of the other words of each block. A slot holds one entry: the first ones
@@ -165,7 +166,7 @@ class VarOpt(SparseCodec):
         pi_top = top.double() * factor
         is_certain = pi_top >= 1
         certain = is_certain.sum(1)
-        other_words = p.scatter(1, top_ids, 0.0)
+        other_words = p.scatter_(1, top_ids, 0.0)  # a copy would be the most that a draw costs
         pi_uncertain = torch.where(is_certain, 0.0, pi_top)
         pi_blocks = sums(other_words) * factor
         lengths = torch.cat([pi_uncertain, pi_blocks], 1)
@@ -182,7 +183,7 @@ class VarOpt(SparseCodec):
         ids = torch.where(interval < self.most, from_top, from_block)
 
         is_entry = (points < ends[:, -1:]) & ~takes_certain
-        return Drawn(c, certain, certain + is_entry.sum(1), ids)
+        return Drawn(c, certain, certain + is_entry.sum(1), ids, top)
 
     def own_c(self, p: Tensor, top: Tensor) -> Tensor:
         """The c of each position, f32[P]: the cache's, or the one that gives ``cap`` entries where

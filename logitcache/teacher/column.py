@@ -24,7 +24,7 @@ from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.answer_columns import read_columns
 from logitcache.data.match import match_labels, shown
-from logitcache.data.names import folded, listed
+from logitcache.data.names import LISTED, folded, listed
 from logitcache.data.soft_labels import ZERO, SoftLabels, read_array
 from logitcache.data.source import Rows, Source, hashes_of
 from logitcache.data.sources import find
@@ -220,10 +220,23 @@ def _read(
 def _text_columns(
     table: Table, texts: tuple[str, str | None], where: str
 ) -> tuple[str, str | None]:
-    """The text columns of another table: those called as in the data, else those of a usual name."""
+    """The text columns of another table: those called as in the data, else those of a usual name.
+    Raises SpecError where it has none.
+    """
     if all(name in table.columns for name in texts if name is not None):
         return texts
-    names = column_names([table], Columns(), where)
+    try:
+        names = column_names([table], Columns(), where)
+    except SpecError:
+        columns = " and ".join(repr(name) for name in texts if name is not None)
+        raise SpecError(
+            expected="the texts of the rows beside their answers, by which they are joined",
+            found=listed(list(map(short, table.columns)), LISTED),
+            advice=f"Call their column as in the data, {columns}. If the table has no texts, write them into it; "
+            "or save the numbers in the order of the data's rows with numpy.save, and give "
+            "--teacher file:FILE.npy.",
+            where=where,
+        ) from None
     return str(names.text), names.text_pair
 
 
@@ -301,6 +314,6 @@ def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: s
         expected="an answer for every row",
         found=f"none for {len(missing):,} of {len(rows):,} rows "
         f"(row {numbers}{ellipsis}; first: {short(repr(texts[0]))})",
-        advice="Add their answers, or skip those rows (--on-nonfinite skip).",
+        advice="Add their answers, or skip those rows (dump --on-nonfinite skip).",
         where=name,
     )

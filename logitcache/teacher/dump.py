@@ -205,11 +205,11 @@ def _say(
     reporter: Reporter,
 ) -> None:
     copied = f", {done.copied:,} were copied" if older_answers is not None else ""
-    read = "have a recorded answer" if "answers" in dump_plan.plan.teacher else "saw the teacher"
+    count, read = done.asked, "saw the teacher"
+    if "answers" in dump_plan.plan.teacher:
+        count, read = done.asked - done.skipped, "have a recorded answer"
     part_name = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
-    reporter.note(
-        f"{folder}: {done.asked:,} of {len(dump_plan.rows):,} rows {read}{copied}{part_name}"
-    )
+    reporter.note(f"{folder}: {count:,} of {len(dump_plan.rows):,} rows {read}{copied}{part_name}")
     if done.skipped:
         reporter.note(
             f"{folder}: {done.skipped:,} rows have no answer (none, not finite, or too wide for the codec): skipped"

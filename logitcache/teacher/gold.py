@@ -38,19 +38,7 @@ def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
     match = plan.match
     if match.kind is not Kind.NUMBERED:
         return
-    splits = (plan.rows, *source.splits.values())
-    labelled = max(splits, key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
-    sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
-    answered = plan.answer(sample) if len(sample) else None
-    if answered is None:
-        return
-    examples, logits = answered
-    finite = np.isfinite(logits).all(axis=1)
-    gold = plan.positions(examples).label[finite]
-    answers = logits[finite].argmax(axis=1)
-    is_labelled = gold >= 0  # a labelled row of words may have some without a label
-    gold = gold[is_labelled]
-    answers = answers[is_labelled]
+    gold, answers = _answered_rows(plan, source)
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return
@@ -69,6 +57,21 @@ def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
     if not match.numbers_alone:
         raise FingerprintMismatch(observed, where=plan.name)
     reporter.note(f"{plan.name}: {observed}")
+
+
+def _answered_rows(plan: Asked, source: Source) -> tuple[Int64, Int64]:
+    """Labels and likeliest classes of the labelled positions of some rows: i64[n] each."""
+    splits = (plan.rows, *source.splits.values())
+    labelled = max(splits, key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
+    sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
+    answer = plan.answer(sample) if len(sample) else None
+    if answer is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    examples, logits = answer
+    gold = plan.positions(examples).label
+    # a labelled row of words may have some without a label
+    usable = np.isfinite(logits).all(axis=1) & (gold >= 0)
+    return gold[usable], logits[usable].argmax(axis=1)
 
 
 def spread(labels: Int64, count: int) -> Int64:
@@ -97,11 +100,15 @@ def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
 
     if not len(gold):
         return False
-    of_class = np.bincount(gold, minlength=classes) / len(gold)
-    of_answer = np.bincount(answers, minlength=classes) / len(gold)
+    chance = shares(gold, classes) @ shares(answers, classes)
     agreeing = int((answers == gold).sum())
-    tail = float(binom.logsf(agreeing - 1, len(gold), float(of_class @ of_answer)))
+    tail = float(binom.logsf(agreeing - 1, len(gold), chance))
     return tail < log(ERROR)
+
+
+def shares(values: Int64, classes: int) -> Array:
+    """The share of each class among some values: f64[K]."""
+    return np.bincount(values, minlength=classes) / len(values)
 
 
 def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
@@ -124,18 +131,20 @@ def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
     # where two orders agree as often, a class keeps its column
     ties = np.eye(classes, dtype=np.int64)
     order = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)[1].astype(np.int64)
-    moved = np.flatnonzero((order != np.arange(classes)) & (table.sum(axis=1) > 0))
-    rows = np.isin(gold, moved)
-    count = int(rows.sum())
-    if not count:
+    has_rows = table.sum(axis=1) > 0
+    moved = np.flatnonzero((order != np.arange(classes)) & has_rows)
+    if not len(moved):
         return None
-    of_class = np.bincount(gold[rows], minlength=classes) / count
-    of_answer = np.bincount(answers[rows], minlength=classes) / count
-    present = int((answers[rows] == gold[rows]).sum())
-    better = int((answers[rows] == order[gold[rows]]).sum())
-    if present > count * float(of_class @ of_answer):
+    is_moved = np.isin(gold, moved)
+    gold = gold[is_moved]
+    answers = answers[is_moved]
+    count = len(gold)
+    of_class = shares(gold, classes)
+    of_answer = shares(answers, classes)
+    if (answers == gold).sum() > count * (of_class @ of_answer):
         return None
-    chance = float(of_class @ of_answer[order])
+    better = int((answers == order[gold]).sum())
+    chance = min(1.0, float(of_class @ of_answer[order]))
+    tail = float(binom.logsf(better - 1, count, chance))
     orders = lgamma(classes + 1) - lgamma(classes - len(moved) + 1)
-    tail = float(binom.logsf(better - 1, count, min(chance, 1.0)))
     return order if tail + orders < log(ERROR) else None

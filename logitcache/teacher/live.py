@@ -78,15 +78,9 @@ def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
         verdict = _of_logits(cache, dump_plan, drawn)
         verdict["agrees"] &= all(signal.agrees for signal in signals.values())
     conditions = dump_plan.conditions()
-    receipts = [
-        cache.manifest.receipts[index]
-        for index in np.unique(drawn // cache.manifest.plan.shard_rows)
-    ]
-    apart = {
-        name: pair
-        for receipt in receipts
-        for name, pair in differing(receipt.conditions, conditions).items()
-    }
+    apart: dict[str, Any] = {}
+    for index in np.unique(drawn // cache.manifest.plan.shard_rows):
+        apart |= differing(cache.manifest.receipts[index].conditions, conditions)
     return Live(rows=len(drawn), conditions=apart, signals=signals, **verdict)
 
 

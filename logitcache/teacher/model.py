@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
 from logitcache.config.teacher import DumpSettings
+from logitcache.cost.flops import weights_of_tables
 from logitcache.data.collate import pad, where_of
 from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
@@ -125,12 +126,7 @@ class TeacherModel:
     @cached_property
     def parameters(self) -> int:
         """Parameters outside the embeddings: what a token costs two FLOPs of."""
-        skip = {
-            id(p)
-            for m in self.model.modules()
-            if isinstance(m, torch.nn.Embedding)
-            for p in m.parameters()
-        }
+        skip = weights_of_tables(self.model)
         return sum(p.numel() for p in self.model.parameters() if id(p) not in skip)
 
     def weights_digest(self) -> str:
@@ -351,7 +347,7 @@ class LiveTeacher:
         AlignmentError for a text that is not among its rows.
         """
         check_views(self.where, view, 1)
-        rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
+        rows = locate(self, row_id, row_hash, lambda _: "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)
         own = self.teacher.signal if self.gives_logits else None
         teacher = replace(self.teacher, signal=own, signals=tuple(map(signal_of, signals)))

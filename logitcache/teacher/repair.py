@@ -127,14 +127,10 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
         if dump is not None:
             split = diagnosis.plan.data.get("split")
             summary = Summary.of_table(len(dump.rows), dump.task, split)
-            work = Work(
-                writer,
-                _as_planned(dump, diagnosis.plan),
-                summary,
-                None,
-                reporter,
-                _budgets(diagnosis),
-            )
+            # under the names that the cache's plan has for the same things
+            as_planned = replace(dump, plan=diagnosis.plan)
+            budgets = _budgets(diagnosis)
+            work = Work(writer, as_planned, summary, None, reporter, budgets)
             teacher_rows = work.finish().asked
             conditions = _differ(diagnosis, writer) if diagnosis.broken else {}
         elif not (diagnosis.sealed and writer.complete) and not writer.seal():
@@ -154,11 +150,6 @@ def _budgets(diagnosis: Diagnosis) -> dict[int, int]:
         if "batch_tokens" in receipt.conditions:
             budgets[index] = receipt.conditions["batch_tokens"]
     return budgets
-
-
-def _as_planned(dump: Asked, plan: Plan) -> Asked:
-    """Under the names that the cache's plan has for the same things."""
-    return replace(dump, plan=plan)
 
 
 def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:

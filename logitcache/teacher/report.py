@@ -142,13 +142,14 @@ def report(
 def _codec_bytes(cache: Cache) -> int:
     """Bytes of the columns of the codecs over all shards, without what stands beside them."""
     stored = {column.name for column in cache.codec.columns()}
-    stored |= {column.name for kept in cache.signals.values() for column in kept.columns()}
-    columns = [column for column in cache.manifest.plan.columns if column.name in stored]
-    return sum(
-        receipt.records[column.level] * np.dtype(column.dtype).itemsize * max(1, column.width)
-        for receipt in cache.manifest.receipts
-        for column in columns
-    )
+    for kept in cache.signals.values():
+        stored.update(column.name for column in kept.columns())
+    total = 0
+    for column in cache.manifest.plan.columns:
+        if column.name in stored:
+            records = sum(receipt.records[column.level] for receipt in cache.manifest.receipts)
+            total += records * column.record_bytes()
+    return total
 
 
 def _on_classes(
@@ -203,7 +204,7 @@ def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
             f"the teacher gives one class, {names[top]}, to {share:.1%} of the rows{labelled}. {advice}"
         ]
     widest = float((tally.high - tally.low).max())
-    if widest < HARDLY_DIFFERENT:
+    if 0 <= widest < HARDLY_DIFFERENT:  # below 0: of a sparse codec, no full answer was seen
         return [
             f"the teacher's probabilities hardly differ from row to row: by at most {widest:.3f}. {advice}"
         ]

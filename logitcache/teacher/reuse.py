@@ -28,8 +28,13 @@ def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
     """The fields by which the answers of two plans differ, names aside: (field, expected value,
     actual value).
     """
-    fields = [{name: plan.to_dict()[name] for name in SAME} for plan in (expected, actual)]
-    yield from differences(*fields, without=NAMES)
+    yield from differences(_answering(expected), _answering(actual), without=NAMES)
+
+
+def _answering(plan: Plan) -> dict[str, Any]:
+    """What a plan's answers depend on."""
+    document = plan.to_dict()
+    return {name: document[name] for name in SAME}
 
 
 class Known:

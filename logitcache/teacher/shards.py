@@ -7,8 +7,10 @@ pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
 
     from logitcache.models.projection import Projected
 
-PART_VALUES = 1 << 20  # that are stored and summed up together
 # Logit values per reduction: small on a CPU to fit its cache, large on a GPU to keep it busy.
 CPU_VALUES, DEVICE_VALUES = 1 << 19, 1 << 27
+COPIED_VALUES = 1 << 20  # of a GPU or another cache: stored and summed up together
+LARGE = 1 << 22  # bytes of a column that is mapped memory of its own
 FINITE, FITS = "finite", "fits"  # of a position: its vector is finite, and the codec can hold it
 
 
@@ -99,7 +102,7 @@ class Assembly:
         self.assets = assets
         self._keys = layout.keys(seed)
         self._is_scored = summary.scored_positions(
-            layout.row_hash[rows_of(layout.indptr)], layout.index, positions
+            layout.row_id[rows_of(layout.indptr)], layout.index, positions
         )
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
@@ -143,13 +146,13 @@ class Assembly:
 
             vectors = torch.from_numpy(vectors)
         self._device = vectors.device
-        parts = self._parts(rows, together)
-        reduced = [self._reduce(part, vectors[at]) for part, at in parts]
-        before = self._pending
-        self._pending = reduced
-        self._store(before)
+        reduced = (self._reduce(part, vectors[at]) for part, at in self._parts(rows, together))
         if not vectors.is_cuda:
-            self.finish()
+            self._store(reduced)
+            return
+        before = self._pending
+        self._pending = list(reduced)
+        self._store(before)
 
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
         """Answers that lie in another cache already: ``columns`` of their positions, ``skipped``
@@ -157,7 +160,7 @@ class Assembly:
         """
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
-        for part, at in self._parts(rows, PART_VALUES // self.codec.width):
+        for part, at in self._parts(rows, COPIED_VALUES // self.codec.width):
             selected: dict[str, Array] = {}
             for column in of_positions(self.codec):
                 selected[column.name] = columns[column.name][at]
@@ -216,7 +219,7 @@ class Assembly:
             FITS: largest - smallest <= self.codec.largest_gap,
         }
 
-    def _store(self, batch: list[_Reduced]) -> None:
+    def _store(self, batch: Iterable[_Reduced]) -> None:
         for reduced in batch:
             if reduced.copied is not None:
                 reduced.copied.synchronize()
@@ -296,12 +299,22 @@ class Assembly:
 def _together(vectors: torch.Tensor | Projected | Float32) -> int:
     """How many positions are stored and summed up together."""
     projector = getattr(vectors, "projector", None)
-    return PART_VALUES // vectors.shape[1] if projector is None else projector.together
+    if projector is not None:
+        return int(projector.together)
+    is_cuda = getattr(vectors, "is_cuda", False)
+    return (COPIED_VALUES if is_cuda else CPU_VALUES) // vectors.shape[1]
 
 
 def empty(column: Stored, records: int) -> Array:
-    """Room for so many records of a column."""
-    return np.empty((records, column.width) if column.width else records, column.dtype)
+    """Room for so many records of a column. A large one is mapped: what is freed goes back to the
+    system, where the allocator would keep it between small blocks.
+    """
+    shape = (records, column.width) if column.width else (records,)
+    dtype = np.dtype(column.dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap(-1, size), dtype).reshape(shape)
 
 
 def _quantiles(values: Float32) -> list[float]:

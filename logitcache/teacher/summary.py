@@ -3,7 +3,8 @@
 Full answers of a vocabulary are read a few positions at a time, on the device that made them.
 Replayed logits are computed there again, and at most :data:`TOGETHER` of them are held at once. Of
 a large shard of training rows one position in :data:`EACH` is scored: passes over all words of
-every position take a tenth of a dump. Which ones follows from a row's tokens alone.
+every position take a tenth of a dump. Which ones follows from their places in the table, so equal
+rows have others.
 """
 
 from __future__ import annotations
@@ -91,13 +92,14 @@ class Summary:
         """Nothing added, of the same table."""
         return Summary(self.task, self.is_dev, self.is_held_out, samples=self.samples)
 
-    def scored_positions(self, row_hash: Int64, index: Int64, positions: int) -> Array | None:
+    def scored_positions(self, record: Int64, index: Int64, positions: int) -> Array | None:
         """Which positions of a shard of so many full answers of a vocabulary are scored, bool[P];
-        None: all. ``row_hash`` and ``index`` i64[P] are their rows and numbers.
+        None: all. ``record`` i64[P] is the place of each one's row in the table (row * views +
+        view), ``index`` i64[P] its number in the row.
         """
         if not self.samples or not self.task.self_contained or positions <= WHOLE:
             return None
-        keys = position_keys(0, "report", row_hash, 0, index).view(np.uint64)
+        keys = position_keys(0, "report", record, 0, index).view(np.uint64)
         is_scored: Array = keys % np.uint64(EACH) == 0
         return is_scored
 
@@ -189,14 +191,16 @@ class Summary:
 
     def add_shards(self, cache: Cache, shards: Collection[int]) -> None:
         """Read back shards that were made before, block by block."""
+        plan = cache.manifest.plan
         for index in sorted(shards):
-            positions = cache.manifest.receipts[index].positions(cache.manifest.plan)
-            for block in cache.blocks(*cache.manifest.plan.shard(index)):
+            positions = cache.manifest.receipts[index].positions(plan)
+            for block in cache.blocks(*plan.shard(index)):
                 lost = np.isin(block.row_id, cache.skipped)
                 self.skip(block.select(lost))
                 block = block.select(~lost)
                 answers = block.answers
-                of_position = answers.row_hash[rows_of(answers.indptr)]
+                record = block.row_id * plan.views + block.view
+                of_position = record[rows_of(answers.indptr)]
                 is_scored = self.scored_positions(of_position, answers.index, positions)
                 self.add(block, is_scored=is_scored)
 

@@ -104,6 +104,7 @@ class Work:
                 self._count(shard, index, done)
                 self._wait(pending)  # at most one shard waits to be written: memory stays flat
                 pending = pool.submit(self._write, index, shard, {**conditions, **remarks})
+                del shard  # its columns are freed as soon as they are written
             self._wait(pending)
 
     def _wait(self, pending: Future[None] | None) -> None:

@@ -69,13 +69,16 @@ def test_a_place_that_fits_goes_before_the_index(
         assert "index" not in vars(table)
     absent = [row for row, found in zip(row_id.tolist(), expected, strict=True) if found == ABSENT]
     if not absent:
-        assert locate(table, row_id, row_hash, "Do this.").tolist() == expected
+        assert locate(table, row_id, row_hash, str).tolist() == expected
         return
     with pytest.raises(AlignmentError) as caught:
-        locate(table, row_id, row_hash, "Do this.")
+        locate(table, row_id, row_hash, lambda share: f"{share:.2f} are here.")
     message = str(caught.value)
     assert message.startswith(f"a table: row {absent[0]}: expected a text")
-    assert f"{len(absent)} of {len(asked)} rows have no answer here. Do this." in message
+    share = 1 - len(absent) / len(asked)
+    assert (
+        f"{len(absent)} of {len(asked)} rows have no answer here. {share:.2f} are here." in message
+    )
 
 
 def test_views_outside_are_named() -> None:

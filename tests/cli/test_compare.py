@@ -95,8 +95,13 @@ def test_options_reach_the_comparison(runs: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["nowhere"], 2, "SpecError: nowhere: expected a result folder"),
-        (["runs", "--metric", "bleu"], 2, "SpecError: metric: expected"),
-        (["runs", "--split", "train"], 2, "SpecError: split: expected"),
+        (["runs", "--metric", "bleu"], 2, "SpecError: --metric: expected"),
+        (["runs", "--split", "train"], 2, "SpecError: --split: expected"),
+        (
+            ["runs", "--baseline", "nobody"],
+            2,
+            "SpecError: --baseline: expected a method or label with results, found 'nobody'. Choose one of base",
+        ),
         (
             ["runs", "--bootstrap", "5"],
             2,

@@ -83,6 +83,10 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     (["inspect", "nowhere"], 3, "expected a cache"),
     (["repair", "nowhere"], 3, "expected a cache"),
     (["codecs", "--teacher", "teacher", "--data", "good.jsonl"], 2, "a task with a vocabulary"),
+    ([*TRAIN, "good.jsonl", "--out", "good.jsonl"], 2, "good.jsonl: expected a folder"),
+    (["demo", "--out", "good.jsonl"], 2, "good.jsonl: expected a folder"),
+    (["bench", "overhead", "--student", "./nowhere"], 2, "no student can be loaded"),
+    (["bench", "dump", "--teacher", "./nowhere"], 2, "no teacher can be loaded"),
 ]
 
 

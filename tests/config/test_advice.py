@@ -26,6 +26,13 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Give one.", DumpConfig, {"teacher": None}, {"teacher": "4x256"}),
     ("Correct it.", TrainConfig, {"epochs": -1}, {"epochs": 1}),
     ("Name a local path", TrainConfig, {"out": "s3://bucket/x"}, {"out": "x"}),
+    ("Choose another place.", TrainConfig, {"out": __file__}, {"out": "x"}),
+    (
+        "Save its numbers as one, rows by classes: numpy.save('answers.npy', torch.load('x.pt'",
+        DumpConfig,
+        {"teacher": "file:x.pt"},
+        {"teacher": "file:answers.npy"},
+    ),
     ("Give file:///PATH.", TrainConfig, {"out": "file://host/x"}, {"out": "file:///x"}),
     ("Try 2x128.", TrainConfig, {"student": "2x131"}, {"student": "2x128"}),
     (
@@ -219,6 +226,7 @@ REASONS = {
     "config/shapes.py:check_norm": "a checkpoint's layers: tests/language/test_pretrain.py",
     "or a smaller --batch-size.": "a step's cost is known when it was made: tests/student/test_budget.py",
     "config/own.py:named": "a method of a user's own: tests/student/test_term.py",
+    "config/own.py:load": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:failure": "a method of a user's own: tests/student/test_term.py",
     "config/own.py:check_student": "a student of a user's own: tests/student/test_own_student.py",
     "config/own.py:check_importable": "an object in memory: tests/student/test_own_student.py",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.data.advice_cases import GOOD, Case, csv
+import json
+
+from tests.data.advice_cases import GOOD, JSONL, Case, csv
 from tests.data.advice_of_shapes import JSONL_OF_WORDS
 
 TREES = "(3 (2 A) (3 (3 warm) (2 film)))\n(0 (1 Dull))\n"
@@ -19,7 +21,96 @@ WITHOUT_COMMENTS = "".join(
 )
 MARKED = "#\tat:a\nA\tO\nfilm\tB-X\n\n#\tat:b\nBe\tO\nit\tO\n\n"
 MARKS = 'A\tO\n"\tO\nfilm\tB-X\n"\tO\n\nit\tO\n'
+PROMPTS = "".join(
+    json.dumps({"instruction": f"{2 + i % 2} long words of a prompt", "input": f"a warm film {i}", "output": label})
+    + "\n"
+    for i, label in enumerate("xyxyx")
+)  # fmt: skip
+ESSAYS = "".join(f"i{row},e{row // 3},a long essay of {row},{'xy'[row % 2]}\n" for row in range(8))
+SENTENCES = [[["a", "film"], ["it", "is"]], [["B", "O"], ["O", "O"]]]
+JOINED = "The{0}DT{0}O film{0}NN{0}B-X\nIt{0}PRP{0}O\n"
 POSTED = [
+    *(
+        Case(
+            'awk \'{gsub(/ +/, "\\n"); gsub(/'
+            + pattern
+            + '/, " "); print; print ""}\' FILE > OUT.conll.',
+            {name: JOINED.format(mark)},
+            {
+                name: None,
+                "OUT.conll": JOINED.format(" ")
+                .replace(" film", "\nfilm")
+                .replace("\nIt", "\n\nIt"),
+            },
+        )
+        for name in ("r.txt", "r.tsv", "r.conll")
+        for mark, pattern in (("|", r"\|"), ("/", r"\/"))
+    ),
+    Case(
+        "write a word a line: awk",
+        {"r.conll": "The|DT|O film|NN|B-X\nIt|PRP|O is|VB|O\n"},
+        {"r.conll": "The DT O\nfilm NN B-X\n\nIt PRP O\nis VB O\n"},
+    ),
+    Case(
+        "Write a row for each: python -c",
+        {"r.json": '{"a warm film": "x", "a dull film": "y"}'},
+        {"r.json": None, "r.jsonl": JSONL},
+    ),
+    Case(
+        "If the keys are their classes: python -c",
+        {"r.json": '{"x": ["a", "c"], "y": ["b"]}'},
+        {"r.json": None, "r.jsonl": JSONL},
+    ),
+    Case("If SQLite wrote it, with pandas: ", {"r.sql": "-- rows"}, {"r.sql": None, "r.csv": GOOD}),
+    Case(
+        "save each row's words and their labels, as columns words and tags of lists.",
+        {"r.json": '[["a film", {"entities": [[2, 6, "X"]]}]]'},
+        {"r.json": None, "r.jsonl": JSONL_OF_WORDS},
+        rows=1,
+    ),
+    Case(
+        "Name them: --header text,of --label of.cats.",
+        {"r.json": '[["a", {"cats": {"X": 1, "Y": 0}}], ["b", {"cats": {"X": 0, "Y": 1}}]]'},
+        {},
+        more={"header": ("text", "of"), "label": "of.cats"},
+    ),
+    Case(
+        "Put the words first, and their labels last: awk '{print $3, $4}' FILE > OUT.conll",
+        {
+            "r.conll": "#begin document (d)\nd 0 a O\nd 1 long B-X\nd 2 film O\n\nd 0 it O\n\n#end document\n"
+        },
+        {"r.conll": None, "OUT.conll": "a O\nlong B-X\nfilm O\n\nit O\n"},
+    ),
+    Case(
+        "Fetch or save it again, or remove the line.",
+        {"r.conll": "a N x\nb N y\n\nc N"},
+        {"r.conll": "a N x\nb N y\n\nc N x"},
+    ),
+    Case(
+        "for example --text input --label output",
+        {"r.jsonl": PROMPTS},
+        {},
+        more={"text": "input", "label": "output"},
+        rows=5,
+    ),
+    Case(
+        "for example --text part_text --label kind",
+        {"r.csv": f"part_id,essay_id,part_text,kind\n{ESSAYS}"},
+        {},
+        more={"text": "part_text", "label": "kind"},
+        rows=8,
+    ),
+    *(
+        Case(
+            "write a row for each of them, as columns words and tags of lists",
+            {"r.jsonl": json.dumps({"sentences": SENTENCES[0], "ner": SENTENCES[1]})},
+            {"r.jsonl": JSONL_OF_WORDS},
+            options=options,
+            more={"text": None, "label": None},
+            rows=1,
+        )
+        for options in ({}, {"text": "sentences"}, {"text": "sentences", "label": "ner"})
+    ),
     Case(
         "Remove the lines that begin with ###: grep -v '^###' FILE > OUT.txt. Then: Give --delimiter tab",
         {"train.txt": RCT},
@@ -132,6 +223,31 @@ POSTED = [
         CLASSES * 2,
         CLASSES,
         more={"header": ("text", "label")},
+    ),
+    Case(
+        '&& for f in *; do sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt',
+        {"positive.txt": "a\n", "negative.txt": "b\n"},
+        {"OUT.txt": "__label__positive a\n__label__negative b\n"},
+        then_name="OUT.txt",
+    ),
+    Case(
+        "paste test.txt test_labels.txt > test.tsv; paste a_train.txt train_labels.txt > train.tsv; and",
+        {
+            "a_train.txt": "a\nb",
+            "train_labels.txt": "x\ny",
+            "test.txt": "c",
+            "test_labels.txt": "x",
+        },
+        {"train.tsv": "a\tx\nb\ty\n", "test.tsv": "c\tx\n"},
+        more={"header": ("text", "label")},
+    ),
+    Case(
+        "and each other line is a word and its label, name the file .conll;",
+        {"r.tsv": "## s0\tthe text\na\tO\nfilm\tB-X\n\n## s1\tof it\na\tO\nis\tO\n"},
+        {
+            "r.tsv": None,
+            "r.conll": "## s0\tthe text\na\tO\nfilm\tB-X\n\n## s1\tof it\na\tO\nis\tO\n",
+        },
     ),
     Case(
         "paste train_text.txt train_labels.txt > train.tsv; and give --header text,label.",

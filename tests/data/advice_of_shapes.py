@@ -42,7 +42,7 @@ CONLLU = "".join(
     f"{i}\t{word}\t{word}\t{tag}\t_\t_\t0\troot\t_\t_\n"
     for i, word, tag in ((1, "a", "DET"), (2, "film", "NOUN"))
 )
-GEMINI = json.dumps({"contents": [{"role": "user", "parts": [{"text": "a b c"}]}]}) + "\n"
+TURNS = json.dumps({"turns": [{"role": "user", "parts": [{"text": "a b c"}]}]}) + "\n"
 SPANNED = json.dumps({"text": "a b", "entities": [{"start": 0, "end": 1, "label": "X"}]}) + "\n"
 PYTHON = "".join(f"{row!r}\n" for row in ROWS)
 OF_FIRST_WORDS = "a warm film\nb good cold film\n"
@@ -88,7 +88,7 @@ SHAPES = [
         for mark in "#%"
     ),
     Case(
-        "If 'tokens' holds the words of a text, join them, with pandas: table['tokens'].str.join(' ').",
+        "If 'tokens' holds the words of a text, join them, with pandas: table['tokens'].str.join(' '); ",
         {"r.jsonl": '{"id": 1, "tokens": ["a", "b"]}\n'},
         {"r.jsonl": JSONL},
     ),
@@ -148,11 +148,6 @@ SHAPES = [
         {"test.csv": None, "test_labels.csv": None, "train.csv": GOOD},
     ),
     Case(
-        "of files of a class each write one with a column label",
-        {"pos.txt": "a\n", "neg.txt": "b\n"},
-        {"train.csv": GOOD},
-    ),
-    Case(
         "files of a class each into one file with a column label",
         {"pos.csv": "text\na\n", "neg.csv": "text\nb\n"},
         {"train.csv": GOOD},
@@ -175,7 +170,7 @@ SHAPES = [
     ),
     Case(
         "save them as a column messages of lists of role and content",
-        {"r.jsonl": GEMINI},
+        {"r.jsonl": TURNS},
         {"r.jsonl": CHATS},
         more={"task": "causal-lm"},
     ),
@@ -290,7 +285,7 @@ SHAPES = [
         {"training/a/1.txt": None, "training/b/1.txt": None},
     ),
     Case(
-        "Convert it, with pandas: read_pickle(FILE).to_parquet(OUT).",
+        "Convert it: python -c \"import pandas; pandas.DataFrame(pandas.read_pickle('",
         {"r.pkl": pickle.dumps(pandas.DataFrame(ROWS))},
         {"r.parquet": parquet()},
         name="r.pkl",

@@ -214,7 +214,10 @@ SOURCE = "http://de.wikipedia.org/wiki/A_{0} [2009-10-17]"
 
 
 @pytest.mark.parametrize("tag", ["B-X", "X"])
-@pytest.mark.parametrize("comment", [f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}"])
+@pytest.mark.parametrize(
+    "comment",
+    [f"## {{0}}\t{SOURCE}", f"#\t{SOURCE}", f"# {SOURCE}", "# a b c d", "#\ta\tb\t{0}", SOURCE],
+)
 @pytest.mark.parametrize("width", [2, 3])
 def test_comments_before_sentences_are_no_words(
     tmp_path: Path, comment: str, tag: str, width: int
@@ -226,7 +229,7 @@ def test_comments_before_sentences_are_no_words(
     source, notes = loaded(str(path))
     assert source.label_names == tuple(sorted((tag, "O")))
     assert source.dumped["train"].texts()[0] == ["A\n#\nfilm"] * 3
-    expected = "comments, which begin with #: 3 (first: line 1). They are no words."
+    expected = "comments or sources before rows of words: 3 (first: line 1). They are no words."
     assert any(expected in note for note in notes)
 
 
@@ -235,6 +238,58 @@ def test_comments_before_some_sentences_are_no_words(tmp_path: Path) -> None:
     path.write_text("# doc0\nI PRP\n\nI PRP\nsing VB\n\n# doc1\nsing VB\n")
     source, _ = loaded(str(path))
     assert source.label_names == ("PRP", "VB")
+
+
+def test_addresses_with_a_label_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    lines = ["http://t.co/a O", "film\tB-X", "", "http://t.co/b B-X", "it\tO"]
+    for words in (lines, lines[::-1], [line.replace("\t", " ") for line in lines]):
+        path.write_text("\n".join(words))
+        source, notes = loaded(str(path))
+        assert len(" ".join(source.dumped["train"].texts()[0]).split()) == 4
+        assert not any("comments" in note for note in notes)
+
+
+def test_a_file_that_is_cut_within_its_last_line_is_said(tmp_path: Path) -> None:
+    whole = {
+        "r.conll": "EU NNP B-NP B-ORG\nfilm NN I-NP O",
+        "s.conll": "EU\tB-ORG\nfilm\tO",
+        "r.conllu": "1\tEU" + "\t_" * 8 + "\n2\tfilm" + "\t_" * 8,
+    }
+    for name, text in whole.items():
+        delimiter = "\t" if "\t" in text else " "
+        for cut in range(len(text) - 1, text.index("\n") + 1, -1):
+            (tmp_path / name).write_text(text[:cut])
+            last = [field for field in text[:cut].splitlines()[-1].split(delimiter) if field]
+            if text[:cut].endswith(delimiter) and name.endswith("u"):
+                last.append("")
+            width = len(text.splitlines()[0].split(delimiter))
+            if len(last) < width:
+                with pytest.raises(SpecError, match=r"line 2: .*the file is cut there"):
+                    loaded(str(tmp_path / name))
+
+
+def test_words_are_cut_at_a_delimiter_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "r.conll"
+    path.write_text("a film;O\nit;B-X\n\nis;O\n")
+    source, _ = loaded(str(path), delimiter=";")
+    assert source.dumped["train"].texts()[0] == ["a film\nit", "is"]
+
+
+def test_spans_without_names_are_led_to_words() -> None:
+    rows = {"text": ["a film"] * 2, "entities": [[[2, 6, "X"]], []]}
+    _, notes = loaded(rows)
+    assert any("as columns words and tags of lists" in note for note in notes)
+
+
+def test_tables_go_before_texts_in_folders_of_the_same_splits(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text(f"text,label\n{split},0\nand {split},1\n")
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.txt").write_text("an essay")
+    source, notes = loaded(str(tmp_path))
+    assert source.dumped["train"].texts()[0] == ["train", "and train"]
+    assert any(note.endswith("beside other files: test/, train/") for note in notes)
 
 
 def test_words_that_are_marks_are_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -224,6 +225,21 @@ def test_a_spelling_is_what_its_own_name_says(spelled: str) -> None:
     assert source is not None
     file = None if source.file is None else source.file[-5:]
     assert answer_source(source.name) == AnswerSource(source.are_logits, source.columns, file)
+
+
+def test_arrays_of_other_writers_are_led_to_one_of_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=r"numpy\.save\('answers\.npy', torch\.load\('a\.pt',"):
+        answer_source("file:a.pt")
+    with pytest.raises(SpecError, match=r"numpy\.save") as caught:
+        answer_source("file:probs.pkl")
+    code = str(caught.value).partition("rows by classes: ")[2].rstrip(".")
+    numbers = np.array([[0.5, 0.5], [0.25, 0.75]])
+    pandas.to_pickle(pandas.DataFrame(numbers), "probs.pkl")
+    exec(code, {"numpy": np, "pandas": pandas})
+    np.testing.assert_array_equal(read_array("answers.npy").values, numbers)
 
 
 @pytest.mark.parametrize("model", ["roberta-large", "org/name", "a/folder", "2x128", "C:\\teacher"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+import logitcache
 from logitcache_cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -282,6 +283,67 @@ def test_lines_fit(page: Path) -> None:
         if len(line) > 120 and not line.startswith("|")  # a row of a table cannot be broken
     ]
     assert not long
+
+
+def heading_anchors(text: str) -> set[str]:
+    """The anchors of a page: its headings as GitHub names them, and those set by hand."""
+    prose = FENCE.sub("", text)
+    anchors = set(re.findall(r'<a id="([^"]+)">', text))
+    for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
+        words = re.sub(r"<[^>]*>|[`*]", "", heading).strip().lower()
+        anchors.add(re.sub(r"[^\w\- ]", "", words).replace(" ", "-"))
+    return anchors
+
+
+def dead_links(page: Path) -> Iterator[str]:
+    """The links of a page to files, or headings of other pages, that are not there."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text("utf-8"))):
+        if link.startswith("http"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (
+            anchor and anchor not in heading_anchors(target.read_text("utf-8"))
+        ):
+            yield link
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert not list(dead_links(page))
+
+
+def test_a_dead_link_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A `b` c\n[x](#a-b-c) [y](#d) [z](gone.md) [w](page.md#a-b-c) [v](http://v)\n"
+    )
+    assert list(dead_links(page)) == ["#d", "gone.md"]
+
+
+def test_every_page_is_reached_from_the_readme_in_two_clicks() -> None:
+    def linked(page: Path) -> set[Path]:
+        names = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text("utf-8"))
+        return {(page.parent / name).resolve() for name in names if not name.startswith("http")}
+
+    first = linked(ROOT / "README.md")
+    second = set.union(*(linked(page) for page in first))
+    assert set(PAGES) <= {ROOT / "README.md"} | first | second
+
+
+def test_the_readme_names_the_command_that_ci_runs() -> None:
+    console = [
+        block.body
+        for block in blocks((ROOT / "README.md").read_text())
+        if block.language == "console"
+    ]
+    assert re.search(r"^\$ make test( +#.*)?$", "".join(console), re.MULTILINE)  # .ci/run reads it
+
+
+def test_the_page_of_the_library_lists_every_public_name() -> None:
+    page = (DOCS / "library.md").read_text("utf-8")
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(logitcache.__all__)
 
 
 def test_files_that_the_architecture_names_are_there() -> None:

@@ -365,6 +365,9 @@ def test_the_command_measures_codecs(
         assert case["squared_error"] == pytest.approx(case["variance"], rel=0.3)
         assert case["bias"] == 0
     assert cases["topk:k=4"]["bias"] > 0
+    for case in cases.values():
+        assert 0 < case["step_seconds"] < 1  # of one position
+        assert case["step_ratio"] > 0
     thirds = cases["topk:k=4"]["by_entropy"]
     assert len(thirds) == 3
     assert thirds[0]["high"] <= thirds[1]["low"] <= thirds[1]["high"] <= thirds[2]["low"]

@@ -252,3 +252,24 @@ def test_a_study_is_foretold_by_the_same_sums(quick: PlanConfig, tmp_path: Path)
     spec["settings"] = {**spec["settings"], "budget": "steps=100"}  # type: ignore[dict-item]
     steps = dry_run(planned(spec, StudyConfig(out=tmp_path / "t")))
     assert 0 < (steps.hours or 0) < 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "views"), [("gpt2", "varopt:mean=4", 2), ("bert", "replay", 1)]
+)
+def test_a_bench_of_the_plan(
+    kind: str, codec: str, views: int, lm: Lm, texts: Path, tmp_path: Path
+) -> None:
+    asked = ["--teacher", lm(kind), "--data", texts, "--task", TASK_OF[kind], "--codec", codec]
+    asked += ["--seq-len", 24, "--views", views, "--student", "1x32", "--batch-size", 8]
+    asked += ["--rows", 12, "--steps", 1, "--rounds", 1, "--device", "cpu"]
+    out = tmp_path / "plan.json"
+    words = ["bench", "plan", *map(str, asked), "--workspace", str(tmp_path), "--out", str(out)]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    document = json.loads(out.read_text())
+    assert [entry["what"] for entry in document["rounds"]] == ["dump", "step"]
+    assert all(entry["measured_seconds"] > 0 for entry in document["rounds"])
+    assert document["accuracy"]["bytes"] == pytest.approx(1, abs=0.05)
+    assert document["accuracy"]["memory"] is None
+    assert document["setting"]["rows"] == 12

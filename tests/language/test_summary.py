@@ -72,8 +72,8 @@ def test_of_a_large_shard_some_positions_stand_for_all(
     some.add_shards(cache, shards)
     for index in shards:
         block = next(cache.blocks(*cache.manifest.plan.shard(index)))
-        row_hash = block.row_hash[rows_of(block.answers.indptr)]
-        is_scored = again.scored_positions(row_hash, block.answers.index, len(row_hash))
+        record = block.row_id[rows_of(block.answers.indptr)]
+        is_scored = again.scored_positions(record, block.answers.index, len(record))
         assert is_scored is not None
         entropy, _ = again.add(block, is_scored=is_scored)
         assert (np.isfinite(entropy) == is_scored).all()
@@ -83,7 +83,25 @@ def test_of_a_large_shard_some_positions_stand_for_all(
     assert some.answered == whole.answered
     mean = [summary.entropy / summary.positions for summary in (some, whole)]
     assert mean[0] == pytest.approx(mean[1], rel=0.1)
-    assert whole.scored_positions(row_hash, block.answers.index, 10**6) is None  # of dev and test
+    assert whole.scored_positions(record, block.answers.index, 10**6) is None  # of dev and test
+
+
+@pytest.mark.parametrize("repeats_row", [True, False])
+def test_some_positions_are_scored_of_rows_that_are_all_one_text(
+    repeats_row: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one position each; as rows of a table, and as the views of its rows."""
+    monkeypatch.setattr("logitcache.teacher.summary.WHOLE", 8)
+    rows = 400
+    row = np.arange(rows)
+    view = np.zeros_like(row) if repeats_row else row % 4
+    layout = Layout(row, np.full(rows, 17), np.arange(rows + 1), row * 0, row * 0, view)
+    nothing = np.zeros(rows, np.bool_)
+    summary = Summary(TASKS["causal-lm"](64, None), nothing, nothing, samples=True)
+    is_scored = Assembly(layout, parse("float16").codec(64), summary)._is_scored
+    assert is_scored is not None
+    assert is_scored.mean() == pytest.approx(1 / EACH, abs=0.1)
+    assert all(is_scored[view == number].any() for number in np.unique(view))
 
 
 @pytest.mark.parametrize("codec", ["float16", "float32", "topk:k=4", "sampled:n=8"])

@@ -100,6 +100,17 @@ def test_a_model_that_differs_from_itself_is_refused() -> None:
         Probe(unsteady, rows_of(), torch.float32).choose((RIGHT, LEFT), NONE)
 
 
+def test_a_side_that_gives_the_reference_needs_no_control() -> None:
+    sizes = []
+
+    def counting(inputs: dict[str, Array], padding: Padding) -> torch.Tensor:
+        sizes.append(len(inputs["input_ids"]))
+        return model({}, 0)(inputs, padding)
+
+    assert Probe(counting, rows_of(), torch.float32).choose((RIGHT, LEFT), NONE) == RIGHT
+    assert sizes == [1] * len(LENGTHS) + [len(LENGTHS), len(LENGTHS) // 2]
+
+
 def test_the_tolerance_is_the_models_own_difference_from_itself() -> None:
     reference = np.array([[3.0, -4.0], [np.nan, 1.0]])
     assert tolerance(torch.float32, reference, 0.0) == pytest.approx(6e-5)

@@ -356,6 +356,7 @@ ELSEWHERE = {
     "Install it: pip install": "a package that is not installed",
     "Merge it first: model.merge_and_unload().": "peft, which is not installed",
     "bench/dump_phases.py:peak_memory_of": "a system without /proc",
+    "bench/document.py:read": "a bench of some minutes: tests/bench/test_document.py",
     "bench/overhead.py:_load": "tests/bench/test_overhead.py",
     "bench/workload.py:_shapes": "tests/bench/test_workload.py",
     "cost/flops.py:_number": "a model whose configuration names no sizes",

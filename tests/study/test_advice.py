@@ -139,6 +139,12 @@ def a_codec_with_a_setting_that_it_has_not(folder: Path) -> Attempts:
     yield codec("float16")
 
 
+@follow("Choose a smaller one; of a few classes keep all logits (--codec float16).")
+def more_words_than_there_are(folder: Path) -> Attempts:
+    yield codec("topk:k=100")
+    yield codec("topk:k=4")
+
+
 @follow("Give it once.")
 def a_setting_given_twice(folder: Path) -> Attempts:
     yield codec("topk:k=4,k=5")

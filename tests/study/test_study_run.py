@@ -285,7 +285,7 @@ def test_a_failed_study_ends_with_6_and_says_why(
 def test_a_teacher_that_fails_fails_its_trials_alone(spec: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "s"
     logitcache.run_study(
-        {**spec, "teacher": {"teacher": "1x32", "finetune": "auto", "codec": "topk:k=1000"}},
+        {**spec, "teacher": {"teacher": "1x32", "signal": ["logits", "hidden:9"]}},
         out=out, seeds=[0], methods=["base", "kd"], reporter=SILENT,
     )  # fmt: skip
     base, kd = folders.read(out).trials

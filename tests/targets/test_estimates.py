@@ -47,10 +47,9 @@ def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
     edges = np.unique(np.concatenate([[0.0, 1.0], reached % 1.0]))
     lengths = np.diff(edges)
     middle = torch.from_numpy(edges[:-1] + lengths / 2)[:, None]
-    each = p.expand(len(middle), -1)
-    drawn = codec.drawn(each, middle)
+    drawn = codec.drawn(p.repeat(len(middle), 1), middle)
     slot = torch.arange(drawn.ids.shape[1])
-    own = each.double().gather(1, drawn.ids)
+    own = drawn.value.double()
     worth = torch.where(slot < drawn.certain[:, None], own, 1 / drawn.c.double()[:, None])
     worth = torch.where(slot < drawn.entries[:, None], worth, 0.0)
     worth *= torch.from_numpy(lengths)[:, None]

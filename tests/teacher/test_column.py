@@ -191,6 +191,16 @@ def test_rows_without_an_answer_are_named_or_skipped(
     assert Cache.open(tmp_path / "a").skipped.tolist() == [55, 56, 57]
 
 
+def test_answers_without_texts_are_led_to_an_array(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
+    answers = [{"Line": i, "probs": row["probs"]} for i, row in enumerate(rows())]
+    file = write_rows(tmp_path / "answers.jsonl", answers)
+    expected = r"Call their column as in the data, 'text'\..*give --teacher file:FILE\.npy"
+    with pytest.raises(SpecError, match=expected):
+        dump(asked(f"column:probs@{file}", "a"))
+
+
 def test_unlabelled_rows_and_logits_by_name(tmp_path: Path) -> None:
     """Unlabelled rows have the column too; a logit that is not there is no 0; nothing is written
     before all is read.

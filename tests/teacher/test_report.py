@@ -17,6 +17,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
+import logitcache
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.division import Division
@@ -249,7 +250,8 @@ def test_corrected_labels_are_another_cache_that_costs_no_answer(
         source, splits={**source.splits, "train": replace(source.split("train"), label=label)}
     )
     with pytest.raises(
-        FingerprintMismatch, match=r"data\.labels .* --reuse of this one, no row sees the teacher"
+        FingerprintMismatch,
+        match=r"data\.labels .* --reuse of this cache, and no row sees the teacher",
     ):
         dump_split(teacher, corrected, "train", tmp_path / "c", SETTINGS)
     after = dump_split(
@@ -293,6 +295,15 @@ def test_a_teacher_that_tells_nothing_apart_is_remarked_on(
     one_class = replace(source, splits={"train": always})
     remarks = dump_split(made, one_class, "train", tmp_path / "one", SETTINGS).remarks
     assert not [remark for remark in remarks if "gives one class" in remark and scale]
+
+
+def test_a_sparse_codec_of_classes_has_no_remark_on_probabilities_that_nobody_saw(
+    tmp_path: Path,
+) -> None:
+    votes = [("good", "bad")[i % 2] for i in range(120)]
+    rows = {"text": [f"row {i}" for i in range(120)], "label": votes, "vote": votes}
+    report = logitcache.dump("column:vote", rows, codec="topk:k=2", out=tmp_path / "cache")
+    assert not [remark for remark in report.remarks if "hardly differ" in remark]
 
 
 def test_rows_that_were_cut_are_counted_and_the_first_is_named(

@@ -1,6 +1,6 @@
 """Figures of the page that no trial has: of the corpus, of test, and of the teacher.
 
-    python facts.py logitcache-studies/budget models/teacher > facts.json
+python facts.py logitcache-studies/budget models/teacher > facts.json
 """
 
 import json
@@ -31,7 +31,9 @@ def main(study, teacher):
         "fresh_tokens": tokens,
         "test_hidden_tokens": len(test),
         "test_loss_of_word_frequencies": float(-np.log(counts / counts.sum())[test].mean()),
-        "test_loss_of_teacher": json.loads((teacher / "result.json").read_text())["metrics"]["test"]["nll"],
+        "test_loss_of_teacher": json.loads((teacher / "result.json").read_text())["metrics"][
+            "test"
+        ]["nll"],
     }
     print(json.dumps(facts, indent=1))
 

@@ -19,7 +19,9 @@ from logitcache.records import Examples, Ragged
 def prepare(
     tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None
 ) -> Examples:
-    """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
+    """Rows start..stop as tokens without padding, cut to ``max_length`` tokens the way the tokenizer
+    truncates. Raises SpecError where not one token of a text would be left.
+    """
     stop = len(rows) if stop is None else stop
     if rows.tokens:
         return packing.examples(tokenizer, rows, start, stop, max_length)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
+from logitcache.data.sources.advice import lists_advice
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.tables import Opened, Table
@@ -154,6 +155,8 @@ def _unfit(table: Table, row: int, words: Sequence[Any], names: Columns) -> Spec
     advice = "Correct the row or leave it out."
     if are_spaces:
         advice = f"Leave such words out, with their labels{_without_spaces(table, names)}."
+    if any(isinstance(word, list) for word in unfit[row]):
+        advice = lists_advice(str(names.text), words) or advice
     return SpecError(
         expected="words, none empty, none with a newline and none with half a character",
         found=f"{short(repr(unfit[row][0]))} in row {row} (counted from 0), such words in {count:,} "

@@ -14,8 +14,9 @@ from logitcache.data.sources.nested import first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
-_COLUMNS = (MESSAGES, "conversations", "conversation")
-_ASSISTANTS = ("assistant", "gpt", "chatgpt", "bot", "model", "ai")
+PARTED = "contents"  # of Gemini: messages of a role and parts
+_COLUMNS = (MESSAGES, "conversations", "conversation", PARTED)
+_ASSISTANTS = ("assistant", "gpt", "chatgpt", "chatbot", "bot", "model", "ai")
 _ROLES = {"human": "user", "user": "user", "system": "system"}
 _ROLES |= {"tool": "tool", "observation": "tool", "function_call": "assistant"}
 _ROLES |= dict.fromkeys(_ASSISTANTS, "assistant")
@@ -32,6 +33,8 @@ def messages(table: Table) -> Export | None:
     if name is None:
         return None
     first = first_values(table.columns[name], _LOOKED_AT)
+    if name == PARTED and not all(_is_parted(message) for chat in first for message in chat or []):
+        return None
     if not all(isinstance(message, Mapping) for chat in first for message in chat or []):
         return None
     has_system = SYSTEM in table.columns
@@ -44,6 +47,10 @@ def messages(table: Table) -> Export | None:
     systems = map(_text_of, listed_values(table, SYSTEM))
     chats = [_behind(system, chat) for system, chat in zip(systems, chats, strict=True)]
     return Export(f"{note}, behind the column {SYSTEM}", {MESSAGES: chats}, (name, SYSTEM))
+
+
+def _is_parted(message: Any) -> bool:
+    return isinstance(message, Mapping) and {"role", "parts"} <= message.keys()
 
 
 def _behind(system: Any, chat: Any) -> Any:
@@ -135,9 +142,11 @@ def _message(message: Any) -> Any:
     """
     if not isinstance(message, Mapping):
         return message
-    others = {key: value for key, value in message.items() if key not in ("from", "value")}
+    is_parted = "parts" in message and not {"content", "value"} & message.keys()
+    taken = ("from", "parts" if is_parted else "value")
+    others = {key: value for key, value in message.items() if key not in taken}
     role = message.get("role", message.get("from"))
-    content = _text_of(message.get("content", message.get("value")))
+    content = _text_of(message.get("content", message.get(taken[1])))
     calls = others.pop("tool_calls", None)
     if role == "function_call":  # as ShareGPT has it: what is called is the message's text
         calls = calls or _calls_in(content)

@@ -1,5 +1,5 @@
-"""Names of classes in files beside the data: ``labels.json``, and what the ``datasets`` library
-writes.
+"""Names of classes in files beside the data: ``labels.json``, what the ``datasets`` library writes,
+and text files such as ``classes.txt``, with a name a line or a number and its name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from logitcache.errors import SpecError
 
 LABELS = ("labels.json", "label.json", "id2label.json", "label2id.json")
 INFOS = ("dataset_infos.json", "dataset_info.json")
+LISTS = ("classes.txt", "class_names.txt", "label_names.txt", "labels.txt", "mapping.txt")
+_MOST = 1000  # lines of such a list
 
 
 def label_names(
@@ -57,7 +59,31 @@ def _beside(folders: Iterable[Path], column: str | None) -> tuple[ClassNames | N
             classes = _of_infos(folder / name, column)
             if classes is not None:
                 return classes, str(folder / name)
+    for path in (folder / name for folder in folders for name in LISTS):
+        classes = _of_list(path)
+        if classes is not None:
+            return classes, str(path)
     return None, ""
+
+
+def _of_list(path: Path) -> ClassNames | None:
+    """The names of a text file with one a line, or with a number and its name between tabs in each
+    (what stands behind them is passed over). None where its lines are no names.
+    """
+    if not path.is_file() or path.stat().st_size > _MOST * 100:
+        return None
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    fields = [line.split("\t") for line in lines if line.strip()]
+    names = tuple(line[0].strip() for line in fields if len(line) == 1)
+    numbers = None
+    if all(len(line) > 1 for line in fields):
+        by_number = _numbers({line[0]: line[1] for line in fields}) or {}
+        numbers = tuple(sorted(by_number))
+        names = tuple(by_number[number] for number in numbers)
+    are_names = all(name and integer(name) is None for name in names)
+    if not are_names or len(names) < 2 or len(set(names)) < len(fields):
+        return None
+    return ClassNames(names, numbers, lines_of=str(path))
 
 
 def _of_infos(path: Path, column: str | None) -> ClassNames | None:

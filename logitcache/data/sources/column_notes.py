@@ -14,6 +14,7 @@ from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
+from logitcache.data.sources.advice import OF_SPANS
 from logitcache.data.sources.columns import (
     LABEL_COLUMNS,
     PAIR_COLUMNS,
@@ -24,6 +25,7 @@ from logitcache.data.sources.columns import (
 )
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
+    are_spans,
     bits,
     is_called_as_labels,
     is_labelling_function,
@@ -42,7 +44,7 @@ from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
-_SPAN_START = re.compile(r"\.start(_\w+)?$")  # of a label within a text
+_SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
 
 def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> list[str]:
@@ -119,11 +121,8 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
-    if any(map(_SPAN_START.search, unread)):
-        return (
-            "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, "
-            "as columns words and tags of lists"
-        )
+    if any(map(_SPAN_START.search, unread)) or any(map(are_spans, values.values())):
+        return OF_SPANS
     shares = shared_out(values)
     if shares:
         classes = ",".join(shares)

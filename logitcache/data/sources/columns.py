@@ -9,10 +9,14 @@ from typing import Any
 
 from logitcache.config.data import Columns
 from logitcache.data.names import LISTED, listed
-from logitcache.data.sources.hints import (
+from logitcache.data.sources.advice import (
     BY_FIRST_SPACE,
-    NUMBERING,
     header_advice,
+    joined_tags_advice,
+    lists_advice,
+)
+from logitcache.data.sources.hints import (
+    NUMBERING,
     is_called_as_labels,
     is_constant,
     likely_labels,
@@ -173,6 +177,16 @@ def _text_advice(
     if any(table.typed for table in tables):
         return advice
     head = samples(tables[:1])  # another file's first line has other names
+    marked = [name for name in (have[0], *map(str, head[have[0]])) if name.startswith("#")]
+    if len(marked) > 1 and len(have) > 1:
+        return (
+            "If the lines that begin with # are comments and each other line is a word and its label, name the file "
+            f".conll; else remove them: grep -v '^#' FILE > OUT.tsv. {advice}"
+        )
+    if len(have) == 1:
+        joined = joined_tags_advice([line.split() for line in (have[0], *map(str, head[have[0]]))])
+        if joined:
+            return joined
     header = header_advice([[name, *map(str, head[name])] for name in head])
     if looks_like_row(have):
         return header
@@ -185,16 +199,8 @@ def _text_advice(
 
 def _lists_advice(have: Sequence[str], values: Mapping[str, Sequence[Any]]) -> str:
     """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
-    lists = next(
-        (name for name in values if name in have and _are_lists_of_texts(values[name])), None
-    )
-    if lists is None:
-        return ""
-    if all(len(text.split()) <= 1 for texts in values[lists] for text in texts or ()):
-        return f"If {lists!r} holds the words of a text, join them, with pandas: table[{lists!r}].str.join(' ')."
-    return (
-        f"If each text of {lists!r} is a row, write one for each, with pandas: explode({lists!r})."
-    )
+    advice = (lists_advice(name, values[name]) for name in values if name in have)
+    return next(filter(None, advice), "")
 
 
 def _chat_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
@@ -241,11 +247,6 @@ def _usual_pair(texts: Sequence[str]) -> tuple[str, str] | None:
             if name == first and other in texts:
                 return path, other
     return None
-
-
-def _are_lists_of_texts(values: Sequence[Any]) -> bool:
-    lists = [value for value in values if isinstance(value, list) and value]
-    return bool(lists) and all(isinstance(text, str) for texts in lists for text in texts)
 
 
 def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ from itertools import chain
 
 import numpy as np
 
+from logitcache.data.sources.advice import joined_tags_advice
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.hints import are_bio_tags, are_counted
+from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"
+_ADDRESS = "://"  # in what begins a document in some corpora: its source
 _ABSTRACT = "###"  # before the number of a document, as in JNLPBA
 _UNIVERSAL_WIDTH = 10  # columns of CoNLL-U
 _LOOKED_AT = 1000  # lines
@@ -24,7 +26,8 @@ _UNIVERSAL_WORD, _UNIVERSAL_TAG = 1, 3
 _NO_WORD = re.compile(
     r"[0-9]+[-.][0-9]+"
 )  # of CoNLL-U: several words written as one, or an ellipsis
-_COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=)")  # before the words of a row
+# before the words of a row; in CoNLL-2012, of a document too
+_COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=|(begin|end) document\b)")
 
 
 def read_conllu(content: Content) -> Table:
@@ -42,6 +45,8 @@ def read_conllu(content: Content) -> Table:
                 open_row = open_row and bool(line.strip())
                 continue
             if len(fields) != _UNIVERSAL_WIDTH:
+                if len(fields) < _UNIVERSAL_WIDTH and not line.endswith("\n"):
+                    raise _cut(content, number, _UNIVERSAL_WIDTH, len(fields))
                 raise SpecError(
                     expected=f"{_UNIVERSAL_WIDTH} columns of CoNLL-U with tabs between them",
                     found=len(fields),
@@ -62,15 +67,28 @@ def read_conllu(content: Content) -> Table:
     return Table(content.path, columns, np.array(lines, np.int64), typed=True)
 
 
+def _cut(content: Content, number: int, width: int, count: int) -> SpecError:
+    """The error over a file whose last line ends before its label."""
+    return SpecError(
+        expected=f"{width} fields in each line",
+        found=f"{count} in the last one: the file is cut there",
+        advice="Fetch or save it again, or remove the line.",
+        where=f"{content.path} line {number}",
+    )
+
+
 @dataclass(frozen=True)
 class _Marked:
-    """A line that begins with #: a comment, or the word # with its label."""
+    """A line that is a comment, or a word with its label: it begins with #, or has no tab where
+    others have.
+    """
 
     row: int
     position: int  # in its row
     line: int
     shape: tuple[bool, int]
     tag: str
+    has_address: bool
 
 
 @dataclass
@@ -81,7 +99,9 @@ class _Rows:
     tags: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     marked: list[_Marked] = field(default_factory=list)
+    untabbed: list[_Marked] = field(default_factory=list)  # lines without a tab behind one with it
     shapes: set[tuple[bool, int]] = field(default_factory=set)  # of the other lines
+    has_tabs: bool = False
     sample: list[list[str]] = field(default_factory=list)  # the fields of the first other lines
 
     def open_row(self, line: int) -> None:
@@ -92,11 +112,15 @@ class _Rows:
     def add(self, line: int, fields: list[str], has_tab: bool) -> None:
         word = fields[0]
         own = self.words[-1]
-        if word[0] == "#" and word[1:2] in ("", " "):
-            shape = (has_tab, len(fields))
-            self.marked.append(_Marked(len(self.words) - 1, len(own), line, shape, fields[-1]))
+        shape = (has_tab, len(fields))
+        is_mark = word[0] == "#" and word.lstrip("#")[:1] in ("", " ")
+        if is_mark or (not has_tab and (self.has_tabs or _ADDRESS in word)):
+            lines = self.marked if is_mark else self.untabbed
+            row = len(self.words) - 1
+            lines.append(_Marked(row, len(own), line, shape, fields[-1], _ADDRESS in word))
         else:
-            self.shapes.add((has_tab, len(fields)))
+            self.has_tabs = self.has_tabs or has_tab
+            self.shapes.add(shape)
             if len(self.sample) < _LOOKED_AT:
                 self.sample.append(fields)
         own.append(word)
@@ -124,23 +148,40 @@ class _Rows:
         whose last field is no label: the others are BIO tags, or no other line has it, and every
         row has such a line or each of these lines has a last field of its own.
         """
-        if not self.marked or not self.shapes:
+        if not (self.marked or self.untabbed) or not self.shapes:
             return []
         counts = Counter(chain.from_iterable(self.tags))
         counts.subtract(marked.tag for marked in self.marked)
         labels = {tag for tag, count in counts.items() if count > 0}
+        comments = self._sources(counts)
+        shapes = self.shapes | {line.shape for line in self.untabbed}
         has_bio = are_bio_tags(list(labels))
         heads = [marked for marked in self.marked if marked.position == 0]
         last_fields = {marked.tag for marked in heads}
         is_regular = len(heads) == len(self.words) or len(heads) == len(last_fields)
         is_new = len(heads) > 1 and is_regular and labels.isdisjoint(last_fields)
-        comments = []
         for marked in self.marked:
             is_head = marked.position == 0
             is_label = not is_new and (not has_bio or are_bio_tags([marked.tag, "O"]))
-            if marked.shape not in self.shapes or (is_head and not is_label):
+            if marked.shape not in shapes or (is_head and not is_label):
                 comments.append(marked)
-        return comments
+        return sorted(comments, key=lambda comment: comment.line)
+
+    def _sources(self, counts: Counter[str]) -> list[_Marked]:
+        """The lines without a tab before a row's words, where all others have tabs and no other
+        line has their last field, that begin with an address or whose last field is no BIO tag, as
+        those of others are. ``counts`` are those of the last fields.
+        """
+        if not all(has_tab for has_tab, _ in self.shapes):
+            return []
+        labels = counts - Counter(line.tag for line in self.untabbed)
+        has_bio = are_bio_tags(list(labels))
+        sources = []
+        for line in self.untabbed:
+            is_other = line.has_address or (has_bio and not is_bio_tag(line.tag))
+            if line.position == 0 and line.tag not in labels and is_other:
+                sources.append(line)
+        return sources
 
 
 def read_conll(content: Content) -> Table:
@@ -153,18 +194,22 @@ def read_conll(content: Content) -> Table:
     with content.text() as file:
         for number, line in enumerate(file, 1):
             has_tab = "\t" in line
-            fields = [part for part in line.strip("\r\n").split("\t" if has_tab else " ") if part]
+            mark = content.asked.delimiter or ("\t" if has_tab else " ")
+            fields = [part for part in line.strip("\r\n").split(mark) if part]
             if not fields or fields[0] == _DOCUMENT:
                 is_open = False
                 continue
             is_alone = len(fields) == 1 and (fields[0] == "#" or fields[0].startswith(_ABSTRACT))
             if not is_open and (is_alone or _COMMENT.match(line)):
                 continue
+            if not line.endswith("\n"):
+                _check_whole(content, number, rows, len(fields))
             if len(fields) < 2:
+                advice = joined_tags_advice([*rows.sample, fields])
                 raise SpecError(
                     expected="a word and its label, with spaces or tabs between them",
                     found=repr(fields[0])[:60],
-                    advice="Correct or remove the line.",
+                    advice=advice or "Correct or remove the line.",
                     where=f"{content.path} line {number}",
                 )
             if not is_open:
@@ -182,8 +227,26 @@ def read_conll(content: Content) -> Table:
     )
 
 
+def _check_whole(content: Content, number: int, rows: _Rows, count: int) -> None:
+    """Raises SpecError where the last line, which no line feed ends, has fewer fields than every
+    other.
+    """
+    width = min((width for _, width in rows.shapes), default=2)
+    if count < width:
+        raise _cut(content, number, width, count)
+
+
 def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
     """Raises SpecError where the first column holds labels, or counts the words."""
+    advice = joined_tags_advice(rows.sample)
+    if advice:
+        found = "lines of words that hold their labels"
+        raise SpecError(
+            expected="a word and its label in each line",
+            found=found,
+            advice=advice,
+            where=content.path,
+        )
     has_tags_first = are_bio_tags(list(chain.from_iterable(rows.words)))
     if has_tags_first and not are_bio_tags(list(chain.from_iterable(rows.tags))):
         raise SpecError(
@@ -192,29 +255,39 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
             advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
             where=content.path,
         )
-    if are_counted(rows.words):
+    longest = max(map(len, rows.words), default=0)
+    is_repeated = longest > 2 and all(len(set(own)) == 1 for own in rows.words)
+    if is_repeated or are_counted(rows.words):
         advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
+        if is_repeated:
+            advice = "Put the words first, and their labels last"
         raise SpecError(
             expected="words in the first column",
-            found="numbers that count them",
+            found="the same in every line of a row" if is_repeated else "numbers that count them",
             advice=f"{advice}{_words_first(rows, has_comments)}.",
             where=content.path,
         )
 
 
 def _words_first(rows: _Rows, has_comments: bool) -> str:
-    """A command that writes the second column and the first one of tags; empty where there is
-    none.
+    """A command that writes the column of words (the first that differs and is no number) and the
+    first one of tags, or N; empty where there are no words.
     """
     width = min(map(len, rows.sample))
     columns = [[fields[i] for fields in rows.sample] for i in range(width)]
     tags = [number for number, values in enumerate(columns, 1) if are_bio_tags(values)]
-    if not tags:
+    words = [
+        number
+        for number, values in enumerate(columns, 1)
+        if len(set(values)) > 1 and not all(map(str.isdecimal, values))
+    ]
+    if not words:
         return ""
     has_tab = any(tab for tab, _ in rows.shapes)
     split = "-F'\\t' -v OFS='\\t' " if has_tab else ""
-    command = f"awk {split}'{{print $2, ${tags[0]}}}'"
+    tag = tags[0] if tags else "N"
+    command = f"awk {split}'{{print ${words[0]}, ${tag}}}'"
     source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
     others = "".join(f", or ${number}" for number in tags[1:])
-    labels = f" (the labels of column {tags[0]}{others})" if others else ""
+    labels = f" (the labels of column {tag}{others})" if others or not tags else ""
     return f": {source} > OUT.conll{labels}"

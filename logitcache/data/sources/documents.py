@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
+from logitcache.data.sources.advice import OF_SPANS
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
 from logitcache.data.sources.growing import Growing
+from logitcache.data.sources.hints import SENTENCE
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError, short
@@ -111,8 +113,19 @@ def _row(content: Content, value: Any, where: str) -> dict[str, Any]:
     advice = "Write it as an object with column names, or remove it."
     if isinstance(value, list):
         kind = f"a list of {len(value)} values"
-        advice = "Name the columns in order with --header, for example --header text,label, or write objects."
+        advice = _of_list(value)
     raise SpecError(expected=expected, found=kind, advice=advice, where=where)
+
+
+def _of_list(row: list[Any]) -> str:
+    """What to do about rows that are lists: pairs of a text and its annotations, as spaCy was
+    trained from, or plain fields.
+    """
+    if len(row) == 2 and isinstance(row[1], dict) and {"entities", "cats"} & row[1].keys():
+        if row[1].get("entities"):
+            return f"{OF_SPANS}."
+        return "Name them: --header text,of --label of.cats."
+    return "Name the columns in order with --header, for example --header text,label, or write objects."
 
 
 def _table(content: Content, rows: Iterator[Row], remarks: tuple[Remark, ...] = ()) -> Table:
@@ -130,6 +143,8 @@ def _document(content: Content, text: str) -> Table:
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
     if text.startswith("[", start):
         return _table(content, _objects(content, text, start + 1, in_array=True))
+    if text.startswith('"', start) and isinstance(inner := _string(text), str):
+        return _document(content, inner)
     if not text.startswith("{", start):
         raise SpecError(
             expected="JSON, which begins with { or [",
@@ -147,6 +162,14 @@ def _document(content: Content, text: str) -> Table:
         remarks = (Remark(Peculiar.NESTED, consequence, len(rows), f"key {key!r}"),)
     table = _table(content, enumerate(rows), remarks)
     return replace(table, unit="row")
+
+
+def _string(text: str) -> Any:
+    """The string that a document writes, which may be a document itself: some write it twice."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _objects(content: Content, text: str, position: int, *, in_array: bool) -> Iterator[Row]:
@@ -200,11 +223,12 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
     itself, columns (lists of one length, or mappings from row number as pandas writes them), or a
     list of rows under a key.
     """
-    if len(document) == 1:
-        key, inner = next(iter(document.items()))
-        if isinstance(inner, dict) and any(map(_is_rows, inner.values())):
-            below, rows = _rows_in(content, inner)
-            return f"{key}.{below}" if below else key, rows
+    inner = {k: v for k, v in document.items() if isinstance(v, dict) and _holds_rows(v)}
+    is_above = len(document) == 1 or not all(map(_is_object, document.values()))
+    if len(inner) == 1 and is_above and not _holds_rows(document):
+        key, value = next(iter(inner.items()))
+        below, rows = _rows_in(content, value)
+        return f"{key}.{below}" if below else key, rows
     lists = {key: value for key, value in document.items() if _is_rows(value)}
     of_texts = {key: rows for key, rows in lists.items() if _have_texts(rows)}
     are_splits = any(key.lower() in SPLIT_WORDS for key in lists)
@@ -231,7 +255,34 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
         return "", _of_mappings(content, document)
     if values and all(isinstance(value, list) for value in values):
         return "", _of_lists(content, document)
+    _check_no_map(content, document)
     return "", [document]
+
+
+def _check_no_map(content: Content, document: Mapping[str, Any]) -> None:
+    """Raises SpecError where an object has texts for keys, each with its label."""
+    are_labels = all(isinstance(value, str | int) for value in document.values())
+    words = [len(key.split()) for key in document]
+    if len(words) > 1 and are_labels and sum(words) >= SENTENCE * len(words):
+        path = str(content.path)
+        command = (
+            f"import pandas; pandas.read_json({path!r}, typ='series', convert_axes=False).rename_axis('text')"
+            ".reset_index(name='label').to_json('OUT.jsonl', orient='records', lines=True)"
+        )
+        raise SpecError(
+            expected="rows with column names",
+            found=f"one object of {len(words):,} texts, each with its label",
+            advice=f'Write a row for each: python -c "{command}".',
+            where=path,
+        )
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _holds_rows(document: Mapping[str, Any]) -> bool:
+    return any(map(_is_rows, document.values()))
 
 
 def _is_rows(value: Any) -> bool:
@@ -275,6 +326,19 @@ def _of_lists(content: Content, document: Mapping[str, list[Any]]) -> list[dict[
     """Rows of columns that are lists."""
     values = list(document.values())
     lengths = set(map(len, values))
+    if len(lengths) > 1 and all(isinstance(value, str) for column in values for value in column):
+        path = str(content.path)
+        command = (
+            "import json, pathlib; [print(json.dumps({'text': text, 'label': label})) "
+            f"for label, texts in json.loads(pathlib.Path({path!r}).read_bytes()).items() "
+            "for text in texts]"
+        )
+        raise SpecError(
+            expected="rows with column names, or columns of plain values and of one length",
+            found=f"lists of texts under {', '.join(map(repr, document))}",
+            advice=f'If the keys are their classes: python -c "{command}" > OUT.jsonl.',
+            where=content.path,
+        )
     if len(lengths) > 1 or any(isinstance(value, _CLOSED) for column in values for value in column):
         raise SpecError(
             expected="rows with column names, or columns of plain values and of one length",
@@ -298,4 +362,5 @@ def _of_mappings(content: Content, document: Mapping[str, dict[str, Any]]) -> li
             advice="Save one object for each row, as jsonl.",
             where=content.path,
         )
-    return columns
+    # a key may be a row's text
+    return [{"key": key, **row} for key, row in document.items()]

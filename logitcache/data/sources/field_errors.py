@@ -7,10 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import ending
-from logitcache.data.sources.hints import BY_FIRST_SPACE, header_advice, looks_like_row
+from logitcache.data.sources.hints import looks_like_row
 from logitcache.data.sources.tables import check_once
 from logitcache.errors import SpecError, counted, short
 

@@ -5,29 +5,31 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
+from logitcache.data.names import listed
+from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT
 from logitcache.data.sources.content import EXPORT, PACKINGS
-from logitcache.data.sources.hints import BY_FIRST_SPACE, OF_BRAT
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
 SHEETS = (".xlsx", ".xls", ".ods")
 OF_WORDS = (".train", ".testa", ".testb", ".bio", ".iob")  # how CoNLL files are often called
-_BY_PANDAS = {
-    **dict.fromkeys((".pkl", ".pickle"), "read_pickle(FILE)"),
-    **dict.fromkeys(
-        (".db", ".sqlite", ".sqlite3"), "read_sql('select * from TABLE', sqlite3.connect(FILE))"
-    ),
-    **dict.fromkeys((".npz", ".npy"), "DataFrame(dict(numpy.load(FILE)))"),
-    ".xml": "read_xml(FILE)",
-    ".html": "read_html(FILE)[0]",
-    ".orc": "read_orc(FILE)",
-    ".dta": "read_stata(FILE)",
-    ".sav": "read_spss(FILE)",
-    **dict.fromkeys((".h5", ".hdf5"), "read_hdf(FILE)"),
-    **dict.fromkeys((".yaml", ".yml"), "DataFrame(yaml.safe_load(open(FILE)))"),
+_SQLITE = (".db", ".sqlite", ".sqlite3")
+_BY_PANDAS = {  # what reads a file, {0} being its name
+    **dict.fromkeys((".pkl", ".pickle"), "pandas.DataFrame(pandas.read_pickle({0}))"),
+    **dict.fromkeys(_SQLITE, "pandas.read_sql('select * from {1}', sqlite3.connect({0}))"),
+    **dict.fromkeys((".npz", ".npy"), "pandas.DataFrame(dict(numpy.load({0})))"),
+    ".xml": "pandas.read_xml({0})",
+    ".html": "pandas.read_html({0})[0]",
+    ".orc": "pandas.read_orc({0})",
+    ".dta": "pandas.read_stata({0})",
+    ".sav": "pandas.read_spss({0})",
+    **dict.fromkeys((".h5", ".hdf5"), "pandas.read_hdf({0})"),
+    **dict.fromkeys((".yaml", ".yml"), "pandas.DataFrame(yaml.safe_load(open({0})))"),
 }
+_MODULES = ("numpy", "sqlite3", "yaml")
 # of ARFF: a declared column, and fields that begin with a quote
 _ATTRIBUTE = re.compile(r"(?i)\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)")
 _IN_SINGLE = re.compile(r"(?m)(?:^|,)\s*'")
@@ -62,13 +64,43 @@ def by_ending(path: Path) -> str:
         )
     elif suffix == ".arff":
         advice = _of_arff(path)
+    elif suffix == ".sql":
+        advice = (
+            "If SQLite wrote it, with pandas: c = sqlite3.connect(':memory:'); "
+            "c.executescript(open(FILE).read()); "
+            "read_sql('select * from TABLE', c).to_parquet(OUT)."
+        )
     elif suffix in _BY_PANDAS:
-        advice = f"Convert it, with pandas: {_BY_PANDAS[suffix]}.to_parquet(OUT)."
+        advice = _conversion(path)
     elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
         advice = "Unpack it, and give the file or the folder."
     elif _begins_with_object(path):
         advice = f"If it holds an object of JSON a line, name it {path.name}.jsonl."
     return advice
+
+
+def _conversion(path: Path) -> str:
+    """The command by which pandas writes the rows of a file as jsonl."""
+    suffix = path.suffix.lower()
+    tables = _tables_of(path) if suffix in _SQLITE else []
+    read = _BY_PANDAS[suffix].format(repr(str(path)), tables[0] if tables else "TABLE")
+    modules = ", ".join(["pandas", *(name for name in _MODULES if f"{name}." in read)])
+    others = f" (or of {listed(tables[1:])})" if tables[1:] else ""
+    out = repr(path.stem + ".jsonl")
+    command = f"import {modules}; {read}.to_json({out}, orient='records', lines=True)"
+    return f'Convert it: python -c "{command}"{others}.'
+
+
+def _tables_of(path: Path) -> list[str]:
+    """The tables of a database of SQLite; none of a file that is no such."""
+    import sqlite3
+
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            names = database.execute("select name from sqlite_master where type = 'table'")
+            return [str(name) for (name,) in names if not name.startswith("sqlite_")]
+    except sqlite3.Error:
+        return []
 
 
 def _of_arff(path: Path) -> str:
@@ -142,17 +174,18 @@ def partitions(folders: Sequence[str]) -> str:
 
 def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError:
     """The error over two files for one split, or for each of several (by split)."""
-    split, (first, second) = next(iter(doubled.items()))
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
     advice = advice.format(" or ".join(map(repr, doubled)))
-    if is_of_labels(first) != is_of_labels(second):
+    if all(is_of_labels(one) != is_of_labels(other) for one, other in doubled.values()):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
-        if first.endswith(".txt") and second.endswith(".txt"):
-            if is_of_labels(first):
-                first, second = second, first
-            paste = f"paste {shlex.quote(first)} {shlex.quote(second)} > {split}.tsv"
+        if all(name.endswith(".txt") for names in doubled.values() for name in names):
+            pastes = []
+            for split, names in doubled.items():
+                text, labels = map(shlex.quote, sorted(names, key=is_of_labels))
+                pastes.append(f"paste {text} {labels} > {split}.tsv")
+            commands = "; ".join(pastes)
             advice = (
-                f"Write the lines of both into one file: {paste}; and give --header text,label."
+                f"Write the lines of both into one file: {commands}; and give --header text,label."
             )
     found = [f"the split {split!r}: {one} and {other}" for split, (one, other) in doubled.items()]
     return SpecError(f"two files for {'; for '.join(found)}", advice=advice, where=folder)

@@ -7,11 +7,13 @@ or .txt file may be anything, so it counts where its name tells a split, or wher
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from logitcache.data.names import listed
+from logitcache.data.sources.class_files import LISTS
 from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import EXPORT, PACKINGS
 from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_called, stem
@@ -136,9 +138,14 @@ def _folders_of_texts(path: Path, words: Mapping[str, str]) -> Files:
 
 def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
     """The files of splits, and those of other splits that have a folder of their own beside them.
-    Raises SpecError where a split has both.
+    Texts in folders beside tables of the same splits are not read. Raises SpecError where a split
+    has a table in both.
     """
     folders = _folders_of_splits(path, words)
+    for split in set(folders) & set(files):
+        are_tables = [_is_table(file[0]) for file in (files[split], data_files(folders[split]))]
+        if are_tables == [True, False]:
+            del folders[split]
     twice = next((split for split in folders if split in files), None)
     if twice is not None:
         names = f"{files[twice][0].name} and the folder {folders[twice].name}"
@@ -155,14 +162,11 @@ def data_files(folder: Path) -> list[Path]:
     visible = [
         path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path.is_file()
     ]
-    tables = [
-        path for path in visible if ending(path) in READERS and ending(path) not in _DOCUMENTS
+    tables = [path for path in visible if _is_table(path)]
+    described = [
+        path for path in visible if stem(path).lower() in _DESCRIPTIONS or path.name in LISTS
     ]
-    documents = [
-        path
-        for path in visible
-        if ending(path) in _DOCUMENTS and stem(path).lower() not in _DESCRIPTIONS
-    ]
+    documents = [path for path in set(visible) - set(described) if ending(path) in _DOCUMENTS]
     if tables:
         splits = {split_of(path) for path in tables}
         with_split = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
@@ -175,6 +179,11 @@ def data_files(folder: Path) -> list[Path]:
         ):
             with_split = documents
     return sorted([*tables, *with_split])
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file's ending says that it holds rows, whatever it is called."""
+    return ending(path) in READERS and ending(path) not in _DOCUMENTS
 
 
 def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str, list[Path]]:
@@ -338,14 +347,16 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         if visible:
             content = listed(visible)
             advice = (
-                "Give each the ending of what it is (train.csv); of files of a class each write one with a column "
-                "label"
+                "Give each the ending of what it is (train.csv). If each holds the texts of a class, one a line: "
+                f"(cd {shlex.quote(str(folder))} && for f in *; do "
+                'sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt'
             )
             suffixes = {Path(name).suffix for name in visible}
             own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
             advice = own_advice.rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        annotations = [of_annotations(_file_names(part)) for part in (folder, *_folders(folder))]
+        names = [[path.name for path in part.iterdir()] for part in (folder, *_folders(folder))]
+        annotations = list(map(of_annotations, names))
         if any(annotations):
             advice = next(filter(None, annotations))
         elif texts is not None:
@@ -359,10 +370,6 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     )
 
 
-def _file_names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_file()]
-
-
 def _holds_texts(folder: Path) -> bool:
     """Whether there is a folder for each class, with a file for each text, as in the IMDB reviews."""
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
@@ -372,12 +379,15 @@ def _holds_texts(folder: Path) -> bool:
 def unread(folder: Path) -> list[str]:
     """Names of files that may hold rows but are not read: for their endings, or beside others."""
     used = data_files(folder)
-    names = [
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith((".", "_")) and path not in used
-    ]
-    return sorted(path.name for path in names if path.is_file() and _may_hold_rows(path))
+    files = [path for path in folder.iterdir() if path.is_file() and path not in used]
+    return sorted(path.name for path in files if path.name[0] not in "._" and _may_hold_rows(path))
+
+
+def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
+    """Names of folders that are called by a split and hold no file that is ``used``."""
+    parents = {parent for file in used for parent in (file, *file.parents)}
+    unused = [path for path in _folders(folder) if path not in parents]
+    return [f"{path.name}/" for path in unused if split_named(path.name) and any(path.iterdir())]
 
 
 def _may_hold_rows(path: Path) -> bool:

@@ -24,6 +24,7 @@ from logitcache.data.sources.files import (
     inner,
     split_named,
     unread,
+    unread_folders,
     whole_files,
 )
 from logitcache.data.sources.hints import similar
@@ -217,7 +218,7 @@ def _say_ignored(
         reporter.note(
             f"{path}: not read, for their names tell no split: {', '.join(ignored)}{advice}"
         )
-    unread_names = ", ".join(unread(path))
+    unread_names = ", ".join([*unread(path), *unread_folders(path, used)])
     if unread_names:
         reporter.note(f"{path}: not read, for their endings or beside other files: {unread_names}")
 
@@ -347,7 +348,7 @@ def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Origin:
         commit = datasets.commit_of(name)
     except SpecError as error:
         nothing = "no such file or folder, and no preset; as a data set of the hub"
-        close = _alike(Path(str(name)))
+        close = _alike(Path(str(name))) or similar(str(name), list(presets.PRESETS))
         advice = f"Did you mean {close}?" if close else error.advice
         raise SpecError(f"{nothing}: {error.problem}", advice=advice, where=str(name)) from error
     tables = datasets.fetch(name, commit)

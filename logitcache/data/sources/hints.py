@@ -22,6 +22,7 @@ from logitcache.data.sources.tables import Table
 NUMBERING = re.compile(
     r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE
 )
+_IDENTIFIER = re.compile(r"(^|[^A-Za-z])(id|ID|Id|uuid|guid|key|hash)$|[a-z](ID|Id)$")
 # What Snorkel calls the columns of its labelling functions: votes, of which -1 abstains.
 _LABELLING_FUNCTION = re.compile(r"lf[_-].+", re.IGNORECASE)
 VOTES_OF_FUNCTIONS = (
@@ -73,13 +74,20 @@ def samples(tables: Sequence[Table]) -> dict[str, list[Any]]:
 
 
 def likely_texts(columns: Samples) -> list[str]:
-    """The columns of sentences, the longest first; none that says the same in every row."""
+    """The columns of sentences, the longest first, and behind them those whose sentences repeat as
+    classes do, such as a prompt's instruction; none that says the same in every row.
+    """
     sizes = {}
     for name, values in columns.items():
         if not is_constant(values):
-            sizes[name] = _mean_size(values)
+            sizes[name] = mean_size(values)
     texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
-    return sorted(texts, key=lambda name: -sizes[name][1])
+    return sorted(texts, key=lambda name: (_recurs(columns[name]), -sizes[name][1]))
+
+
+def _recurs(values: Sequence[Any]) -> bool:
+    """Whether most values stand in several rows."""
+    return len(set(values)) <= len(values) // 2
 
 
 def likely_pair(texts: Sequence[str]) -> tuple[str, str] | None:
@@ -108,7 +116,7 @@ def is_constant(values: Sequence[Any]) -> bool:
     return len(values) > 1 and are_texts and len(set(values)) == 1
 
 
-def _mean_size(values: Sequence[Any]) -> tuple[float, float]:
+def mean_size(values: Sequence[Any]) -> tuple[float, float]:
     """Words and characters of a column's values on average; 0 where some are no texts."""
     values = _present(values)
     if not values or not all(isinstance(value, str) for value in values):
@@ -128,6 +136,7 @@ def likely_labels(columns: Samples) -> list[str]:
         for name, values in columns.items()
         if _repeats(values)
         and not NUMBERING.fullmatch(name)
+        and not _is_identifier(name)
         and not is_labelling_function(name)
         and not all(str(value).lower() in _SPLITS for value in values)
     ]
@@ -138,6 +147,11 @@ def likely_labels(columns: Samples) -> list[str]:
         return not is_named, has_numbers
 
     return sorted(names, key=rank)
+
+
+def _is_identifier(name: str) -> bool:
+    """Whether a column's name says that it identifies something, and not a class."""
+    return _IDENTIFIER.search(name) is not None and not is_called_as_labels(name)
 
 
 def is_called_as_labels(name: str) -> bool:
@@ -167,6 +181,16 @@ def is_labelling_function(name: str) -> bool:
     abstains.
     """
     return _LABELLING_FUNCTION.fullmatch(name) is not None
+
+
+def are_spans(values: Sequence[Any]) -> bool:
+    """Whether these are lists of labels of parts of a text: [start, end, label]."""
+    spans = [span for value in values if isinstance(value, list) for span in value]
+    return bool(spans) and all(map(_is_span, spans))
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, list) and [type(part) for part in value[:3]] == [int, int, str]
 
 
 def bits(columns: Samples) -> list[str]:
@@ -216,37 +240,6 @@ def _float(text: str) -> float:
         return -1
 
 
-# For lines of a label and the words of a text, which single spaces divide: fastText has them so.
-BY_FIRST_SPACE = (
-    "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
-)
-
-OF_BRAT = (
-    "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words and tags of "
-    "lists, for token-classification"
-)
-
-
-def header_advice(columns: Sequence[Sequence[str]]) -> str:
-    """What to do where the first line of a file is a row, with a name for each of its columns."""
-    numbered = {str(number): values for number, values in enumerate(columns)}
-    tags = tags_among(numbered)
-    if tags is not None:
-        words = [number for number in numbered if number != tags]
-        word = next((number for number in words if not _is_counter(numbered[number])), words[0])
-        return _named_header(numbered, {word: "word", tags: "tag"})
-    longest = max(numbered, key=lambda number: _mean_size(numbered[number])[1], default="0")
-    text = next(iter(likely_texts(numbered)), longest)
-    rest = {number: values for number, values in numbered.items() if number != text}
-    label = next(iter([*likely_labels(rest), *rest]), None)
-    return _named_header(numbered, {text: "text", label: "label"})
-
-
-def _named_header(columns: Samples, names: Mapping[str | None, str]) -> str:
-    header = ",".join(names.get(number, f"c{int(number) + 1}") for number in columns)
-    return f"If the first line is a row, name the columns with --header, for example --header {header}."
-
-
 def tags_among(columns: Samples) -> str | None:
     """The column of tags of words, where every row is a word with its columns; None elsewhere."""
     are_words = len(columns) > 1 and all(map(_are_words, columns.values()))
@@ -281,7 +274,7 @@ def are_counted(sentences: Sequence[Sequence[str]]) -> bool:
     )
 
 
-def _is_counter(values: Sequence[str]) -> bool:
+def is_counter(values: Sequence[str]) -> bool:
     """Whether the values count from 1, once or again and again."""
     previous = 0
     for value in values:

@@ -9,11 +9,17 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TextIO
 
+from logitcache.data.sources.advice import (
+    BY_FIRST_SPACE,
+    OF_BRAT,
+    header_advice,
+    joined_tags_advice,
+)
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.delimited import read_csv
 from logitcache.data.sources.field_errors import LOOKED_AHEAD, option_value
 from logitcache.data.sources.growing import Growing
-from logitcache.data.sources.hints import BY_FIRST_SPACE, OF_BRAT, are_tags, header_advice
+from logitcache.data.sources.hints import are_tags
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -105,6 +111,9 @@ def _advice(line: str, further: Sequence[str]) -> str:
         are_tagged and are_tags([fields[-1] for fields in words if fields])
     ):
         return "If each line is a word and its tag, name the files .conll."
+    joined = joined_tags_advice([fields for fields in words if fields])
+    if joined:
+        return joined
     delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
     if delimiter is None and " " in line:
         fields = f"{BY_FIRST_SPACE}. Else save the rows as csv or jsonl"

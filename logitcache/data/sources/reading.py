@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from logitcache.data.sources import quoting
+from logitcache.data.sources.advice import OF_WEBANNO
 from logitcache.data.sources.class_folders import read_class_folders
 from logitcache.data.sources.conll import read_conll, read_conllu
 from logitcache.data.sources.content import EXPORT, Content, Reading, undecodable, unpacking
@@ -44,6 +45,7 @@ _OTHER_KINDS = (
     (b"%PDF", "a PDF file", "Save its rows as csv or jsonl."),
     (b"<!doctype html", "a web page", "Download the file itself (on GitHub: Raw)."),
     (b"<html", "a web page", "Download the file itself (on GitHub: Raw)."),
+    (b"#FORMAT=WebAnno TSV", "an export of WebAnno or INCEpTION", OF_WEBANNO),
 )
 _SHIFTED_FEED = "\u0a00"
 _DELIMITED = (".csv", ".tsv", ".txt")
@@ -123,7 +125,7 @@ def _check_kind(content: Content) -> None:
     where = f"{content.path} line 1"
     for magic, kind, advice in _OTHER_KINDS:
         if start.lstrip().lower().startswith(magic.lower()):
-            raise SpecError(expected="text", found=kind, advice=advice, where=where)
+            raise SpecError(expected="rows of text", found=kind, advice=advice, where=where)
     if name_ending in _DELIMITED and start.startswith((b'{"', b'[{"')):
         advice = "Name it .jsonl."
         raise SpecError(

@@ -40,12 +40,16 @@ def splits_by_value(name: str, values: Sequence[Any]) -> dict[Any, str | None]:
     Of yes and no, yes is the split that the column's own name names, and no is train (test where
     the name is train): ``is_valid``, as fastai writes it.
     """
+    splits: dict[Any, str | None]
     named = split_called(name.rpartition(".")[2])
     texts = {value: str(value).strip().lower() for value in values if not _is_missing(value)}
     if named is None or not set(texts.values()) <= _BOOLEANS.keys():
-        return {value: None if value is None else split_called(str(value)) for value in values}
+        splits = {value: None if value is None else split_called(str(value)) for value in values}
+        if "dev" not in splits.values():  # SemEval calls it so
+            splits |= {value: "dev" for value, text in texts.items() if text == "trial"}
+        return splits
     other = "test" if named == "train" else "train"
-    splits: dict[Any, str | None] = dict.fromkeys(values)
+    splits = dict.fromkeys(values)
     for value, text in texts.items():
         splits[value] = named if _BOOLEANS[text] else other
     return splits

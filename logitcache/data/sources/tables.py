@@ -32,7 +32,7 @@ class Peculiar(Enum):
     NAMED = "rows of a file without a header line"
     NESTED = "rows under one key of a document"
     BARE = "rows in folders for texts without a class"
-    COMMENTS = "comments, which begin with #"
+    COMMENTS = "comments or sources before rows of words"
     UNNAMED = "rows with a field in a column without a name"
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.data.sources.hints import header_advice, looks_like_row
+from logitcache.data.sources.advice import header_advice, lists_advice
+from logitcache.data.sources.hints import looks_like_row
 from logitcache.data.sources.tables import Table
 from logitcache.data.spool import arrow_texts, concatenated, strings
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -50,9 +51,10 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
 def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringArray:
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            content = "null" if value is None else f"{value!r} ({type(value).__name__})"
+            content = "null" if value is None else f"{short(repr(value))} ({type(value).__name__})"
+            advice = lists_advice(column, values) or "Make it a string or leave the row out."
             raise SpecError(
-                f"column {column!r}: expected a string, found {content}. Make it a string or leave the row out.",
+                f"column {column!r}: expected a string, found {content}. {advice}",
                 where=table.place(row),
             )
     try:

@@ -97,8 +97,9 @@ def distillation_loss(
     temperature: float = 1.0,
     soft_factor: float = 1.0,
 ) -> Tensor:
-    """``(1 - alpha) H(onehot, softmax(z)) + alpha soft_factor H(p, softmax(z / temperature))``,
-    f32[P]; see :func:`mixture_loss`.
+    """``(1 - alpha) H(onehot, softmax(z)) + alpha soft_factor H(p, softmax(z / temperature))`` of
+    each position, in nats: f32[P]. ``logits`` z and the target ``p`` (a distribution) are [P, K],
+    ``labels`` i64[P] are class numbers, each position having one. See :func:`mixture_loss`.
     """
     weights = Weights(label=1 - alpha, uniform=0.0, teacher=alpha)
     return mixture_loss(logits, labels, p, weights, temperature, soft_factor)

@@ -67,7 +67,8 @@ def loss_and_gradient(
     At temperature 1 and without smoothing, [P, V] is passed over for one softmax alone: the words
     of the target are gathered before it and added behind it.
     """
-    label, uniform = column(target.weights.label, z), column(target.weights.uniform, z)
+    label = column(target.weights.label, z)
+    uniform = column(target.weights.uniform, z)
     smooths = isinstance(target.weights.uniform, Tensor) or target.weights.uniform != 0
     at_label = target.labels.clamp(min=0)[:, None]
     dot = label * z.gather(1, at_label)[:, 0]
@@ -76,7 +77,8 @@ def loss_and_gradient(
     mass = label + uniform
     if target.payload is None:
         softmax, lse = _softmax(z, overwrite=overwrite)
-        loss, gradient = lse * mass - dot, Gradient(softmax, mass)
+        loss = lse * mass - dot
+        gradient = Gradient(softmax, mass)
     else:
         teacher = column(target.weights.teacher, z) * target.soft_factor
         loss, gradient = _with_teacher(z, target, mass, teacher, overwrite=overwrite)
@@ -252,8 +254,11 @@ def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> N
     """
     if stored is None or temperature in stored:
         return
-    named = ", ".join(f"{each:g}" for each in stored) or "caches of different ones"
-    use = f"Use --temperature {stored[0]:g}, or dump" if stored else "Dump all"
+    named = "caches of different ones"
+    use = "Dump all"
+    if stored:
+        named = ", ".join(map("{:g}".format, stored))
+        use = f"Use --temperature {stored[0]:g}, or dump"
     raise SpecError(
         expected=f"a temperature that the cache's targets were made for ({named})",
         found=f"{temperature:g}",

@@ -1,0 +1,102 @@
+"""Advice on how to write files of known shapes, so that they can be read: nothing is decided by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logitcache.data.sources.hints import (
+    Samples,
+    is_counter,
+    likely_labels,
+    likely_texts,
+    mean_size,
+    tags_among,
+)
+
+# For lines of a label and the words of a text, which single spaces divide: fastText has them so.
+BY_FIRST_SPACE = (
+    "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
+)
+
+
+def lists_advice(name: str, values: Sequence[Any]) -> str:
+    """What to do about a column of lists: of words, of texts that are rows, or of the words of
+    several sentences; empty for others.
+    """
+    if not all(isinstance(value, list | None) for value in values):
+        return ""
+    lists = [value for value in values if isinstance(value, list) and value]
+    elements = [element for value in lists for element in value]
+    if elements and all(isinstance(element, list) for element in elements):
+        inner = [text for element in elements for text in element]
+        if inner and all(isinstance(text, str) for text in inner):
+            return (
+                f"Each list of {name!r} holds several lists of words: write a row for each of them, "
+                "as columns words and tags of lists, with a tag for each word where spans are given "
+                f"(with pandas: explode({name!r}), and the column of labels with it)."
+            )
+    if not elements or not all(isinstance(text, str) for text in elements):
+        return ""
+    if all(len(text.split()) <= 1 for text in elements):
+        return (
+            f"If {name!r} holds the words of a text, join them, with pandas: table[{name!r}].str.join(' '); "
+            "to label each word, save a list of labels for them in a column tags."
+        )
+    return f"If each text of {name!r} is a row, write one for each, with pandas: explode({name!r})."
+
+
+def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
+    """What to do where each line is a sentence of words that are joined to their tags by a mark,
+    as The|DT|O or The/DT; empty elsewhere.
+    """
+    words = [word for line in lines for word in line]
+    if len(words) < 2:
+        return ""
+    for mark in "|/_":
+        counts = {word.count(mark) for word in words}
+        if min(counts) > 0 and max(map(len, lines)) > 1:
+            split = r"\|" if mark == "|" else mark.replace("/", r"\/")
+            command = f'awk \'{{gsub(/ +/, "\\n"); gsub(/{split}/, " "); print; print ""}}\''
+            return (
+                f"If each line is a sentence, whose words are joined to their tags by {mark}, "
+                f"write a word a line: {command} FILE > OUT.conll."
+            )
+    return ""
+
+
+OF_SPANS = (
+    "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, as columns "
+    "words and tags of lists"
+)
+# Of the last layer; [N] joins the words of one label.
+OF_WEBANNO = (
+    "Export it as CoNLL 2002, and name the file .conll; or write its words and the labels of its last "
+    """layer: awk -F'\\t' '/^#|^[0-9]+-[0-9]+[.]/{next} NF<4{print"";p="";next} """
+    """{t=$(NF-1);n=t;sub(/[[].*/,"",n);"""
+    """print $3"\\t"(n=="_"||n=="*"?"O":(t==p&&n!=t?"I-":"B-")n);p=t}' FILE > OUT.conll."""
+)
+OF_BRAT = (
+    "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words and tags of "
+    "lists, for token-classification"
+)
+
+
+def header_advice(columns: Sequence[Sequence[str]]) -> str:
+    """What to do where the first line of a file is a row, with a name for each of its columns."""
+    numbered = {str(number): values for number, values in enumerate(columns)}
+    tags = tags_among(numbered)
+    if tags is not None:
+        words = [number for number in numbered if number != tags]
+        word = next((number for number in words if not is_counter(numbered[number])), words[0])
+        return _named_header(numbered, {word: "word", tags: "tag"})
+    longest = max(numbered, key=lambda number: mean_size(numbered[number])[1], default="0")
+    text = next(iter(likely_texts(numbered)), longest)
+    rest = {number: values for number, values in numbered.items() if number != text}
+    label = next(iter([*likely_labels(rest), *rest]), None)
+    return _named_header(numbered, {text: "text", label: "label"})
+
+
+def _named_header(columns: Samples, names: Mapping[str | None, str]) -> str:
+    header = ",".join(names.get(number, f"c{int(number) + 1}") for number in columns)
+    return f"If the first line is a row, name the columns with --header, for example --header {header}."
