@@ -79,10 +79,7 @@ def batch_size() -> Any:
 
 def accumulate() -> Any:
     return option(
-        1,
-        "Micro-batches that a step is cut into; the gradient is the same.",
-        minimum=1,
-        group=TRAINING,
+        1, "Micro-batches of a step; the gradient is the same.", minimum=1, group=TRAINING
     )
 
 
