@@ -1,12 +1,13 @@
 """Does memory grow with the rows? The peak of a dump and of a training over 10^4, 10^5 and 10^6
 rows.
 
-    python benchmarks/bench_memory.py [--largest 1000000]
+    python benchmarks/bench_memory.py [--largest 1000000] [--part rows signals]
 
 Counted is what belongs to the process alone (``RssAnon`` of /proc, so Linux only), sampled while it
 runs: pages of mapped files are the system's to take back. Each command runs in a process of its
 own, on made-up rows of 3 to 20 words, with a teacher and a student of one layer; training takes 200
-steps whatever the number of rows.
+steps whatever the number of rows. ``signals``: masked LM on texts, attention inputs of every token
+dumped and MiniLM trained on them for 50 steps (results/memory-signals.json).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import write
@@ -27,6 +29,7 @@ from logitcache.bench.dump_phases import made_up
 from logitcache.bench.machine import process_status
 
 SIZES = (10_000, 100_000, 1_000_000)
+TEXTS = (4_000, 40_000)  # of the part signals
 STEPS, BATCH = 200, 32
 GROWTH, ROOM = 1.1, 32e6  # what is allowed: 10 % and 32 MB
 LOGITCACHE = Path(sys.executable).with_name("logitcache")
@@ -35,12 +38,19 @@ LOGITCACHE = Path(sys.executable).with_name("logitcache")
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--largest", type=int, default=SIZES[-1])
-    largest = parser.parse_args().largest
+    parser.add_argument(
+        "--part", nargs="+", choices=("rows", "signals"), default=["rows", "signals"]
+    )
+    options = parser.parse_args()
     if not Path("/proc/self/status").exists():
         print("bench_memory: needs /proc; skipped")
         return
     with tempfile.TemporaryDirectory() as folder:
-        write("memory", measure(Path(folder), [size for size in SIZES if size <= largest]))
+        if "rows" in options.part:
+            sizes = [size for size in SIZES if size <= options.largest]
+            write("memory", measure(Path(folder), sizes))
+        if "signals" in options.part:
+            write("memory-signals", measure_signals(Path(folder)))
 
 
 def rows(path: Path, count: int, seed: int) -> None:
@@ -69,6 +79,35 @@ def measure(folder: Path, sizes: list[int]) -> dict[str, object]:
         steps = ("--epochs", str(STEPS * BATCH / size), "--batch-size", str(BATCH))
         student = ("--student", "1x32", "--tokenizer", teacher, *steps)
         peaks["train"][str(size)] = peak("train", "--method", "kd", *rows_options, *student)
+    return judged(peaks, sizes)
+
+
+def measure_signals(folder: Path) -> dict[str, object]:
+    """Masked LM: texts of 60 words, rows of 64 tokens."""
+    peaks: dict[str, dict[str, int]] = {"dump": {}, "pretrain": {}}
+    space = ("--workspace", str(folder / "work"), "--seq-len", "64")
+    teacher = folder / "teacher"
+    stored = {}
+    for size in TEXTS:
+        data = folder / f"texts{size}.jsonl"
+        lines = [json.dumps({"text": text}) + "\n" for text in made_up(size, 60, 60, size)]
+        data.write_text("".join(lines))
+        if not teacher.exists():
+            student = ("--student", "1x64", "--vocabulary", "1000", "--budget", "steps=2")
+            peak("pretrain", "--data", str(data), *student, *space, "--out", str(teacher))
+        cache = folder / f"cache{size}"
+        wanted = ("--task", "masked-lm", "--signal", "attention-input:-1", "--out", str(cache))
+        named = ("--teacher", str(teacher), "--data", str(data))
+        peaks["dump"][str(size)] = peak("dump", *named, *wanted, *space)
+        method = ("--method", "minilm", "--cache", str(cache), "--student", "1x64")
+        steps = ("--budget", "steps=50", "--out", str(folder / f"run{size}"))
+        peaks["pretrain"][str(size)] = peak("pretrain", *method, *steps, *space[:2])
+        stored[str(size)] = sum(path.stat().st_size for path in cache.rglob("*.arrow"))
+    return {"cache_bytes": stored, **judged(peaks, TEXTS)}
+
+
+def judged(peaks: dict[str, dict[str, int]], sizes: Sequence[int]) -> dict[str, object]:
+    """The peaks by command and size, and whether they are flat."""
     allowed = {
         command: int(by_size[str(sizes[0])] * GROWTH + ROOM) for command, by_size in peaks.items()
     }

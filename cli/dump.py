@@ -94,6 +94,7 @@ def to_json(report: Any) -> dict[str, Any]:
     """The document of ``dump --json``: the fields of a DumpReport."""
     scores = report.scores
     metric = scores.get("accuracy", scores.get("nll"))
+    metric = report.dev_scores.get("spearman", metric)
     document = {**vars(report), "cache": str(report.cache), "teacher_metric": metric}
     if report.unlabelled is not None:
         document["unlabelled"] = to_json(report.unlabelled)
@@ -192,6 +193,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if "perplexity" in scores:  # sparse answers give none
                 right = f"perplexity {scores['perplexity']:.2f}, {right}"
             yield "teacher", f"{right}; calibration error {scores['ece']:.3f}"
+        elif "spearman" in scores:
+            pairs = document["dev_rows"] // 2
+            found = f"Spearman {scores['spearman']:.4f}, Pearson {scores['pearson']:.4f}"
+            yield "teacher", f"{found} on {pairs:,} dev pairs"
         elif scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
             yield (

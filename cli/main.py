@@ -138,7 +138,7 @@ class Logitcache(LazyGroup):
             _fail(
                 ctx,
                 SpecError(
-                    f"cannot be used: {error.strerror}. Name another place.", where=error.filename
+                    f"cannot be used: {error.strerror}. Choose another place.", where=error.filename
                 ),
             )
 

@@ -79,10 +79,11 @@ class Cache:
 
     def __repr__(self) -> str:
         plan = self.manifest.plan
-        teacher, data, labels = plan.teacher.get("name"), plan.data, self.codec.width
+        teacher, data = plan.teacher.get("name"), plan.data
         unit = "tokens" if self.holds_rows else "classes"
+        answers = f" x {self.codec.width} {unit}" if self.has_logits else ""
         return visible(
-            f"Cache({self.where!r}: {len(self):,} rows x {labels} {unit}, "
+            f"Cache({self.where!r}: {len(self):,} rows{answers}, "
             f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {named(self.codec.to_dict())}, "
             f"{self.manifest.bytes / 1e6:.1f} MB, fingerprint {self.fingerprint[:12]})"
         )

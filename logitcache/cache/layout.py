@@ -12,6 +12,7 @@ from logitcache.store.columns import ROW, Column, ends
 from logitcache.store.columns import TOKENS as TOKENS
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec, of_entries, of_positions
+from logitcache.targets.nothing import NoLogits
 from logitcache.targets.table import codec_from_dict
 from logitcache.targets.vectors import VectorCodec
 
@@ -119,6 +120,8 @@ def codec_of(plan: Plan) -> tuple[Codec, str]:
         raise FormatError(
             expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns))
         )
-    if len(names) != codec.width and not inputs:  # a vocabulary's tokens are not named there
+    # a vocabulary's tokens are not named there
+    is_named = not inputs and not isinstance(codec, NoLogits)
+    if is_named and len(names) != codec.width:
         raise FormatError(expected=f"a name for each of {codec.width} labels", found=len(names))
     return codec, level

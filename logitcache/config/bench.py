@@ -9,6 +9,7 @@ from logitcache.config import teacher as teachers
 from logitcache.config import train as students
 from logitcache.config.answers import answer_source
 from logitcache.config.data import (
+    EMBEDDING,
     LANGUAGE,
     Columns,
     check_unlabelled,
@@ -109,6 +110,13 @@ class WorkloadConfig:
                 found=f"{self.teacher}: answers that exist already, which cost the reading of them",
                 advice="Dump them, and name a model to measure or forecast.",
                 where="--teacher",
+            )
+        if self.columns.task == EMBEDDING:
+            raise SpecError(
+                expected="a task that is measured (classification or language models)",
+                found=EMBEDDING,
+                advice="Leave it out, or dump some of the texts: its report has their rows per second.",
+                where="--task",
             )
         check_tokens(self.tokens, self.shape_only)
         check_weights(self.student, self.init)

@@ -14,7 +14,9 @@ from logitcache.errors import SpecError
 GROUP = "Data"
 # every token of a text is learnt: no labels, and caches that hold their rows
 LANGUAGE = ("causal-lm", "masked-lm")
-TASKS = ("classification", "token-classification", *LANGUAGE)
+EMBEDDING = "embedding"
+UNLABELLED_TASKS = (*LANGUAGE, EMBEDDING)  # their rows are texts alone: the task has to be named
+TASKS = ("classification", "token-classification", *UNLABELLED_TASKS)
 
 
 def encoding() -> Any:
@@ -118,7 +120,7 @@ def unlabelled() -> Any:
 
 def check_unlabelled(task: str | None, unlabelled: Any) -> None:
     """Raises SpecError for rows without labels beside those of a task that has none."""
-    if unlabelled is not None and task in LANGUAGE:
+    if unlabelled is not None and task in UNLABELLED_TASKS:
         raise SpecError(
             expected="a task with labels",
             found=f"{task}, which learns every text",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from logitcache.config import embedding
 from logitcache.config.data import (
     GROUP,
     Columns,
@@ -18,7 +19,7 @@ from logitcache.config.data import (
     unlabelled,
 )
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.shapes import check_revision
+from logitcache.config.shapes import check_revision, is_shape
 from logitcache.config.signals import vector_signals
 from logitcache.config.teacher import (
     TEACHER,
@@ -53,6 +54,7 @@ class DumpConfig:
     data: str = data()
     columns: Columns = field(default_factory=Columns)
     unlabelled: str | None = unlabelled()
+    similarity: str | None = embedding.similarity()
     data_seed: int = data_seed()
     label_map: Mapping[str, str] | None = label_map()
     split: str = option("train", "Split to dump.", group="Data")
@@ -87,6 +89,14 @@ class DumpConfig:
         """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
+        embedding.check_similarity(self.columns.task, self.similarity)
+        is_model = self.teacher.answers is None and not is_shape(self.teacher.name)
+        embedding.check_teacher(
+            self.columns.task,
+            self.teacher.pooling,
+            own_codec=self.settings.codec != DumpSettings.codec,
+            is_trained=is_model and self.finetune.mode != "always",
+        )
         self._check_signals()
         if self.teacher.answers is None:
             check_revision(self.teacher.name, self.teacher.revision)
@@ -153,6 +163,7 @@ class AgainConfig:
     workspace: Workspace = field(default_factory=Workspace)
     revision: str | None = revision()
     trust_remote_code: bool = trust_remote_code()
+    pooling: str | None = embedding.pooling(TEACHER)
     finetune: Finetune = field(default_factory=Finetune)
     device: str | None = device()
 
@@ -166,6 +177,7 @@ class AgainConfig:
                 device=self.device,
                 revision=self.revision,
                 trust_remote_code=self.trust_remote_code,
+                pooling=self.pooling,
             ),
             data=self.data or data,
             columns=self.columns,

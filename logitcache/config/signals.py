@@ -10,7 +10,8 @@ from logitcache.config.option import nearest, option
 from logitcache.errors import SpecError
 
 LOGITS, POOLED = "logits", "pooled"
-POOLINGS = ("mean", "first")
+OWN_VECTOR = "pooled:own"  # what a sentence encoder answers with
+POOLINGS = ("mean", "first", "own")
 # what stands behind the colon: nothing, a layer's number, or a kind of pooling
 LAYERED = ("hidden", "attention-input")
 NAMES = (LOGITS, *LAYERED, POOLED)
@@ -100,7 +101,8 @@ def signals(group: str) -> Any:
     return option(
         (LOGITS,),
         "What is stored of the teacher: logits (by --codec), hidden:L, attention-input:L (layer L from 1, or from "
-        "the end as -1), pooled, pooled:first; with ,dtype=bfloat16 or ,dtype=int8 behind it. May be repeated.",
+        "the end as -1), pooled, pooled:first, pooled:own (a sentence encoder's own vector, the default of --task "
+        "embedding); with ,dtype=bfloat16 or ,dtype=int8 behind it. May be repeated.",
         name="signal",
         group=group,
     )

@@ -17,7 +17,7 @@ class RowsOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     split_column: str | None
-    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm", "embedding"] | None
     encoding: str | None
     delimiter: str | None
     header: str | Sequence[str] | None
@@ -41,6 +41,8 @@ class DumpOptions(RowsOptions, total=False):
     device: str | None
     revision: str | None
     trust_remote_code: bool
+    pooling: Literal["mean", "cls"] | None
+    similarity: str | None
     label_map: str | Mapping[str, str] | None
     split: str
     out: str | PathLike[str] | None
@@ -76,6 +78,7 @@ class AgainOptions(RowsOptions, total=False):
     tokenizer: str | None
     revision: str | None
     trust_remote_code: bool
+    pooling: Literal["mean", "cls"] | None
     finetune: Literal["auto", "always", "never"]
     finetune_epochs: float
     finetune_learning_rate: float | None
@@ -88,6 +91,7 @@ class AgainOptions(RowsOptions, total=False):
 class TrainOptions(RowsOptions, total=False):
     """Options of :class:`TrainConfig`."""
 
+    similarity: str | None
     student: Any
     revision: str | None
     trust_remote_code: bool
@@ -124,7 +128,7 @@ class TrainOptions(RowsOptions, total=False):
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
-    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece"] | None
+    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece", "spearman"] | None
     class_weight: str | Mapping[str, float] | None
     predict: bool
     report_to: str

@@ -7,6 +7,7 @@ from typing import Any
 
 from logitcache.config.answers import AnswerSource, answer_source
 from logitcache.config.data import max_length
+from logitcache.config.embedding import pooling
 from logitcache.config.option import Cost, option
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
@@ -106,6 +107,7 @@ class TeacherSpec:
     device: str | None = device()
     revision: str | None = revision()
     trust_remote_code: bool = trust_remote_code()
+    pooling: str | None = pooling(TEACHER)
 
     @property
     def answers(self) -> AnswerSource | None:

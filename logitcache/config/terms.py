@@ -16,10 +16,11 @@ from logitcache.config.signals import LOGITS
 from logitcache.errors import SpecError
 
 GOLD = "mlm"  # the labels alone: it has no teacher
+SOFT = "kd"  # the teacher's logits
 # where each term's class is
 TERMS = {
     GOLD: "logitcache.student.terms.logits:Gold",
-    "kd": "logitcache.student.terms.logits:Soft",
+    SOFT: "logitcache.student.terms.logits:Soft",
     "minilm": "logitcache.student.terms.minilm:MiniLM",
     "tinybert": "logitcache.student.terms.tinybert:TinyBERT",
     "embedding": "logitcache.student.terms.embedding:Embedding",
@@ -98,6 +99,13 @@ def _summand(text: str) -> Summand:
 def needs_teacher(method: str) -> bool:
     """Whether a sum has a term with a teacher."""
     return any(summand.name != GOLD for summand in summands_of(method))
+
+
+def compares_vectors(method: str) -> bool:
+    """Whether a method is a sum of terms of signals alone: none has labels or logits."""
+    return is_sum(method) and all(
+        summand.name not in (GOLD, SOFT) for summand in summands_of(method)
+    )
 
 
 def signal_options(method: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from logitcache.config import embedding
 from logitcache.config.budget import Pretraining
 from logitcache.config.data import (
     LANGUAGE,
@@ -63,7 +64,6 @@ def tokenizer() -> Any:
     return option(
         None,
         "Folder of a tokenizer. Default: the student's own.",
-        name="tokenizer",
         group=STUDENT,
         annotation="Any",
     )
@@ -79,10 +79,7 @@ def batch_size() -> Any:
 
 def accumulate() -> Any:
     return option(
-        1,
-        "Micro-batches that a step is cut into; the gradient is the same.",
-        minimum=1,
-        group=TRAINING,
+        1, "Micro-batches of a step; the gradient is the same.", minimum=1, group=TRAINING
     )
 
 
@@ -115,6 +112,7 @@ class TrainConfig:
     data: str = data()
     columns: Columns = field(default_factory=Columns)
     unlabelled: str | None = unlabelled()
+    similarity: str | None = embedding.similarity()
     data_seed: int = data_seed()
     student: str = student()
     revision: str | None = revision()
@@ -215,7 +213,7 @@ class TrainConfig:
     metric: str | None = option(
         None,
         "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
-        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS),
+        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS, embedding.METRICS[0]),
         group=TRAINING,
         cost=Cost.NONE,
     )
@@ -319,6 +317,8 @@ class TrainConfig:
         """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
+        embedding.check_similarity(self.columns.task, self.similarity)
+        embedding.check_student(self.columns.task, self.method, self.student)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_layers(self.student, self.layers)
         check_weights(self.student, self.init)

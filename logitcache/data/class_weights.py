@@ -27,10 +27,10 @@ def class_weights(
     """
     if chosen is None:
         return None
-    if task.self_contained:
+    if task.fixed_label is not None:
         raise SpecError(
             expected="data of classes",
-            found=f"{task.name}, of tokens",
+            found=f"{task.name}, which has none",
             advice="Leave it out.",
             where="--class-weight",
         )

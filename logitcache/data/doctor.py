@@ -20,6 +20,7 @@ from logitcache.data.characters import (
     word_counts,
 )
 from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
+from logitcache.data.labels import UNLABELLED
 from logitcache.data.names import class_number, folded, integer, listed
 from logitcache.data.repeats import repeats, sure_repeats
 from logitcache.data.rows import Rows, Source
@@ -73,7 +74,8 @@ def remark(source: Source) -> str:
     where nothing is.
     """
     findings = [finding for finding in label_faults(source, names=False) if finding.is_serious]
-    findings += sure_repeats(source)
+    if TASKS[source.task].fixed_label != UNLABELLED:  # texts of scored pairs may stand in several
+        findings += sure_repeats(source)
     findings += [_empty(source, split) for split in source.splits]
     words = [_in_words(finding) for finding in findings if finding.count]
     return f"{source.name}: {'; '.join(words)}. `logitcache check` says more" if words else ""
@@ -121,7 +123,7 @@ def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
     """Findings about the labels; unless ``names``, without the search for names of labels in texts.
     None for a task whose every text is its own label.
     """
-    if not source.num_labels or TASKS[source.task].self_contained:
+    if not source.num_labels or TASKS[source.task].fixed_label is not None:
         return
     for split, rows in source.splits.items():
         bare = rows.label < 0

@@ -90,11 +90,11 @@ def match_labels(
     classes that have rows. Raises FingerprintMismatch where the classes are others, with the
     options that say how to match them; SpecError for a map that does not fit.
     """
-    if task.self_contained:  # a vocabulary is matched by its tokens, where a tokenizer is known
+    if task.fixed_label is not None:  # a vocabulary is matched by its tokens
         if label_map:
             raise SpecError(
                 expected="classes with names",
-                found=f"a vocabulary ({task.name})",
+                found=f"none ({task.name})",
                 advice="Leave it out.",
                 where="--label-map",
             )

@@ -91,9 +91,10 @@ def load(
     units = {split: table.units for split, table in opened.items()}
     named_classes = _given_names(columns.label_names, origin, units, names.label)
     numbers, class_names, count = labels(units, names.label, named_classes, reporter)
-    if kind.self_contained:  # a text is its own label
-        numbers = {split: np.zeros(len(table.rows), np.int64) for split, table in opened.items()}
+    if kind.fixed_label is not None:
         class_names, count = None, 1
+        for split, table in opened.items():
+            numbers[split] = np.full(len(table.rows), kind.fixed_label, np.int64)
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
     by_column = None
     if names.split_column is not None:

@@ -17,6 +17,7 @@ from logitcache.config.methods import METHODS
 from logitcache.cost import flops
 from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
 from logitcache.cost.flops import Device, shape_of
+from logitcache.data.tasks.classification import DEV_ROWS
 from logitcache.errors import SpecError
 from logitcache.forecast.calibrate import Calibration, Speeds, from_flops
 from logitcache.forecast.devices import device_of
@@ -29,7 +30,6 @@ from logitcache.models.call import out_of_memory
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.losses.vocabulary import CHUNK_VALUES, PLAIN_VALUES
 from logitcache.targets.table import codec_of_logits
-from logitcache.teacher.report import DEV_ROWS
 
 
 @dataclass(frozen=True)

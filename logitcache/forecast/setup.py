@@ -15,6 +15,7 @@ from logitcache.config.teacher import Finetune
 from logitcache.data import source as sources
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
+from logitcache.data.tasks.classification import DEV_ROWS
 from logitcache.errors import SpecError
 from logitcache.forecast.sizes import Density
 from logitcache.records import Examples, Int64, evenly_spaced
@@ -22,7 +23,6 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
 from logitcache.teacher.plan import Planned
-from logitcache.teacher.report import DEV_ROWS
 
 SAMPLE = 2048  # rows whose lengths stand for all
 

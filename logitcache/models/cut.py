@@ -19,6 +19,7 @@ from logitcache import hub
 from logitcache.errors import SpecError
 from logitcache.models.load import checkpoint_settings
 from logitcache.models.loading import loading
+from logitcache.models.sentence import with_layout_of
 
 NUMBERED = re.compile(r"(.*?\.)(\d+)\.")
 ADVICE = "Give --student a checkpoint's folder or hub name, whose layers --layers names."
@@ -65,7 +66,7 @@ def cut(
     model: PreTrainedModel = type(whole_model)._from_config(fewer)
     model.load_state_dict(_renumbered(whole_model.state_dict(), prefix, layers))
     model.float()
-    return model
+    return with_layout_of(checkpoint, model, at)
 
 
 def _prefix(names: Iterable[str], depth: int | None) -> str | None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from logitcache.config.signals import parse_signal
+from logitcache.config.signals import OWN_VECTOR, parse_signal
 from logitcache.errors import SpecError
 from logitcache.models.attention import (
     PROJECTED,
@@ -281,6 +281,34 @@ class Pooled(Signal):
         return mean
 
 
+@dataclass(frozen=True)
+class OwnVector(Signal):
+    """The vector of a row that a sentence encoder answers with
+    (:mod:`logitcache.models.sentence`). Raises SpecError for another model.
+    """
+
+    per_row: ClassVar[bool] = True
+    needs_head: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return OWN_VECTOR
+
+    def width(self, model: PreTrainedModel) -> int:
+        width = getattr(model, "width", None)
+        if width is None:
+            raise SpecError(
+                expected="a sentence encoder",
+                found=type(model).__name__,
+                advice="Give --task embedding, or pooled:mean.",
+                where=f"--signal {OWN_VECTOR}",
+            )
+        return int(width)
+
+    def observe(self, model: PreTrainedModel, note: Note) -> RemovableHandle:
+        return LOGITS.observe(model, note)
+
+
 def _before(module: nn.Module, note: Note) -> RemovableHandle:
     """Note what a module is given first."""
 
@@ -299,6 +327,7 @@ def _body_output(model: PreTrainedModel, note: Note) -> RemovableHandle:
 
 LOGITS = Logits()
 HEAD_INPUT = HeadInput()
+OWN = OwnVector()
 # by the name of their kind; those of a layer and pooled ones are made by :func:`signal_of`
 SIGNALS: dict[str, Signal] = {signal.name: signal for signal in (LOGITS, HEAD_INPUT)}
 KINDS: dict[str, Callable[..., Signal]] = {
@@ -312,6 +341,8 @@ def signal_of(name: str) -> Signal:
     """The signal of a name such as ``hidden:-1``. Raises SpecError."""
     if name in SIGNALS:
         return SIGNALS[name]
+    if name == OWN_VECTOR:
+        return OWN
     kind, _, layer = name.partition(":")
     if kind in PROJECTED:
         return Projected(kind, int(layer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from logitcache.config.data import LANGUAGE
+from logitcache.config.data import UNLABELLED_TASKS
 from logitcache.data.findings import MEANINGS, Fault, Finding
 from logitcache.data.match import shown
 from logitcache.errors import visible
@@ -22,7 +22,7 @@ Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 def check_text(report: Report) -> str:
     """The report on a terminal."""
     lines = [_title(report), "", *_aligned(_sizes(report))]
-    if report.source.task not in LANGUAGE:
+    if report.source.task not in UNLABELLED_TASKS:
         lines += ["", *_aligned(_classes(report))]
     if report.match is not None:
         lines += ["", shown(report.match)]
@@ -42,7 +42,9 @@ def check_text(report: Report) -> str:
 
 def _title(report: Report) -> str:
     rows = sum(shape.rows for shape in report.checkup.splits)
-    classes = "" if report.source.task in LANGUAGE else f", {report.source.num_labels:,} classes"
+    classes = (
+        "" if report.source.task in UNLABELLED_TASKS else f", {report.source.num_labels:,} classes"
+    )
     return f"{report.source.name}: {rows:,} rows{classes} ({report.source.task})"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from logitcache.config.data import LANGUAGE
+from logitcache.config.data import UNLABELLED_TASKS
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.data.source import Data, Source
 from logitcache.data.sources import docstrings, presets
@@ -66,7 +66,9 @@ def planned_again(
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
     dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
     columns = dump_config.columns
-    if plan.task in LANGUAGE and columns.task is None:  # nothing else would tell that of texts
+    if (
+        plan.task in UNLABELLED_TASKS and columns.task is None
+    ):  # nothing else would tell that of texts
         dump_config = replace(dump_config, columns=replace(columns, task=plan.task))
     dump_config.check()
     rows = recorded.source if data is None else data

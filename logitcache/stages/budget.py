@@ -19,7 +19,8 @@ from logitcache.cost.flops import BACKWARD, forward_cost, shape_of, update_flops
 from logitcache.data.rows import Rows
 from logitcache.errors import FormatError, SpecError, counted
 from logitcache.ranks import ranks
-from logitcache.stages.dump_cost import cost_of_cache
+from logitcache.records import Int64
+from logitcache.stages.dump_cost import cost_of_rows
 from logitcache.student.budget import NOT_CHARGED, BudgetClock, Charge, Plan
 from logitcache.student.terms.objective import SumObjective
 from logitcache.teacher.model import LiveTeacher
@@ -56,8 +57,8 @@ def budget_plan(config: TrainConfig, charge: Charge = NOT_CHARGED) -> Plan | Non
     return Plan(budget, config.warmup, charge, evaluations=evaluations)
 
 
-def charge_of(config: TrainConfig, teacher: Joined) -> Charge:
-    """What a budget pays for the answers of a teacher. Raises SpecError where their cost is not
+def charge_of(config: TrainConfig, teacher: Joined, row_id: Int64) -> Charge:
+    """What a budget pays for the answers of a teacher to these rows of a run. Raises SpecError where their cost is not
     known, or is named in another unit.
     """
     pretraining = config.pretraining
@@ -68,7 +69,10 @@ def charge_of(config: TrainConfig, teacher: Joined) -> Charge:
     if not runs:
         return NOT_CHARGED
     if pretraining.dump_cost is None:
-        cost = sum(cost_of_cache(config.workspace, cache, budget.unit) for cache in teacher.caches)
+        cost = 0.0
+        for part, rows in teacher.rows_by_part(row_id):
+            for cache in part.caches:
+                cost += cost_of_rows(config.workspace, cache, budget.unit, len(rows))
         return Charge(cost, runs)
     if pretraining.dump_cost.unit is not budget.unit:
         raise SpecError(

@@ -158,7 +158,7 @@ def check(
     refusals: list[LogitCacheError] = []
     match = None
     try:
-        if not TASKS[source.task].self_contained:  # such rows have no labels of their own
+        if TASKS[source.task].fixed_label is None:
             check_labels(source)
     except LogitCacheError as error:
         refusals.append(error)
@@ -198,7 +198,7 @@ def _match(
         return recorded(
             answers, source, "train", DumpSettings(), config.label_map, folder, reporter
         ).match
-    if model is None or TASKS[source.task].self_contained:
+    if model is None or TASKS[source.task].fixed_label is not None:
         return None
     match = teacher_match(model, source, config.label_map)
     if match is None:

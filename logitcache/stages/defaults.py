@@ -26,12 +26,13 @@ from logitcache.student.methods import objective
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
 SETTINGS = "settings"  # key in run.json: the name of the run's settings
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet", STEPS_FILE}
+MODULE_FILES = "[0-9]*_*/*"  # of a sentence encoder: 1_Pooling/config.json
 # Fields that are in the folder's name, are recorded by what follows from them or where they are
 # given (`optional_record`), or do not change a student.
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
-    "first_copy", "pretraining", "live", "norm", "predict",
+    "first_copy", "pretraining", "live", "norm", "predict", "similarity",
 }  # fmt: skip
 
 
@@ -168,11 +169,11 @@ def _checkpoint_digest(path: str) -> str | None:
     if not folder.is_dir():
         return None
     digests = {}
-    for file in sorted(folder.iterdir()):
+    for file in sorted([*folder.iterdir(), *folder.glob(MODULE_FILES)]):
         is_hidden = file.name.startswith(".")  # such as a lock
         if is_hidden or not file.is_file() or file.name in NOT_OF_A_MODEL:
             continue
-        digests[file.name] = _digest_of(file)
+        digests[file.relative_to(folder).as_posix()] = _digest_of(file)
     return identity.digest_json(digests)[:12]
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logitcache.config.dump import DumpConfig
-from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.rows import check_unlabelled, load
+from logitcache.stages.rows import check_unlabelled, trained_on
 from logitcache.targets.table import codec_of_logits
 
 if TYPE_CHECKING:
@@ -46,7 +45,8 @@ def dump(
     """
     config.check()
     codec_of_logits(config.settings)  # refused before rows are read
-    source = held_out(source or load(config, reporter), reporter)
+    source = trained_on(config, source, reporter)
+    config = replace(config, settings=TASKS[source.task].settings(config.settings))
 
     from logitcache.stages.preflight import check_dump, say_remark
     from logitcache.store.destination import check_place

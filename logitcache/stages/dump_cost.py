@@ -3,7 +3,7 @@ teacher.
 
 It lies in the workspace, by the cache's plan, not in the cache: a cache's bytes follow from its plan
 alone. Every call of `dump` adds what it has done, and a call that is killed adds nothing, so what is
-charged for a cache is the mean of a row times all of its rows.
+charged is the mean of a row times the rows that a run is given.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ def add_cost(
     write_json(path, document)
 
 
-def cost_of_cache(workspace: Workspace, cache: Cache, unit: Unit) -> float:
-    """What the dump of all rows of a cache costs, in seconds or FLOPs. Raises SpecError where that
-    is not recorded.
+def cost_of_rows(workspace: Workspace, cache: Cache, unit: Unit, rows: int) -> float:
+    """What the dump of so many rows of a cache costs, in seconds or FLOPs. Raises SpecError where
+    that is not recorded.
     """
     pattern = _path(workspace, cache.manifest.plan.digest(), "*")
     recorded = [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
     costs = [cost for cost in recorded if cost.get(unit) is not None]
-    rows = sum(cost["rows"] for cost in costs)
-    if not rows:
+    dumped = sum(cost["rows"] for cost in costs)
+    if not dumped:
         raise SpecError(
             expected=f"what its dump has cost in {unit}, recorded in {pattern.parent}",
             found="nothing",
             advice="Say it with --dump-cost, or charge nothing: --charge-dump 0.",
             where=cache.where,
         )
-    return float(sum(cost[unit] for cost in costs) / rows * len(cache))
+    return float(sum(cost[unit] for cost in costs) / dumped * rows)

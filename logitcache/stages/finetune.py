@@ -111,6 +111,7 @@ def _trained_teacher(
             revision=spec.revision,
             trust_remote_code=spec.trust_remote_code,
             tokenizer=spec.tokenizer,
+            pooling=spec.pooling,
         )
     except UntrainedHead:
         if finetune.mode == "never":

@@ -112,13 +112,15 @@ def _has(value: Any, *names: str) -> bool:
 
 def saved_model(model: Any, tokenizer: Any, models: Path, name: str) -> Path:
     """The folder that a model is saved in, named by ``name`` and its content."""
+    from logitcache.models.sentence import save_model
+
     folder = models / f"{name}-{_digest(model, tokenizer)[:12]}"
     if folder.exists():
         return folder
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as beside:
         saved = Path(beside) / "model"
-        model.save_pretrained(saved)
+        save_model(model, saved)
         tokenizer.save_pretrained(saved)
         with suppress(OSError):  # somebody else has saved the same one
             saved.rename(folder)

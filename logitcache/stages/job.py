@@ -22,7 +22,6 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
-from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
@@ -42,7 +41,7 @@ from logitcache.stages.defaults import (
     with_selection,
 )
 from logitcache.stages.preflight import check_classes
-from logitcache.stages.rows import load, selected_rows
+from logitcache.stages.rows import selected_rows, trained_on
 from logitcache.stages.stored import (
     caches_of,
     check_tokens_alike,
@@ -237,7 +236,7 @@ def _rows_of_run(
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
-    source = held_out(source or load(config, reporter), reporter)
+    source = trained_on(config, source, reporter)
     kind = TASKS[source.task]
     if not kind.self_contained:
         return config, source, {}, None
@@ -338,8 +337,8 @@ def _note_evaluation(source: Source, reporter: Reporter) -> None:
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
-    if TASKS[source.task].self_contained:
-        return TASKS[source.task](source.num_labels, None)
+    if TASKS[source.task].fixed_label is not None:
+        return TASKS[source.task](source.num_labels, source.label_names)
     check_classes(train.labels, source)
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))

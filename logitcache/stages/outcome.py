@@ -19,6 +19,7 @@ from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.data.class_weights import weights_by_name
+from logitcache.data.tasks.classification import Classification
 from logitcache.records import Block, rows_of
 from logitcache.stages.job import Job
 from logitcache.store.files import write_atomic
@@ -126,13 +127,16 @@ def write_predictions(
     path: Path,
     predictions: dict[str, Block],
     unscored: dict[str, Block],
-    evidence: tuple[str, ...] = (),
+    task: Classification,
 ) -> None:
     """One row per position that was evaluated, or answered only: split, row_id, position, label,
-    and logits[K] or these columns of evidence.
+    and logits[K] or columns of the task's own (:meth:`Classification.recorded`). Nothing is
+    written where nothing was answered.
     """
     blocks = [*predictions.items(), *unscored.items()]
-    tables = [_table(split, p, evidence) for split, p in blocks]
+    tables = [_table(split, *task.recorded(p)) for split, p in blocks]
+    if not tables:
+        return
     sink = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
     write_atomic(path, memoryview(sink.getvalue()))

@@ -23,7 +23,6 @@ from logitcache.config.train import FROM, TrainConfig
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
 from logitcache.data.rows import Source
-from logitcache.data.selection import held_out
 from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError
@@ -32,7 +31,12 @@ from logitcache.models.folders import fault_of
 from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.rows import check_labelled, check_unlabelled, load, selected_rows
+from logitcache.stages.rows import (
+    check_labelled,
+    check_unlabelled,
+    selected_rows,
+    trained_on,
+)
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import Plan, differences
 from logitcache.targets.table import codec_of_logits
@@ -51,7 +55,7 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
     if config.teacher.answers is not None:
         return
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
-    if TASKS[source.task].self_contained:  # its rows are made by the teacher's tokenizer
+    if TASKS[source.task].fixed_label is not None:  # no classes; or the teacher makes the rows
         return
     if (
         config.finetune.mode == "always"
@@ -78,7 +82,7 @@ def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter
     config.check()
     if source is None and config.caches and config.columns.task in LANGUAGE:
         return None
-    source = held_out(source or load(config, reporter), reporter)
+    source = trained_on(config, source, reporter)
     check_training(config, source)
     say_remark(source, reporter)
     return source
@@ -102,14 +106,15 @@ def check_training(config: TrainConfig, source: Source) -> None:
 
 def check_student(config: TrainConfig, source: Source) -> None:
     """Raises what a training would raise of its rows and its student, as far as files tell it."""
-    if config.predict and TASKS[source.task].per_token:
+    kind = TASKS[source.task]
+    if config.predict and (kind.per_token or kind.fixed_label is not None):
         raise SpecError(
             expected="a task with one label a row",
             found=source.task,
             advice="Leave it out.",
             where="--predict",
         )
-    if not TASKS[source.task].self_contained:
+    if TASKS[source.task].fixed_label is None:
         check_labels(source)
     checkpoint("student", config.student.removeprefix(FROM), config.revision)
     if config.tokenizer is not None:

@@ -19,7 +19,11 @@ from logitcache.data import source as sources
 from logitcache.data.folds import folds_of
 from logitcache.data.names import LISTED, listed
 from logitcache.data.order import subset
+from logitcache.data.selection import held_out
+from logitcache.data.similarity import with_pairs
 from logitcache.data.source import UNLABELLED_SPLIT, Data, Rows, Source
+from logitcache.data.sources.content import Reading
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
@@ -36,6 +40,19 @@ def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> 
         seed=config.data_seed,
         keep=isinstance(config, DumpConfig) and config.teacher.answers is not None,
     )
+
+
+def trained_on(
+    config: DumpConfig | TrainConfig, source: Source | None, reporter: Reporter
+) -> Source:
+    """The rows that a command names, unless they are in memory, as they are trained on and scored."""
+    source = held_out(source or load(config, reporter), reporter)
+    has_pairs = source.label_names is not None
+    if config.similarity is None or has_pairs:
+        return source
+    columns = config.columns
+    reading = Reading(columns.encoding, columns.delimiter, columns.header)
+    return with_pairs(source, config.similarity, config.workspace.data, reporter, reading)
 
 
 def check_unlabelled(source: Source, name: str | None) -> None:
@@ -64,7 +81,7 @@ def check_labelled(source: Source) -> None:
             "some of its rows are held out then.",
             where=source.name,
         )
-    if (source.split("train").label >= 0).any():
+    if (source.split("train").label >= 0).any() or TASKS[source.task].fixed_label is not None:
         return
     unread = listed(list(map(short, source.unread)), LISTED)
     columns = f" (columns not read: {unread})" if unread else ""
@@ -84,6 +101,8 @@ def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Ro
     check_labelled(source)
     without_label = np.flatnonzero(rows.label < 0)
     labelled = np.flatnonzero(rows.label >= 0)
+    if TASKS[source.task].fixed_label is not None:  # all rows are alike
+        labelled, without_label = np.arange(len(rows)), np.arange(0)
     if config.rows is not None:
         labelled = labelled[subset(len(labelled), config.rows)]
     if config.without_fold is not None:

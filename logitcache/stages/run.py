@@ -120,7 +120,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     meet()
     metric = config.metric or "accuracy"
     scores = [f"{split} {values[metric]:.4f}" for split, values in fitted.scores.items()]
-    reporter.note(f"{job.out}: {config.metric} {', '.join(scores)}")
+    reporter.note(f"{job.out}: {config.metric} {', '.join(scores) or 'not measured: no rows'}")
 
 
 def _write(
@@ -135,7 +135,7 @@ def _write(
         job.out / PREDICTIONS,
         fitted.predictions,
         fitted.unscored,
-        job.task.evidence_names,
+        job.task,
     )
     if budget is not None:
         budget.write_steps(job.out / STEPS_FILE)
@@ -185,8 +185,8 @@ def _remove_torn(folder: Path, reporter: Reporter) -> None:
 
 def _row_counts(job: Job) -> str:
     labelled, unlabelled = job.row_counts()
-    if job.task.self_contained:  # every row is its own label
-        return f"{labelled:,} rows"
+    if job.task.fixed_label is not None:
+        return f"{labelled + unlabelled:,} rows"
     text = f"{labelled:,} labelled rows"
     return f"{text} and {unlabelled:,} unlabelled ones" if unlabelled else text
 

@@ -150,7 +150,7 @@ def prepared(
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
         job = _with_folder(replace(job, cache_fingerprint=teacher.fingerprint))
-        job = replace(job, charge=charge_of(config, teacher))
+        job = replace(job, charge=charge_of(config, teacher, job.train.row_id))
         budget_plan(config, job.charge)
     check_foreign(job.out)
     if teacher is not None:

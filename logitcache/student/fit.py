@@ -132,7 +132,7 @@ def fit(
         budget=budget,
         args=arguments(settings, folder, evaluate=each_epoch, eval_rows=eval_rows),
         eval_dataset=dev,
-        compute_metrics=partial(_metrics, task),
+        compute_metrics=partial(_metrics, task, None if dev is None else dev.collator.rows.row_id),
         processing_class=tokenizer,
         callbacks=_callbacks(clock, budget, settings),
     )
@@ -145,14 +145,12 @@ def fit(
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = {}
-    for split, rows in samples.items():
-        predictions[split] = predict(trainer, rows, task, references.get(split))
+    predictions = _predictions(trainer, samples, task, references)
     scores = {split: task.score(p) for split, p in predictions.items()}
     if budget is not None:
         budget.stand("evaluation")
     cached = teacher if isinstance(teacher, Joined) and has_logits else None
-    fidelity = _fidelity_of(scores["train"], cached, samples["train"], predictions["train"])
+    fidelity = _fidelity_of(scores, cached, samples["train"], predictions)
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
     return Fitted(
@@ -247,14 +245,15 @@ def _rows_seen(train: Examples, batch: int, step: int) -> int:
     return epochs * n + steps * batch
 
 
-def _metrics(task: Classification, prediction: Any) -> dict[str, float]:
+def _metrics(task: Classification, row_id: Int64 | None, prediction: Any) -> dict[str, float]:
+    """Scores on dev, whose rows have these numbers."""
     logits, label = of_positions(prediction.predictions, prediction.label_ids)
     labels = np.asarray(prediction.label_ids)
     counts = (labels.reshape(len(labels), -1) != FILLING).sum(axis=1)
     numbers = np.arange(len(counts))
     indptr = ends_of(counts)
     answers = Answers(numbers, indptr, np.zeros_like(label), {LOGITS: Dense(_finite(logits))})
-    return task.score(Block(numbers, 0, answers, label))
+    return task.score(Block(numbers if row_id is None else row_id, 0, answers, label))
 
 
 def _finite(logits: Any) -> Float32:
@@ -315,15 +314,35 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     return rows.select(order), order
 
 
+def _predictions(
+    trainer: DistillTrainer,
+    samples: Mapping[str, Examples],
+    task: Classification,
+    references: Mapping[str, Teacher],
+) -> dict[str, Block]:
+    """The student's answers to each of these splits that has rows."""
+    predictions = {}
+    for split, rows in samples.items():
+        if len(rows):
+            predictions[split] = predict(trainer, rows, task, references.get(split))
+    return predictions
+
+
 def _fidelity_of(
-    scores: Mapping[str, float], cached: Joined | None, train: Examples, prediction: Block
+    scores: Mapping[str, Mapping[str, float]],
+    cached: Joined | None,
+    train: Examples,
+    predictions: Mapping[str, Block],
 ) -> Fidelity | None:
-    """How near the student came to its teacher, by its scores or else its answers; None without a
-    cache of logits.
+    """How near the student came to its teacher on train, by its scores or else its answers; None
+    without a cache of logits.
     """
-    if "kl" in scores:
-        return Fidelity(scores["agreement"], scores["kl"])
-    return None if cached is None else _fidelity(cached, train, prediction)
+    of_train = scores.get("train", {})
+    if "kl" in of_train:
+        return Fidelity(of_train["agreement"], of_train["kl"])
+    if cached is None or "train" not in predictions:
+        return None
+    return _fidelity(cached, train, predictions["train"])
 
 
 def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:

@@ -30,6 +30,7 @@ from logitcache.models.load import (
 from logitcache.models.loading import loading, saving
 from logitcache.models.own import OwnConfig, OwnStudent
 from logitcache.models.problem import SINGLE_LABEL
+from logitcache.models.sentence import auto_class, save_model
 from logitcache.models.settings import (
     agree_on_pad_token,
     make_room_for_pad_token,
@@ -116,7 +117,7 @@ def build_student(
     for a shape that cannot be, a checkpoint that cannot be loaded, or one with another norm.
     """
     labels = task.head_settings()
-    auto = getattr(transformers, task.auto_model)
+    auto = auto_class(task.auto_model)
     transformers.set_seed(seed)
     with loading("student", student, ADVICE, revision, auto):
         if is_shape(student):
@@ -266,7 +267,7 @@ def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """
     tokenizer.model_max_length = longest_input(student, tokenizer)
     with saving(str(folder)):
-        student.save_pretrained(folder)
+        save_model(student, folder)
         tokenizer.save_pretrained(folder)
     os.umask(umask := os.umask(0))
     for path in folder.glob("model*.safetensors"):

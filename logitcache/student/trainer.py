@@ -147,7 +147,7 @@ class DistillTrainer(Trainer):
             budget.flops_of_terms = terms.flops_of(student)
         bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
-        width = collator.task.num_labels
+        width = collator.task.width_of_answers
         distiller = Distiller(
             student,
             objective,

@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.workspace import Workspace
+from logitcache.data.sources import corpus, docstrings
 from logitcache.errors import FormatError, SpecError
 from logitcache.store.files import make_folder, remove
 from logitcache.store.json_files import read_json, write_json
@@ -134,7 +136,8 @@ def check_foreign(folder: Path) -> None:
     """Raises SpecError for a folder that holds something else than a study."""
     if is_study(folder) or not folder.exists():
         return
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    paths = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    names = [path.name for path in paths if not _is_built_in(path)]
     if names:
         raise SpecError(
             expected="the folder of a study, or an empty one",
@@ -142,6 +145,15 @@ def check_foreign(folder: Path) -> None:
             advice="Choose another --out.",
             where=folder,
         )
+
+
+def _is_built_in(path: Path) -> bool:
+    """Whether a folder holds built-in data alone, which a --dry-run, or a run that was broken off
+    before it began, has left.
+    """
+    built = tuple(f"{name}-" for name in (corpus.NAME, *docstrings.NAMES))
+    is_data = path.name == Workspace(path.parent).data.name and path.is_dir()
+    return is_data and all(file.name.lstrip(".").startswith(built) for file in path.iterdir())
 
 
 def read(folder: Path) -> StudyFolder:

@@ -47,10 +47,10 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
         "label": pa.int64(),
         "logits": pa.list_(pa.float32()),
     }
-    is_of_tokens = path.is_file() and _has_column(path, "nll")
-    if is_of_tokens:
+    own = next((name for name in ("nll", "cosine") if _has_column(path, name)), None)
+    if own is not None:
         del types["logits"]
-        types["nll"] = pa.float32()
+        types[own] = pa.float32()
     schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
     try:
         table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
@@ -65,7 +65,7 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0
-    if not is_of_tokens:
+    if own is None:
         if label_names is None:
             classes = pc.max(pc.list_value_length(table["logits"])).as_py()
         else:
@@ -134,6 +134,9 @@ def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predi
             nll[order],
             are_positions,
         )
+    if "cosine" in table.column_names:  # of pairs of texts
+        order = np.argsort(row_id)
+        return Predictions(row_id[order], label[order], np.empty((len(order), 0), np.float32))
     lists = table["logits"].combine_chunks()
     _check_all(
         (label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none"

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
@@ -45,6 +44,7 @@ from logitcache.models.loading import loading
 from logitcache.models.own import OwnStudent as OwnStudent  # registers it: a student may teach
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
+from logitcache.models.sentence import auto_class
 from logitcache.models.settings import pads_by_config, plain_outputs
 from logitcache.models.signals import SIGNALS, Signal, signal_of, together, watched
 from logitcache.records import (
@@ -98,6 +98,8 @@ class TeacherModel:
 
     def columns_in_words(self) -> str:
         """What its answers are, for people."""
+        if self.kind.answer != LOGITS:
+            return f"vectors of {signal_of(self.kind.answer).width(self.model):,} numbers"
         if self.width is not None:
             filling = SIGNALS["logits"].width(self.model) - self.width
             if filling <= 0:
@@ -259,21 +261,24 @@ def load_teacher(
     revision: str | None = None,
     trust_remote_code: bool = False,
     tokenizer: str | None = None,
+    pooling: str | None = None,
 ) -> TeacherModel:
     """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in
     eval mode.
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs
-    only if ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own. Raises
-    UntrainedHead where the head was never trained, SpecError where there is no checkpoint or one
-    that lacks weights of its body.
+    only if ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own, ``pooling``
+    how a body makes one vector of a text. Raises UntrainedHead where the head was never trained,
+    SpecError where there is no checkpoint or one that lacks weights of its body.
     """
     device_name = check_device(device)
-    auto = getattr(transformers, kind.auto_model)
+    auto = auto_class(kind.auto_model)
     with loading("teacher", path, ADVICE, revision, auto):
         commit = hub.checkpoint(path, revision)
         folder, of_file = location(path)
         names = {} if of_file else column_names(path, {} if commit is None else commit.settings())
+        if pooling is not None:
+            names["pooling"] = pooling
         model, info = auto.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
@@ -291,7 +296,8 @@ def load_teacher(
                 f"logitcache train {kind.option}--method base --student {path}",
                 where=path,
             )
-        check_problem(model.config.problem_type, model.config.num_labels, path)
+        if kind.fixed_label is None:
+            check_problem(model.config.problem_type, model.config.num_labels, path)
         plain_outputs(model.config)
         sha = None if commit is None else commit.sha
         if tokenizer is not None:

@@ -178,7 +178,7 @@ def planned(
     match = match_labels(
         first.label_names, task, first.name, label_map, occurring=occurring(source)
     )
-    if task.num_labels < 2:
+    if task.num_labels < 2 and task.fixed_label is None:
         raise SpecError(
             expected="two classes or more",
             found=task.num_labels,
@@ -194,7 +194,8 @@ def planned(
     else:
         panel = panel.padded(like.panel.first.padding)
         head = like.head
-    codec = recorded_codec(codec_of_logits(settings).codec(task.num_labels), codecs)
+    width = task.width_of_answers or 1
+    codec = recorded_codec(codec_of_logits(settings).codec(width), codecs)
     if isinstance(codec, Auto) and head is not None and fits_replay(head, codec.bytes):
         codec = ReplayCodec(width=codec.width)
     kept, once = kept_signals(settings, first)

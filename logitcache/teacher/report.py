@@ -22,7 +22,6 @@ from logitcache.targets.nothing import NoLogits
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.summary import Summary
 
-DEV_ROWS = 2000
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
 KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
 ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
@@ -94,8 +93,8 @@ def report(
     may_ask: bool,
 ) -> DumpReport:
     """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from
-    the cache where dev is held out of the same table; else (where ``may_ask``) the teacher on at most
-    2,000 of its rows, evenly spread.
+    the cache where dev is held out of the same table; else (where ``may_ask``) the teacher on some
+    of its rows, evenly spread.
     """
     width = cache.codec.width
     scores = tally.scores.result()
@@ -107,7 +106,8 @@ def report(
         left = tally.dev_unanswered
     else:
         # held-out rows of a language model have caches of their own
-        may_ask = may_ask and has_logits and not cache.holds_rows
+        has_answers = has_logits or plan.task.answer in cache.signals
+        may_ask = may_ask and has_answers and not cache.holds_rows
         dev = source.splits.get("dev") if split == "train" and may_ask else None
         dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
@@ -240,7 +240,7 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
-    sample = dev.select(evenly_spaced(len(dev), DEV_ROWS))
+    sample = dev.select(evenly_spaced(len(dev), tally.task.dev_rows))
     answered = plan.answer(sample)
     if answered is None:
         return {}, 0, 0

@@ -282,5 +282,5 @@ def test_a_place_that_only_the_system_knows_to_be_bad_is_one_line_too(
         ]
         result = CliRunner().invoke(cli, ["train", "--method", "base", *SMALL, *places])
         assert result.exit_code == 2, result.output
-        assert the_error(result.stderr, "SpecError").endswith("Name another place.")
+        assert the_error(result.stderr, "SpecError").endswith("Choose another place.")
     assert (tmp_path / "file.txt").read_text() == "mine"

@@ -74,6 +74,42 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"folds": None},
     ),
     (
+        "Add --task embedding, or leave --similarity out.",
+        TrainConfig,
+        {"method": "embedding", "similarity": "dev.tsv"},
+        {"task": "embedding"},
+    ),
+    (
+        "Give --method embedding, or a sum such as embedding=1,tinybert=1.",
+        TrainConfig,
+        {"method": "kd", "task": "embedding"},
+        {"method": "embedding=1,tinybert=1"},
+    ),
+    (
+        "Name one of them, for example 2x128.",
+        TrainConfig,
+        {"method": "embedding", "task": "embedding", "student": "mymodule:Net"},
+        {"student": "2x128"},
+    ),
+    (
+        "Add --task embedding, or leave --pooling out.",
+        DumpConfig,
+        {"pooling": "cls"},
+        {"pooling": None},
+    ),
+    (
+        "Leave it out, or give --signal pooled:own,dtype=bfloat16.",
+        DumpConfig,
+        {"task": "embedding", "teacher": "org/name", "codec": "float32"},
+        {"codec": None, "signal": ("pooled:own,dtype=bfloat16",)},
+    ),
+    (
+        "Name a folder or hub name of sentence-transformers.",
+        DumpConfig,
+        {"task": "embedding", "teacher": "4x256"},
+        {"teacher": "sentence-transformers/all-MiniLM-L6-v2"},
+    ),
+    (
         "Leave it out, and put these texts among",
         TrainConfig,
         {"task": "causal-lm", "unlabelled": "more.txt"},
@@ -110,6 +146,7 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"teacher": "column:probs"},
         {"teacher": "4x256"},
     ),
+    ("Leave it out, or dump some of", PlanConfig, {"task": "embedding"}, {"task": None}),
     ("or add that", PlanConfig, {"tokens": 64}, {"shape_only": True}),
     ("Leave it out", PlanConfig, {"tokens": 64}, {"tokens": None}),
     (

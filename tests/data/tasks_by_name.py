@@ -16,6 +16,7 @@ from logitcache.config.sequences import Sequences
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.embedding import SentenceEmbedding
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.data.tasks.token_classification import TokenClassification
 from logitcache.records import Examples, Int64, Positions, Ragged
@@ -68,6 +69,13 @@ def _classes(kind: type[Classification]) -> Case:
     return Case(kind(3, None), make_tokenizer("masked"), _texts(label))
 
 
+def _pairs() -> Case:
+    """Scored pairs: both rows of one have its score."""
+    names = ("0.0", "1.5", "3.25", "5.0")
+    task = SentenceEmbedding(len(names), names)
+    return Case(task, make_tokenizer("masked"), _texts(np.arange(len(TEXTS)) // 2 % len(names)))
+
+
 def _words() -> Case:
     lengths = np.array([len(text.split()) for text in TEXTS])
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
@@ -96,6 +104,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "classification": lambda: _classes(Classification),
     "both-ends": lambda: _classes(BothEnds),
     "token-classification": _words,
+    "embedding": _pairs,
     "causal-lm": lambda: _tokens(CausalLM, make_tokenizer()),
     "causal-lm-documents": lambda: _tokens(CausalLM, make_tokenizer(), keep_documents=True),
     "causal-lm-unpacked": lambda: _tokens(CausalLM, make_tokenizer(side="left"), pack=False),

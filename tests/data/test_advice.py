@@ -89,6 +89,7 @@ ELSEWHERE_FILES = {
     **dict.fromkeys(("preprocess/chat.py", "sources/chats.py"), "language/test_chat.py"),
     **dict.fromkeys(("preprocess/packing.py", "preprocess/masking.py"), "language/test_packing.py"),
     "preprocess/tokens.py": "data/test_prepare.py",
+    **dict.fromkeys(("similarity.py", "tasks/embedding.py"), "stages/test_embedding.py"),
 }
 ROOT = Path(logitcache.data.__path__[0])
 ROOMS = [

@@ -15,7 +15,11 @@ import torch
 import transformers
 
 from logitcache.api import compare, dump, run_study, train
+from logitcache.cache.cache import Cache
+from logitcache.config.budget import Unit
+from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
+from logitcache.stages.dump_cost import cost_of_rows
 from logitcache.student import budget as budgets
 from logitcache.student.budget import BudgetClock
 from tests.runs import same
@@ -170,10 +174,14 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
     assert result(live)["budget"]["flops"] > 1.2 * cached["budget"]["flops"]
     charged = asked(
         tmp_path / "charged", "kd", cache=report.cache, seq_len=None, regime="repeat",
-        budget="2e9flops", charge_dump=10, workspace=tmp_path,
+        budget="2e9flops", charge_dump=10, workspace=tmp_path, rows=9,
     )  # fmt: skip
     budget = result(charged)["budget"]
     assert budget["charged"]["runs"] == 10
+    cache = Cache.open(report.cache)
+    paid = cost_of_rows(Workspace(tmp_path), cache, Unit.FLOPS, 9)
+    assert len(cache) > 9
+    assert budget["charged"]["cost"] == pytest.approx(paid)
     assert budget["charged"]["dump"] == budget["charged"]["cost"] / 10 > 0
     spent = budget["charged"]["dump"] + budget["training"]
     assert spent == pytest.approx(2e9, rel=0.5 / result(charged)["steps"])

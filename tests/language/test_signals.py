@@ -26,7 +26,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import SpecError
 from logitcache.payloads import single
-from logitcache.stages.dump_cost import cost_of_cache
+from logitcache.stages.dump_cost import cost_of_rows
 from logitcache.student.terms.objective import SumObjective
 from logitcache.targets.table import codec_of_logits
 from logitcache_cli.main import cli
@@ -136,7 +136,7 @@ def test_the_cost_of_a_dump_of_signals_has_no_head(
 ) -> None:
     logits = dumped("priced", signal=("logits",), codec="topk:k=4")
     workspace = Workspace(alone.folder.parent)
-    costs = [cost_of_cache(workspace, cache, Unit.FLOPS) for cache in (alone, logits)]
+    costs = [cost_of_rows(workspace, cache, Unit.FLOPS, len(cache)) for cache in (alone, logits)]
     head = 2 * 32 * logits.codec.width * logits.manifest.positions
     assert costs[1] - costs[0] == pytest.approx(head)
 

@@ -205,8 +205,12 @@ def test_what_is_no_result_is_never_touched(
 ) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("dear")
-    for out in (tmp_path / "thesis", tmp_path / "thesis" / "chapter1.tex"):
-        with pytest.raises(SpecError, match=r"found chapter1\.tex\. Choose another --out"):
+    found = {
+        tmp_path / "thesis": r"found chapter1\.tex\. Choose another --out",
+        tmp_path / "thesis" / "chapter1.tex": r"expected a folder, found a file\.",
+    }
+    for out, message in found.items():
+        with pytest.raises(SpecError, match=message):
             is_done(made(replace(config, out=out, overwrite=overwrite)))
     assert files(tmp_path / "thesis") == ["chapter1.tex"]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import logitcache
+from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Meter, Notes
 from logitcache.study import folder as folders
 from logitcache.study.ends import Ends
-from logitcache.study.folder import End, State
+from logitcache.study.folder import End, State, check_foreign
 from logitcache.study.plan import load_spec, plan
 from tests.study.test_study_run import spec_of
 
@@ -60,3 +63,26 @@ def test_the_teacher_that_one_of_several_workers_made_is_left_out_once(
     for _ in range(2):
         ends.leave_out_teachers(workers=2)
         assert stage.seconds() == pytest.approx(70, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_refused"),
+    [
+        (("data/corpus-1.json", "data/docstrings-2/dev.jsonl", "data/.corpus-3"), False),
+        (("data/corpus-1.json", "data/mine.csv"), True),
+        (("data",), True),
+        (("notes.txt",), True),
+    ],
+)
+def test_a_folder_of_built_in_data_alone_may_become_a_study(
+    tmp_path: Path, names: tuple[str, ...], is_refused: bool
+) -> None:
+    """A dry run leaves them there."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    expected: Any = nullcontext()
+    if is_refused:
+        expected = pytest.raises(SpecError, match=r"expected the folder of a study, or an empty")
+    with expected:
+        check_foreign(tmp_path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from logitcache.config.data import Columns
+from logitcache.config.signals import LOGITS
 from logitcache.config.train import METRICS as METRICS
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.sources.tables import Opened, Table
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from logitcache.config.teacher import DumpSettings
     from logitcache.data.rows import Source
     from logitcache.reporter import Reporter
+
+DEV_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Classification:
     # whether a model may look for the end of a row by its padding token
     ends_rows: ClassVar[bool] = True
     train_sample: ClassVar[int] = 2000  # train rows that are scored after a training
+    # the label of every row, of a task whose data has none; None: labels are read
+    fixed_label: ClassVar[int | None] = None
+    answer: ClassVar[str] = LOGITS  # the signal that is an answer
+    dev_rows: ClassVar[int] = DEV_ROWS  # that a teacher is scored on after a dump, at most
     # whether a cache holds its rows, and every method reads them from there
     self_contained: ClassVar[bool] = False
 
@@ -69,6 +76,16 @@ class Classification:
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
         }
+
+    @property
+    def width_of_answers(self) -> int | None:
+        """Columns of an answer, behind which there is filling; None: all of them."""
+        return self.num_labels
+
+    @classmethod
+    def settings(cls, settings: DumpSettings) -> DumpSettings:
+        """The settings of a dump, with the signals that its answers are."""
+        return settings
 
     def own_metric(self, usual: str) -> str:
         """What an answer is judged by where nobody says: what the field of the data reports."""
@@ -113,6 +130,12 @@ class Classification:
         scores = self.scores()
         scores.add(block)
         return scores.result()
+
+    def recorded(self, block: Block) -> tuple[Block, tuple[str, ...]]:
+        """What ``predictions.parquet`` keeps of answers that were scored, and the names of its
+        columns; none: they are logits.
+        """
+        return block, self.evidence_names
 
     @staticmethod
     def columns(tables: Sequence[Table], named_columns: Columns) -> Columns | None:

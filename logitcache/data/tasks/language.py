@@ -46,6 +46,7 @@ class LanguageModel(Classification, ABC):
     head: ClassVar[str] = "language-model"
     per_token: ClassVar[bool] = True
     self_contained: ClassVar[bool] = True
+    fixed_label: ClassVar[int | None] = 0  # a text is its own label
     evidence_names: ClassVar[tuple[str, ...]] = EVIDENCE
     ends_rows: ClassVar[bool] = False
     train_sample: ClassVar[int] = 128

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from logitcache.config.data import Columns
+from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.rows import Source
 from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.embedding import SentenceEmbedding
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.data.tasks.token_classification import TokenClassification
 from logitcache.errors import SpecError
@@ -17,7 +18,8 @@ from logitcache.errors import SpecError
 Task = Classification  # what every task is like
 # The usual one is the last: it takes what no other does.
 TASKS: dict[str, type[Task]] = {
-    kind.name: kind for kind in (CausalLM, MaskedLM, TokenClassification, Classification)
+    kind.name: kind
+    for kind in (CausalLM, MaskedLM, SentenceEmbedding, TokenClassification, Classification)
 }
 
 
@@ -27,7 +29,8 @@ def chosen(
     """The task that is asked for, or the first one whose columns the data has, and these columns.
     Raises SpecError where the data has not the columns of the task that is asked for.
     """
-    for kind in TASKS.values() if named_columns.task is None else [TASKS[named_columns.task]]:
+    kinds = [kind for kind in TASKS.values() if kind.name not in UNLABELLED_TASKS]
+    for kind in kinds if named_columns.task is None else [TASKS[named_columns.task]]:
         columns = kind.columns(tables, named_columns)
         if columns is not None:
             return kind, columns

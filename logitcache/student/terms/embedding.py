@@ -1,7 +1,8 @@
 """Embedding distillation: the pooled vector of a row, by its direction or its numbers.
 
 ``cosine``: ``1 - cos(t, s)``. ``mse``: the mean of ``(t - s)^2`` (Reimers and Gurevych 2020, eq. 1). Where
-widths differ, a learnt map takes the student's vector to the teacher's width.
+widths differ, a learnt map takes the student's vector to the teacher's width; of a sentence encoder
+it is one of its modules, and is saved with it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from logitcache.config.option import option
+from logitcache.config.signals import OWN_VECTOR
 from logitcache.models.attention import Model, hidden_size
+from logitcache.models.sentence import SentenceEncoder
 from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
 
 
@@ -23,24 +26,28 @@ class Embedding(SignalTerm):
 
     per_row: ClassVar[bool] = True
     distance: str = option("cosine", "cosine or mse.", choices=("cosine", "mse"))
-    pooling: str = option("mean", "mean or first.", choices=("mean", "first"))
+    pooling: str = option(
+        "mean", "mean or first. A sentence encoder has its own.", choices=("mean", "first")
+    )
 
-    @property
-    def _name(self) -> str:
-        return f"pooled:{self.pooling}"
+    def _name(self, student: Model) -> str:
+        return OWN_VECTOR if isinstance(student, SentenceEncoder) else f"pooled:{self.pooling}"
 
     @property
     def dumped(self) -> tuple[str, ...]:
-        return (self._name,)
+        return (f"pooled:{self.pooling}",)
 
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
-        return [self._name]
+        return [self._name(student)]
 
     def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
-        return [self._name]
+        return [self._name(student)]
 
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
-        width = teacher.widths[self._name]
+        width = teacher.widths[self._name(student)]
+        if isinstance(student, SentenceEncoder):
+            student.fit_width(width)
+            return nn.Identity()
         own_width = hidden_size(student)
         return nn.Identity() if width == own_width else nn.Linear(own_width, width)
 
@@ -51,8 +58,9 @@ class Embedding(SignalTerm):
         student: Model,
         modules: nn.Module,
     ) -> Tensor:
-        student_vectors: Tensor = modules(batch.student[self._name])
-        teacher_vectors = batch.teacher[self._name].to(student_vectors.dtype)
+        name = self._name(student)
+        student_vectors: Tensor = modules(batch.student[name])
+        teacher_vectors = batch.teacher[name].to(student_vectors.dtype)
         if self.distance == "cosine":
             cosine: Tensor = 1 - cosine_similarity(teacher_vectors, student_vectors, dim=-1)
             return cosine

@@ -13,7 +13,7 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.cache.joining import check_signals
 from logitcache.cache.signals import missing
-from logitcache.config.signals import POOLINGS
+from logitcache.config.signals import OWN_VECTOR, POOLINGS
 from logitcache.config.terms import summands_of, term_of
 from logitcache.cost.flops import BACKWARD
 from logitcache.data.collate import Collator
@@ -28,6 +28,7 @@ from logitcache.models.attention import (
 )
 from logitcache.models.documents import numbered
 from logitcache.models.projection import as_computed
+from logitcache.models.sentence import SentenceEncoder
 from logitcache.models.signals import Signal, signal_of
 from logitcache.payloads import Payload
 from logitcache.records import Array, Batch
@@ -218,7 +219,9 @@ def _stock_of_model(model: Model) -> TeacherSignals:
     """Every signal that a model has."""
     layers = len(layers_of(model))
     names = [f"hidden:{layer}" for layer in range(layers + 1)]
-    names += [f"pooled:{pooling}" for pooling in POOLINGS]
+    names += [f"pooled:{pooling}" for pooling in POOLINGS if f"pooled:{pooling}" != OWN_VECTOR]
+    if isinstance(model, SentenceEncoder):
+        names.append(OWN_VECTOR)
     attention: dict[str, Attention] = {}
     if model.config.model_type in FAMILIES:
         for layer in range(1, layers + 1):
