@@ -49,7 +49,7 @@ class LanguageSize:
     seeds: tuple[int, ...]
 
 
-FULL = LanguageSize("4x128", "2x64", 1000, 100, 4, 2, (0, 1, 2))
+FULL = LanguageSize("4x128", "2x64", 600, 60, 4, 2, (0, 1, 2))
 QUICK = LanguageSize("2x64", "1x32", 250, 40, 4, 2, (0, 1))
 
 
