@@ -298,6 +298,7 @@ ANSWERED = (
     "teacher/column.py:recorded",
     "teacher/column.py:_read",
     "teacher/column.py:_by_row",
+    "teacher/column.py:_text_columns",
     "teacher/column.py:_check_answered",
 )
 OF_TOKENS = (

@@ -194,11 +194,17 @@ def test_rows_without_an_answer_are_named_or_skipped(
 def test_answers_without_texts_are_led_to_an_array(
     asked: Callable[..., DumpConfig], tmp_path: Path
 ) -> None:
-    answers = [{"Line": i, "probs": row["probs"]} for i, row in enumerate(rows())]
-    file = write_rows(tmp_path / "answers.jsonl", answers)
+    """Both ways that the advice names are followed, and give one cache."""
+    without = [{"Line": i, "probs": row["probs"]} for i, row in enumerate(rows())]
+    file = write_rows(tmp_path / "answers.jsonl", without)
     expected = r"Call their column as in the data, 'text'\..*give --teacher file:FILE\.npy"
     with pytest.raises(SpecError, match=expected):
         dump(asked(f"column:probs@{file}", "a"))
+    beside_texts = [{**row, "text": rows()[row["Line"]]["text"]} for row in without]
+    dump(asked(f"column:probs@{write_rows(tmp_path / 'named.jsonl', beside_texts)}", "a"))
+    np.save(tmp_path / "p.npy", [row["probs"] for row in without])
+    dump(asked(f"file:{tmp_path / 'p.npy'}", "b"))
+    assert shards(tmp_path / "a") == shards(tmp_path / "b")
 
 
 def test_unlabelled_rows_and_logits_by_name(tmp_path: Path) -> None:
