@@ -44,6 +44,7 @@ check: setup
 
 bench: export SST5 := $(SST5)
 bench: export MINILM := $(MINILM)
+bench: export STSB := $(STSB)
 bench: export SUBJ := $(SUBJ)
 bench: export FEWREL64 := $(FEWREL64)
 bench: setup

@@ -78,7 +78,6 @@ def study(teacher: str, sts: Path, folder: Path) -> None:
                 "spearman_before": before,
                 "spearman": document["metrics"]["dev"]["spearman"],
                 "history": [entry["spearman"] for entry in document["history"]],
-                "train_seconds": document["train_seconds"],
                 "steps": document["steps"],
             }
         )
@@ -88,7 +87,6 @@ def study(teacher: str, sts: Path, folder: Path) -> None:
             "texts": len(texts),
             "dev_pairs": dumped.dev_rows // 2,
             "teacher_spearman": dumped.dev_scores["spearman"],
-            "dump_seconds": dumped.seconds,
             "bytes_per_row": dumped.bytes / dumped.rows,
             "cases": cases,
         },

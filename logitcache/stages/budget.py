@@ -48,10 +48,13 @@ def budget_plan(config: TrainConfig, charge: Charge = NOT_CHARGED) -> Plan | Non
         amount = replace(budget, amount=float(len(progress)))
         return Plan(amount, config.warmup, replayed=progress, evaluations=evaluations)
     if charge.amount >= budget.amount:
+        runs = 10
+        while charge.amount * charge.runs / runs >= budget.amount:
+            runs *= 10
         raise SpecError(
             expected="a budget above what is charged for the dump",
             found=f"{budget}, and a charge of {charge.amount:.4g} {budget.unit}",
-            advice="Give more, or share the dump: --charge-dump 10.",
+            advice=f"Give more, or share the dump: --charge-dump {runs}.",
             where="--budget",
         )
     return Plan(budget, config.warmup, charge, evaluations=evaluations)

@@ -123,7 +123,7 @@ def a_dump_cost_in_another_unit(world: World) -> Attempts:
     yield world.runs(**how, **budgeted("1h", dump_cost="9s"))
 
 
-@follow("or share the dump: --charge-dump 10.")
+@follow("Give more, or share the dump: --charge-dump 10.")
 def a_dump_that_costs_more_than_the_budget(world: World) -> Attempts:
     how = {"method": "kd", "cache": world.cache}
     yield world.runs(**how, **budgeted("1m", dump_cost="2m"))

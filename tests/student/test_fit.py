@@ -54,7 +54,7 @@ def test_the_selected_epochs_weights_are_kept(
     Snapshots.taken = []
     accuracies = iter(script)
     monkeypatch.setattr(module, "StepClock", Snapshots)
-    monkeypatch.setattr(module, "_metrics", lambda task, _: {"accuracy": next(accuracies, 0.0)})
+    monkeypatch.setattr(module, "_metrics", lambda task, *_: {"accuracy": next(accuracies, 0.0)})
     out = train(replace(config, select=select))
     saved = load_file(out / "model.safetensors")
     assert len(Snapshots.taken) == 3
@@ -79,7 +79,7 @@ def test_the_best_weights_are_found_where_the_folder_now_is(
     Snapshots.taken = []
     accuracies = iter(SCRIPT)
     monkeypatch.setattr(module, "StepClock", Snapshots)
-    monkeypatch.setattr(module, "_metrics", lambda task, _: {"accuracy": next(accuracies, 0.0)})
+    monkeypatch.setattr(module, "_metrics", lambda task, *_: {"accuracy": next(accuracies, 0.0)})
     with monkeypatch.context() as patched:
         patched.setattr(module.DistillTrainer, "_load_best_model", broken)
         with pytest.raises(KeyboardInterrupt):
@@ -98,7 +98,7 @@ def test_best_is_by_the_metric_that_is_named(
     monkeypatch.setattr(
         module,
         "_metrics",
-        lambda task, _: {n: next(values, 0.0) if n == metric else 0.5 for n in names},
+        lambda task, *_: {n: next(values, 0.0) if n == metric else 0.5 for n in names},
     )
     out = train(replace(config, metric=metric))
     assert json.loads((out / "result.json").read_text())["selected_epoch"] == 2
