@@ -33,7 +33,9 @@ def test_known_metrics_pass(metric: str) -> None:
 
 
 def test_unknown_metric_and_f1_of_three_classes_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"metric: expected one of accuracy, .*, ece, .*found 'auc'"):
+    with pytest.raises(
+        SpecError, match=r"metric: expected one of accuracy, .*, ece, .*found 'auc'"
+    ):
         build(TrainConfig, {"method": "base", "metric": "auc"})
     with pytest.raises(SpecError, match=r"two classes, found 3\. Use macro_f1"):
         check_metric("f1", Classification(3, None))
