@@ -93,7 +93,7 @@ def measure_signals(folder: Path) -> dict[str, object]:
         lines = [json.dumps({"text": text}) + "\n" for text in made_up(size, 60, 60, size)]
         data.write_text("".join(lines))
         if not teacher.exists():
-            student = ("--student", "1x64", "--vocabulary", "1000", "--budget", "steps=2")
+            student = ("--student", "1x64", "--vocabulary", "1000", "--budget", "steps=20")
             peak("pretrain", "--data", str(data), *student, *space, "--out", str(teacher))
         cache = folder / f"cache{size}"
         wanted = ("--task", "masked-lm", "--signal", "attention-input:-1", "--out", str(cache))
