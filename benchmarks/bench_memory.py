@@ -28,11 +28,10 @@ from common import write
 
 import logitcache
 from logitcache.bench.dump_phases import made_up
-from logitcache.bench.machine import process_status
+from logitcache.bench.machine import own_memory, process_status
 
 SIZES = (10_000, 100_000, 1_000_000)
 TEXTS = (4_000, 40_000)  # of the part signals
-OWN = ("RssAnon", "RssShmem")  # lines of /proc/PID/status: of the process alone
 STEPS, BATCH = 200, 32
 Peaks: TypeAlias = dict[str, dict[str, dict[str, int]]]  # by command, size and kind
 GROWTH, ROOM = 1.1, 32e6  # what is allowed: 10 % and 32 MB
@@ -140,9 +139,9 @@ def peak(*words: str) -> dict[str, int]:
     )
     largest = {"anonymous": 0, "mapped": 0}
     while process.poll() is None:
-        for kind, names in (("anonymous", OWN), ("mapped", ("RssFile",))):
-            size = sum(process_status(process.pid, name) or 0 for name in names)
-            largest[kind] = max(largest[kind], size)
+        mapped = process_status(process.pid, "RssFile") or 0
+        largest["anonymous"] = max(largest["anonymous"], own_memory(process.pid) or 0)
+        largest["mapped"] = max(largest["mapped"], mapped)
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"bench_memory: {' '.join(words)} ended with {process.returncode}")

@@ -18,12 +18,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from mmap import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from logitcache import platforms
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array, Int64
 from logitcache.store import shards as common
@@ -73,7 +73,7 @@ def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
     """
     size = pa.MockOutputStream()
     _write(size, columns, arrays)
-    memory = mmap(-1, size.size())
+    memory = platforms.private_memory(size.size())
     ends = _write(pa.FixedSizeBufferWriter(pa.py_buffer(memory)), columns, arrays)
     data = memoryview(memory)
     # magic and padding (8 bytes), then the schema's message: a continuation mark, its length, so
