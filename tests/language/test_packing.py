@@ -204,7 +204,7 @@ def test_a_mask_does_not_depend_on_the_order_of_rows(order: list[int]) -> None:
 def test_rows_do_not_depend_on_the_blocks_they_are_made_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = Sequences(seq_len=12, keep_documents=True, whole_words=True)
+    settings = Sequences(seq_len=12, keep_documents=True)
     made = source(documents([5, 30, 1, 17, 8, 40]))
     whole = tokens(MaskedLM.tokenised(made, MASKED, settings, 1000, SILENT))
     monkeypatch.setattr(spool, "TOKEN_ROWS", 2)
