@@ -3,8 +3,9 @@ rows.
 
     python benchmarks/bench_memory.py [--largest 1000000] [--part rows signals]
 
-Counted is what belongs to the process alone (``RssAnon`` of /proc, so Linux only), sampled while it
-runs: pages of mapped files are the system's to take back. Each command runs in a process of its
+Counted is what belongs to the process alone (``RssAnon`` and ``RssShmem``, mapped without a file, of
+/proc, so Linux only), sampled while it runs: pages of mapped files (``RssFile``, reported beside)
+are the system's to take back. Each command runs in a process of its
 own, on made-up rows of 3 to 20 words, with a teacher and a student of one layer; training takes 200
 steps whatever the number of rows. ``signals``: masked LM on texts, attention inputs of every token
 dumped and MiniLM trained on them for 50 steps (results/memory-signals.json).
@@ -21,16 +22,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from common import write
 
 import logitcache
 from logitcache.bench.dump_phases import made_up
-from logitcache.bench.machine import process_status
+from logitcache.bench.machine import own_memory, process_status
 
 SIZES = (10_000, 100_000, 1_000_000)
 TEXTS = (4_000, 40_000)  # of the part signals
 STEPS, BATCH = 200, 32
+Peaks: TypeAlias = dict[str, dict[str, dict[str, int]]]  # by command, size and kind
 GROWTH, ROOM = 1.1, 32e6  # what is allowed: 10 % and 32 MB
 LOGITCACHE = Path(sys.executable).with_name("logitcache")
 
@@ -60,7 +63,7 @@ def rows(path: Path, count: int, seed: int) -> None:
 
 
 def measure(folder: Path, sizes: list[int]) -> dict[str, object]:
-    peaks: dict[str, dict[str, int]] = {"dump": {}, "train": {}}
+    peaks: Peaks = {"dump": {}, "train": {}}
     space = ("--workspace", str(folder / "work"), "--max-length", "24")
     teacher = ""
     for size in sizes:
@@ -84,7 +87,7 @@ def measure(folder: Path, sizes: list[int]) -> dict[str, object]:
 
 def measure_signals(folder: Path) -> dict[str, object]:
     """Masked LM: texts of 60 words, rows of 64 tokens."""
-    peaks: dict[str, dict[str, int]] = {"dump": {}, "pretrain": {}}
+    peaks: Peaks = {"dump": {}, "pretrain": {}}
     space = ("--workspace", str(folder / "work"), "--seq-len", "64")
     teacher = folder / "teacher"
     stored = {}
@@ -106,13 +109,15 @@ def measure_signals(folder: Path) -> dict[str, object]:
     return {"cache_bytes": stored, **judged(peaks, TEXTS)}
 
 
-def judged(peaks: dict[str, dict[str, int]], sizes: Sequence[int]) -> dict[str, object]:
-    """The peaks by command and size, and whether they are flat."""
+def judged(measured: Peaks, sizes: Sequence[int]) -> dict[str, object]:
+    """The peaks by command and size, and whether those of the process's own memory are flat."""
+    peaks, mapped = (_of_kind(measured, kind) for kind in ("anonymous", "mapped"))
     allowed = {
         command: int(by_size[str(sizes[0])] * GROWTH + ROOM) for command, by_size in peaks.items()
     }
     return {
         "peak_anonymous_bytes": peaks,
+        "peak_mapped_bytes": mapped,
         "allowed_bytes": allowed,
         "flat": {
             command: max(by_size.values()) <= allowed[command] for command, by_size in peaks.items()
@@ -120,18 +125,28 @@ def judged(peaks: dict[str, dict[str, int]], sizes: Sequence[int]) -> dict[str, 
     }
 
 
-def peak(*words: str) -> int:
-    """The largest anonymous memory of a command while it runs, in bytes."""
+def _of_kind(measured: Peaks, kind: str) -> dict[str, dict[str, int]]:
+    by_command = {}
+    for command, by_size in measured.items():
+        by_command[command] = {size: sizes[kind] for size, sizes in by_size.items()}
+    return by_command
+
+
+def peak(*words: str) -> dict[str, int]:
+    """The most memory of a command while it runs, in bytes: its own, and its pages of mapped files."""
     process = subprocess.Popen(
         [LOGITCACHE, *words], stdout=subprocess.DEVNULL, env={**os.environ, "MALLOC_ARENA_MAX": "2"}
     )
-    largest = 0
+    largest = {"anonymous": 0, "mapped": 0}
     while process.poll() is None:
-        largest = max(largest, process_status(process.pid, "RssAnon") or 0)
+        mapped = process_status(process.pid, "RssFile") or 0
+        largest["anonymous"] = max(largest["anonymous"], own_memory(process.pid) or 0)
+        largest["mapped"] = max(largest["mapped"], mapped)
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"bench_memory: {' '.join(words)} ended with {process.returncode}")
-    print(f"{words[0]}: {largest / 1e6:,.0f} MB", file=sys.stderr)
+    shown = ", ".join(f"{kind} {size / 1e6:,.0f} MB" for kind, size in largest.items())
+    print(f"{words[0]}: {shown}", file=sys.stderr)
     return largest
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import mmap
 import os
 import shutil
 import signal
@@ -40,6 +41,15 @@ KILLED = getattr(signal, "SIGKILL", 9)
 BROKEN_PIPE = getattr(signal, "SIGPIPE", 13)
 LOCKED_AT = 1 << 30  # where Windows locks bytes: far behind what is written, for others read that
 SHARES = 64  # processes that may share a lock on Windows, which knows none: one byte each
+
+
+def private_memory(size: int) -> mmap.mmap:
+    """Zeros that are mapped for them alone: freed, they go back to the system at once. No other
+    process sees what is written there, but on Windows, which has no such choice.
+    """
+    if not POSIX:
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def lock(handle: int, *, shared: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import transformers
 
-from logitcache.bench.machine import process_status
+from logitcache.bench.machine import own_memory
 from logitcache.bench.models import config_of, random_model
 from logitcache.bench.turns import Case, timed
 from logitcache.errors import SpecError
@@ -99,13 +99,13 @@ def made_up(rows: int, shortest: int, longest: int, seed: int = 0) -> Iterator[s
 
 
 def peak_memory_of(rows: int, folder: Path) -> int:
-    """The largest anonymous memory (``RssAnon``, without pages of mapped files) in bytes of a dump
-    of so many made-up rows of 3 to 20 words by a teacher of one layer, in a process of its own.
+    """The largest memory (:func:`own_memory`) in bytes of a dump of so many made-up rows of 3 to 20
+    words by a teacher of one layer, in a process of its own.
 
     Raises SpecError where the system does not report it (it is not Linux), or where the dump does
     not succeed.
     """
-    if process_status("self", "RssAnon") is None:
+    if own_memory("self") is None:
         raise SpecError(
             expected="a system with /proc to look at",
             found="none",
@@ -135,7 +135,7 @@ def peak_memory_of(rows: int, folder: Path) -> int:
 
 
 def _peak_memory(command: Sequence[str], log: Path) -> int:
-    """The largest RssAnon of a command that ends with 0, in bytes. ``log``: where its stderr goes."""
+    """The largest memory of a command that ends with 0, in bytes. ``log``: where its stderr goes."""
     # few arenas: what the allocator keeps for each thread is not the dump's
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
     peak = 0
@@ -143,7 +143,7 @@ def _peak_memory(command: Sequence[str], log: Path) -> int:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, env=environment)
         try:
             while process.poll() is None:
-                peak = max(peak, process_status(process.pid, "RssAnon") or 0)
+                peak = max(peak, own_memory(process.pid) or 0)
                 time.sleep(SAMPLED)
         finally:
             process.kill()

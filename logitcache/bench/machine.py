@@ -64,6 +64,15 @@ def process_status(pid: int | str, name: str) -> int | None:
     return None
 
 
+def own_memory(pid: int | str) -> int | None:
+    """Bytes that belong to a process alone, mapped ones without a file included; pages of mapped
+    files are the system's to take back. None where the system does not say, or the process is gone.
+    """
+    anonymous = process_status(pid, "RssAnon")
+    shared = process_status(pid, "RssShmem")
+    return None if anonymous is None or shared is None else anonymous + shared
+
+
 def matrix_peak(device: str, dtype: str = "float32") -> float:
     """FLOPs a second of a large square matrix product: the best within half a second."""
     n = _PRODUCT[device.split(":")[0]]

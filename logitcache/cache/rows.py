@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow as pa
 
 from logitcache.cache.cache import Cache
 from logitcache.data.rows import Rows, Source
+from logitcache.data.spool import Spool, token_blocks
+from logitcache.records import Int64, Ragged, ends_of
 
 
 def stored_rows(cache: Cache) -> Rows:
@@ -25,8 +28,23 @@ def stored_rows(cache: Cache) -> Rows:
         label=np.zeros(len(rows), np.int64),
         row_id=rows,
         row_hash=cache.row_hashes(rows),
-        tokens=cache.tokens(rows),
+        tokens=_tokens(cache, rows),
     )
+
+
+def _tokens(cache: Cache, rows: Int64) -> dict[str, Ragged]:
+    """The tokens of these rows, in mapped files. Read block by block, as a token takes dozens of
+    bytes on the way.
+    """
+    columns: defaultdict[str, Spool] = defaultdict(lambda: Spool(np.int32))
+    lengths = Spool(np.int64)
+    for block in token_blocks(len(rows)):
+        tokens = cache.tokens(rows[block])
+        lengths.add(tokens["labels"].lengths())
+        for name, column in tokens.items():
+            columns[name].add(column.values)
+    indptr = ends_of(lengths.finish())
+    return {name: Ragged(column.finish(), indptr) for name, column in columns.items()}
 
 
 def views_of(cache: Cache) -> int:

@@ -18,7 +18,7 @@ from logitcache import identity
 from logitcache.data.division import Division, SharedTexts, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.tables import Table
-from logitcache.data.spool import by_block, concatenated, taken
+from logitcache.data.spool import by_block, concatenated, selected, taken
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
 
@@ -49,7 +49,7 @@ class Rows:
         row_id = _selected(self.row_id, index)
         row_hash = _selected(self.row_hash, index)
         tags = None if self.tags is None else self.tags.select(index)
-        tokens = {name: column.select(index) for name, column in self.tokens.items()}
+        tokens = {name: selected(column, index) for name, column in self.tokens.items()}
         return Rows(taken(self.text, index), pair, label, row_id, row_hash, tags, tokens)
 
     def followed_by(self, tail: Rows, start: int) -> Rows:

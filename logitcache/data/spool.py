@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from logitcache.errors import OutOfSpace
-from logitcache.records import Array
+from logitcache.records import Array, Int64, Ragged, ends_of
 
 MEMORY_BYTES = 1 << 20
 BLOCK_ROWS = 8192
+TOKEN_ROWS = 1024  # of rows of tokens, each of which may take dozens of bytes on the way
 
 
 @contextmanager
@@ -73,6 +74,27 @@ def by_block(dtype: npt.DTypeLike, n: int, block: Callable[[slice], npt.ArrayLik
     for start in range(0, n, BLOCK_ROWS):
         spool.add(block(slice(start, min(start + BLOCK_ROWS, n))))
     return spool.finish()
+
+
+def part_of(column: Ragged, start: int, stop: int) -> Ragged:
+    """Rows start..stop of a column; values are not copied."""
+    first = column.indptr[start]
+    last = column.indptr[stop]
+    return Ragged(column.values[first:last], column.indptr[start : stop + 1] - first)
+
+
+def token_blocks(rows: int) -> Iterator[slice]:
+    """Consecutive rows of tokens that are worked on together: one block at least, perhaps empty."""
+    for start in range(0, max(rows, 1), TOKEN_ROWS):
+        yield slice(start, min(start + TOKEN_ROWS, rows))
+
+
+def selected(column: Ragged, rows: Int64) -> Ragged:
+    """The rows at these places, as ``column.select`` gives them, but block by block."""
+    values = Spool(column.values.dtype)
+    for block in token_blocks(len(rows)):
+        values.add(column.select(rows[block]).values)
+    return Ragged(values.finish(), ends_of(column.lengths()[rows]))
 
 
 class TextSpool:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from logitcache import platforms
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array, Int64
 from logitcache.store import shards as common
@@ -67,21 +68,34 @@ def batch_bits(columns: Sequence[Column]) -> int:
 
 
 def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
+    """One file, in memory of exactly its size, mapped for it alone. A growing sink would be copied
+    each time it doubles, and Arrow's allocator keeps every copy: 107 MB for a file of 34.
+    """
+    size = pa.MockOutputStream()
+    _write(size, columns, arrays)
+    memory = platforms.private_memory(size.size())
+    ends = _write(pa.FixedSizeBufferWriter(pa.py_buffer(memory)), columns, arrays)
+    data = memoryview(memory)
+    # magic and padding (8 bytes), then the schema's message: a continuation mark, its length, so
+    # many bytes
+    header = 16 + int.from_bytes(data[12:16], "little")
+    return Encoded(data, tile(data, [0, header, *ends, len(data)]))
+
+
+def _write(
+    sink: pa.NativeFile, columns: Sequence[Column], arrays: Mapping[str, Array]
+) -> list[int]:
+    """Write one file; returns where each of its record batches ends."""
     schema = _schema(columns)
-    sink = pa.BufferOutputStream()
-    ends = []
     batch = 1 << batch_bits(columns)
+    ends = []
     with pa.ipc.new_file(sink, schema) as writer:
         for start in range(0, len(arrays[columns[0].name]), batch):
             rows = slice(start, start + batch)
             values = [_to_arrow(column, arrays[column.name][rows]) for column in columns]
             writer.write_batch(pa.record_batch(values, schema=schema))
             ends.append(sink.tell())
-    data = memoryview(sink.getvalue())
-    # magic and padding (8 bytes), then the schema's message: a continuation mark, its length, so
-    # many bytes
-    header = 16 + int.from_bytes(data[12:16], "little")
-    return Encoded(data, tile(data, [0, header, *ends, len(data)]))
+    return ends
 
 
 def _schema(columns: Sequence[Column]) -> pa.Schema:

@@ -8,6 +8,7 @@ zeros. Windows maps no file to a place of one's choice: there a file is read to 
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import stat
@@ -15,17 +16,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from logitcache import platforms
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array
 from logitcache.store.extents import MAX_BYTES
 
+LARGE = 1 << 22  # bytes of an array that is mapped memory of its own
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 if platforms.POSIX:
     _libc = ctypes.CDLL(None, use_errno=True)
     _libc.mmap.restype = ctypes.c_void_p
     _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+
+
+def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An array of zeros. A large one is mapped: what is freed goes back to the system, where the
+    allocator would keep it between small blocks.
+    """
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size < LARGE:
+        return np.zeros(shape, kind)
+    return np.frombuffer(platforms.private_memory(size), kind).reshape(shape)
 
 
 class Space:

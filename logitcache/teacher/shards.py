@@ -7,10 +7,8 @@ pass.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +27,7 @@ from logitcache.records import (
     rows_of,
 )
 from logitcache.store.manifest import QUANTILES
+from logitcache.store.space import zeros
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
 from logitcache.targets.draws import Draw
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 # Logit values per reduction: small on a CPU to fit its cache, large on a GPU to keep it busy.
 CPU_VALUES, DEVICE_VALUES = 1 << 19, 1 << 27
 COPIED_VALUES = 1 << 20  # of a GPU or another cache: stored and summed up together
-LARGE = 1 << 22  # bytes of a column that is mapped memory of its own
 FINITE, FITS = "finite", "fits"  # of a position: its vector is finite, and the codec can hold it
 
 
@@ -306,15 +304,8 @@ def _together(vectors: torch.Tensor | Projected | Float32) -> int:
 
 
 def empty(column: Stored, records: int) -> Array:
-    """Room for so many records of a column. A large one is mapped: what is freed goes back to the
-    system, where the allocator would keep it between small blocks.
-    """
-    shape = (records, column.width) if column.width else (records,)
-    dtype = np.dtype(column.dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if size < LARGE:
-        return np.empty(shape, dtype)
-    return np.frombuffer(mmap(-1, size), dtype).reshape(shape)
+    """Room for so many records of a column."""
+    return zeros((records, column.width) if column.width else (records,), column.dtype)
 
 
 def _quantiles(values: Float32) -> list[float]:

@@ -15,6 +15,7 @@ from logitcache.errors import SpecError
 from logitcache.records import Array, Int64, chosen, rows_of
 from logitcache.store.columns import ROW, ends
 from logitcache.store.manifest import Plan
+from logitcache.store.space import zeros
 from logitcache.targets.nothing import NoLogits
 from logitcache.targets.table import codec_from_dict, named, parse
 
@@ -94,7 +95,7 @@ class SignalColumns:
         for signal in kept:
             records = rows if signal.level == ROW else int(tokens[-1])
             for column in signal.columns():
-                self.columns[column.name] = np.zeros(column.shape(records), column.dtype)
+                self.columns[column.name] = zeros(column.shape(records), column.dtype)
         if any(signal.level == EVERY_TOKEN for signal in kept):
             self.columns[ends(EVERY_TOKEN).name] = tokens[1:]
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from functools import reduce
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from logitcache.data.spool import MEMORY_BYTES, Spool
+from logitcache.data import spool as spool_module
+from logitcache.data.spool import MEMORY_BYTES, Spool, part_of, selected, token_blocks
 from logitcache.errors import OutOfSpace
+from logitcache.records import Ragged, ends_of
 
 
 class Full:
@@ -40,3 +46,23 @@ def test_what_lies_in_a_file_is_what_was_added() -> None:
     assert spool._file is not None
     with spool._file:
         np.testing.assert_array_equal(spool.finish(), blocks.ravel())
+
+
+@given(st.lists(st.integers(0, 4), max_size=20), st.data())
+def test_rows_of_tokens_are_the_same_block_by_block(
+    lengths: list[int], data: st.DataObject
+) -> None:
+    indptr = ends_of(lengths)
+    column = Ragged(np.arange(indptr[-1], dtype=np.int32), indptr)
+    with patch.object(spool_module, "TOKEN_ROWS", 3):
+        parts = [part_of(column, rows.start, rows.stop) for rows in token_blocks(len(column))]
+        places = st.integers(0, len(column) - 1)
+        rows = np.array(data.draw(st.lists(places) if lengths else st.just([])), np.int64)
+        chosen = selected(column, rows)
+    together = reduce(Ragged.followed_by, parts)
+    np.testing.assert_array_equal(together.values, column.values)
+    np.testing.assert_array_equal(together.indptr, column.indptr)
+    expected = column.select(rows)
+    assert chosen.values.dtype == column.values.dtype
+    np.testing.assert_array_equal(chosen.values, expected.values)
+    np.testing.assert_array_equal(chosen.indptr, expected.indptr)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from logitcache import identity
 from logitcache.config.option import options_of
 from logitcache.config.sequences import Recipe, Sequences
+from logitcache.data import spool
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.masked_lm import MaskedLM
@@ -198,6 +199,20 @@ def test_a_mask_does_not_depend_on_the_order_of_rows(order: list[int]) -> None:
             mine, theirs = np.array([place * 2 + view]), np.array([row * 2 + view])
             assert shuffled.select(mine).values.tolist() == straight.select(theirs).values.tolist()
             assert other.select(mine).values.tolist() == labels.select(theirs).values.tolist()
+
+
+def test_rows_do_not_depend_on_the_blocks_they_are_made_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Sequences(seq_len=12, keep_documents=True)
+    made = source(documents([5, 30, 1, 17, 8, 40]))
+    whole = tokens(MaskedLM.tokenised(made, MASKED, settings, 1000, SILENT))
+    monkeypatch.setattr(spool, "TOKEN_ROWS", 2)
+    blocks = tokens(MaskedLM.tokenised(made, MASKED, settings, 1000, SILENT))
+    assert len(whole["labels"]) > 4
+    for name, column in whole.items():
+        np.testing.assert_array_equal(blocks[name].values, column.values)
+        np.testing.assert_array_equal(blocks[name].indptr, column.indptr)
 
 
 def test_views_and_seeds_hide_other_tokens() -> None:

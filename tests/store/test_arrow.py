@@ -235,3 +235,17 @@ def test_arrow_bytes_that_lie_with_checksums_that_hold_never_crash(
         except CorruptShard:
             continue
         assert {name: a.shape for name, a in taken.items()} == {"row_hash": (4,), "logits": (4, 3)}
+
+
+def test_a_file_takes_no_more_memory_than_its_bytes() -> None:
+    columns = [Column("vectors", "float16", 64)]
+    arrays = arrays_of(columns, 1 << 16)
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        (made,) = encode(0, columns, arrays).values()
+    finally:
+        pa.set_memory_pool(before)
+    assert len(made.data) > 1 << 23
+    assert pool.max_memory() < 1 << 20  # Arrow's allocator keeps what it once had

@@ -25,7 +25,7 @@ import pyarrow as pa
 from logitcache import identity
 from logitcache.data.preprocess import chat
 from logitcache.data.rows import Rows, Source
-from logitcache.data.spool import BLOCK_ROWS, Spool
+from logitcache.data.spool import BLOCK_ROWS, Spool, part_of, selected, token_blocks
 from logitcache.errors import SpecError
 from logitcache.records import (
     Array,
@@ -139,33 +139,39 @@ def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
 
 @dataclass(frozen=True)
 class Cut:
-    """Documents cut into rows: where each row begins in the tokens of all, and of each token its
-    place in its document.
-    """
+    """Documents cut into rows: where each row and each document begins in the tokens of all."""
 
     starts: Int64  # [N]
     stops: Int64  # [N]
-    in_document: Int64  # [S] 0 where a document begins
+    documents: Int64  # [D + 1]
     lost: Int64  # documents that lost tokens
 
     @classmethod
     def of(cls, documents: Documents, length: int, pack: bool) -> Cut:
         indptr = documents.ids.indptr
         total = int(indptr[-1])
-        within = numbers_in_rows(indptr)
         if pack:
             starts = np.arange(0, total, length)
             stops = np.minimum(starts + length, total)
-            return cls(starts, stops, within, np.empty(0, np.int64))
+            return cls(starts, stops, indptr, np.empty(0, np.int64))
         starts = indptr[:-1]
         stops = np.minimum(indptr[1:], starts + length)
         lost = np.flatnonzero(np.diff(indptr) > length)
-        return cls(starts, stops, within, lost)
+        return cls(starts, stops, indptr, lost)
 
     def ragged(self, values: Array) -> Ragged:
         """A column of all tokens, row by row."""
-        indptr, index = stretches(self.starts, self.stops - self.starts)
-        return Ragged(values[index], indptr)
+        lengths = self.stops - self.starts
+        indptr = ends_of(lengths)
+        column = np.empty(indptr[-1], values.dtype)
+        for rows in token_blocks(len(lengths)):
+            index = stretches(self.starts[rows], lengths[rows])[1]
+            column[indptr[rows.start] : indptr[rows.stop]] = values[index]
+        return Ragged(column, indptr)
+
+    def in_document(self) -> Int64:
+        """The place of each token in its document, 0 where one begins: i64[S]."""
+        return numbers_in_rows(self.documents)
 
 
 def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
@@ -174,7 +180,7 @@ def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
     following = np.append(ids[1:], NO_LABEL).astype(np.int32)
     is_learnt = np.append(documents.supervised[1:], 0).astype(np.bool_)
     if keep_documents:
-        is_learnt &= np.append(cut.in_document[1:], 0) != 0
+        is_learnt &= np.append(cut.in_document()[1:], 0) != 0
     labels = cut.ragged(np.where(is_learnt, following, np.int32(NO_LABEL)))
     last = labels.indptr[1:][labels.lengths() > 0] - 1
     labels.values[last] = NO_LABEL  # what follows stands in another row
@@ -183,7 +189,7 @@ def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
 
 def positions_in_documents(cut: Cut) -> Ragged:
     """The position of each token in its document, counted anew where a row begins: i32."""
-    positions = cut.ragged(cut.in_document)
+    positions = cut.ragged(cut.in_document())
     values = positions.values
     first_of_row = np.minimum(positions.indptr[:-1], len(values) - 1)
     row_start = np.repeat(values[first_of_row], positions.lengths())
@@ -213,9 +219,8 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
     that follow one another are left out together. Raises SpecError where none is left.
     """
     labels = tokens["labels"]
-    row = np.repeat(np.arange(len(labels)), labels.lengths())
-    counts = np.bincount(row[labels.values >= 0], minlength=len(labels))
-    has_tokens = counts.reshape(-1, views).any(axis=1)
+    learnt = [_learnt(part_of(labels, rows.start, rows.stop)) for rows in token_blocks(len(labels))]
+    has_tokens = np.concatenate(learnt).reshape(-1, views).any(axis=1)
     index = np.flatnonzero(np.repeat(has_tokens, views))
     if not len(index):
         raise SpecError(
@@ -228,7 +233,7 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
         reporter.note(
             f"{name}: {len(labels) - len(index):,} rows have no token to learn: they are left out"
         )
-        tokens = {column: values.select(index) for column, values in tokens.items()}
+        tokens = {column: selected(values, index) for column, values in tokens.items()}
     n = len(index)
     return Rows(
         text=pa.array([""] * n, pa.large_string()),
@@ -240,15 +245,21 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
     )
 
 
+def _learnt(labels: Ragged) -> Array:
+    """Which rows have a token to learn: bool[N]."""
+    row = np.repeat(np.arange(len(labels)), labels.lengths())
+    return np.bincount(row[labels.values >= 0], minlength=len(labels)) > 0
+
+
 def token_hashes(tokens: dict[str, Ragged]) -> Int64:
     """64-bit hash of each row's columns of tokens: i64[N]."""
     names = sorted(tokens)
     indptr = tokens["labels"].indptr
     columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
-    rows = []
-    for start, stop in itertools.pairwise(indptr):
-        rows.append(tuple(column[start:stop].tobytes() for column in columns))
-    return identity.hash_bytes(rows)
+    return identity.hash_bytes(
+        tuple(column[start:stop].tobytes() for column in columns)
+        for start, stop in itertools.pairwise(indptr)
+    )
 
 
 def examples(
@@ -257,8 +268,7 @@ def examples(
     """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than
     ``max_length``.
     """
-    index = np.arange(start, stop)
-    tokens = {name: column.select(index) for name, column in rows.tokens.items()}
+    tokens = {name: part_of(column, start, stop) for name, column in rows.tokens.items()}
     labels = tokens.pop("labels")
     longest = int(labels.lengths().max(initial=0))
     if longest > max_length:

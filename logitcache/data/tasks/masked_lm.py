@@ -10,9 +10,10 @@ import numpy as np
 from logitcache.config.sequences import Recipe
 from logitcache.data.preprocess import masking, packing
 from logitcache.data.rows import Rows, Source
+from logitcache.data.spool import Spool, part_of, token_blocks
 from logitcache.data.tasks.language import LanguageModel
 from logitcache.errors import SpecError
-from logitcache.records import Ragged, ends_of
+from logitcache.records import Array, Ragged, ends_of
 from logitcache.reporter import Reporter
 
 
@@ -75,6 +76,16 @@ class MaskedLM(LanguageModel):
 
 def _wrapped(ids: Ragged, special: packing.Special) -> Ragged:
     """Each row between the tokenizer's special tokens."""
+    values = Spool(np.int32)
+    for rows in token_blocks(len(ids)):
+        values.add(_wrapped_values(part_of(ids, rows.start, rows.stop), special))
+    return Ragged(
+        values.finish(), ends_of(ids.lengths() + len(special.before) + len(special.after))
+    )
+
+
+def _wrapped_values(ids: Ragged, special: packing.Special) -> Array:
+    """The tokens of some rows with the special ones: i32."""
     before, after = len(special.before), len(special.after)
     lengths = ids.lengths() + before + after
     indptr = ends_of(lengths)
@@ -85,7 +96,7 @@ def _wrapped(ids: Ragged, special: packing.Special) -> Ragged:
         values[indptr[:-1] + number] = token
     for number, token in enumerate(special.after):
         values[indptr[1:] - after + number] = token
-    return Ragged(values, indptr)
+    return values
 
 
 def _view(
