@@ -125,7 +125,8 @@ def write_result(
     rows of test.
     """
     splits = splits or {"test": (gold(), answers(gold(), accuracy, seed))}
-    metrics = {name: score(logits, labels) for name, (labels, logits) in splits.items()}
+    scores = {name: score(logits, labels) for name, (labels, logits) in splits.items()}
+    metrics = changes.pop("metrics", scores)
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(document(method, seed, metrics, **changes)))
     tables = [

@@ -8,7 +8,7 @@ from logitcache.config.data import EMBEDDING, GROUP
 from logitcache.config.option import Cost, option
 from logitcache.config.own import is_own
 from logitcache.config.signals import OWN_VECTOR
-from logitcache.config.terms import compares_vectors
+from logitcache.config.terms import compares_vectors, summands_of
 from logitcache.errors import SpecError
 
 METRICS = ("spearman", "pearson")
@@ -59,6 +59,13 @@ def check_student(task: str | None, method: str, student: str) -> None:
             expected="a method that compares vectors alone",
             found=f"--method {method}",
             advice="Give --method embedding, or a sum such as embedding=1,tinybert=1.",
+            where=f"--task {EMBEDDING}",
+        )
+    if any("pooling" in summand.settings for summand in summands_of(method)):
+        raise SpecError(
+            expected="no pooling of its own: vectors are pooled as each sentence encoder's modules.json says",
+            found=f"--method {method}",
+            advice="Leave pooling= out; a dump's --pooling is that of a teacher without modules.json.",
             where=f"--task {EMBEDDING}",
         )
     if is_own(student):

@@ -61,7 +61,9 @@ def signatures() -> str:
             members = {option: members[option] for option in members if option not in of_rows}
         lines += ["", "", f"class {name}({base}, total=False):"]
         lines += [f'    """Options of :class:`{config.__name__}`."""', ""]
-        lines += [f"    {option}: {annotation}" for option, annotation in members.items()]
+        for option, annotation in members.items():
+            text = f"    {option}: {annotation}"
+            lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
     return "\n".join(lines) + "\n"
 
 

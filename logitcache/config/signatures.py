@@ -128,7 +128,8 @@ class TrainOptions(RowsOptions, total=False):
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
-    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece", "spearman"] | None
+    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece", "spearman",
+        "pearson"] | None
     class_weight: str | Mapping[str, float] | None
     predict: bool
     report_to: str

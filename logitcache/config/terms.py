@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from logitcache.config.option import checked, nearest, options_of
-from logitcache.config.signals import LOGITS
+from logitcache.config.signals import LOGITS, OWN_VECTOR, POOLED
 from logitcache.errors import SpecError
 
 GOLD = "mlm"  # the labels alone: it has no teacher
@@ -108,14 +108,17 @@ def compares_vectors(method: str) -> bool:
     )
 
 
-def signal_options(method: str) -> str:
+def signal_options(method: str, answer: str = LOGITS) -> str:
     """The ``--signal`` options of a dump for a method, each behind a space; empty for logits alone.
     ``L`` stands for layers that depend on the depths of teacher and student (docs/methods.md).
+    Where the ``answer`` is a sentence encoder's vector, no other pooled one is needed.
     """
     if not is_sum(method):
         return ""
     terms = [term_of(summand) for summand in summands_of(method)]
     names = dict.fromkeys(name for term in terms for name in term.dumped)
+    if answer == OWN_VECTOR:
+        names = {name: None for name in names if not name.startswith(f"{POOLED}:")}
     if set(names) <= {LOGITS}:
         return ""
     return "".join(f" --signal {name}" for name in names)

@@ -212,8 +212,9 @@ class TrainConfig:
     )
     metric: str | None = option(
         None,
-        "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
-        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS, embedding.METRICS[0]),
+        "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy; of tags in IOB entity_f1, of "
+        "language models nll, of sentence encoders spearman.",
+        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS, *embedding.METRICS),
         group=TRAINING,
         cost=Cost.NONE,
     )

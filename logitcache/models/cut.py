@@ -30,11 +30,15 @@ def cut(
     layers: Sequence[int],
     revision: str | None = None,
     trust_remote_code: bool = False,
+    *,
+    keeps_layout: bool = False,
 ) -> PreTrainedModel:
     """The model of a checkpoint with these of its layers alone, numbered from 0, in this order.
 
-    Its head, where it has one, is kept. Raises SpecError for a number that no layer has, and a
-    checkpoint whose layers cannot be told.
+    Its head and its pooler, where it has them, are kept. With ``keeps_layout`` it is a sentence
+    encoder where the checkpoint is one: without the pooler, with what its modules.json names.
+    Raises SpecError for a number that no layer has, a checkpoint whose layers cannot be told, and a
+    layout to be kept that is not known here.
     """
     with loading("student", checkpoint, ADVICE, revision):
         commit = hub.checkpoint(checkpoint, revision)
@@ -66,7 +70,10 @@ def cut(
     model: PreTrainedModel = type(whole_model)._from_config(fewer)
     model.load_state_dict(_renumbered(whole_model.state_dict(), prefix, layers))
     model.float()
-    return with_layout_of(checkpoint, model, at)
+    if not keeps_layout:
+        return model
+    with loading("student", checkpoint, ADVICE, revision):
+        return with_layout_of(checkpoint, model, at)
 
 
 def _prefix(names: Iterable[str], depth: int | None) -> str | None:

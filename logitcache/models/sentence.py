@@ -19,7 +19,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.hub import cached_file
 
@@ -28,6 +28,7 @@ from logitcache.models.signals import Pooled
 
 MODULES = "modules.json"
 POOLINGS = {"mean": "mean", "cls": "first"}  # their names, and those of our signals
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ ÄÉÑ ЖЩ ΑΔ"
 ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh}
 _PACKAGE = "sentence_transformers"
 _ENTRY = {
@@ -218,16 +219,31 @@ def _read_layout(files: _Files) -> tuple[Layout | None, list[dict[str, Tensor]]]
 
 
 def _check_reading(files: _Files) -> None:
-    """Raises SpecError where a text is changed before it is read: by a prompt, or by lower case."""
+    """Raises SpecError where a text is changed before it is read: by a prompt, or by lower case that
+    is not its tokenizer's own.
+    """
     prompt = files.json(f"config_{_PACKAGE}.json").get("default_prompt_name")
     if prompt is not None:
         advice = "Put the prompt before the texts, and null there."
         where = f"{files.path}: config_{_PACKAGE}.json"
         raise _refused(where, "no default_prompt_name", repr(prompt), advice)
-    if files.json("sentence_bert_config.json").get("do_lower_case"):
-        advice = "Write false where its tokenizer does so itself, or give texts in lower case."
+    if files.json("sentence_bert_config.json").get("do_lower_case") and not _lowers(files):
+        advice = "Write false there, and give texts in lower case."
         where = f"{files.path}: sentence_bert_config.json"
-        raise _refused(where, "do_lower_case false", "true", advice)
+        expected = "a tokenizer that lower-cases, or do_lower_case false"
+        raise _refused(where, expected, "do_lower_case true", advice)
+
+
+def _lowers(files: _Files) -> bool:
+    """Whether the checkpoint's own tokenizer reads capitals as small letters."""
+    tokenizer = AutoTokenizer.from_pretrained(files.path, **files.hub)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return bool(getattr(tokenizer, "do_lower_case", False))
+    if backend.normalizer is None:
+        return False
+    lower: str = backend.normalizer.normalize_str(CAPITALS.lower())
+    return bool(backend.normalizer.normalize_str(CAPITALS) == lower)
 
 
 def _pooling_of(files: _Files, path: str) -> str:

@@ -300,13 +300,18 @@ def _calibration_block(studied: Studied) -> Block | None:
             scored = [result.predictions[split] for result in cell.results_of(row)]
             of_seeds = map(calibration_error, scored)
             errors = [error for error in of_seeds if error is not None]
-            losses = list(map(_mean_loss, scored))
+            means = map(_mean_loss, scored)
+            losses = [loss for loss in means if loss is not None]
+            if not errors and not losses:  # of vectors
+                continue
             values = (
                 f"{_where(studied, cell)}: {spoken(row.label)}",
                 percent(fmean(errors)) if errors else NONE,
                 f"{fmean(losses):.3f}" if losses else NONE,
             )
             rows.append(values)
+    if not rows:
+        return None
     caption = (
         "The expected calibration error over 15 bins of confidence (Guo et al., 2017) and the negative log-likelihood, "
         "means over seeds. Smoothed targets make a student less confident; that is no fault of its ranking of classes."
@@ -314,6 +319,9 @@ def _calibration_block(studied: Studied) -> Block | None:
     return Block("Whether confidence can be believed", caption, None, table_of_rows(names, rows))
 
 
-def _mean_loss(predictions: Predictions) -> float:
+def _mean_loss(predictions: Predictions) -> float | None:
+    """In nats; None without logits or losses."""
+    if predictions.nll is None and not predictions.logits.shape[1]:
+        return None
     sums = row_sums("nll", predictions)
     return float(sums.of_counts(np.ones(len(sums.of_row))))

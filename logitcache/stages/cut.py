@@ -8,13 +8,16 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from logitcache.config.data import EMBEDDING
 from logitcache.config.train import FROM, TrainConfig
 from logitcache.stages.defaults import checkpoint_name
 from logitcache.stages.in_memory import saved_model
 
 
-def with_layers(config: TrainConfig) -> TrainConfig:
-    """The configuration with its student cut, which is saved in the workspace. Raises SpecError."""
+def with_layers(config: TrainConfig, task: str | None) -> TrainConfig:
+    """The configuration with its student cut, which is saved in the workspace. ``task`` is that of
+    its rows, where it is known. Raises SpecError.
+    """
     if config.layers is None:
         return config
     checkpoint = config.student.removeprefix(FROM)
@@ -26,6 +29,7 @@ def with_layers(config: TrainConfig) -> TrainConfig:
         config.trust_remote_code,
         config.tokenizer,
         config.workspace.folder,
+        task == EMBEDDING,
     )
     return replace(config, student=str(folder), layers=None, revision=None)
 
@@ -39,12 +43,13 @@ def _cut(
     trust_remote_code: bool,
     tokenizer: str | None,
     workspace: Path,
+    keeps_layout: bool,
 ) -> Path:
     """The folder of a cut student; ``name`` tells two states of one checkpoint apart."""
     from logitcache.models.cut import cut
     from logitcache.models.load import load_tokenizer
 
-    model = cut(checkpoint, layers, revision, trust_remote_code)
+    model = cut(checkpoint, layers, revision, trust_remote_code, keeps_layout=keeps_layout)
     if tokenizer:
         own = load_tokenizer(tokenizer, None, trust_remote_code)
     else:

@@ -15,6 +15,7 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.cache.rows import stored_source
 from logitcache.config.data import LANGUAGE
+from logitcache.config.embedding import check_student as check_encoder
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.own import student_digest
@@ -181,7 +182,9 @@ def resolve(
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
-    config = with_layers(config)
+    task_of_rows = config.columns.task if source is None else source.task
+    check_encoder(task_of_rows, config.method, config.student)
+    config = with_layers(config, task_of_rows)
     requested = config
     config = with_init(config)
     fit_settings(config).share()  # among the ranks

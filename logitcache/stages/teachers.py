@@ -60,7 +60,9 @@ def workspace_teacher(
     # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
     is_drawn = source.division is not None and source.division.seed is not None
     name = source.name if is_drawn else None
-    options = " --task embedding" if task.name == EMBEDDING else signal_options(config.method)
+    options = signal_options(config.method, task.answer)
+    if task.name == EMBEDDING:
+        options = f" --task {EMBEDDING}{options}"
     caches = {}
     for part, (_, texts) in by_part(train, starts).items():
         table = source.table(part)

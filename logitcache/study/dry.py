@@ -159,7 +159,8 @@ def _group(
         if trials[0].config.layers is not None:
             from logitcache.stages.cut import with_layers
 
-            values["student"] = with_layers(replace(trials[0].config, workspace=workspace)).student
+            trained = replace(trials[0].config, workspace=workspace)
+            values["student"] = with_layers(trained, trained.columns.task).student
         if teacher is None:
             values["teacher"] = live or values["student"]  # nobody asks it, but where it is live
         config = build(PlanConfig, values)

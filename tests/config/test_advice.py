@@ -86,6 +86,12 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
         {"method": "embedding=1,tinybert=1"},
     ),
     (
+        "Leave pooling= out; a dump's --pooling is that of a teacher without",
+        TrainConfig,
+        {"method": "embedding=1:pooling=first", "task": "embedding"},
+        {"method": "embedding=1"},
+    ),
+    (
         "Name one of them, for example 2x128.",
         TrainConfig,
         {"method": "embedding", "task": "embedding", "student": "mymodule:Net"},

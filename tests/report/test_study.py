@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -144,3 +146,30 @@ def test_no_text_becomes_markup(rows: list[tuple[str, str]], title: str) -> None
     assert list(csv.reader(csv_text(table).splitlines(keepends=True)))[1:] == [
         list(row) for row in rows
     ] or any(re.search(r"[\x85\u2028\u2029]", cell) for row in rows for cell in row)
+
+
+def test_a_study_of_vectors_is_reported(tmp_path: Path) -> None:
+    """Its predictions are cosines: there are no classes, so nothing to calibrate."""
+    trials = []
+    for method in ("base", "kd"):
+        for seed in range(2):
+            trial = Planned("pairs", "2x128", method, seed, {}, None)
+            value = 0.7 + 0.01 * seed + 0.05 * (method == "kd")
+            scores = {"spearman": value, "pearson": value}
+            history = [{"epoch": epoch, **scores} for epoch in (1.0, 2.0)]
+            changes = {"metric": "spearman", "metrics": {"dev": scores}, "history": history}
+            write_trial(tmp_path, trial, 120, **changes, label_names=["1.0", "2.0"])
+            cosines = {"split": ["dev"] * 4, "row_id": range(4), "label": [0, 1, 0, 1],
+                       "cosine": pa.array([0.1, 0.5, 0.3, value], pa.float32())}  # fmt: skip
+            pq.write_table(
+                pa.table(cosines), tmp_path / "trials" / trial.id / "predictions.parquet"
+            )
+            trials.append(trial)
+    plan = {"methods": {"base": {}, "kd": {}}, "margin": None, "split": "dev", "baseline": "base"}
+    write_plan(tmp_path, "vectors", plan, [], trials, [])
+    made = CliRunner().invoke(cli, ["study", "report", str(tmp_path)], catch_exceptions=False)
+    assert made.exit_code == 0, made.stderr
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "spearman" in text
+    assert "75.50 ±" in text
+    assert "## Calibration" not in text

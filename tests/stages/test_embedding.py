@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from logitcache.api import compare, dump, train
+from logitcache.api import compare, dump, load, train
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, SpecError
 from tests.conftest import sentence, write_rows
@@ -137,11 +138,37 @@ def test_what_is_no_sentence_encoders_is_refused(
         SpecError, match=r"expected one column of texts, .* found --text-pair other"
     ):
         trained("refused", text_pair="other")
+    with pytest.raises(SpecError, match=r"expected no pooling of its own: .* Leave pooling= out"):
+        trained("refused", "embedding=1:pooling=first")
+    texts = load({"train": {"text": world["texts"]}}, task="embedding", workspace=world["folder"],
+                 notify=lambda line: None)  # fmt: skip
+    with pytest.raises(SpecError, match=r"expected a method that compares vectors alone"):
+        train("base", texts, student="1x16", workspace=world["folder"], notify=lambda line: None)
     with pytest.raises(FingerprintMismatch, match=r"answers to embedding"):
         trained("refused", cache=finished["cache"])
     with pytest.raises(SpecError, match=r"expected vectors, .* found a codec of logits"):
         dump(str(world["teacher"]), str(world["folder"] / "texts.jsonl"), task="embedding",
              codec="float32", workspace=world["folder"])  # fmt: skip
+
+
+def test_the_advised_dump_has_the_signals_of_every_term(
+    world: dict[str, Any], trained: Callable[..., Path], tmp_path: Path
+) -> None:
+    method = "embedding=1,tinybert=1:variant=bui"
+    options = {"tokenizer": str(world["teacher"]), "workspace": tmp_path, "epochs": 1,
+               "student": "1x128"}  # fmt: skip
+    with pytest.raises(SpecError) as refused:
+        trained("several", method, **options)
+    advised = re.search(r"logitcache dump (.*) --teacher TEACHER", str(refused.value))
+    assert advised is not None
+    words = advised[1].split()
+    assert words[:2] == ["--task", "embedding"]
+    assert set(words[2::2]) == {"--signal"}
+    dump(
+        str(world["teacher"]), str(world["folder"] / "texts.jsonl"), task="embedding",
+        signal=words[3::2], device="cpu", workspace=tmp_path, notify=lambda line: None,
+    )  # fmt: skip
+    assert result(trained("several", method, **options))["rows_seen"] == 40
 
 
 BAD_PAIRS = {
