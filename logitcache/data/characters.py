@@ -71,7 +71,7 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
     """The faults of the texts of each split. Cost: six searches of all texts, and seven of those
     that one of the patterns for parts of texts fits.
     """
-    patterns = PATTERNS
+    patterns: tuple[Pattern, ...] = PATTERNS
     if source.form == MESSAGES:  # kept as JSON, which writes a line feed as \n
         patterns = tuple(pattern for pattern in PATTERNS if pattern.fault is not Fault.ESCAPE)
     inside = "|".join(f"(?:{pattern.expression})" for pattern in patterns if not pattern.whole)
