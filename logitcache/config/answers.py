@@ -23,6 +23,14 @@ TABLES = (
     *(".gz", ".bz2", ".xz", ".zst"),
 )
 
+# what loads the numbers of a file, {0} being its name
+_LOADED_BY = {
+    (".pt", ".pth"): "torch.load({0}, map_location='cpu')",
+    (".pkl", ".pickle"): "pandas.read_pickle({0})",
+    (".xlsx", ".xls", ".ods"): "pandas.read_excel({0})",
+    (".safetensors",): "next(iter(safetensors.numpy.load_file({0}).values()))",
+}
+
 
 @dataclass(frozen=True)
 class AnswerSource:
@@ -114,13 +122,12 @@ def _no_column(file: str) -> SpecError:
 
 
 def _no_array(file: str) -> SpecError:
-    load = f"pandas.read_pickle({file!r})"
-    if _ends(file, (".pt", ".pth")):
-        load = f"torch.load({file!r}, map_location='cpu')"
+    calls = (call for endings, call in _LOADED_BY.items() if _ends(file, endings))
+    loaded = next(calls, "NUMBERS").format(repr(file))
     return SpecError(
         expected="an array that numpy wrote, FILE.npy",
         found=file,
-        advice=f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {load}).",
+        advice=f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {loaded}).",
         where="--teacher",
     )
 

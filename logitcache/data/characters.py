@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from logitcache.data.findings import Fault, Finding, quoted
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.rows import Rows, Source
+from logitcache.data.sources.columns import MESSAGES
 from logitcache.data.spool import by_block, numpy_of
 from logitcache.records import Int64
 
@@ -70,11 +71,14 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
     """The faults of the texts of each split. Cost: six searches of all texts, and seven of those
     that one of the patterns for parts of texts fits.
     """
-    inside = "|".join(f"(?:{pattern.expression})" for pattern in PATTERNS if not pattern.whole)
+    patterns: tuple[Pattern, ...] = PATTERNS
+    if source.form == MESSAGES:  # kept as JSON, which writes a line feed as \n
+        patterns = tuple(pattern for pattern in PATTERNS if pattern.fault is not Fault.ESCAPE)
+    inside = "|".join(f"(?:{pattern.expression})" for pattern in patterns if not pattern.whole)
     for split, rows in source.splits.items():
         suspects = np.flatnonzero(matches(rows, inside))
         suspected = rows.select(suspects)
-        for pattern in PATTERNS:
+        for pattern in patterns:
             if pattern.whole:
                 has_fault = matches(rows, pattern.expression)
             else:

@@ -136,9 +136,6 @@ class Source:
         None  # how dev and test were held out of the table of train; None: they were given
     )
     task: str = "classification"  # what is asked of a row
-    unread: tuple[
-        str, ...
-    ] = ()  # where no column of labels was found: the columns that are not texts
     label_advice: str = ""  # then: how it is named
     form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON
     documents: str | None = None  # digest of the documents that rows of tokens were made of

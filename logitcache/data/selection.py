@@ -18,7 +18,7 @@ from logitcache.data.sources.presets import Preset, draw
 from logitcache.data.sources.split_columns import SplitsOfColumn
 from logitcache.data.spool import numpy_of
 from logitcache.errors import SpecError
-from logitcache.reporter import Reporter
+from logitcache.reporter import SILENT, Reporter
 
 
 def divided(source: Source, name: str, reporter: Reporter) -> Source:
@@ -120,6 +120,10 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
     for part in held_out.values():
         is_held_out |= np.isin(rows.row_hash, part.row_hash)
     is_empty = _is_empty(rows) & ~is_held_out
+    if (
+        split == "train" and is_unlabelled.all()
+    ):  # none is trained on: `check_labelled` refuses them
+        reporter = SILENT
     reasons = {
         f"their texts stand in {' or '.join(held_out)}": is_held_out,
         "they are empty": is_empty,

@@ -24,7 +24,7 @@ from logitcache.data.selection import divided, divided_by_column, drawn, without
 from logitcache.data.sources import corpus, find
 from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.column_notes import choice_notes, label_advice
-from logitcache.data.sources.columns import LABEL_COLUMNS, column_names, not_read
+from logitcache.data.sources.columns import LABEL_COLUMNS, column_names
 from logitcache.data.sources.content import Reading
 from logitcache.data.sources.exports import plain
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
@@ -194,7 +194,7 @@ def _described(
     if names.label is None:
         tables = [table.rows for table in opened]
         advice = label_advice(tables, names)
-        source = replace(source, unread=not_read(tables, names), label_advice=advice)
+        source = replace(source, label_advice=advice)
     if origin.preset is not None:
         source = replace(source, metric=origin.preset.metric)
     return source

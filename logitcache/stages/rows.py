@@ -17,14 +17,13 @@ from logitcache.config.methods import METHODS
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
 from logitcache.data.folds import folds_of
-from logitcache.data.names import LISTED, listed
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
 from logitcache.data.similarity import with_pairs
 from logitcache.data.source import UNLABELLED_SPLIT, Data, Rows, Source
 from logitcache.data.sources.content import Reading
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import SpecError, short
+from logitcache.errors import SpecError
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 
@@ -83,11 +82,9 @@ def check_labelled(source: Source) -> None:
         )
     if (source.split("train").label >= 0).any() or TASKS[source.task].fixed_label is not None:
         return
-    unread = listed(list(map(short, source.unread)), LISTED)
-    columns = f" (columns not read: {unread})" if unread else ""
     raise SpecError(
         expected="labelled training rows",
-        found=f"none with a label{columns}",
+        found="none with a label",
         advice=f"{source.label_advice or 'Name the column that holds the labels with --label'}.",
         where=source.name,
     )

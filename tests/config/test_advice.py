@@ -27,11 +27,20 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Correct it.", TrainConfig, {"epochs": -1}, {"epochs": 1}),
     ("Name a local path", TrainConfig, {"out": "s3://bucket/x"}, {"out": "x"}),
     ("Choose another place.", TrainConfig, {"out": __file__}, {"out": "x"}),
-    (
-        "Save its numbers as one, rows by classes: numpy.save('answers.npy', torch.load('x.pt'",
-        DumpConfig,
-        {"teacher": "file:x.pt"},
-        {"teacher": "file:answers.npy"},
+    *(
+        (
+            f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {loaded}",
+            DumpConfig,
+            {"teacher": f"file:{file}"},
+            {"teacher": "file:answers.npy"},
+        )
+        for file, loaded in (
+            ("x.pt", "torch.load('x.pt', map_location='cpu'))."),
+            ("x.pickle", "pandas.read_pickle('x.pickle'))."),
+            ("x.xlsx", "pandas.read_excel('x.xlsx'))."),
+            ("x.safetensors", "next(iter(safetensors.numpy.load_file('x.safetensors').values())))."),
+            ("x.mat", "NUMBERS)."),
+        )
     ),
     ("Give file:///PATH.", TrainConfig, {"out": "file://host/x"}, {"out": "file:///x"}),
     ("Try 2x128.", TrainConfig, {"student": "2x131"}, {"student": "2x128"}),

@@ -48,7 +48,23 @@ PYTHON = "".join(f"{row!r}\n" for row in ROWS)
 OF_FIRST_WORDS = "a warm film\nb good cold film\n"
 BY_FIRST_SPACE = "write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
 FAST_TEXT = re.sub("(?m)^[^ ]", r"__label__\g<0>", OF_FIRST_WORDS)  # what that command writes
+WEBANNO = "#FORMAT=WebAnno TSV 3.3\n#T_SP=a.Entity|value\n\n\n#Text=a\n1-1\t0-1\ta\tX\t\n"
+SURVEY = 'text,label\nWhat?,Mood\n"{""ImportId"":""Q1""}","{""ImportId"":""Q2""}"\na b,x\nc d,y\n'
 SHAPES = [
+    Case(
+        "Write its words and their labels: awk ",
+        {"r.tsv": WEBANNO},
+        {"r.tsv": None, "OUT.conll": CONLL},
+        name="r.tsv",
+        then_name="OUT.conll",
+    ),
+    Case(
+        'Write its rows alone: python -c "import pandas; pandas.read_csv(',
+        {"r.csv": SURVEY},
+        {"r.csv": None, "OUT.csv": GOOD},
+        name="r.csv",
+        then_name="OUT.csv",
+    ),
     *(
         Case(
             BY_FIRST_SPACE,
@@ -100,12 +116,20 @@ SHAPES = [
     ),
     *(
         Case(
-            "paste seq.in label > train.tsv; and give --header text,label.",
+            advice,
             {f"{folder}seq.in": "a\nb\n", f"{folder}seq.out": "O\nO\n", f"{folder}label": "x\ny\n"},
-            {"train.tsv": "a\tx\nb\ty\n"},
-            more={"header": ("text", "label")},
+            then,
+            more=more,
         )
         for folder in ("", "train/")
+        for advice, then, more in (
+            (
+                "paste seq.in label > train.tsv; and give --header text,label",
+                {"train.tsv": "a\tx\nb\ty\n"},
+                {"header": ("text", "label")},
+            ),
+            ("for the slots: paste seq.in seq.out | awk", {"train.conll": "a\tO\n\nb\tO\n\n"}, {}),
+        )
     ),
     Case(
         "Name it .conllu if it is CoNLL-U",

@@ -228,3 +228,9 @@ def test_rows_of_words_are_looked_at_too() -> None:
 def test_every_fault_has_words() -> None:
     assert set(MEANINGS) == set(Fault)
     assert set(Fault) >= SERIOUS | OF_CLASSES
+
+
+def test_line_feeds_of_messages_are_no_escapes() -> None:
+    messages = [{"role": "user", "content": "a\nb"}, {"role": "assistant", "content": "c\nd"}]
+    source = load({"messages": [messages] * 4}, Columns(task="causal-lm"), Path(), SILENT)
+    assert not [f for f in examine(source).findings if f.fault is Fault.ESCAPE]

@@ -58,6 +58,19 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("ending", ["txt", "csv"])
+@pytest.mark.parametrize("has_dev", [False, True])
+def test_a_file_called_trial_is_dev_where_no_other_is(
+    tmp_path: Path, ending: str, has_dev: bool
+) -> None:
+    words = ["train", "trial", "test_annotated", *(["dev"] if has_dev else [])]
+    for word in words:
+        write(tmp_path / f"SICK_{word}.{ending}", "")
+    write(tmp_path / f"clinical_trial.{ending}", "")
+    dev = "dev" if has_dev else "trial"
+    assert find_files(tmp_path)["dev"] == [tmp_path / f"SICK_{dev}.{ending}"]
+
+
 def test_one_file_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "reviews.csv", "")
     assert find_files(path) == find_files(tmp_path) == {None: [path]}

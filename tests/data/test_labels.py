@@ -38,6 +38,13 @@ def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> No
     ]
 
 
+def test_nothing_is_said_of_rows_left_out_where_none_has_a_label(read: Load) -> None:
+    notes: list[str] = []
+    rows = [{"text": "held"}, {"text": "free"}]
+    read({"train.jsonl": rows, "test.jsonl": rows[:1]}, notes=notes)
+    assert not any("without a label" in note for note in notes)
+
+
 @pytest.mark.parametrize("none", ["", None, " ", float("nan")])
 def test_a_missing_label_is_written_in_many_ways(read: Load, none: object) -> None:
     names = read({"train.jsonl": labelled("b", "a", none)})

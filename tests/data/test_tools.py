@@ -74,6 +74,8 @@ def webanno() -> str:
     return head + "".join(map(sentence.format, range(1, 4)))
 
 
+QUESTIONS = '"What do you think?\nYour score?",Mood'
+IMPORTED = '"{""ImportId"":""QID1""}"'
 PROMPT = "Is it pos or is it neg?"
 # {tool: (name of the file, its content)}
 ONE_LABEL: dict[str, tuple[str, str]] = {
@@ -140,6 +142,14 @@ ONE_LABEL: dict[str, tuple[str, str]] = {
         ),
     ),
     "Alpaca": ("r.json", array(lambda t, y: {"instruction": PROMPT, "input": t, "output": y})),
+    "Qualtrics": (
+        "r.csv",
+        lines(lambda t, y: f'"{t}","{y}"', f"text,label\n{QUESTIONS}\n{IMPORTED},{IMPORTED}\n"),
+    ),
+    "columns beside what they are": (
+        "r.json",
+        json.dumps({"info": {"authors": [{"name": "A B"}] * 2}, "text": TEXTS, "label": LABELS}),
+    ),
     "fastText": ("r.txt", lines(lambda t, y: f"__label__{y} {t}")),
     "fastText, label last": ("r.txt", lines(lambda t, y: f"{t} __label__{y}")),
 }  # fmt: skip
@@ -184,7 +194,7 @@ def step(told: str, path: Path, options: dict[str, Any]) -> Path:
             exec(python[1], {})
         if python[2] is not None:
             Path(python[2]).write_text(printed.getvalue())
-        out = python[2] or re.findall(r"to_json\('([^']*)'", told)[-1]
+        out = python[2] or re.findall(r"to_(?:json|csv)\('([^']*)'", told)[-1]
         return path.parent / out
     if shell is not None:
         subprocess.run(shell[1].replace("FILE", path.name), shell=True, check=True)

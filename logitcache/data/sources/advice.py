@@ -69,13 +69,6 @@ OF_SPANS = (
     "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, as columns "
     "words and tags of lists"
 )
-# Of the last layer; [N] joins the words of one label.
-OF_WEBANNO = (
-    "Export it as CoNLL 2002, and name the file .conll; or write its words and the labels of its last "
-    """layer: awk -F'\\t' '/^#|^[0-9]+-[0-9]+[.]/{next} NF<4{print"";p="";next} """
-    """{t=$(NF-1);n=t;sub(/[[].*/,"",n);"""
-    """print $3"\\t"(n=="_"||n=="*"?"O":(t==p&&n!=t?"I-":"B-")n);p=t}' FILE > OUT.conll."""
-)
 OF_BRAT = (
     "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words and tags of "
     "lists, for token-classification"

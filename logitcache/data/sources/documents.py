@@ -224,7 +224,9 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
     list of rows under a key.
     """
     inner = {k: v for k, v in document.items() if isinstance(v, dict) and _holds_rows(v)}
-    is_above = len(document) == 1 or not all(map(_is_object, document.values()))
+    others = [value for value in document.values() if not _is_object(value)]
+    is_above = len(document) == 1 or bool(others)
+    is_above = is_above and not any(isinstance(value, list) and value for value in others)
     if len(inner) == 1 and is_above and not _holds_rows(document):
         key, value = next(iter(inner.items()))
         below, rows = _rows_in(content, value)
@@ -255,8 +257,24 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
         return "", _of_mappings(content, document)
     if values and all(isinstance(value, list) for value in values):
         return "", _of_lists(content, document)
+    columns = _columns_in(document)
+    if columns:
+        return ", ".join(columns), _of_lists(content, columns)
     _check_no_map(content, document)
     return "", [document]
+
+
+def _columns_in(document: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The columns beside other values in an object: its lists of plain values, of one length, one
+    of which is called as texts are; empty for others, as the words and tags of one row.
+    """
+    columns = {key: value for key, value in document.items() if isinstance(value, list)}
+    is_plain = not any(
+        isinstance(value, _CLOSED) for column in columns.values() for value in column
+    )
+    has_texts = any(key.lower() in TEXT_COLUMNS for key in columns)
+    is_table = has_texts and is_plain and len(columns) > 1
+    return columns if is_table and len(set(map(len, columns.values()))) == 1 else {}
 
 
 def _check_no_map(content: Content, document: Mapping[str, Any]) -> None:

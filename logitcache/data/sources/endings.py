@@ -5,7 +5,7 @@ that.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from logitcache.data.sources.content import PACKINGS, members
@@ -67,3 +67,16 @@ def stem(path: Path) -> str:
     name = path.stem
     packed = path.suffix.lower() in (*PACKINGS, ".zip")
     return Path(name).stem if packed else name
+
+
+def trials(files: Iterable[Path], of_splits: Sequence[Path]) -> list[Path]:
+    """The file that SemEval's tasks call trial where others say dev: it is called as the training
+    file is, but for that word. None where one of the files of splits is called dev.
+    """
+    splits = {path: split_called(path.stem) for path in of_splits}
+    if "dev" in splits.values():
+        return []
+    training = [stem(path).lower() for path, split in splits.items() if split == "train"]
+    names = [name.replace("train", "trial") for name in training]
+    others = [path for path in files if path not in splits and stem(path).lower() in names]
+    return others[:1]

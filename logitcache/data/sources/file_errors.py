@@ -34,6 +34,10 @@ _MODULES = ("numpy", "sqlite3", "yaml")
 _ATTRIBUTE = re.compile(r"(?i)\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)")
 _IN_SINGLE = re.compile(r"(?m)(?:^|,)\s*'")
 _IN_DOUBLE = re.compile(r'(?m)(?:^|,)\s*"')
+_OF_SLOTS = (
+    """for the slots: paste seq.in seq.out | awk -F'\\t' '{n=split($1,w," ");split($2,t," ");"""
+    """for(i=1;i<=n;i++)print w[i]"\\t"t[i];print""}' > train.conll"""
+)
 _LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata": "Iceberg"}
 _OF_LABELS = re.compile(r"(?i).*(labels?|targets?|gold)\b.*|y[_-].*|.*[_-]y\..*")
 
@@ -128,7 +132,8 @@ def _of_arff(path: Path) -> str:
 def of_annotations(names: Sequence[str]) -> str:
     """What may be done with files that hold annotations beside texts; empty for others."""
     if {"seq.in", "label"} <= set(names):
-        return "Write the lines of both into one file: paste seq.in label > train.tsv; and give --header text,label"
+        advice = "Write the lines of both into one file: paste seq.in label > train.tsv; and give --header text,label"
+        return f"{advice}; {_OF_SLOTS}" if "seq.out" in names else advice
     if any(name.endswith(".ann") for name in names):
         return OF_BRAT
     return ""

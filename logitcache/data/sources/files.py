@@ -16,7 +16,7 @@ from logitcache.data.names import listed
 from logitcache.data.sources.class_files import LISTS
 from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import EXPORT, PACKINGS
-from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_called, stem
+from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_called, stem, trials
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
@@ -163,15 +163,14 @@ def data_files(folder: Path) -> list[Path]:
         path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path.is_file()
     ]
     tables = [path for path in visible if _is_table(path)]
-    described = [
-        path for path in visible if stem(path).lower() in _DESCRIPTIONS or path.name in LISTS
-    ]
+    described = [p for p in visible if stem(p).lower() in _DESCRIPTIONS or p.name in LISTS]
     documents = [path for path in set(visible) - set(described) if ending(path) in _DOCUMENTS]
     if tables:
         splits = {split_of(path) for path in tables}
         with_split = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
     else:
         with_split = [path for path in documents if split_of(path)]
+        with_split += trials(documents, with_split)
         if not with_split and len(documents) == 1 and not _folders(folder):
             with_split = documents
         if not with_split and all(
@@ -305,6 +304,8 @@ def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -
             by_split[split] = files
     if doubled:
         raise two_files(folder, doubled)
+    for trial in trials([files[0] for files in parts], [files[0] for files in by_split.values()]):
+        by_split["dev"] = next(files for files in parts if files[0] == trial)
     if not by_split:
         raise _no_split(folder, [file.name for files in parts for file in files], words)
     return by_split

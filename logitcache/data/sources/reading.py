@@ -5,11 +5,11 @@ that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
-from logitcache.data.sources import quoting
-from logitcache.data.sources.advice import OF_WEBANNO
+from logitcache.data.sources import quoting, webanno
 from logitcache.data.sources.class_folders import read_class_folders
 from logitcache.data.sources.conll import read_conll, read_conllu
 from logitcache.data.sources.content import EXPORT, Content, Reading, undecodable, unpacking
@@ -45,8 +45,9 @@ _OTHER_KINDS = (
     (b"%PDF", "a PDF file", "Save its rows as csv or jsonl."),
     (b"<!doctype html", "a web page", "Download the file itself (on GitHub: Raw)."),
     (b"<html", "a web page", "Download the file itself (on GitHub: Raw)."),
-    (b"#FORMAT=WebAnno TSV", "an export of WebAnno or INCEpTION", OF_WEBANNO),
 )
+_IMPORT_ID = '"{""ImportId"":""'  # in the third row of Qualtrics
+_LOOKED_AT = 1 << 16  # characters
 _SHIFTED_FEED = "\u0a00"
 _DELIMITED = (".csv", ".tsv", ".txt")
 _PLAIN = Reading()
@@ -126,11 +127,39 @@ def _check_kind(content: Content) -> None:
     for magic, kind, advice in _OTHER_KINDS:
         if start.lstrip().lower().startswith(magic.lower()):
             raise SpecError(expected="rows of text", found=kind, advice=advice, where=where)
+    if name_ending == ".csv":
+        _check_no_survey(content)
+    if start.startswith(webanno.MAGIC):
+        with content.text() as file:
+            advice = webanno.conll_advice(takewhile(lambda line: line.startswith("#"), file))
+        found = "an export of WebAnno or INCEpTION"
+        raise SpecError(expected="rows of text", found=found, advice=advice, where=where)
     if name_ending in _DELIMITED and start.startswith((b'{"', b'[{"')):
         advice = "Name it .jsonl."
         raise SpecError(
             expected="fields with delimiters between them", found="JSON", advice=advice, where=where
         )
+
+
+def _check_no_survey(content: Content) -> None:
+    """Raises SpecError for an export of Qualtrics, whose second and third rows are headers too: the
+    texts of the questions, and their ids as JSON.
+    """
+    with content.text() as file:
+        start = file.read(_LOOKED_AT)
+    if _IMPORT_ID not in start:
+        return
+    path = str(content.path)
+    command = (
+        f"import pandas; pandas.read_csv({path!r}, dtype=str, keep_default_na=False)"
+        ".iloc[2:].to_csv('OUT.csv', index=False)"
+    )
+    raise SpecError(
+        expected="one header, and rows",
+        found="an export of Qualtrics, with the questions and their ids below the header",
+        advice=f'Write its rows alone: python -c "{command}".',
+        where=path,
+    )
 
 
 def _check_aligned(content: Content) -> None:
