@@ -154,6 +154,7 @@ ONE_LABEL: dict[str, tuple[str, str]] = {
     "fastText, label last": ("r.txt", lines(lambda t, y: f"{t} __label__{y}")),
 }  # fmt: skip
 WORDS: dict[str, tuple[str, str]] = {
+    "JointBERT": ("r.tsv", "text\tlabel\n" + "a warm film \tO B-ADJ I-ADJ\n" * 3),
     "WebAnno": ("r.tsv", webanno()),
     "WebAnno as CoNLL": ("r.conll", webanno()),
     "CoNLL 2003": ("r.txt", "a X O O\nwarm X O B-ADJ\nfilm X O I-ADJ\n\n" * 3),

@@ -13,7 +13,7 @@ import numpy as np
 from logitcache.config.data import Columns
 from logitcache.data.literals import python_value
 from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
-from logitcache.data.sources.hints import are_counted, are_tags, is_bio_tag, option
+from logitcache.data.sources.hints import are_bio_tags, are_counted, are_tags, is_bio_tag, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
@@ -33,6 +33,9 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
     """
     if asked.task not in (None, TASK):
         return table, ""
+    divided = _divided(table, asked)
+    if divided is not None:
+        return divided
     words = _column(table, asked.text, (*WORDS, *_ONE_WORD))
     tags = _column(table, asked.label, (*TAGS, *_ONE_TAG))
     if words is None or tags is None or words == tags:
@@ -50,6 +53,30 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
     sentences = _grouped(table, starts, names)
     _check_words(table, sentences, words, tags)
     return sentences, note
+
+
+def _divided(table: Table, asked: Columns) -> tuple[Table, str] | None:
+    """The table with lists of what spaces divide, and the note, where each label is a text of BIO
+    tags, one for each word of its text, as JointBERT's seq.in and seq.out; None for others.
+    """
+    words = _column(table, asked.text, (*WORDS, *TEXT_COLUMNS))
+    tags = _column(table, asked.label, TAGS)
+    if words is None or tags is None or words == tags:
+        return None
+    cells = [first_values(table.columns[name], LOOKED_AT) for name in (words, tags)]
+    if not all(isinstance(cell, str) for values in cells for cell in values):
+        return None
+    texts, labels = ([cell.split() for cell in values] for values in cells)
+    is_of_words = list(map(len, texts)) == list(map(len, labels))
+    tags_of_all = [tag for label in labels for tag in label]
+    if not is_of_words or len(tags_of_all) <= len(labels) or not are_bio_tags(tags_of_all):
+        return None
+    columns = {}
+    for name, new_name in ((words, asked.text or WORDS[0]), (tags, asked.label or TAGS[0])):
+        values = listed_values(table, name)
+        columns[new_name] = [cell.split() if isinstance(cell, str) else cell for cell in values]
+    note = f"the columns {words} and {tags} hold a tag for each word: read as lists of them"
+    return replace(table, columns=columns, typed=True), note
 
 
 def _check_words(table: Table, sentences: Table, words: str, tags: str) -> None:
