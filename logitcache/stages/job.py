@@ -20,6 +20,7 @@ from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.own import student_digest
 from logitcache.config.train import TrainConfig
+from logitcache.cost.flops import DTYPES as PRECISIONS
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
@@ -27,7 +28,8 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
-from logitcache.models.load import load_tokenizer
+from logitcache.models.emulation import note_emulated
+from logitcache.models.load import DTYPES, load_tokenizer
 from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
@@ -193,6 +195,7 @@ def resolve(
             "--precision fp16 needs a GPU, found none",
             advice="Give --precision bf16 or fp32.",
         )
+    _note_precision(config.precision, reporter)
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = selected_rows(config, source, reporter)
@@ -317,6 +320,13 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     with quiet():
         parts = tokenizer_fingerprint(tokenizer)
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
+
+
+def _note_precision(precision: str, reporter: Reporter) -> None:
+    """Note where a training is slower in its precision than in single precision."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    dtype = DTYPES[PRECISIONS[precision]]
+    note_emulated(f"--precision {precision}", dtype, device, reporter)
 
 
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
