@@ -63,9 +63,9 @@ POSTED = [
     ),
     Case("If SQLite wrote it, with pandas: ", {"r.sql": "-- rows"}, {"r.sql": None, "r.csv": GOOD}),
     Case(
-        "save each row's words and their labels, as columns words and tags of lists.",
+        'save each row as {"text": "...", "entities": [[start, end, "LABEL"]]}',
         {"r.json": '[["a film", {"entities": [[2, 6, "X"]]}]]'},
-        {"r.json": None, "r.jsonl": JSONL_OF_WORDS},
+        {"r.json": None, "r.jsonl": '{"text": "a film", "entities": [[2, 6, "X"]]}'},
         rows=1,
     ),
     Case(
@@ -160,7 +160,7 @@ POSTED = [
         {"r.txt": None, "r.csv": GOOD},
     ),
     Case(
-        "Files .ann (of brat) label parts of a text: save each text's words and their labels",
+        "Files .ann (of brat) label parts of a text. Labels of parts of a text are learnt by token-classification",
         {"1.txt": "a b", "1.ann": "T1\tX 0 1\ta\n"},
         {"1.txt": None, "1.ann": None, "train.jsonl": JSONL_OF_WORDS},
         rows=1,
@@ -292,7 +292,7 @@ POSTED = [
         )
     ),
     Case(
-        "save each row's words and their labels, as columns words and tags of lists",
+        "or as columns words and tags of lists",
         {"r.jsonl": '{"text": "a b", "label": {"X": {"a": [[0, 1]]}}}\n'},
         {"r.jsonl": JSONL_OF_WORDS},
         rows=1,

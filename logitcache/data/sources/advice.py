@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     Samples,
     is_counter,
@@ -65,14 +66,7 @@ def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
     return ""
 
 
-OF_SPANS = (
-    "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, as columns "
-    "words and tags of lists"
-)
-OF_BRAT = (
-    "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words and tags of "
-    "lists, for token-classification"
-)
+OF_BRAT = f"Files .ann (of brat) label parts of a text. {OF_SPANS}"
 
 
 def header_advice(columns: Sequence[Sequence[str]]) -> str:

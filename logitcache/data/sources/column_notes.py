@@ -14,7 +14,6 @@ from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
-from logitcache.data.sources.advice import OF_SPANS
 from logitcache.data.sources.columns import (
     LABEL_COLUMNS,
     PAIR_COLUMNS,
@@ -23,9 +22,9 @@ from logitcache.data.sources.columns import (
     names_of,
     not_read,
 )
+from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
-    are_spans,
     bits,
     is_called_as_labels,
     is_labelling_function,
@@ -121,7 +120,7 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
-    if any(map(_SPAN_START.search, unread)) or any(map(are_spans, values.values())):
+    if any(map(_SPAN_START.search, unread)):
         return OF_SPANS
     shares = shared_out(values)
     if shares:

@@ -14,6 +14,7 @@ from logitcache.data.sources.chats import classified, messages, prompted
 from logitcache.data.sources.exported import Export
 from logitcache.data.sources.nested import listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
+from logitcache.data.sources.spans import spans
 from logitcache.data.sources.tables import Table
 from logitcache.data.sources.word_rows import with_lists
 from logitcache.reporter import Reporter
@@ -52,6 +53,7 @@ def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
         exports.append(prodigy(table))
     if asked.text is None and asked.label is None:
         exports.append(classified(table))
+    exports.append(spans(table, asked))
     return (export for export in exports if export is not None)
 
 

@@ -183,16 +183,6 @@ def is_labelling_function(name: str) -> bool:
     return _LABELLING_FUNCTION.fullmatch(name) is not None
 
 
-def are_spans(values: Sequence[Any]) -> bool:
-    """Whether these are lists of labels of parts of a text: [start, end, label]."""
-    spans = [span for value in values if isinstance(value, list) for span in value]
-    return bool(spans) and all(map(_is_span, spans))
-
-
-def _is_span(value: Any) -> bool:
-    return isinstance(value, list) and [type(part) for part in value[:3]] == [int, int, str]
-
-
 def bits(columns: Samples) -> list[str]:
     """The columns of nothing but 0 and 1."""
     return [
