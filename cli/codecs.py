@@ -48,8 +48,12 @@ def command(as_json: bool, **values: Any) -> None:
     """
     settings = typed(CodecsConfig, {name: values.pop(name) for name in OWN})
     config = typed(DumpConfig, values)
+    teacher = config.teacher
+    from logitcache.stages.preflight import checkpoint
+
     if vector_signals(config.settings.signals):
         codec_of_logits(config.settings)
+        checkpoint("teacher", teacher.name, teacher.revision)
         from logitcache.bench.signal_codecs import compare_signal_codecs
 
         vectors = [asdict(case) for case in compare_signal_codecs(config, settings, progress())]
@@ -62,6 +66,7 @@ def command(as_json: bool, **values: Any) -> None:
         from logitcache.report.drawing import check_picture
 
         check_picture(settings.plot)
+    checkpoint("teacher", teacher.name, teacher.revision)
     from logitcache.bench.codec_sample import compare_codecs
 
     cases = [asdict(case) for case in compare_codecs(config, settings, progress())]

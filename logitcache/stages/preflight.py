@@ -23,6 +23,9 @@ from logitcache.config.train import FROM, TrainConfig
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
 from logitcache.data.rows import Source
+from logitcache.data.sources.endings import ending
+from logitcache.data.sources.find import find
+from logitcache.data.sources.reading import READERS
 from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError
@@ -188,9 +191,12 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
 
 
 def check_timed(config: WorkloadConfig | DumpBenchConfig) -> None:
-    """Raises SpecError where models that are to be timed are nowhere. With --shape-only a name may
-    be that of a well-known model.
+    """Raises SpecError where rows or models that are to be timed are nowhere. With --shape-only a
+    name may be that of a well-known model.
     """
+    path = Path(config.data)
+    if ending(path) in READERS and not path.exists():
+        find(config.data, config.workspace.data, SILENT)
     if config.shape_only:
         return
     checkpoint("teacher", config.teacher, config.revision)
