@@ -26,7 +26,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 FOREIGN = re.compile(r"`(?:hf|pip|make) [^`]*`")  # a command of another program, within a line
-OPTION = re.compile(r"(?<![\w-])--[a-z](?:[a-z-]*[a-z])?")
+OPTION = re.compile(r"(?<![\w-])--[a-z](?:[a-z0-9-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def test_options_of_other_programs_are_those_of_their_commands() -> None:
 
 def test_options_are_both_of_a_pair() -> None:
     assert options(fake) == {"--kind", "--out", "--fast", "--slow", "--seed"}
-    assert OPTION.findall("`--text-pair`, --text; x--y, ---") == ["--text-pair", "--text"]
+    assert OPTION.findall("`--text-pair`, --beta2; x--y, ---") == ["--text-pair", "--beta2"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
