@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import re
 import shlex
 from collections.abc import Iterator
@@ -144,7 +145,21 @@ def section(name: str) -> str:
     return text[heading.end() :][: following.start() if following else None]
 
 
+@pytest.fixture(scope="module")
+def _loaded() -> None:
+    """The libraries that blocks need, out of every later garbage collection: Trainer collects after
+    each run, and going through all of them takes longer than a training here.
+    """
+    from transformers import Trainer  # noqa: F401
+
+    import logitcache.api  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.mark.slow  # `make check` runs it
+@pytest.mark.usefixtures("_loaded")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
