@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,6 +18,16 @@ from logitcache.study.stats import signed_rank
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "docs" / "studies"
 STORES = sorted(path.parent for path in STUDIES.glob("*/report.json"))
+RESULTS = ROOT / "benchmarks" / "results"
+NUMBER = r"[+-]?[\d,]*\.?\d+"
+INTERVAL = re.compile(rf"({NUMBER})\** (?:points |nats )?\[({NUMBER}), ({NUMBER})\]")
+# their intervals are of results that are no JSON: trials.csv, and trials that are not kept
+OTHERS = {"budget.md", "helps.md"}
+INTERVALS = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.name not in OTHERS and INTERVAL.search(page.read_text("utf-8"))
+]
 
 
 def report(store: Path) -> dict[str, Any]:
@@ -125,3 +137,86 @@ def test_the_page_of_dist_shows_the_figures_of_its_report() -> None:
     assert f"| teacher | {100 * teacher:.2f} |" in text
     for row in rows.values():
         assert f"{100 * float(row['mean']):.2f} ± {100 * float(row['std']):.2f}" in text
+
+
+def intervals(value: object) -> Iterator[tuple[float | None, float, float]]:
+    """What a document holds with an interval: (the middle, where it is beside it, low, high)."""
+    if isinstance(value, dict):
+        if {"low", "high"} <= set(value):
+            yield value.get("median"), value["low"], value["high"]
+        for entry in value.values():
+            yield from intervals(entry)
+    elif isinstance(value, list):
+        if len(value) == 3 and all(isinstance(entry, float) for entry in value):
+            yield value[0], value[1], value[2]
+        for entry in value:
+            yield from intervals(entry)
+
+
+@pytest.fixture(scope="module")
+def committed() -> list[tuple[float | None, float, float]]:
+    """The intervals of all committed results."""
+    paths = [*RESULTS.glob("*.json"), *STUDIES.glob("*/report.json")]
+    found = [entry for path in paths for entry in intervals(json.loads(path.read_text("utf-8")))]
+    for path in STUDIES.rglob("report.csv"):
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["low"]]
+        found += [(float(row["difference"]), float(row["low"]), float(row["high"])) for row in rows]
+    return [entry for entry in found if entry[1] is not None]
+
+
+def is_shown(value: float | None, text: str) -> bool:
+    """Whether a text is this number to its own digits: as it is, in points, or in microseconds."""
+    digits = len(text.partition(".")[2])
+    shown = float(text.replace(",", ""))
+    return value is None or any(
+        f"{value * unit:.{digits}f}" == f"{shown:.{digits}f}" for unit in (1, 100, 1e6)
+    )
+
+
+@pytest.mark.parametrize("page", INTERVALS, ids=lambda page: page.name)
+def test_every_interval_is_of_a_committed_result(
+    page: Path, committed: list[tuple[float | None, float, float]]
+) -> None:
+    missing = [
+        match[0]
+        for match in INTERVAL.finditer(flowing(page))
+        if not any(all(map(is_shown, entry, match.groups())) for entry in committed)
+    ]
+    assert not missing
+
+
+def test_an_interval_that_is_of_nothing_is_seen() -> None:
+    match = INTERVAL.search("it takes **0.98 [0.92, 1.01]** of a step")
+    assert match is not None
+    assert all(map(is_shown, (0.979, 0.9215, 1.0144), match.groups()))
+    assert not all(map(is_shown, (0.979, 0.9215, 1.0244), match.groups()))
+
+
+def result(name: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{name}.json").read_text("utf-8")))
+
+
+def test_the_readme_shows_the_costs_that_were_measured() -> None:
+    text = flowing(ROOT / "README.md")
+    methods = result("overhead-small-check")["methods"]
+    for name in ("kd", "ls-control", "kd-online"):
+        ratio = methods[name]["ratio_to_ls"]
+        assert f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" in text
+    ratio = result("dump-bare")["dump_to_bare_forward"]
+    assert f"**{ratio['low']:.2f} and {ratio['high']:.2f}**" in text
+
+
+def test_the_readme_shows_what_the_demo_printed() -> None:
+    text = flowing(ROOT / "README.md")
+    demo = result("demo-causal-lm")
+    minutes, seconds = divmod(round(demo["seconds"], -1), 60)
+    assert f"after {minutes:.0f} minutes {seconds:.0f} seconds" in text
+    assert demo["comparison"]["verdict"] in text
+    for row in demo["comparison"]["rows"]:
+        assert f"{row['label']} {row['train_rows']} {row['mean']:.3f} ± {row['std']:.3f}" in text
+        assert f"{row['time_ratio_to_ls']:.2f}" in text
+    (full,) = (
+        row for row in result("demo-causal-lm-full")["comparison"]["rows"] if row["method"] == "kd"
+    )
+    assert f"KD is {-full['difference']:.2f} nats ahead" in text
