@@ -13,12 +13,7 @@ from logitcache.study.inference import (
     non_inferiority,
     seeds_to_decide,
 )
-from logitcache.study.stats import (
-    LOWER_IS_BETTER,
-    SIGNIFICANCE,
-    Estimate,
-    SignedRank,
-)
+from logitcache.study.stats import LOWER_IS_BETTER, SIGNIFICANCE, Estimate, SignedRank, gain
 
 
 class Finding(StrEnum):
@@ -84,11 +79,6 @@ def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(corrected) for p in p_values]
 
 
-def gain_of(metric: str, estimate: Estimate) -> float:
-    """The difference, positive where it is better."""
-    return -estimate.mean if metric in LOWER_IS_BETTER else estimate.mean
-
-
 def _equivalence(item: Compared, margin: float) -> float | None:
     return None if item.estimate is None else equivalence(item.estimate, margin)
 
@@ -110,7 +100,7 @@ def _finding(
     others_could_undo = interval.low <= 0 <= interval.high
     others_could_undo |= has_too_few_rows(item.metric, estimate)
     if p_value is not None and p_value <= SIGNIFICANCE and not others_could_undo:
-        return Finding.HELPS if gain_of(item.metric, estimate) > 0 else Finding.HURTS
+        return Finding.HELPS if gain(item.metric, estimate.mean) > 0 else Finding.HURTS
     if p_same is not None and p_same <= SIGNIFICANCE:
         return Finding.SMALL
     if p_not_worse is not None and p_not_worse <= SIGNIFICANCE:

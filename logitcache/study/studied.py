@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from logitcache.config.methods import METHODS
 from logitcache.config.report import RESAMPLES
@@ -28,6 +28,7 @@ from logitcache.study.results import (
     read_result,
 )
 from logitcache.study.rows import Row
+from logitcache.study.stats import sample_std
 from logitcache.study.tables import (
     Comparison,
     check_baseline,
@@ -252,8 +253,7 @@ def _teacher(
     if not scores:
         return None
     values = [float(value) for _, value in scores]
-    std = float(stdev(values)) if len(values) > 1 else None
-    return TeacherScore(scores[0][0], fmean(values), std)
+    return TeacherScore(scores[0][0], fmean(values), sample_std(values))
 
 
 def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
