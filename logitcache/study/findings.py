@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,11 +58,8 @@ def judge(compared: Sequence[Compared], margin: float | None = None) -> list[Jud
     """
     signed = _corrected([item.test.p_value for item in compared])
     tasks = sum(item.estimate is not None for item in compared)
-    same: list[float | None] = [None] * len(compared)
-    not_worse: list[float | None] = [None] * len(compared)
-    if margin is not None:
-        same = _corrected([_equivalence(item, margin) for item in compared])
-        not_worse = _corrected([_non_inferiority(item, margin) for item in compared])
+    same = _corrected([_of_margin(equivalence, item, margin) for item in compared])
+    not_worse = _corrected([_of_margin(non_inferiority, item, margin) for item in compared])
     judged = []
     for item, p_value, p_same, p_not_worse in zip(compared, signed, same, not_worse, strict=True):
         finding = _finding(item, p_value, p_same, p_not_worse)
@@ -79,15 +76,13 @@ def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(corrected) for p in p_values]
 
 
-def _equivalence(item: Compared, margin: float) -> float | None:
-    return None if item.estimate is None else equivalence(item.estimate, margin)
-
-
-def _non_inferiority(item: Compared, margin: float) -> float | None:
-    if item.estimate is None:
+def _of_margin(
+    test: Callable[[Estimate, float], float], item: Compared, margin: float | None
+) -> float | None:
+    """The p of a test of the margin, for a difference that is positive where it is better."""
+    if item.estimate is None or margin is None:
         return None
-    lower_is_better = item.metric in LOWER_IS_BETTER
-    return non_inferiority(item.estimate, margin, lower_is_better=lower_is_better)
+    return test(-item.estimate if item.metric in LOWER_IS_BETTER else item.estimate, margin)
 
 
 def _finding(
