@@ -174,7 +174,9 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
     rows = prepare(tokenizer, sample, min(length, longest_input(student, tokenizer)))
     teacher_length = min(config.max_length, teacher.max_length)
     teacher_rows = rows
-    if teacher_length < length or not _same_tokenizer(teacher.tokenizer, tokenizer):
+    own = teacher.tokenizer
+    is_same = own is tokenizer or tokenizer_fingerprint(own) == tokenizer_fingerprint(tokenizer)
+    if teacher_length < length or not is_same:
         teacher_rows = prepare(teacher.tokenizer, sample, teacher_length)
     return Workload(
         config=config,
@@ -208,10 +210,6 @@ def _teacher(
     if not random_head:
         check_count(teacher.label_names, task, config.teacher)
     return teacher, random_head
-
-
-def _same_tokenizer(a: Any, b: Any) -> bool:
-    return a is b or tokenizer_fingerprint(a) == tokenizer_fingerprint(b)
 
 
 def _source(config: WorkloadConfig, reporter: Reporter) -> Source:
