@@ -3,8 +3,8 @@
     python benchmarks/bench_demo.py
     python benchmarks/bench_demo.py --task causal-lm
 
-Writes ``results/demo.json`` (seconds, the text, the comparison) and ``results/demo.png``: what the
-README shows. Of language models the README shows the small demo (``--quick``,
+Writes ``results/demo.json`` (seconds, the text, the comparison) and ``results/demo.png``, shown in
+docs/performance.md. Of language models the README shows the small demo (``--quick``,
 ``demo-causal-lm.json``); the whole one is ``demo-causal-lm-full.json``.
 """
 

@@ -328,6 +328,8 @@ def measure(part: str, options: argparse.Namespace) -> None:
     path = RESULTS / f"{name}.json"
     tasks = json.loads(path.read_text())["tasks"] if path.is_file() else {}
     command = f"python benchmarks/bench_language.py --part {part} --rows {options.rows} --rounds {options.rounds}"
+    if options.task != list(FAMILY):
+        command += f" --task {' '.join(options.task)}"
     if options.codec != list(CODECS):  # the others keep the figures of an earlier call
         command += f" --codec {' '.join(options.codec)}"
     for task in options.task:

@@ -21,7 +21,7 @@ from logitcache.config.data import (
 from logitcache.config.methods import METHODS
 from logitcache.config.option import option, validate
 from logitcache.config.sequences import Sequences
-from logitcache.config.shapes import check_weights
+from logitcache.config.shapes import check_shape, check_weights
 from logitcache.config.signals import signals
 from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.config.workspace import Workspace
@@ -119,7 +119,7 @@ class WorkloadConfig:
                 where="--task",
             )
         check_tokens(self.tokens, self.shape_only)
-        check_weights(self.teacher, None)
+        check_shape(self.teacher, "--teacher")
         check_weights(self.student, self.init)
         students.check_batch(self.batch_size, self.accumulate)
 
@@ -288,7 +288,7 @@ class DumpBenchConfig:
         """Raises SpecError for what cannot be measured."""
         validate(self)
         check_tokens(self.tokens, self.shape_only)
-        check_weights(self.teacher, None)
+        check_shape(self.teacher, "--teacher")
 
 
 @dataclass(frozen=True)

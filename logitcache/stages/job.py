@@ -78,19 +78,18 @@ class Job:
     source: Source
     task: Classification
     objective: Objective | OwnObjective | SumObjective
-    train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
+    # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
+    train: Rows
     out: Path
     settings_name: str  # as in a folder's name
-    tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
-    reads: Mapping[str, Any] | None = (
-        None  # what the tokenizer does, and the length that it cuts rows to
-    )
-    cache_fingerprint: str | None = (
-        None  # None without a teacher, and until a Self-KD has made its cache
-    )
-    stored: Mapping[str, Cache] = field(
-        default_factory=dict
-    )  # by split: the caches that hold the rows
+    # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
+    tokenizer: Any = None
+    # what the tokenizer does, and the length that it cuts rows to
+    reads: Mapping[str, Any] | None = None
+    # None without a teacher, and until a Self-KD has made its cache
+    cache_fingerprint: str | None = None
+    # by split: the caches that hold the rows
+    stored: Mapping[str, Cache] = field(default_factory=dict)
     charge: Charge = NOT_CHARGED  # what a budget pays for the teacher's answers
 
     @cached_property
@@ -331,7 +330,7 @@ def _note_precision(precision: str, reporter: Reporter) -> None:
 
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
     """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
-    if source.task in LANGUAGE and set(source.splits) == {"train"}:
+    if TASKS[source.task].self_contained and set(source.splits) == {"train"}:
         reporter.note(
             f"{source.name}: nothing is held out to score on: there are fewer than {FEWEST} documents, or the cache of "
             "dev is not beside that of train. Scores are measured on training rows, which says nothing about new data"

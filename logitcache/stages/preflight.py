@@ -20,6 +20,7 @@ from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
+from logitcache.data.class_weights import class_weights
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
 from logitcache.data.rows import Source
@@ -117,12 +118,14 @@ def check_student(config: TrainConfig, source: Source) -> None:
             advice="Leave it out.",
             where="--predict",
         )
-    if TASKS[source.task].fixed_label is None:
+    if kind.fixed_label is None:
         check_labels(source)
     checkpoint("student", config.student.removeprefix(FROM), config.revision)
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
-    check_metric(config.metric or own_metric(source), task_of(source, ()))
+    task = kind(source.num_labels, source.label_names)
+    check_metric(config.metric or own_metric(source), task)
+    class_weights(config.class_weight, source.split("train").labels, task)
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:

@@ -373,6 +373,18 @@ def test_files_that_the_architecture_names_are_there() -> None:
     assert not missing
 
 
+def test_names_that_the_architecture_places_are_there() -> None:
+    """`NAME` of `FILE.py`, and `NAME` and `OTHER` of it: each stands in that file."""
+    page = " ".join((DOCS / "architecture.md").read_text("utf-8").split())
+    placed = re.findall(r"((?:`\w+` and )?`\w+`) (?:of|in) `([\w/]+\.py)`", page)
+    assert len(placed) > 30
+    for names, path in placed:
+        (file,) = (base / path for base in (ROOT / "logitcache", ROOT) if (base / path).is_file())
+        code = file.read_text("utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b{name}\b", code), f"{path} has no {name}"
+
+
 def test_the_architecture_lists_every_module_of_the_larger_rooms() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     listed = re.findall(r"^- `([\w/]+)/`:(.*?)(?=^\S|^$)", page, re.DOTALL | re.MULTILINE)
