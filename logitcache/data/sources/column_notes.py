@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.config.data import LANGUAGE, Columns
+from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
@@ -38,6 +38,7 @@ from logitcache.data.sources.hints import (
     tags_among,
     voters,
 )
+from logitcache.data.sources.joins import advice_beside, foreign_keys
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table
@@ -57,6 +58,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     ]
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
+    notes += [_keys(table, chosen) for table in tables]
     notes += [_rejected(table, chosen) for table in tables]
     for table in tables:
         if not table.typed:
@@ -119,6 +121,10 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
 
 def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
+    is_unlabelled = chosen.task in UNLABELLED_TASKS
+    joined = "" if is_unlabelled else next(filter(None, map(advice_beside, tables)), "")
+    if joined:
+        return joined
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
     if any(map(_SPAN_START.search, unread)) or any(map(are_spans, values.values())):
@@ -190,6 +196,16 @@ def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
                 "are words of sentences, call their columns word and tag (--header word,tag), or the file .conll"
             )
     return None
+
+
+def _keys(table: Table, chosen: Columns) -> str | None:
+    """A note of columns that are keys of another table, whose rows are not read."""
+    keys = foreign_keys(table, (chosen.text, chosen.text_pair, chosen.label, chosen.split_column))
+    if not keys or chosen.label is None:  # without a label, `label_advice` says it
+        return None
+    names = listed(list(map(short, keys)))
+    advice = advice_beside(table) or "To read texts of another table too, join it first"
+    return f"{table.path}: not read: {names}, whose numbers stand in several rows. {advice}"
 
 
 def _rejected(table: Table, chosen: Columns) -> str | None:

@@ -15,6 +15,7 @@ from logitcache.data.sources.exported import Export
 from logitcache.data.sources.nested import listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
 from logitcache.data.sources.tables import Table
+from logitcache.data.sources.turns import check_no_turns
 from logitcache.data.sources.word_rows import with_lists
 from logitcache.reporter import Reporter
 
@@ -24,7 +25,8 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     every name that was asked for as a path (``data.text``) or as one column for each class
     (``joy,anger``). What was recognised is noted.
 
-    Raises SpecError for an export whose annotations are parts of texts.
+    Raises SpecError for an export whose annotations are parts of texts, and for rows that are single
+    messages of conversations.
     """
     table, note = with_lists(table, asked)
     if note:
@@ -32,7 +34,9 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     chats = messages(table)
     if chats is None and asked.task in LANGUAGE:
         chats = prompted(table)
-    if chats is not None:
+    if chats is None:
+        check_no_turns(table, asked)
+    else:
         reporter.note(f"{table.path}: {chats.tool}")
         table = _replaced(table, chats)
     if asked.task not in LANGUAGE:

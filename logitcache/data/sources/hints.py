@@ -136,7 +136,7 @@ def likely_labels(columns: Samples) -> list[str]:
         for name, values in columns.items()
         if _repeats(values)
         and not NUMBERING.fullmatch(name)
-        and not _is_identifier(name)
+        and not is_identifier(name)
         and not is_labelling_function(name)
         and not all(str(value).lower() in _SPLITS for value in values)
     ]
@@ -149,7 +149,7 @@ def likely_labels(columns: Samples) -> list[str]:
     return sorted(names, key=rank)
 
 
-def _is_identifier(name: str) -> bool:
+def is_identifier(name: str) -> bool:
     """Whether a column's name says that it identifies something, and not a class."""
     return _IDENTIFIER.search(name) is not None and not is_called_as_labels(name)
 
