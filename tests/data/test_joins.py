@@ -4,6 +4,7 @@ is named.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -87,6 +88,48 @@ def test_other_files_beside_it_are_none_of_its_tables(tmp_path: Path, beside: st
     changed(folder, {"bodies.csv": beside, "stances.csv": STANCES})
     _, notes = read(folder / "stances.csv")
     assert "Join" not in "".join(notes)
+
+
+def of_batch(folder: Path) -> None:
+    asked, answered, failed = [], [], []
+    for i, label in enumerate(("x", "y", "x")):
+        messages = [
+            {"role": "system", "content": "Say x or y."},
+            {"role": "user", "content": f"text {i}"},
+        ]
+        asked.append({"custom_id": f"r{i}", "method": "POST", "body": {"messages": messages}})
+        body = {"choices": [{"message": {"content": f"{label}\n"}}], "usage": {"total_tokens": 5}}
+        answered.append(
+            {"custom_id": f"r{i}", "response": {"status_code": 200, "body": body}, "error": None}
+        )
+    failed.append({"custom_id": "r3", "response": None, "error": {"code": "expired"}})
+    for name, rows in (("in", asked), ("out", answered[::-1]), ("errors", failed)):
+        changed(folder, {f"{name}.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("", Columns()),
+        ("in.jsonl", Columns()),
+        ("out.jsonl", Columns()),
+        ("out.jsonl", Columns(text="response.body.choices.message.content")),
+    ],
+)
+def test_both_files_of_a_batch_are_joined(tmp_path: Path, name: str, columns: Columns) -> None:
+    of_batch(tmp_path / "data")
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path / "data" / name, columns)
+    command = re.search(r'Join both files of the batch: python -c "([^"]*)"', str(caught.value))
+    assert command is not None, str(caught.value)
+    run = [sys.executable, "-c", command[1]]
+    written = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert {row["text"]: row["label"] for row in rows} == {
+        "text 0": "x",
+        "text 1": "y",
+        "text 2": "x",
+    }
 
 
 def test_numbers_of_rows_are_no_key(tmp_path: Path) -> None:

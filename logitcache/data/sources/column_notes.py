@@ -45,6 +45,7 @@ from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
+_END = re.compile(r"end$", re.IGNORECASE)  # of a column that says where a part of a text ends
 _SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
 
@@ -59,6 +60,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
     notes += [_keys(table, chosen) for table in tables]
+    notes.append(_positions(tables, chosen))
     notes += [_rejected(table, chosen) for table in tables]
     for table in tables:
         if not table.typed:
@@ -103,7 +105,9 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
         others = [name for name in columns if name is not None and name != chosen.label]
         if chosen.label.casefold() not in LABEL_COLUMNS[:2]:  # a category may be of anything
-            others += [name for name in likely_labels(samples(tables)) if is_called_as_labels(name)]
+            others += [
+                name for name in likely_labels(samples(tables), tables) if is_called_as_labels(name)
+            ]
         read = (chosen.text, chosen.text_pair, chosen.label)
         others = [name for name in dict.fromkeys(others) if name not in read]
         if not others:
@@ -137,7 +141,7 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
             f"{option('--label', classes)} (probabilities as a teacher: the same --label, and dump "
             f"{option('--teacher', f'column:{classes}')})"
         )
-    plausible = likely_labels(values)
+    plausible = likely_labels(values, tables)
     votes = voters(values)
     if votes and plausible[0] in votes:
         columns = ",".join(votes)
@@ -206,6 +210,20 @@ def _keys(table: Table, chosen: Columns) -> str | None:
     names = listed(list(map(short, keys)))
     advice = advice_beside(table) or "To read texts of another table too, join it first"
     return f"{table.path}: not read: {names}, whose numbers stand in several rows. {advice}"
+
+
+def _positions(tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of columns that say which parts of its text a row is about, which are not read."""
+    names = names_of(tables)
+    starts = [name for name in names if _END.sub("start", name) in names and _END.search(name)]
+    ends = [name for name in starts if name not in (chosen.text, chosen.text_pair, chosen.label)]
+    if not ends:
+        return None
+    columns = [column for end in ends for column in (_END.sub("start", end), end)]
+    return (
+        f"not read: {listed(list(map(short, columns)))}. If labels are of these parts of a text, mark them in it: "
+        "'<e1> Ada </e1> met <e2> Alan </e2>'"
+    )
 
 
 def _rejected(table: Table, chosen: Columns) -> str | None:

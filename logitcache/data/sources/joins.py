@@ -9,7 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.data import Columns
 from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.hints import (
     NUMBERING,
@@ -21,10 +23,34 @@ from logitcache.data.sources.hints import (
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.reading import READERS, read_table
 from logitcache.data.sources.tables import Table
-from logitcache.errors import LogitCacheError
+from logitcache.errors import LogitCacheError, SpecError
 
 LARGEST = 1 << 26  # bytes that are read to find a key
 _GUESSES = "submission"  # in the name of a file of made-up labels, as Kaggle gives one
+_CUSTOM_ID, _REQUEST, _ANSWER = "custom_id", "body", "response"  # of batches
+_OF_BATCH = (
+    "import json; rows = lambda file: {{r['custom_id']: r for r in map(json.loads, open(file))}}; "
+    "asked = rows({!r}); [print(json.dumps({{'text': asked[i]['body']['messages'][-1]['content'], "
+    "'label': r['response']['body']['choices'][0]['message']['content'].strip()}})) "
+    "for i, r in rows({!r}).items() if (r['response'] or {{}}).get('status_code') == 200]"
+)
+
+
+def check_no_batch(table: Table, asked: Columns) -> None:
+    """Raises SpecError for the input or the output of a batch that was sent to a provider: texts are
+    in the one, answers in the other.
+    """
+    has_text = asked.text in table.columns or first_called(TEXT_COLUMNS, list(table.columns))
+    if has_text or _CUSTOM_ID not in table.columns:
+        return
+    raise SpecError(
+        expected="a text and a label in each row",
+        found="the input or the output of a batch",
+        advice=advice_beside(table)
+        or "Look up the text of each custom_id in the batch's input, and save a text and "
+        "a label for each row.",
+        where=table.path,
+    )
 
 
 def join_advice(files: Iterable[Path]) -> str:
@@ -32,7 +58,8 @@ def join_advice(files: Iterable[Path]) -> str:
     empty where no two have.
     """
     tables = [table for table in map(_read, files) if table is not None]
-    return next(filter(None, (_joined(*pair) for pair in combinations(tables, 2))), "")
+    pairs = combinations(tables, 2)
+    return _of_batch(tables) or next(filter(None, (_joined(*pair) for pair in pairs)), "")
 
 
 def advice_beside(table: Table) -> str:
@@ -41,16 +68,27 @@ def advice_beside(table: Table) -> str:
     """
     if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return ""
+    tables = []
     size = 0
     for path in sorted(table.path.parent.iterdir()):
-        other = _read(path) if path != table.path and path.is_file() else None
-        size += path.stat().st_size
-        if size > LARGEST:
-            return ""
-        advice = "" if other is None else _joined(table, other)
-        if advice:
-            return advice
-    return ""
+        size += path.stat().st_size if path.is_file() else 0
+        other = _read(path) if path != table.path and size < LARGEST else None
+        if other is not None:
+            tables.append(other)
+    joined = (_joined(table, other) for other in tables)
+    return _of_batch([table, *tables]) or next(filter(None, joined), "")
+
+
+def _of_batch(tables: Sequence[Table]) -> str:
+    """How to join the requests and the answers of a batch; empty where there are not both."""
+    of_batch = [table for table in tables if _CUSTOM_ID in table.columns]
+    inputs = [table for table in of_batch if _REQUEST in table.columns]
+    outputs = [table for table in of_batch if _ANSWER in table.columns]
+    if not inputs or not outputs:
+        return ""
+    answers = max(outputs, key=len)  # errors are in another file
+    command = _OF_BATCH.format(str(inputs[0].path), str(answers.path))
+    return f'Join both files of the batch: python -c "{command}" > OUT.jsonl'
 
 
 def foreign_keys(table: Table, read: Sequence[str | None]) -> list[str]:
@@ -69,7 +107,7 @@ def _repeat(values: Sequence[Any]) -> bool:
 
 def _read(path: Path) -> Table | None:
     """A file's table; None for one that is no table, is large, or cannot be read."""
-    is_table = ending(path) in READERS and read_by_pandas(path)
+    is_table = ending(path) in READERS and read_by_pandas(path)  # is a file, too
     if not is_table or _GUESSES in path.name.lower() or path.stat().st_size > LARGEST:
         return None
     try:
