@@ -14,8 +14,8 @@ from logitcache.stages.check import Report
 MOST_CLASSES = 12  # with a line each
 OFTEN = 0.2  # share of contradicting rows that are rather answers of several people
 OF_ANNOTATORS = (
-    "Answers of several people to one text are votes: make them one row, with pandas: "
-    "table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
+    "If they are about parts of a text, mark these in it; answers of several people are votes: make them one row, with "
+    "pandas: table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
 )
 Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 

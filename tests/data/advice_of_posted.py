@@ -27,6 +27,9 @@ PROMPTS = "".join(
     for i, label in enumerate("xyxyx")
 )  # fmt: skip
 ESSAYS = "".join(f"i{row},e{row // 3},a long essay of {row},{'xy'[row % 2]}\n" for row in range(8))
+OF_TURNS = "".join(
+    json.dumps({"role": role, "text": f"some {role}"}) + "\n" for role in ("user", "assistant")
+)
 SENTENCES = [[["a", "film"], ["it", "is"]], [["B", "O"], ["O", "O"]]]
 JOINED = "The{0}DT{0}O film{0}NN{0}B-X\nIt{0}PRP{0}O\n"
 POSTED = [
@@ -295,6 +298,33 @@ POSTED = [
         "or as columns words and tags of lists",
         {"r.jsonl": '{"text": "a b", "label": {"X": {"a": [[0, 1]]}}}\n'},
         {"r.jsonl": JSONL_OF_WORDS},
+        rows=1,
+    ),
+    Case(
+        "Correct the row; or save the words too, as a column words of lists.",
+        {"r.jsonl": '{"text": "a film", "tags": ["O", "B-X", "O"]}\n'},
+        {"r.jsonl": '{"words": ["a", "film", "."], "tags": ["O", "B-X", "O"]}\n'},
+        rows=1,
+    ),
+    *(
+        Case(
+            "Correct the line: its word is the first field, its label the last",
+            {"r.conll": f"a NN O\n{line}\n"},
+            {"r.conll": "a NN O\nfilm NN B-X\n"},
+            rows=1,
+        )
+        for line in ("film NN", "old film NN B-X", "film\tNN\t")
+    ),
+    Case(
+        "To take each message by itself, name the columns: --text text, and --label for classes.",
+        {"r.jsonl": OF_TURNS},
+        more={"text": "text", "label": "role"},
+    ),
+    Case(
+        "Give --task token-classification",
+        {"r.jsonl": '{"words": ["a", "film"], "tags": ["O", "B-X"]}\n'},
+        options={"task": "classification"},
+        more={"task": "token-classification"},
         rows=1,
     ),
     csv(

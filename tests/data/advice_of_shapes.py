@@ -199,7 +199,7 @@ SHAPES = [
         more={"task": "causal-lm"},
     ),
     Case(
-        "save what the model is asked (instruction and input) as prompt, and what it answers as completion.",
+        "save what the model is asked (instruction and input) as prompt, and what it answers as completion",
         {"r.jsonl": '{"instruction": "a", "input": "b", "output": "c"}\n'},
         {"r.jsonl": '{"prompt": "a\\n\\nb", "completion": "c"}\n'},
         {"task": "causal-lm"},

@@ -65,7 +65,7 @@ def _column_of_spans(table: Table, asked: Columns) -> str | None:
     """The column of labelled parts: that of the label, or the only one there is."""
     if asked.task not in (None, TASK):
         return None
-    names = [name for name in table.columns if _are_spans(table, name)]
+    names = [name for name in table.columns if _holds_spans(table, name)]
     if asked.label is not None:
         return next((name for name in names if f"{asked.label}.".startswith(f"{name}.")), None)
     label = first_called(LABEL_COLUMNS, [name for name in table.columns if name not in names])
@@ -73,12 +73,18 @@ def _column_of_spans(table: Table, asked: Columns) -> str | None:
     return names[0] if len(names) == 1 and not is_of_texts else None
 
 
-def _are_spans(table: Table, name: str) -> bool:
+def _holds_spans(table: Table, name: str) -> bool:
     if not holds(table, name, list):
         return False
-    cells = first_values(table.columns[name], LOOKED_AT)
-    elements = [element for cell in cells for element in cell or []]
-    return bool(elements) and all(_span(element) is not None for element in elements)
+    cells = [cell for cell in first_values(table.columns[name], LOOKED_AT) if cell]
+    return bool(cells) and all(map(are_spans, cells))
+
+
+def are_spans(cell: Any) -> bool:
+    """Whether these are labels of parts of a text."""
+    if not isinstance(cell, list) or not cell:
+        return False
+    return all(_span(element) is not None for element in cell)
 
 
 def _span(value: Any) -> Span | None:

@@ -57,7 +57,7 @@ class LanguageModel(Classification, ABC):
     )
     advice: ClassVar[str] = (
         "Name the texts with --text; or save what the model is asked (instruction and input) as prompt, and what it "
-        "answers as completion."
+        "answers as completion; or each conversation as messages, a list of {role, content}."
     )
 
     @classmethod
