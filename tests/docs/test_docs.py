@@ -290,7 +290,11 @@ def test_options_are_both_of_a_pair() -> None:
     assert OPTION.findall("`--text-pair`, --beta2; x--y, ---") == ["--text-pair", "--beta2"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"],
+    ids=lambda page: page.name,
+)
 def test_lines_fit(page: Path) -> None:
     long = [
         f"{page.name}:{n}"
