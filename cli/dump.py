@@ -189,10 +189,12 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             "entropy",
             f"{document['entropy']:.3f} nats on average (uniform answers: {uniform:.3f})",
         )
-    dev = f"dev ({document['dev_rows']:,} rows)"
+    task = TASKS[document["task"]]
+    unit = "labels" if task.per_token else "rows"
+    dev = f"dev ({document['dev_rows']:,} {unit})"
     for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
         if scores:
-            yield "teacher", TASKS[document["task"]].teacher_in_words(scores, rows)
+            yield "teacher", task.teacher_in_words(scores, rows)
     if document["folds"]:
         yield (
             "folds",

@@ -57,7 +57,8 @@ class TeacherPasses:
         return self.live - self.cached
 
     def __str__(self) -> str:
-        return f"cached: {self.cached:,} teacher passes; live: {self.live:,}; saved {self.saved:,}"
+        change = f"saved {self.saved:,}" if self.saved >= 0 else f"{-self.saved:,} more than live"
+        return f"cached: {self.cached:,} teacher passes; live: {self.live:,}; {change}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,8 @@ def test_teacher_passes_count_each_cache_once(runs: Callable[..., Comparison]) -
     # three KD students share one cache of 3,000 rows; each Self-KD student has its own
     assert (passes.cached, passes.live, passes.saved) == (9000, 75000, 66000)
     assert str(passes) == "cached: 9,000 teacher passes; live: 75,000; saved 66,000"
+    costly = str(replace(passes, live=8_958))
+    assert costly == "cached: 9,000 teacher passes; live: 8,958; 42 more than live"
 
 
 def test_teacher_passes_of_joined_caches_are_counted_once_and_of_averaged_teachers_each(
