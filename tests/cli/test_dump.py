@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logitcache.cache.cache import Cache
+from logitcache_cli import dump as dump_command
 from logitcache_cli.main import cli
 
 KEYS = {
@@ -221,3 +222,19 @@ def test_in_a_process_of_its_own(
         f"{teacher}{labels}{document['cache']}: 60 of 60 rows saw the teacher\n"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logitcache-work"]
+
+
+def test_labels_of_words_are_not_called_rows() -> None:
+    document = {
+        "task": "token-classification",
+        "scores": None,
+        "dev_scores": {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.1},
+        "dev_rows": 230,
+        "entropy": None,
+        "scored_positions": 230,
+        "skipped_rows": 0,
+        "positions": 230,
+        "folds": None,
+    }
+    [(_, words)] = dump_command._teacher(document)
+    assert "of dev (230 labels)" in words
