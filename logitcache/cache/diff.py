@@ -12,7 +12,7 @@ import numpy as np
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
 from logitcache.cache.diff_signals import SignalTotals, check_shared
-from logitcache.cache.distance import Spread, kl
+from logitcache.cache.distance import Float64, Spread, kl
 from logitcache.cache.shown import class_names
 from logitcache.cache.variation import variation
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
@@ -208,20 +208,8 @@ class _Totals:
         best_a = logits_a.argmax(axis=1)
         best_b = logits_b.argmax(axis=1)
         self._count(best_a, best_b, float(np.abs(logits_a - logits_b).max()))
-        largest_kl = np.maximum(kl_ab, kl_ba)
-        for i in np.argsort(-largest_kl, kind="stable")[:WORST]:
-            if largest_kl[i] > 0:
-                self.worst.append(
-                    {
-                        "row": int(rows[i]),
-                        "kl_ab": float(kl_ab[i]),
-                        "kl_ba": float(kl_ba[i]),
-                        "class_a": self.names[best_a[i]],
-                        "class_b": self.names[best_b[i]],
-                    }
-                )
-        self.worst.sort(key=lambda worst: (-max(worst["kl_ab"], worst["kl_ba"]), worst["row"]))
-        del self.worst[WORST:]
+        figures = {"kl_ab": kl_ab, "kl_ba": kl_ba}
+        self._keep_worst(rows, best_a, best_b, figures)
 
     def add_sparse(self, rows: Int64, a: Sparse[Array], b: Sparse[Array]) -> None:
         """The same of targets that list some words each."""
@@ -234,17 +222,25 @@ class _Totals:
         self.differs |= not apart.is_equal.all()
         self.variation.add(apart.distance)
         self.other_words += int(apart.other_words.sum())
-        for i in np.argsort(-apart.distance, kind="stable")[:WORST]:
-            if apart.distance[i] > 0:
-                self.worst.append(
-                    {
-                        "row": int(rows[i]),
-                        "variation": float(apart.distance[i]),
-                        "class_a": self.names[best_a[i]],
-                        "class_b": self.names[best_b[i]],
-                    }
-                )
-        self.worst.sort(key=lambda worst: (-worst["variation"], worst["row"]))
+        self._keep_worst(rows, best_a, best_b, {"variation": apart.distance})
+
+    def _keep_worst(
+        self, rows: Int64, best_a: Int64, best_b: Int64, figures: dict[str, Float64]
+    ) -> None:
+        """Keep the positions whose largest figure is largest: of P positions their rows, likeliest
+        classes in A and B, and figures by name.
+        """
+        names = list(figures)
+        largest = np.max(list(figures.values()), axis=0)
+        for i in np.argsort(-largest, kind="stable")[:WORST]:
+            if largest[i] > 0:
+                worst: dict[str, Any] = {"row": int(rows[i])}
+                for name in names:
+                    worst[name] = float(figures[name][i])
+                worst["class_a"] = self.names[best_a[i]]
+                worst["class_b"] = self.names[best_b[i]]
+                self.worst.append(worst)
+        self.worst.sort(key=lambda worst: (-max(worst[name] for name in names), worst["row"]))
         del self.worst[WORST:]
 
     def _count(self, best_a: Int64, best_b: Int64, largest: float) -> None:

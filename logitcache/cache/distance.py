@@ -36,7 +36,8 @@ class Spread:
     STEP = 1.01
 
     def __init__(self) -> None:
-        self.edges = np.exp(np.arange(np.log(self.LOW), np.log(self.HIGH), np.log(self.STEP)))
+        first, last, step = np.log([self.LOW, self.HIGH, self.STEP])
+        self.edges = np.exp(np.arange(first, last, step))
         self.counts = np.zeros(len(self.edges) + 1, np.int64)
         self.total = 0.0
         self.largest = 0.0

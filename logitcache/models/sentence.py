@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,11 +135,8 @@ class SentenceEncoder(PreTrainedModel):
         cls), else the usual one. Raises SpecError where nothing names the pooling, for a layout that
         is not known here, and for models that are no encoders alone.
         """
-        hub: dict[str, Any] = {}
-        for name in ("revision", "local_files_only"):
-            if name in settings:
-                hub[name] = settings[name]
-        files = _Files(path, hub)
+        hub_names = settings.keys() & {"revision", "local_files_only"}
+        files = _Files(path, {name: settings[name] for name in hub_names})
         layout, weights = _read_layout(files)
         if layout is not None and POOLINGS.get(pooling or "", layout.pooling) != layout.pooling:
             raise _refused(path, f"--pooling as its {MODULES} says", pooling, "Leave it out.")
@@ -152,11 +149,19 @@ class SentenceEncoder(PreTrainedModel):
         body, info = AutoModel.from_pretrained(path, output_loading_info=True, **settings)
         if body.config.is_encoder_decoder:
             raise _refused(path, "an encoder", type(body).__name__, "Name another model.")
-        model = cls(body, layout)
-        for linear, state in zip(model.maps, weights, strict=True):
-            linear.load_state_dict(state)
-        model.maps.to(body.dtype)
+        model = _encoder(body, layout, weights)
         return (model, _of_body(info)) if output_loading_info else model
+
+
+def _encoder(
+    body: PreTrainedModel, layout: Layout, weights: Sequence[Mapping[str, Tensor]]
+) -> SentenceEncoder:
+    """A body with a layout and the weights of its maps, in the body's dtype."""
+    model = SentenceEncoder(body, layout)
+    for linear, state in zip(model.maps, weights, strict=True):
+        linear.load_state_dict(state)
+    model.maps.to(body.dtype)
+    return model
 
 
 def _of_body(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -364,7 +369,4 @@ def with_layout_of(
     layout, weights = _read_layout(_Files(checkpoint, hub))
     if layout is None:
         return body
-    model = SentenceEncoder(body, layout)
-    for linear, state in zip(model.maps, weights, strict=True):
-        linear.load_state_dict(state)
-    return model
+    return _encoder(body, layout, weights)

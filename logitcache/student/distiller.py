@@ -12,7 +12,9 @@ from logitcache.models.call import ModelFailed, at_positions, classify, classify
 from logitcache.models.heads import has_head, head_of
 from logitcache.models.projection import head_logits
 from logitcache.models.signals import HEAD_INPUT, LOGITS, Signal, together, watched
+from logitcache.payloads import Head
 from logitcache.records import Batch, Padding
+from logitcache.student.losses.gradient import Target
 from logitcache.student.losses.vocabulary import PLAIN, choose, head_loss, logits_loss
 from logitcache.student.methods import Objective
 from logitcache.student.term import OwnObjective
@@ -88,9 +90,15 @@ class Distiller(nn.Module):
         target = self.objective.target(
             batch.label, batch.teacher, len(head.weight), some_unlabelled=self.some_unlabelled
         )
+        return self._head_loss(hidden, head, target, batch), hidden.new_empty(0)
+
+    def _head_loss(
+        self, hidden: Tensor, head: Head[Tensor], target: Target, batch: Batch[Tensor]
+    ) -> Tensor:
+        """The summed loss of what the head is given at the kept positions: f[P, d]."""
         execution = self.execution or choose(hidden, head)
         self.executions.add(execution)
-        return head_loss(hidden, head, target, batch.weight, execution), hidden.new_empty(0)
+        return head_loss(hidden, head, target, batch.weight, execution)
 
     def _of_terms(self, objective: SumObjective, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         """The sum of an objective's terms, of one forward pass. A term of signals gives one loss
@@ -132,9 +140,7 @@ class Distiller(nn.Module):
             return (logits_loss(logits, target) * batch.weight).sum()
         head = head_of(self.student, self.width)
         target = objective.target(batch.label, batch.teacher, len(head.weight))
-        execution = self.execution or choose(kept, head)
-        self.executions.add(execution)
-        return head_loss(kept, head, target, batch.weight, execution)
+        return self._head_loss(kept, head, target, batch)
 
     def _at_positions(self, model: PreTrainedModel, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""

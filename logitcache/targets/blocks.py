@@ -107,11 +107,7 @@ def word_at(weights: Tensor, block: Tensor, point: Tensor) -> Tensor:
 
 def _maxima(values: Tensor) -> Tensor:
     """The largest value of each block: f[P, B] of f[P, V]."""
-    return _reduced(values, _largest_of_words)
-
-
-def _largest_of_words(blocks: Tensor) -> Tensor:
-    return blocks.amax(2)
+    return _reduced(values, lambda blocks: blocks.amax(2))
 
 
 def _sum_of_words(blocks: Tensor) -> Tensor:

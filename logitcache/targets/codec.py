@@ -8,7 +8,7 @@ knows nothing of files. One that keeps a varying number of entries at a position
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -107,10 +107,42 @@ class Codec(Protocol):
         """What a manifest records of it: its kind and its fields."""
 
 
-def stored_bytes(codec: Codec) -> float:
-    """Bytes of a position's columns and of its entries, on average."""
-    entries = codec.entries_per_position()
-    return float(sum(column.bytes * entries.get(column.count, 1) for column in codec.columns()))
+@dataclass(frozen=True)
+class FixedCodec:
+    """What codecs have in common whose settings say all: full vectors, one record a position."""
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    @property
+    def temperatures(self) -> tuple[float, ...] | None:
+        return None
+
+    @property
+    def largest_gap(self) -> float:
+        return float(np.finfo(np.float32).max)
+
+    @property
+    def is_calibrated(self) -> bool:
+        return True
+
+    def calibrated(self, vectors: Iterable[Tensor]) -> Self:
+        return self
+
+    def columns(self) -> tuple[Stored, ...]:
+        return ()
+
+    def entries_per_position(self) -> Mapping[str, float]:
+        return {}
+
+    def bytes_per_position(self) -> float:
+        entries = self.entries_per_position()
+        return float(sum(column.bytes * entries.get(column.count, 1) for column in self.columns()))
+
+    def pack(self, reduced: Kept) -> dict[str, Array]:
+        return {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
 
 
 def of_positions(codec: Codec) -> tuple[Stored, ...]:

@@ -7,8 +7,8 @@ nats (raw halves: 1.7e-6, and 4e-5 at an offset of +40).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 from logitcache.config.option import option
 from logitcache.errors import FormatError, SpecError
 from logitcache.records import Array, Dense, Float32
-from logitcache.targets.codec import Kept, Stored
+from logitcache.targets.codec import FixedCodec, Kept, Stored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ _SCALE = np.array(2.0**112, np.float32)  # the difference of the two exponents' 
 
 
 @dataclass(frozen=True)
-class DenseCodec:
+class DenseCodec(FixedCodec):
     """Stores f[P, width] as one column ``logits`` of ``dtype``. Exact at every temperature."""
 
     kind: ClassVar[str] = "dense"
@@ -58,28 +58,8 @@ class DenseCodec:
             )
         return cls(width, str(dtype))
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
-
     def columns(self) -> tuple[Stored, ...]:
         return (Stored("logits", self.dtype, self.width),)
-
-    @property
-    def temperatures(self) -> None:
-        return None
-
-    @property
-    def is_calibrated(self) -> bool:
-        return True
-
-    def calibrated(self, vectors: Iterable[Tensor]) -> DenseCodec:
-        return self
-
-    def entries_per_position(self) -> Mapping[str, float]:
-        return {}
-
-    def bytes_per_position(self) -> int:
-        return self.width * np.dtype(self.dtype).itemsize
 
     @property
     def largest_gap(self) -> float:
@@ -99,12 +79,8 @@ class DenseCodec:
         shifted = vectors - vectors.amax(dim=1, keepdim=True)
         return {"logits": shifted.clamp_(min=-self.largest_gap).to(getattr(torch, self.dtype))}
 
-    def pack(self, reduced: Kept) -> dict[str, Array]:
-        """The same as numpy's arrays. What lies on a device is waited for."""
-        return {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
-
     def encode(self, logits: Float32) -> dict[str, Array]:
-        """Both steps for numpy's arrays; the same bytes, without torch."""
+        """``reduce`` and ``pack`` for numpy's arrays; the same bytes, without torch."""
         # as in ``reduce``; a vector that is not finite stays so
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = logits - logits.max(axis=1, keepdims=True)

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from logitcache.errors import FormatError, SpecError
 from logitcache.payloads import Array, Payload
-from logitcache.targets.codec import Kept, Stored
+from logitcache.targets.codec import FixedCodec, Kept
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoLogits:
+class NoLogits(FixedCodec):
     """Stores no column of logits f[P, width]."""
 
     kind: ClassVar[str] = "none"
@@ -35,37 +33,11 @@ class NoLogits:
             raise FormatError(f"none codec: expected a width, found {dict(value)}.")
         return cls(width=width)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "width": self.width}
-
     @property
     def temperatures(self) -> tuple[float, ...]:
         return ()
 
-    @property
-    def largest_gap(self) -> float:
-        return float(np.finfo(np.float32).max)
-
-    @property
-    def is_calibrated(self) -> bool:
-        return True
-
-    def calibrated(self, vectors: Iterable[Tensor]) -> NoLogits:
-        return self
-
-    def columns(self) -> tuple[Stored, ...]:
-        return ()
-
-    def entries_per_position(self) -> Mapping[str, float]:
-        return {}
-
-    def bytes_per_position(self) -> float:
-        return 0.0
-
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
-        return {}
-
-    def pack(self, reduced: Kept) -> dict[str, Array]:
         return {}
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:

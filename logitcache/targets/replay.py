@@ -7,15 +7,13 @@ place of V.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
 
 from logitcache.errors import FormatError
 from logitcache.payloads import Array, Head, Replay
-from logitcache.targets.codec import Kept, Stored
+from logitcache.targets.codec import FixedCodec, Kept, Stored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +26,7 @@ WEIGHT, BIAS = "head_weight", "head_bias"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayCodec:
+class ReplayCodec(FixedCodec):
     """Stores f[P, hidden] in ``dtype``. What it depends on of the teacher's head is known once it
     is calibrated.
     """
@@ -60,45 +58,20 @@ class ReplayCodec:
             )
         return cls(**recorded)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
-
-    @property
-    def temperatures(self) -> None:
-        return None
-
-    @property
-    def largest_gap(self) -> float:
-        return float(np.finfo(np.float32).max)
-
     @property
     def is_calibrated(self) -> bool:
+        """It follows from the head: :func:`logitcache.teacher.replaying.replaying`."""
         return self.hidden is not None
-
-    def calibrated(self, vectors: Iterable[Tensor]) -> ReplayCodec:
-        """The codec as it is: it follows from the teacher's head
-        (:func:`logitcache.teacher.replaying.replaying`).
-        """
-        return self
 
     def columns(self) -> tuple[Stored, ...]:
         assert self.hidden is not None
         return (Stored("hidden", STORED[self.dtype], self.hidden),)
-
-    def entries_per_position(self) -> Mapping[str, float]:
-        return {}
-
-    def bytes_per_position(self) -> float:
-        return float(sum(column.bytes for column in self.columns()))
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch
 
         own = vectors.to(getattr(torch, self.dtype))
         return {"hidden": own.view(torch.uint16) if self.dtype == "bfloat16" else own}
-
-    def pack(self, reduced: Kept) -> dict[str, Array]:
-        return {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Replay[Array]:
         return Replay(columns["hidden"], self.head(assets))

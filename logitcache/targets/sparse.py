@@ -5,7 +5,7 @@ in few bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from logitcache.config.option import checked, option, options_of
 from logitcache.errors import FormatError, SpecError
 from logitcache.payloads import Array
-from logitcache.targets.codec import Kept, Stored, stored_bytes, without_filling
+from logitcache.targets.codec import FixedCodec, Kept, Stored, without_filling
 from logitcache.targets.ids import LONGEST, ids_to_bytes, stored_as
 from logitcache.targets.quantise import to_half
 
@@ -28,7 +28,7 @@ MOST_ENTRIES = np.iinfo(np.uint8).max  # of a position: a count is a byte
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseCodec:
+class SparseCodec(FixedCodec):
     """Stores some words of each position with their probabilities at one temperature, and the
     entropy of all.
     """
@@ -66,29 +66,9 @@ class SparseCodec:
         except (SpecError, TypeError) as error:
             raise FormatError(f"{cls.kind} codec: {error}") from None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
-
     @property
     def temperatures(self) -> tuple[float, ...]:
         return (self.temperature,)
-
-    @property
-    def largest_gap(self) -> float:
-        return float(np.finfo(np.float32).max)
-
-    @property
-    def is_calibrated(self) -> bool:
-        return True
-
-    def calibrated(self, vectors: Any) -> Self:
-        return self
-
-    def entries_per_position(self) -> Mapping[str, float]:
-        return {}
-
-    def bytes_per_position(self) -> float:
-        return stored_bytes(self)  # type: ignore[arg-type]
 
     def ids_column(self, count: str = "") -> Stored:
         """The column of one word at each entry."""
@@ -114,8 +94,7 @@ class SparseCodec:
         return p, to_half(nats.clamp(min=0), draw.uniform(ENTROPY, 1)[:, 0])
 
     def pack(self, reduced: Kept) -> dict[str, Array]:
-        arrays = {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
-        packed = without_filling(arrays, self)  # type: ignore[arg-type]
+        packed = without_filling(super().pack(reduced), self)  # type: ignore[arg-type]
         packed["ids"] = self.ids_as_stored(packed["ids"])
         return packed
 

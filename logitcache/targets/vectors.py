@@ -9,7 +9,7 @@ relative error ``|x' - x| / |x|`` is above ``error`` does not fit, and the row i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ import numpy as np
 from logitcache.config.option import option
 from logitcache.errors import FormatError
 from logitcache.payloads import Array, Vectors
-from logitcache.targets.codec import Kept, Stored
+from logitcache.targets.codec import FixedCodec, Kept, Stored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ ERROR = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorCodec:
+class VectorCodec(FixedCodec):
     """Stores f[P, width] in ``dtype``."""
 
     kind: ClassVar[str] = "vectors"
@@ -58,33 +58,9 @@ class VectorCodec:
             )
         return cls(**recorded)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "width": self.width, "dtype": self.dtype, "error": self.error}
-
-    @property
-    def temperatures(self) -> None:
-        return None
-
-    @property
-    def largest_gap(self) -> float:
-        return float(np.finfo(np.float32).max)
-
-    @property
-    def is_calibrated(self) -> bool:
-        return True
-
-    def calibrated(self, vectors: Iterable[Tensor]) -> VectorCodec:
-        return self
-
     def columns(self) -> tuple[Stored, ...]:
         vector = Stored("vector", STORED[self.dtype], self.width)
         return (vector, Stored("scale", "float32")) if self.dtype == "int8" else (vector,)
-
-    def entries_per_position(self) -> Mapping[str, float]:
-        return {}
-
-    def bytes_per_position(self) -> float:
-        return float(sum(column.bytes for column in self.columns()))
 
     def fits(self, vectors: Tensor) -> Tensor:
         """Which of f[P, width] can be stored: bool[P]. Of one that is not finite, no."""
@@ -113,14 +89,11 @@ class VectorCodec:
         return {"vector": codes.round_().add_(ZERO).to(torch.uint8), "scale": scale}
 
     def pack(self, reduced: Kept) -> dict[str, Array]:
-        """The same as numpy's arrays. What lies on a device is waited for."""
         import torch
 
-        packed = {}
-        for name, tensor in reduced.items():
-            bits = tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor
-            packed[name] = bits.cpu().numpy()
-        return packed
+        if self.dtype == "bfloat16":
+            reduced = {"vector": reduced["vector"].view(torch.uint16)}
+        return super().pack(reduced)
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Vectors[Array]:
         """f16, the bits of bfloat16 as u16, or f32 of bytes: [P, width]."""

@@ -31,7 +31,7 @@ from logitcache.targets.nothing import NoLogits
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
 from logitcache.teacher.live_signals import LiveSignal, judge_signals
-from logitcache.teacher.live_targets import judge_replay, judge_sparse
+from logitcache.teacher.live_targets import from_top, judge_replay, judge_sparse, whole_rows
 from logitcache.teacher.plan import Planned
 
 
@@ -148,9 +148,10 @@ def _judge(
     codec = dump_plan.codec
     assert isinstance(codec, DenseCodec)
     again = codec.encode(batched)
-    in_cache, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
+    in_cache = codec.unpack(stored).logits
+    reference = codec.unpack(codec.encode(alone)).logits
     off = np.abs(in_cache.astype(np.float64) - reference)
-    control = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
+    control = float(np.abs(from_top(doubled) - from_top(alone)).max())
     size = np.abs(stored["logits"])
     # the spacing of the last number overflows
     largest = np.nextafter(np.finfo(size.dtype).max, size.dtype.type(0))
@@ -159,7 +160,7 @@ def _judge(
     differ = kl(in_cache, reference)
     same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)
     return {
-        "same_bytes": len(np.unique(row)) - len(np.unique(row[~same])),
+        "same_bytes": whole_rows(row, same),
         "agrees": bool((off <= allowed + rounding).all()),
         "difference": float(off.max()),
         "control": control,
@@ -168,8 +169,3 @@ def _judge(
         "kl_max": float(differ.max()),
         "worst_row": int(row[off.max(axis=1).argmax()]),
     }
-
-
-def _from_top(logits: Float32) -> Float32:
-    shifted: Float32 = logits - logits.max(axis=1, keepdims=True)
-    return shifted

@@ -56,13 +56,13 @@ def judge_sparse(
     entropy = _entropy(codec, alone)
     difference = np.abs(stored.entropy - entropy)
     control = float(np.abs(_entropy(codec, doubled) - entropy).max())
-    logits_off = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
+    logits_off = float(np.abs(from_top(doubled) - from_top(alone)).max())
     rounding = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, logits_off)
     spacing: Float64 = np.spacing(stored.entropy.astype(np.float16)).astype(np.float64)
     allowed = spacing + 2 * rounding * np.maximum(1, entropy) / codec.temperature
     few_moved = moved <= MOVED + CONTROLS * moved_control
     return {
-        "same_bytes": _whole_rows(row, is_same),
+        "same_bytes": whole_rows(row, is_same),
         "agrees": bool((difference <= allowed).all()) and few_moved,
         "difference": float(difference.max()),
         "control": control,
@@ -83,9 +83,9 @@ def judge_replay(
     """
     assert isinstance(asked.codec, ReplayCodec)
     _, alone, doubled = again
-    reference = _from_top(alone)
+    reference = from_top(alone)
     difference = np.abs(replayed.astype(np.float64) - reference)
-    control = float(np.abs(_from_top(doubled) - reference).max())
+    control = float(np.abs(from_top(doubled) - reference).max())
     allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
     divergence = kl(replayed, reference)
     return {
@@ -115,11 +115,12 @@ def _entropy(codec: SparseCodec, logits: Float32) -> Float64:
     return entropy
 
 
-def _whole_rows(row: Int64, is_same: Array) -> int:
+def whole_rows(row: Int64, is_same: Array) -> int:
     """How many rows have the same bytes at all of their positions."""
     return len(np.unique(row)) - len(np.unique(row[~is_same]))
 
 
-def _from_top(logits: Float32) -> Float32:
+def from_top(logits: Float32) -> Float32:
+    """Logits minus the largest of their position: f32[P, K]."""
     shifted: Float32 = logits - logits.max(axis=1, keepdims=True)
     return shifted

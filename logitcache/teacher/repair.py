@@ -108,11 +108,9 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
             f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again"
         )
     dump = ask(diagnosis.plan) if diagnosis.broken or diagnosis.tensors else None
-    mended = [
-        *diagnosis.small,
-        *diagnosis.strangers,
-        *([f"{SHARDS}/{TENSORS}"] if diagnosis.tensors else []),
-    ]
+    mended = [*diagnosis.small, *diagnosis.strangers]
+    if diagnosis.tensors:
+        mended.append(f"{SHARDS}/{TENSORS}")
     # before a writer looks: it would take a shard without its receipt for one that is gone
     for name, value in diagnosis.small.items():
         write_json(folder / name, value)
@@ -137,7 +135,8 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
             raise IncompleteCache(
                 "shards have changed meanwhile", advice="Run the same repair again.", where=folder
             )
-    mended += [] if diagnosis.sealed else [MANIFEST]
+    if not diagnosis.sealed:
+        mended.append(MANIFEST)
     return RepairReport(
         folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions
     )
@@ -168,10 +167,10 @@ def diagnose(folder: Path) -> Diagnosis:
     manifest = _manifest(folder)
     plan = manifest.plan if manifest is not None else _plan(folder)
     digest = plan.digest()
-    receipts: dict[int, Receipt] = (
-        dict(enumerate(manifest.receipts)) if manifest is not None else {}
-    )
-    if manifest is None and not _is_own(folder, digest):
+    receipts: dict[int, Receipt] = {}
+    if manifest is not None:
+        receipts.update(enumerate(manifest.receipts))
+    elif not _is_own(folder, digest):
         raise _both_damaged(folder)
     small: dict[str, Mapping[str, Any]] = {}
     broken: list[int] = []
@@ -188,10 +187,9 @@ def diagnose(folder: Path) -> Diagnosis:
             broken.append(index)
         elif stored != receipt:
             small[name] = receipt.to_dict()
-        names |= {
-            name,
-            *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns)),
-        }
+        names.add(name)
+        for file in stores.of(plan.store).names(index, plan.columns):
+            names.add(f"{SHARDS}/{file}")
     lacks_tensors = False
     if plan.tensors is not None:
         names.add(f"{SHARDS}/{plan.tensors.name}")

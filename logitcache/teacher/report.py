@@ -112,14 +112,14 @@ def report(
         dev = source.splits.get("dev") if split == "train" and may_ask else None
         dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    if cache.holds_rows or not has_logits:
-        remarks = []
-    else:
-        remarks = _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, plan.match.kind)
+    remarks: list[str] = []
+    if has_logits and not cache.holds_rows:
+        remarks += _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, plan.match.kind)
+    if left:
+        remarks.append(
+            f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
+        )
     cut, first_cut = cut_rows(cache.manifest.receipts)
-    unanswered = (
-        f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
-    )
     return DumpReport(
         cache=cache.folder,
         task=plan.task.name,
@@ -137,7 +137,7 @@ def report(
         skipped_rows=len(cache) - tally.answered,
         cut_rows=cut,
         first_cut=first_cut,
-        remarks=[*remarks, *([unanswered] if left else [])],
+        remarks=remarks,
     )
 
 
@@ -167,16 +167,14 @@ def _on_classes(
     plan = cache.manifest.plan
     share = (entropy or 0.0) / float(np.log(cache.codec.width))
     memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, str(plan.data["split"]))
+    remarks: list[str] = []
     # of one class, chance is always right
     if kind in MATCHED and len(np.unique(tally.scores.labels)) > 1:
-        order = _near_chance(tally.scores, scores, MATCHED[kind])
-    else:
-        order = []
-    return [
-        *order,
-        *_alike(tally, cache.label_names),
-        *([] if "folds" in plan.teacher else memorised),
-    ]
+        remarks += _near_chance(tally.scores, scores, MATCHED[kind])
+    remarks += _alike(tally, cache.label_names)
+    if "folds" not in plan.teacher:
+        remarks += memorised
+    return remarks
 
 
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
@@ -220,7 +218,9 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
-    message = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
+    message = "another part has just sealed the cache: its report speaks for all"
+    if left:
+        message = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
     return DumpReport(
         cache=writer.folder,
         task=plan.task,
@@ -233,9 +233,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
         skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),
         cut_rows=cut,
         first_cut=first_cut,
-        remarks=[message]
-        if left
-        else ["another part has just sealed the cache: its report speaks for all"],
+        remarks=[message],
     )
 
 

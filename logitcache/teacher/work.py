@@ -143,7 +143,9 @@ class Work:
         if len(new):
             shard, fits = self._answered(examples, new, budget, begin, stage)
             self._check_usable(shard, start)
-            remarks |= self._cut(examples, start + new)
+            cut = start + new[examples.cut]
+            if len(cut):
+                remarks["cut"] = {"rows": len(cut), "first": int(cut[0])}
             if note := planned.task.left_out(examples):
                 self.reporter.note(f"shard {index}: {note}")
             if fits < budget:
@@ -222,13 +224,6 @@ class Work:
                 counts[old] = self.known.tokens(position[old])
             tokens = ends_of(counts)
         return Layout(row_id, row_hash, answers.indptr, answers.index, label, view, tokens)
-
-    def _cut(self, examples: Examples, index: Int64) -> dict[str, Any]:
-        """How many of these rows, at ``index`` of the table, were cut at max_length, and the first
-        of them.
-        """
-        cut = index[examples.cut]
-        return {"cut": {"rows": len(cut), "first": int(cut[0])}} if len(cut) else {}
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
         """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
