@@ -10,6 +10,11 @@ from logitcache.config.option import option
 from logitcache.errors import SpecError
 
 DEFAULT = Path("logitcache-work")
+# the files of a result folder: the run that was begun, and what it gave
+RUN = "run.json"
+RESULT = "result.json"
+RESULT_FORMAT = "logitcache-result/1"
+PREDICTIONS = "predictions.parquet"
 
 
 def check_folder(folder: Path) -> None:

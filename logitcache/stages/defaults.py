@@ -15,6 +15,7 @@ from logitcache.config.methods import METHODS
 from logitcache.config.own import student_digest, usual_init
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import PREDICTIONS, RESULT, RUN
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import own_metric
 from logitcache.errors import FormatError, SpecError
@@ -25,7 +26,7 @@ from logitcache.student.methods import objective
 
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
 SETTINGS = "settings"  # key in run.json: the name of the run's settings
-NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet", STEPS_FILE}
+NOT_OF_A_MODEL = {RUN, RESULT, PREDICTIONS, STEPS_FILE}
 MODULE_FILES = "[0-9]*_*/*"  # of a sentence encoder: 1_Pooling/config.json
 # Fields that are in the folder's name, are recorded by what follows from them or where they are
 # given (`optional_record`), or do not change a student.
@@ -78,7 +79,7 @@ def settings_in(folder: Path) -> str | None:
     read.
     """
     try:
-        recorded = read_json(folder / "run.json")
+        recorded = read_json(folder / RUN)
     except (OSError, FormatError):
         return None
     return str(recorded.get(SETTINGS, ""))

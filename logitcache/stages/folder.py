@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from logitcache.config.budget import STEPS_FILE
+from logitcache.config.workspace import PREDICTIONS, RESULT, RUN
 from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
@@ -19,7 +20,6 @@ from logitcache.store import files
 from logitcache.store.json_files import read_json, write_json
 from logitcache.store.manifest import differences
 
-PREDICTIONS = "predictions.parquet"
 CONTENT = "this result folder"
 TRAIN_AGAIN = "Give --overwrite to train this student again."
 PRINTED = (
@@ -32,7 +32,7 @@ PRINTED = (
 )
 LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder may be the user's
 OWN_FILES = (
-    "result.json",
+    RESULT,
     PREDICTIONS,
     STEPS_FILE,
     "model*.safetensors*",
@@ -42,7 +42,7 @@ OWN_FILES = (
     "tokenizer_config.json",
     "checkpoints",
     LOGS,
-    "run.json",
+    RUN,
 )
 
 
@@ -73,7 +73,7 @@ def is_done(job: Job) -> bool:
             )
         return False
     check_same(job, recorded)
-    if not (job.out / "result.json").is_file():
+    if not (job.out / RESULT).is_file():
         return False
     read_result(job.out)
     _check_answers(job)
@@ -102,7 +102,7 @@ def _check_answers(job: Job) -> None:
 
 def read_result(out: Path) -> dict[str, Any]:
     """The content of a run's ``result.json``. Raises FormatError where it is not whole."""
-    path = out / "result.json"
+    path = out / RESULT
     try:
         result = read_json(path)
     except FormatError as error:
@@ -129,7 +129,7 @@ def _recorded(out: Path) -> dict[str, Any] | None:
         if not names:
             return None
         with suppress(FileNotFoundError):
-            recorded = read_json(out / "run.json")
+            recorded = read_json(out / RUN)
     if recorded.get("format") != FORMAT:
         raise SpecError(
             expected="a result folder or an empty one",
@@ -185,7 +185,7 @@ def claim(job: Job) -> None:
     job.out.mkdir(parents=True, exist_ok=True)
     for path in job.out.glob(files.TEMPORARY):
         files.remove(job.out, path.name)
-    write_json(job.out / "run.json", {**job.record(), SETTINGS: job.settings_name})
+    write_json(job.out / RUN, {**job.record(), SETTINGS: job.settings_name})
 
 
 def forget(out: Path) -> None:

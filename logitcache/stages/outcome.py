@@ -18,6 +18,7 @@ import logitcache
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
+from logitcache.config.workspace import RESULT_FORMAT
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.tasks.classification import Classification
 from logitcache.records import Block, rows_of
@@ -26,7 +27,6 @@ from logitcache.store.files import write_atomic
 from logitcache.student.budget import BudgetClock
 from logitcache.student.fit import Fitted
 
-FORMAT = "logitcache-result/1"
 DIGITS = 8  # of the digest of the code
 
 
@@ -47,7 +47,7 @@ def result_dict(
     if job.class_weight is not None:
         class_weight = weights_by_name(job.class_weight, task)
     return {
-        "format": FORMAT,
+        "format": RESULT_FORMAT,
         "method": objective.method,
         "seed": record["seed"],
         "metric": record["metric"],

@@ -16,6 +16,7 @@ import torch
 
 from logitcache.cache.joined import Joined
 from logitcache.config.budget import STEPS_FILE
+from logitcache.config.workspace import PREDICTIONS, RESULT
 from logitcache.data.class_weights import weights_by_name
 from logitcache.data.names import listed
 from logitcache.data.preprocess.tokens import prepare
@@ -29,7 +30,7 @@ from logitcache.ranks import first_alone, is_first, meet
 from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, clock, most_passes
-from logitcache.stages.folder import PREDICTIONS, claim, forget
+from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.outcome import result_dict, write_predictions
 from logitcache.stages.tokenised import tokenised
@@ -140,7 +141,7 @@ def _write(
     if budget is not None:
         budget.write_steps(job.out / STEPS_FILE)
         reporter.note(f"{job.out}: {budget.in_words()}")
-    write_json(job.out / "result.json", result_dict(job, fitted, teacher, budget))
+    write_json(job.out / RESULT, result_dict(job, fitted, teacher, budget))
     _remove_checkpoints(job.out)
 
 

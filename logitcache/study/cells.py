@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from logitcache.config.workspace import RESULT
 from logitcache.errors import IncompleteStudy
 from logitcache.store.json_files import read_json
-from logitcache.study.folder import RESULT, Entry, Planned, State, StudyFolder
+from logitcache.study.folder import Entry, Planned, State, StudyFolder
 from logitcache.study.stats import sample_std
 
 

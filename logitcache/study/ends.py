@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from logitcache.config.workspace import RESULT
 from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.json_files import read_json
 from logitcache.study import folder
 from logitcache.study.cells import Cells
-from logitcache.study.folder import RESULT, End, Planned, State
+from logitcache.study.folder import End, Planned, State
 from logitcache.study.plan import Plan
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.workspace import Workspace
+from logitcache.config.workspace import RESULT, Workspace
 from logitcache.data.sources import corpus, docstrings
 from logitcache.errors import FormatError, SpecError
 from logitcache.store.files import make_folder, remove
@@ -23,7 +23,6 @@ from logitcache.store.json_files import read_json, write_json
 
 FORMAT = "logitcache-study/1"
 STUDY = "study.json"
-RESULT = "result.json"
 
 
 class State(StrEnum):

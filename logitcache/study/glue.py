@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from logitcache.config.workspace import PREDICTIONS
 from logitcache.errors import SpecError
 from logitcache.store.files import write_atomic
 from logitcache.study.outcomes import Trial
 from logitcache.study.paper import task_key
 from logitcache.study.predictions import read_answers
-from logitcache.study.results import PREDICTIONS
 from logitcache.study.stats import gain
 
 _YEAR = (1980, 1, 1, 0, 0, 0)  # so that the same answers make the same bytes

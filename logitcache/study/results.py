@@ -17,13 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.config.workspace import PREDICTIONS, RESULT, RESULT_FORMAT
 from logitcache.data.division import Division, SharedTexts
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.study.predictions import Predictions as Predictions
 from logitcache.study.predictions import read_predictions
-
-FORMAT = "logitcache-result/1"
-RESULT, PREDICTIONS = "result.json", "predictions.parquet"
 
 TRAIN_AGAIN = "Train this student again, with --overwrite."
 ANY = "*"  # in a schema: every name
@@ -186,8 +184,8 @@ def _document(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         raise FormatError(expected="JSON", found=error) from None
     stated = document.get("format") if isinstance(document, dict) else type(document).__name__
-    if stated != FORMAT:
-        raise FormatError(expected=f"format {FORMAT!r}", found=repr(stated))
+    if stated != RESULT_FORMAT:
+        raise FormatError(expected=f"format {RESULT_FORMAT!r}", found=repr(stated))
     document = {**_OLDER, **document}
     if isinstance(document.get("data"), dict):
         document["data"] = {**_OLDER_DATA, **document["data"]}

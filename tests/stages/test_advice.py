@@ -313,13 +313,11 @@ OF_TOKENS = (
     "student/losses/vocabulary.py:check_torch",
     "teacher/plan.py:check_draws",
     "forecast/announced.py:announced",
-    "forecast/language.py:_workload",
     "forecast/language_models.py:_drawn_teacher",
     "teacher/recode.py:recode",
     "teacher/calibration.py:unigram_of",
     "teacher/replaying.py:replaying",
     "teacher/panel.py:reading_head",
-    "bench/codec_sample.py:sample_of",
     "bench/codec_sample.py:compare_codecs",
 )
 ASKED_AGAIN = (
@@ -359,7 +357,7 @@ ELSEWHERE = {
     "bench/dump_phases.py:peak_memory_of": "a system without /proc",
     "bench/document.py:read": "a bench of some minutes: tests/bench/test_document.py",
     "bench/overhead.py:_load": "tests/bench/test_overhead.py",
-    "bench/workload.py:_shapes": "tests/bench/test_workload.py",
+    "bench/workload.py:check_length": "tests/bench/test_workload.py, tests/language/test_plan.py",
     "cost/flops.py:_number": "a model whose configuration names no sizes",
     "Give a folder with a train file too": "tests/cli/test_check.py",
     "Name the column that holds the labels with --label": "a table that has one, which is empty",

@@ -114,7 +114,7 @@ def test_a_named_term_is_found_and_its_faults_are_one_line(
         "my_terms:None": "my_terms:None: it cannot be imported: AttributeError",
         "no_terms:None": "no_terms:None: expected a module no_terms, here or installed",
         "kdd": r"expected one of base, ls, tf-reg, self-kd, kd, .*or module:Class.*mean kd\?",
-        "MiniLMM": r"Did you mean minilm\?",
+        "MiniLMM": r"Did you mean minilm or minilm-v1\?",
     }
     for name, words in faults.items():
         with pytest.raises(SpecError, match=words):
