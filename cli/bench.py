@@ -95,6 +95,9 @@ def plan(
     """
     config = typed(PlanConfig, {**values, "rows": rows})
     check_out(out)
+    from logitcache.stages.preflight import check_timed
+
+    check_timed(config.work)
     from logitcache.forecast.accuracy import bench
 
     document = bench(config, _command_line(), NOTES, rounds=rounds, steps=steps, memory=memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +26,7 @@ STEP = (
     "step ratio: time of a student's loss and gradient of these targets ÷ that of labels alone, "
     "without the student's body and the products of its head"
 )
+OF_SIGNALS = ("bytes", "error", "largest_error", "fits")
 COLUMNS = (
     "bytes",
     "entries",
@@ -48,8 +50,12 @@ def command(as_json: bool, **values: Any) -> None:
     """
     settings = typed(CodecsConfig, {name: values.pop(name) for name in OWN})
     config = typed(DumpConfig, values)
+    teacher = config.teacher
+    from logitcache.stages.preflight import checkpoint
+
     if vector_signals(config.settings.signals):
         codec_of_logits(config.settings)
+        checkpoint("teacher", teacher.name, teacher.revision)
         from logitcache.bench.signal_codecs import compare_signal_codecs
 
         vectors = [asdict(case) for case in compare_signal_codecs(config, settings, progress())]
@@ -62,6 +68,7 @@ def command(as_json: bool, **values: Any) -> None:
         from logitcache.report.drawing import check_picture
 
         check_picture(settings.plot)
+    checkpoint("teacher", teacher.name, teacher.revision)
     from logitcache.bench.codec_sample import compare_codecs
 
     cases = [asdict(case) for case in compare_codecs(config, settings, progress())]
@@ -75,28 +82,23 @@ def command(as_json: bool, **values: Any) -> None:
 
 def render_signals(document: dict[str, Any]) -> str:
     """A line for each type of each signal."""
-    width = max(len(case["name"]) for case in document["cases"])
-    titles = ("bytes", "error", "largest_error", "fits")
-    lines = [f"{'signal':<{width}}  " + "  ".join(f"{title:>13}" for title in titles)]
-    for case in document["cases"]:
-        cells = [f"{case[title]:>13.4g}" for title in titles]
-        lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
-    return "\n".join(lines)
+    return "\n".join(_table("signal", OF_SIGNALS, document))
 
 
 def render(document: dict[str, Any]) -> str:
     """A line for each codec."""
-    width = max(len(case["name"]) for case in document["cases"])
-    titles = [name.replace("_", " ") for name in COLUMNS]
-    lines = [
-        f"{'codec':<{width}}  " + "  ".join(f"{title:>{max(9, len(title))}}" for title in titles)
-    ]
-    for case in document["cases"]:
-        cells = [f"{case[name]:>{max(9, len(name))}.4g}" for name in COLUMNS]
-        lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
-    lines += [BESIDE, STEP]
+    lines = [*_table("codec", COLUMNS, document), BESIDE, STEP]
     if document["best"] is not None:
         lines.append(
             f"least error of a batch's gradient within the budget: --codec {document['best']}"
         )
     return "\n".join(lines)
+
+
+def _table(name: str, columns: Sequence[str], document: dict[str, Any]) -> Iterator[str]:
+    from logitcache.report.words import aligned  # not for --help, as it loads numpy
+
+    rows = [[name, *(column.replace("_", " ") for column in columns)]]
+    for case in document["cases"]:
+        rows.append([case["name"], *(f"{case[column]:.4g}" for column in columns)])
+    return aligned(rows)

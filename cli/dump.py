@@ -92,9 +92,10 @@ def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
 
 def to_json(report: Any) -> dict[str, Any]:
     """The document of ``dump --json``: the fields of a DumpReport."""
-    scores = report.scores
-    metric = scores.get("accuracy", scores.get("nll"))
-    metric = report.dev_scores.get("spearman", metric)
+    from logitcache.data.tasks.table import TASKS  # not for --help, as it loads numpy
+
+    scores = report.scores or report.dev_scores
+    metric = scores.get(TASKS[report.task].main_score)
     document = {**vars(report), "cache": str(report.cache), "teacher_metric": metric}
     if report.unlabelled is not None:
         document["unlabelled"] = to_json(report.unlabelled)
@@ -177,6 +178,8 @@ def _origin(document: dict[str, Any], by_model: bool) -> str:
 
 def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """How sure the teacher is, and how often it is right."""
+    from logitcache.data.tasks.table import TASKS
+
     scored = document["scored_positions"]
     if document["scores"] and scored + document["skipped_rows"] < document["positions"]:
         yield "sample", f"entropy and scores are of {scored:,} of {document['positions']:,} tokens"
@@ -188,21 +191,8 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
     dev = f"dev ({document['dev_rows']:,} rows)"
     for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
-        if "token_accuracy" in scores:
-            right = f"right on {scores['token_accuracy']:.1%} of the tokens of {rows}"
-            if "perplexity" in scores:  # sparse answers give none
-                right = f"perplexity {scores['perplexity']:.2f}, {right}"
-            yield "teacher", f"{right}; calibration error {scores['ece']:.3f}"
-        elif "spearman" in scores:
-            pairs = document["dev_rows"] // 2
-            found = f"Spearman {scores['spearman']:.4f}, Pearson {scores['pearson']:.4f}"
-            yield "teacher", f"{found} on {pairs:,} dev pairs"
-        elif scores:
-            agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
-            yield (
-                "teacher",
-                f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}",
-            )
+        if scores:
+            yield "teacher", TASKS[document["task"]].teacher_in_words(scores, rows)
     if document["folds"]:
         yield (
             "folds",

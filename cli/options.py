@@ -219,7 +219,16 @@ def check_out(out: Path | None) -> None:
     """Raises SpecError where the document of a bench could not be written."""
     from logitcache.errors import SpecError
 
-    if out is not None and not os.access(out.parent, os.W_OK):
+    if out is None:
+        return
+    if out.is_dir():
+        raise SpecError(
+            expected="a file",
+            found=f"the folder {out}",
+            advice=f"Choose another name: {out / 'bench.json'}.",
+            where="--out",
+        )
+    if not os.access(out.parent, os.W_OK):
         raise SpecError(
             "--out: expected a folder to write in, found none. Make it, or choose another.",
             where=out.parent,

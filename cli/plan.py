@@ -33,6 +33,9 @@ def command(as_json: bool, **values: Any) -> None:
         PlanConfig, {name: value for name, value in values.items() if name not in UNCOUNTED}
     )
     _note_uncounted(click.get_current_context())
+    from logitcache.stages.preflight import check_timed
+
+    check_timed(config.work)
     from logitcache.forecast.forecast import plan
     from logitcache.report.terminal import plan_text
 

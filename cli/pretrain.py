@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from logitcache.config.data import LANGUAGE
 from logitcache.config.train import TrainConfig
+from logitcache.errors import SpecError
 
 from .options import Command, as_json, options, typed
 from .train import run
@@ -20,4 +22,12 @@ def command(as_json: bool, **values: Any) -> None:
 
     Running the same command again goes on where it stopped, or returns what is there.
     """
-    run(typed(TrainConfig, values), as_json)
+    config = typed(TrainConfig, values)
+    if config.columns.task not in LANGUAGE:
+        raise SpecError(
+            expected=f"a language model's task: {' or '.join(LANGUAGE)}",
+            found=config.columns.task,
+            advice="Choose one of these, or give the budget to `logitcache train`.",
+            where="--task",
+        )
+    run(config, as_json)

@@ -345,6 +345,17 @@ def test_no_logic_reads_prose() -> None:
     assert not found, "these lines read words: carry a value instead"
 
 
+def test_only_tasks_and_options_know_which_tasks_there_are() -> None:
+    asks = re.compile(r"\b(task|kind)\.name [!=]=|[!=]= EMBEDDING\b|[!=]= ['\"](causal|masked)-lm")
+    found = []
+    for path in CODE:
+        if not place(path).startswith(("logitcache/data/tasks/", "logitcache/config/")):
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                if asks.search(line):
+                    found.append(f"{place(path)}:{number}")
+    assert not found, "these lines ask which task it is: give the tasks an attribute for it"
+
+
 def test_no_file_names_a_place_on_one_machine() -> None:
     machine = re.compile(rf"(?<![\w.~])/({'|'.join(['work', 'root', 'home', 'Users'])})/")
     found = [place(path) for path in text_files() if machine.search(path.read_text("utf-8"))]

@@ -24,6 +24,11 @@ KD = Weights(0.5, 0.0, 0.5)
 LABEL = Weights(1.0, 0.0, 0.0)
 
 
+def first_temperature(codec: Codec) -> float:
+    """The temperature that a codec's targets are measured at: the first of those that it keeps."""
+    return 1.0 if codec.temperatures is None else codec.temperatures[0]
+
+
 @dataclass(frozen=True)
 class StepTime:
     """Seconds of a position."""
@@ -45,7 +50,7 @@ class StepTime:
         """
         kd = math.inf
         alone = math.inf
-        temperature = 1.0 if codec.temperatures is None else codec.temperatures[0]
+        temperature = first_temperature(codec)
         for _ in range(REPEATS):
             memory = logits.clone()
             start = time.perf_counter()

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from logitcache.bench.codec_step import StepTime
+from logitcache.bench.codec_step import StepTime, first_temperature
 from logitcache.data.order import position_keys
 from logitcache.payloads import Dense, Payload, Sparse, Tail
 from logitcache.targets.codec import Codec
@@ -57,8 +57,10 @@ class Sample:
 
     def parts(self) -> Iterator[slice]:
         """Some positions after the other."""
-        step = max(1, min(self.batch, TOGETHER // self.logits.shape[1]))
-        yield from (slice(start, start + step) for start in range(0, len(self.logits), step))
+        positions, width = self.logits.shape
+        step = max(1, min(self.batch, TOGETHER // width))
+        for start in range(0, positions, step):
+            yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,8 @@ class CodecFigures:
     gradient_error: float  # of one position: root mean square
     batch_gradient_error: float  # of the mean over a batch
     seconds: float  # to reduce and pack a position
-    step_seconds: (
-        float  # of a position in a student's step: to unpack, loss and gradient of the logits
-    )
+    # of a position in a student's step: to unpack, loss and gradient of the logits
+    step_seconds: float
     step_ratio: float  # of that to labels alone
     by_entropy: tuple[OfEntropy, ...] = ()  # thirds of the positions, of low entropy first
 
@@ -122,8 +123,9 @@ class _Totals:
         # sums of gradients, of a batch's positions in one third
         self.off = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
         self.gold = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
-        # squared lengths of single positions' gradients: of the target's error, of gold labels
-        self.of_third = torch.zeros(2, THIRDS, dtype=torch.float64)
+        # squared lengths of single positions' gradients, summed over those of a third
+        self.off_squared = torch.zeros(THIRDS, dtype=torch.float64)  # of the target's error
+        self.gold_squared = torch.zeros(THIRDS, dtype=torch.float64)  # of gold labels
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.seconds = 0.0
         self.step: StepTime | None = None  # measured on the first part
@@ -138,16 +140,16 @@ class _Totals:
         if self.step is None:
             of_another = logits.roll(1, 0)  # stands for a student's
             self.step = StepTime.of(codec, columns, assets, of_another, self.sample.label[part])
-        temperature = 1.0 if codec.temperatures is None else codec.temperatures[0]
-        p = (logits / temperature).double().softmax(1)
+        p = (logits / first_temperature(codec)).double().softmax(1)
         target = written_out(payload, self.sample.unigram, logits.shape[1])
-        variance, bias = closed_form(codec, p, target - p)
-        self._add_gradients(part, target - p)
+        error = target - p
+        variance, bias = closed_form(codec, p, error)
+        self._add_gradients(part, error)
         self.sums["bytes"] += sum(column.nbytes for column in columns.values())
         self.sums["entries"] += _listed(payload, logits.shape[1])
         self.sums["variance"] += float(variance.sum())
         self.sums["bias"] += float(bias.sum())
-        self.sums["squared"] += float(((target - p) ** 2).sum())
+        self.sums["squared"] += float((error**2).sum())
         self.sums["kl"] += _divergence(target, p)
         self.sums["entropy"] += _entropy_error(payload, p)
 
@@ -155,17 +157,13 @@ class _Totals:
         """The gradients that a target's ``error`` f64[P, V] and the gold labels give."""
         off = (error.float() @ self.sample.weight).double()
         gold = self.sample.of_gold(part)
-        off_squared = (off**2).sum(1)
-        gold_squared = (gold**2).sum(1)
         batch = torch.arange(part.start, part.start + len(error)) // self.sample.batch
         third = self.third[part]
         cell = third * self.off.shape[1] + batch
         self.off.view(-1, self.off.shape[2]).index_add_(0, cell, off)
         self.gold.view(-1, self.gold.shape[2]).index_add_(0, cell, gold)
-        self.of_third[0].index_add_(0, third, off_squared)
-        self.of_third[1].index_add_(0, third, gold_squared)
-        self.sums["off"] += float((off**2).sum())
-        self.sums["gold"] += float((gold**2).sum())
+        self.off_squared.index_add_(0, third, (off**2).sum(1))
+        self.gold_squared.index_add_(0, third, (gold**2).sum(1))
 
     def figures(self, codec: Codec) -> CodecFigures:
         mean = {name: total / self.n for name, total in self.sums.items()}
@@ -184,7 +182,7 @@ class _Totals:
             squared_error=mean["squared"],
             kl=mean["kl"],
             entropy_error=abs(mean["entropy"]),
-            gradient_error=float((mean["off"] / mean["gold"]) ** 0.5),
+            gradient_error=_root(self.off_squared.sum(), self.gold_squared.sum()),
             batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
             seconds=self.seconds / self.n,
             step_seconds=self.step.kd,
@@ -194,12 +192,18 @@ class _Totals:
 
     def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:
         entropy = self.entropy[self.third == number]
-        off_squared, gold_squared = self.of_third[:, number]
-        low = high = math.nan
+        low = math.nan
+        high = math.nan
         if len(entropy):
             low = float(entropy.min())
             high = float(entropy.max())
-        return OfEntropy(low, high, float((off_squared / gold_squared) ** 0.5), _ratio(off, gold))
+        error = _root(self.off_squared[number], self.gold_squared[number])
+        return OfEntropy(low, high, error, _ratio(off, gold))
+
+
+def _root(off_squared: Tensor, gold_squared: Tensor) -> float:
+    """A root mean square in that of gold labels, of sums of squares."""
+    return float((off_squared / gold_squared) ** 0.5)
 
 
 def _ratio(off: Tensor, gold: Tensor) -> float:
@@ -224,8 +228,11 @@ def _entropy_error(payload: Payload[Tensor], p: Tensor) -> float:
 
 def _entropy(sample: Sample) -> Tensor:
     """Of each position in nats: f64[P]."""
-    parts = [sample.logits[part].double().softmax(1) for part in sample.parts()]
-    return torch.cat([torch.special.entr(p).sum(1) for p in parts])
+    entropies = []
+    for part in sample.parts():
+        p = sample.logits[part].double().softmax(1)
+        entropies.append(torch.special.entr(p).sum(1))
+    return torch.cat(entropies)
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:
@@ -265,9 +272,11 @@ def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _listed(payload: Payload[Tensor], width: int) -> float:
+    """Words that a payload has a value for: the sum over all positions."""
     if isinstance(payload, Sparse):
         return float((payload.prob > 0).sum())
-    return float(width * len(payload.logits)) if isinstance(payload, Dense) else 0.0
+    assert isinstance(payload, Dense)
+    return float(width * len(payload.logits))
 
 
 def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:

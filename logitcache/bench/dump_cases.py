@@ -30,6 +30,7 @@ from logitcache.models.settings import name_pad_token
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.rows import named_rows
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.plan import planned
 
@@ -131,9 +132,7 @@ def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
 
 def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
     if config.tokens is None:
-        source = sources.load(
-            config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed
-        )
+        source = named_rows(config, None, reporter)
         refuse_others(source, Classification)
         rows = source.table("train")
         return source.with_tables({"train": rows.select(np.arange(min(config.rows, len(rows))))})

@@ -7,13 +7,13 @@ of the rounds' ratios is the figure, and its interval holds whatever the distrib
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.stats import binom
 
 from logitcache.records import Array
 
@@ -100,16 +100,21 @@ def ratio_of(ratios: Sequence[float]) -> Ratio:
     if not n:
         raise ValueError("expected at least one round, found none")
     dropped = 0  # rounds left out on each side
-    while dropped + 1 < n / 2 and 1 - 2 * binom.cdf(dropped + 1, n, 0.5) >= CONFIDENCE:
+    while dropped + 1 < n / 2 and _confidence(dropped + 1, n) >= CONFIDENCE:
         dropped += 1
-    confidence = float(max(0.0, 1 - 2 * binom.cdf(dropped, n, 0.5)))
     return Ratio(
-        float(np.median(values)),
-        float(values[dropped]),
-        float(values[n - 1 - dropped]),
-        confidence,
-        n,
+        median=float(np.median(values)),
+        low=float(values[dropped]),
+        high=float(values[n - 1 - dropped]),
+        confidence=max(0.0, _confidence(dropped, n)),
+        rounds=n,
     )
+
+
+def _confidence(dropped: int, n: int) -> float:
+    """The chance that the median is between the values left when so many are dropped on each side."""
+    outside = sum(math.comb(n, below) for below in range(dropped + 1))
+    return 1 - 2 * outside / (1 << n)
 
 
 def spread(blocks: Blocks) -> dict[str, float]:

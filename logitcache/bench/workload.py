@@ -22,7 +22,6 @@ from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_mo
 from logitcache.config.bench import WorkloadConfig
 from logitcache.config.own import usual_init
 from logitcache.config.shapes import is_shape
-from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
 from logitcache.data.preprocess.tokens import prepare
@@ -37,6 +36,7 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64, Padding, Ragged, Side, ends_of
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.rows import named_rows
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import TeacherModel
 
@@ -122,12 +122,8 @@ def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload
     teacher = random_model(teacher_config, task.num_labels, config.seed, trust_remote_code=trust)
     rows = _random_rows(lengths, [student_config, teacher_config], task.num_labels, config.seed)
     tokenizer = drawn_tokenizer(rows.padding.token)
-    longest = min(longest_input(student, tokenizer), longest_input(teacher, tokenizer))
-    if lengths.max() > longest:
-        expected = f"rows of at most {longest} tokens, which both models take"
-        flag = "--max-length" if config.tokens is None else "--tokens"
-        advice = f"Give {flag} {longest}."
-        raise SpecError(expected=expected, found=lengths.max(), advice=advice)
+    flag = "--max-length" if config.tokens is None else "--tokens"
+    check_length(int(lengths.max()), student, teacher, tokenizer, flag)
     nn.Module.to(student, torch.device(device))
     return Workload(
         config=config,
@@ -142,6 +138,17 @@ def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload
         source=name,
         random_head=True,
     )
+
+
+def check_length(longest: int, student: Any, teacher: Any, tokenizer: Any, flag: str) -> None:
+    """Raises SpecError for a row that is longer than both models take; ``flag`` says how long."""
+    limit = min(longest_input(model, tokenizer) for model in (student, teacher))
+    if longest > limit:
+        raise SpecError(
+            expected=f"rows of at most {limit} tokens, which both models take",
+            found=longest,
+            advice=f"Give {flag} {limit}, or other models.",
+        )
 
 
 def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
@@ -167,7 +174,9 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
     rows = prepare(tokenizer, sample, min(length, longest_input(student, tokenizer)))
     teacher_length = min(config.max_length, teacher.max_length)
     teacher_rows = rows
-    if teacher_length < length or not _same_tokenizer(teacher.tokenizer, tokenizer):
+    own = teacher.tokenizer
+    is_same = own is tokenizer or tokenizer_fingerprint(own) == tokenizer_fingerprint(tokenizer)
+    if teacher_length < length or not is_same:
         teacher_rows = prepare(teacher.tokenizer, sample, teacher_length)
     return Workload(
         config=config,
@@ -203,14 +212,8 @@ def _teacher(
     return teacher, random_head
 
 
-def _same_tokenizer(a: Any, b: Any) -> bool:
-    return a is b or tokenizer_fingerprint(a) == tokenizer_fingerprint(b)
-
-
 def _source(config: WorkloadConfig, reporter: Reporter) -> Source:
-    source = sources.load(
-        config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed
-    )
+    source = named_rows(config, None, reporter)
     refuse_others(source, Classification)
     return held_out(source, reporter)
 

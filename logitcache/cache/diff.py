@@ -285,20 +285,21 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
 
 
 def _check_vocabulary(a: Cache, b: Cache) -> None:
-    """Raises FingerprintMismatch where caches of tokens give them other ids."""
-    if _vocabulary_of(a) != _vocabulary_of(b):
+    """Raises FingerprintMismatch where caches of tokens give them other ids, or one alone holds its
+    rows. A cache of rows' answers alone has no ids of tokens.
+    """
+    ids_a, ids_b = (cache.manifest.plan.preprocessor.get("map") for cache in (a, b))
+    differ = a.holds_rows != b.holds_rows
+    differ |= a.holds_rows and a.codec.width != b.codec.width
+    if ids_a is not None and ids_b is not None:
+        differ |= ids_a != ids_b
+    if differ:
         raise FingerprintMismatch(
             expected=f"the tokens of {a.where} ({a.codec.width:,})",
             found=f"others ({b.codec.width:,})",
             advice="Compare caches of one tokenizer.",
             where=b.where,
         )
-
-
-def _vocabulary_of(cache: Cache) -> tuple[str | None, int | None]:
-    """The digest of its tokens' ids and, where it holds its rows, how many there are."""
-    digest = cache.manifest.plan.preprocessor.get("map")
-    return digest, cache.codec.width if cache.holds_rows else None
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from logitcache.errors import SpecError
 
-PREFIXES = COLUMN, LOGITS, FILE = "column", "logits", "file"
+COLUMN, LOGITS, FILE = "column", "logits", "file"
+PREFIXES = (COLUMN, LOGITS, FILE)
 ARRAYS = (".npy", ".npz")
 # tables that `data/sources/reading.py` reads, of a row each; packed ones
 TABLES = (
@@ -23,10 +24,11 @@ TABLES = (
     *(".gz", ".bz2", ".xz", ".zst"),
 )
 
+_PICKLES = (".pkl", ".pickle")
 # what loads the numbers of a file, {0} being its name
 _LOADED_BY = {
-    (".pt", ".pth"): "torch.load({0}, map_location='cpu')",
-    (".pkl", ".pickle"): "pandas.read_pickle({0})",
+    (".pt", ".pth"): "torch.load({0}, map_location='cpu', weights_only=True)",
+    _PICKLES: "pandas.read_pickle({0})",
     (".xlsx", ".xls", ".ods"): "pandas.read_excel({0})",
     (".safetensors",): "next(iter(safetensors.numpy.load_file({0}).values()))",
 }
@@ -124,10 +126,13 @@ def _no_column(file: str) -> SpecError:
 def _no_array(file: str) -> SpecError:
     calls = (call for endings, call in _LOADED_BY.items() if _ends(file, endings))
     loaded = next(calls, "NUMBERS").format(repr(file))
+    advice = f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {loaded})."
+    if _ends(file, _PICKLES):
+        advice += " A pickle runs code when it is loaded: load none that you do not trust."
     return SpecError(
         expected="an array that numpy wrote, FILE.npy",
         found=file,
-        advice=f"Save its numbers as one, rows by classes: numpy.save('answers.npy', {loaded}).",
+        advice=advice,
         where="--teacher",
     )
 

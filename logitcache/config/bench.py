@@ -9,8 +9,8 @@ from logitcache.config import teacher as teachers
 from logitcache.config import train as students
 from logitcache.config.answers import answer_source
 from logitcache.config.data import (
-    EMBEDDING,
     LANGUAGE,
+    UNMEASURED_TASKS,
     Columns,
     check_unlabelled,
     data,
@@ -21,7 +21,7 @@ from logitcache.config.data import (
 from logitcache.config.methods import METHODS
 from logitcache.config.option import option, validate
 from logitcache.config.sequences import Sequences
-from logitcache.config.shapes import check_weights
+from logitcache.config.shapes import check_shape, check_weights
 from logitcache.config.signals import signals
 from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.config.workspace import Workspace
@@ -111,14 +111,15 @@ class WorkloadConfig:
                 advice="Dump them, and name a model to measure or forecast.",
                 where="--teacher",
             )
-        if self.columns.task == EMBEDDING:
+        if self.columns.task in UNMEASURED_TASKS:
             raise SpecError(
                 expected="a task that is measured (classification or language models)",
-                found=EMBEDDING,
+                found=self.columns.task,
                 advice="Leave it out, or dump some of the texts: its report has their rows per second.",
                 where="--task",
             )
         check_tokens(self.tokens, self.shape_only)
+        check_shape(self.teacher, "--teacher")
         check_weights(self.student, self.init)
         students.check_batch(self.batch_size, self.accumulate)
 
@@ -287,6 +288,7 @@ class DumpBenchConfig:
         """Raises SpecError for what cannot be measured."""
         validate(self)
         check_tokens(self.tokens, self.shape_only)
+        check_shape(self.teacher, "--teacher")
 
 
 @dataclass(frozen=True)

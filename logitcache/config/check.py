@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
 from logitcache.config.option import option
+from logitcache.config.shapes import check_shape
 from logitcache.config.workspace import Workspace
 
 
@@ -32,3 +33,8 @@ class CheckConfig:
     label_map: Mapping[str, str] | None = label_map()
     max_length: int = max_length()
     workspace: Workspace = field(default_factory=Workspace)
+
+    def check(self) -> None:
+        """Raises SpecError for a teacher or a student of a shape that is impossible."""
+        check_shape(self.teacher or "", "--teacher")
+        check_shape(self.student or "", "--student")

@@ -16,6 +16,7 @@ GROUP = "Data"
 LANGUAGE = ("causal-lm", "masked-lm")
 EMBEDDING = "embedding"
 UNLABELLED_TASKS = (*LANGUAGE, EMBEDDING)  # their rows are texts alone: the task has to be named
+UNMEASURED_TASKS = (EMBEDDING,)  # that `bench` and `plan` know no costs of
 TASKS = ("classification", "token-classification", *UNLABELLED_TASKS)
 
 

@@ -19,7 +19,7 @@ from logitcache.config.data import (
     unlabelled,
 )
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.shapes import check_revision, is_shape
+from logitcache.config.shapes import check_revision, check_shape, is_shape
 from logitcache.config.signals import vector_signals
 from logitcache.config.teacher import (
     TEACHER,
@@ -99,6 +99,7 @@ class DumpConfig:
         )
         self._check_signals()
         if self.teacher.answers is None:
+            check_shape(self.teacher.name, "--teacher")
             check_revision(self.teacher.name, self.teacher.revision)
             self.finetune.check(self.teacher.name)
         else:

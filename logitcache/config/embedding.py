@@ -40,12 +40,16 @@ def pooling(group: str) -> Any:
 def check_similarity(task: str | None, similarity: str | None) -> None:
     """Raises SpecError for pairs beside a task that does not score them."""
     if similarity is not None and task != EMBEDDING:
-        raise SpecError(
-            expected=f"--task {EMBEDDING}",
-            found=task or "no task",
-            advice=f"Add --task {EMBEDDING}, or leave --similarity out.",
-            where="--similarity",
-        )
+        raise _of_embedding("--similarity", task)
+
+
+def _of_embedding(flag: str, task: str | None) -> SpecError:
+    return SpecError(
+        expected=f"--task {EMBEDDING}",
+        found=task or "no task",
+        advice=f"Add --task {EMBEDDING}, or leave {flag} out.",
+        where=flag,
+    )
 
 
 def check_student(task: str | None, method: str, student: str) -> None:
@@ -86,12 +90,7 @@ def check_teacher(
     """
     if task != EMBEDDING:
         if pooling is not None:
-            raise SpecError(
-                expected=f"--task {EMBEDDING}",
-                found=task or "no task",
-                advice=f"Add --task {EMBEDDING}, or leave --pooling out.",
-                where="--pooling",
-            )
+            raise _of_embedding("--pooling", task)
         return
     if own_codec:
         raise SpecError(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from logitcache.config.option import nearest
@@ -83,11 +82,7 @@ class Methods(dict[str, Method]):
         if is_sum(name):
             return Method(name, _base, alpha=0.0, needs_teacher=needs_teacher(name))
         if not is_own(name):
-            expected = f"one of {', '.join([*self, *SUMS])}, a sum of terms, or module:Class"
-            names = [*self, *SUMS]
-            raise SpecError(
-                expected=expected, found=repr(name), advice=nearest(name, names), where="method"
-            )
+            raise _unknown(name, "method")
         is_taught = bool(getattr(own_term(name), "needs_teacher", True))
         return Method(name, _distillation, alpha=0.0, needs_teacher=is_taught)
 
@@ -117,13 +112,16 @@ def method_name(value: Any) -> str:
         return str(value)
     if isinstance(value, str) and is_own(value):
         return value
-    choices = [*METHODS, *SUMS]
-    close = get_close_matches(str(value).casefold(), choices, n=1)
-    raise SpecError(
-        expected=f"one of {', '.join(choices)}, a sum of terms, or module:Class of your own",
+    raise _unknown(value, "--method")
+
+
+def _unknown(value: Any, where: str) -> SpecError:
+    names = [*METHODS, *SUMS]
+    return SpecError(
+        expected=f"one of {', '.join(names)}, a sum of terms, or module:Class of your own",
         found=short(repr(value)),
-        advice=f"Did you mean {close[0]}?" if close else "Correct it.",
-        where="--method",
+        advice=nearest(str(value).casefold(), names) or "Correct it.",
+        where=where,
     )
 
 
@@ -132,11 +130,14 @@ def is_taught(name: str) -> bool:
     return (name in METHODS or is_sum(name)) and METHODS[name].needs_teacher
 
 
-def _uses(method: Method, number: str) -> bool:
-    """Whether one of the methods by name has a use for this number."""
-    if number == "alpha":
-        return method.alpha > 0
-    return method.a is not None if number == "a" else method.needs_teacher
+def _users(number: str) -> list[str]:
+    """The methods by name that have a use for a number."""
+    users = []
+    for name, method in METHODS.items():
+        uses = {"alpha": method.alpha > 0, "a": method.a is not None}
+        if uses.get(number, method.needs_teacher):
+            users.append(name)
+    return users
 
 
 def check_method(
@@ -147,25 +148,16 @@ def check_method(
     tau_squared: bool | None,
 ) -> None:
     """Raises SpecError for a number that the method has no use for."""
-    if is_own(method) or is_sum(method):
-        advice = "Give it to that class as a parameter." if is_own(method) else "Leave it out."
-        numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
-        for name, number in numbers.items():
-            if number is not None:
-                users = [key for key, known in METHODS.items() if _uses(known, name)]
-                raise SpecError(
-                    expected=f"method {' or '.join(users)}",
-                    found=method,
-                    advice=advice,
-                    where=f"--{name}",
-                )
-        return
-    if alpha is not None and method == "base":
-        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
-    if a is not None and METHODS[method].a is None:
-        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
-    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
-        if value is not None and not METHODS[method].needs_teacher:
+    advice = "Leave it out, or choose another method."
+    if is_own(method):
+        advice = "Give it to that class as a parameter."
+    numbers = {"alpha": alpha, "a": a, "temperature": temperature, "tau-squared": tau_squared}
+    for name, number in numbers.items():
+        users = _users(name)
+        if number is not None and method not in users:
             raise SpecError(
-                f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out."
+                expected=f"method {' or '.join(users)}",
+                found=method,
+                advice=advice,
+                where=f"--{name}",
             )

@@ -26,9 +26,9 @@ def is_shape(model: str) -> bool:
     return SHAPE.fullmatch(model) is not None
 
 
-def parse_shape(model: str) -> tuple[int, int, int]:
-    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises
-    SpecError.
+def parse_shape(model: str, where: str | None = None) -> tuple[int, int, int]:
+    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH, which the
+    option ``where`` names. Raises SpecError.
     """
     match = SHAPE.fullmatch(model)
     assert match is not None, model
@@ -38,17 +38,26 @@ def parse_shape(model: str) -> tuple[int, int, int]:
         plural = "s" if heads > 1 else ""
         expected = f"at least one layer and a width divisible by its {heads} attention head{plural}"
         raise SpecError(
-            expected=f"LAYERSxWIDTH with {expected}", found=repr(model), advice="Try 2x128."
+            expected=f"LAYERSxWIDTH with {expected}",
+            found=repr(model),
+            advice="Try 2x128.",
+            where=where,
         )
     return layers, width, heads
 
 
+def check_shape(model: str, where: str) -> None:
+    """Raises SpecError for a shape that is impossible, in the option ``where``."""
+    if is_shape(model):
+        parse_shape(model, where)
+
+
 def check_weights(model: str, init: str | None) -> None:
-    """Raises SpecError for a shape that is impossible, or that is to have pretrained weights."""
-    if not is_shape(model):
-        return
-    parse_shape(model)
-    if init == "pretrained":
+    """Raises SpecError for a student of a shape that is impossible, or that is to have pretrained
+    weights.
+    """
+    check_shape(model, "--student")
+    if is_shape(model) and init == "pretrained":
         raise SpecError(
             f"a shape ({model}) has no pretrained weights",
             advice="Give --init random, or a checkpoint as --student.",

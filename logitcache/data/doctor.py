@@ -202,7 +202,10 @@ def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[
     if len(unlearnt):
         finding = _classes(Fault.ONLY_IN_HELD_OUT, source, split, unlearnt)
         first = _first(rows, int(unlearnt[0]))
-        yield replace(finding, place=source.place(split, first))
+        detail = finding.detail
+        if not ((counts > 0) & (train > 0)).any():
+            detail += ". The split shares no class with train: is this the column of the labels?"
+        yield replace(finding, place=source.place(split, first), detail=detail)
     unscored = np.flatnonzero((counts == 0) & (train > 0))
     if len(unscored):
         yield _classes(Fault.NOT_IN_HELD_OUT, source, split, unscored)

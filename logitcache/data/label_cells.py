@@ -11,6 +11,7 @@ from typing import Any
 
 from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
+from logitcache.data.sources.exported import OF_SPANS
 from logitcache.errors import SpecError, short
 
 SEPARATORS = (",", ";", "|", " ")  # between several labels of a row
@@ -52,10 +53,7 @@ def several_labels(
     found = f"{short(repr(elements))}: several labels a row (multi-label), which are not trained"
     if any(map(_is_span, elements)) or any(map(_holds_spans, elements)):
         found = f"{short(repr(elements))}: labels of parts of a text"
-        advice = (
-            "Keep one label a row; or save each row's words and their labels, as columns words and "
-            "tags of lists, for token-classification."
-        )
+        advice = f"{OF_SPANS}."
     return SpecError(
         expected=f"one label a row in column {column!r}", found=found, advice=advice, where=where
     )

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
@@ -31,12 +32,14 @@ from logitcache.data.names import (
     listed,
     numbers_from_one,
 )
+from logitcache.data.sources.advice import read_by_pandas
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 
 UNLABELLED = -1
+_AROUND = " .,:;!?'\"`"  # a name, in another spelling of it
 MOST_ABSENT = 8  # class numbers without a row that a note lists
 MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
 
@@ -303,28 +306,51 @@ def _own_names(
         reporter.note(
             f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty."
         )
-    forms: dict[str, str] = {}
-    for name in names:
-        spelling = forms.setdefault(folded(name), name)
-        if spelling == name:
-            continue
-        spellings: dict[str, str] = {}
-        for name_of_other in names:
-            spellings.setdefault(folded(name_of_other), name_of_other)
-        merged = labels_option(list(spellings.values()))
-        separate = labels_option(names)
-        advice = "Write them alike."
-        if len(names) <= LISTED:
-            advice = (
-                f"If such names are one class, give {merged} (or write them alike); if they are classes apart, give "
-                f"{separate}"
-            )
-        raise SpecError(
-            f"column {column!r}: expected each class in one spelling, found {spelling!r} and {name!r} (the first at "
-            f"{first_place(columns, spelling)}). {advice}",
-            where=first_place(columns, name),
-        )
+    _check_spellings(columns, names, column)
     return names
+
+
+def _check_spellings(columns: Columns, names: tuple[str, ...], column: str | None) -> None:
+    """Raises SpecError where two names differ in nothing but their spelling: in case, in spaces, or
+    in punctuation and quotes around them.
+    """
+    forms: dict[str, list[str]] = {}
+    for name in names:
+        forms.setdefault(folded(name.strip(_AROUND)) or name, []).append(name)
+    spellings = next((alike for alike in forms.values() if len(alike) > 1), None)
+    if spellings is None:
+        return
+    first, second = spellings[:2]
+    if any(len(set(map(folded, alike))) > 1 for alike in forms.values()):
+        advice = _in_one_way(columns, column)
+    elif len(names) <= LISTED:
+        merged = labels_option([alike[0] for alike in forms.values()])
+        advice = (
+            f"If such names are one class, give {merged} (or write them alike); if they are classes apart, give "
+            f"{labels_option(names)}"
+        )
+    else:
+        advice = "Write them alike."
+    raise SpecError(
+        f"column {column!r}: expected each class in one spelling, found {first!r} and {second!r} (the first at "
+        f"{first_place(columns, first)}). {advice}",
+        where=first_place(columns, second),
+    )
+
+
+def _in_one_way(columns: Columns, column: str | None) -> str:
+    """How to write each class in one way, with pandas where it reads the file."""
+    path = Path(next(iter(columns.values())).table.path)
+    read = read_by_pandas(path)
+    if not read:
+        return "Write each class in one way: without punctuation and quotes around it, and in small letters."
+    around = "".join(c if c in " .,:;?" else f"\\x{ord(c):02x}" for c in _AROUND)  # for a shell
+    plain = f"t[{column!r}].str.strip('{around}').str.lower()"
+    command = (
+        f"import pandas; t = {read}; t[{column!r}] = {plain}; "
+        f"t.to_json('{path.stem}.plain.jsonl', orient='records', lines=True)"
+    )
+    return f'Write each class in one way: python -c "{command}".'
 
 
 def _sorted(names: list[str]) -> tuple[str, ...]:

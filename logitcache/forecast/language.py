@@ -17,24 +17,23 @@ import pyarrow.compute as pc
 
 from logitcache.bench.answering import UnreadTeacher
 from logitcache.bench.machine import peak_memory
-from logitcache.bench.workload import Workload
+from logitcache.bench.workload import Workload, check_length
 from logitcache.config.bench import PlanConfig
 from logitcache.config.teacher import DumpSettings
-from logitcache.data import source as sources
 from logitcache.data.preprocess import packing
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source
 from logitcache.data.spool import numpy_of
-from logitcache.errors import SpecError
 from logitcache.forecast.announced import Announced, announced
 from logitcache.forecast.language_models import Models, load_models
 from logitcache.forecast.setup import Inputs, density_of, is_trained_first
 from logitcache.forecast.sizes import Density, stored_as
-from logitcache.models.load import check_device, longest_input
+from logitcache.models.load import check_device
 from logitcache.models.quiet import quiet
 from logitcache.records import LOGITS, Int64, Ragged, evenly_spaced
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.rows import named_rows
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec
 from logitcache.teacher.asked import checked_shard_rows
@@ -63,7 +62,7 @@ def load_language(config: PlanConfig, reporter: Reporter) -> Inputs:
     device = str(check_device(config.work.device))
     documents = None
     if config.work.tokens is None:
-        documents = _documents(config, reporter)
+        documents = held_out(named_rows(config.work, None, reporter), reporter)
     with quiet():
         models = load_models(config, documents, device, reporter)
     settings = config.settings
@@ -103,14 +102,6 @@ def load_language(config: PlanConfig, reporter: Reporter) -> Inputs:
         notes=codecs.notes,
         tokenise=sampled.seconds,
     )
-
-
-def _documents(config: PlanConfig, reporter: Reporter) -> Source:
-    work = config.work
-    source = sources.load(
-        work.data, work.columns, work.workspace.data, reporter, seed=work.data_seed
-    )
-    return held_out(source, reporter)
 
 
 def _sampled(documents: Source, models: Models, settings: DumpSettings) -> SampledRows:
@@ -191,15 +182,8 @@ def _splits(config: PlanConfig, source: Source) -> list[str]:
 def _workload(config: PlanConfig, source: Source, models: Models, device: str) -> Workload:
     train = source.split("train")
     longest = int(train.tokens["labels"].lengths().max(initial=1))
-    both = (models.student, models.teacher.model)
-    limit = min(longest_input(model, models.tokenizer) for model in both)
-    if longest > limit:
-        flag = "--seq-len" if config.work.tokens is None else "--tokens"
-        raise SpecError(
-            expected=f"rows of at most {limit} tokens, which both models take",
-            found=longest,
-            advice=f"Give {flag} {limit}, or other models.",
-        )
+    flag = "--seq-len" if config.work.tokens is None else "--tokens"
+    check_length(longest, models.student, models.teacher.model, models.tokenizer, flag)
     rows = replace(prepare(models.tokenizer, train, longest), views=source.views)
     return Workload(
         config=config.work,

@@ -12,7 +12,6 @@ from logitcache.bench.machine import peak_memory
 from logitcache.bench.workload import Workload, load
 from logitcache.config.bench import PlanConfig
 from logitcache.config.teacher import Finetune
-from logitcache.data import source as sources
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.classification import DEV_ROWS
@@ -20,6 +19,7 @@ from logitcache.errors import SpecError
 from logitcache.forecast.sizes import Density
 from logitcache.records import Examples, Int64, evenly_spaced
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.rows import named_rows
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
 from logitcache.teacher.plan import Planned
@@ -138,15 +138,7 @@ def _source(config: PlanConfig, work: Workload) -> Source:
     """All rows: those of the data, or as many as were drawn."""
     if config.work.tokens is not None:
         return tokens_as_source(work)
-    source = sources.load(
-        config.work.data,
-        config.work.columns,
-        config.work.workspace.data,
-        SILENT,
-        unlabelled=config.unlabelled,
-        seed=config.work.data_seed,
-    )
-    return held_out(source, SILENT)
+    return held_out(named_rows(config.work, config.unlabelled, SILENT), SILENT)
 
 
 def _sample(source: Source, rows: int) -> Source:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -23,7 +24,8 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.hub import cached_file
 
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
+from logitcache.models.failure import AGAIN
 from logitcache.models.signals import Pooled
 
 MODULES = "modules.json"
@@ -58,6 +60,7 @@ class SentenceEncoder(PreTrainedModel):
     """A body and its layout; what it answers, called logits, is the vector of each text."""
 
     base_model_prefix = "body"
+    _model_mapping = AutoModel._model_mapping  # the kinds of models that it can be loaded from
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
     _supports_attention_backend = True
 
@@ -198,10 +201,7 @@ def _read_layout(files: _Files) -> tuple[Layout | None, list[dict[str, Tensor]]]
     modules = files.json(MODULES)
     if not modules:
         return None, []
-    kinds = []
-    for entry in modules:
-        package, _, kind = str(entry.get("type")).rpartition(".")
-        kinds.append(kind if package.startswith(_PACKAGE) else str(entry.get("type")))
+    kinds = _kinds_of(modules, f"{files.path}: {MODULES}")
     maps = [entry["path"] for entry, kind in zip(modules, kinds, strict=True) if kind == "Dense"]
     normalises = kinds[-1] == "Normalize"
     expected = ["Transformer", "Pooling", *["Dense"] * len(maps), *["Normalize"] * normalises]
@@ -216,6 +216,23 @@ def _read_layout(files: _Files) -> tuple[Layout | None, list[dict[str, Tensor]]]
     dense = [_map_of(files, path) for path in maps]
     layout = Layout(pooling, tuple(shape for shape, _ in dense), normalises)
     return layout, [weights for _, weights in dense]
+
+
+def _kinds_of(modules: Any, where: str) -> list[str]:
+    """Pooling and so on, of the entries of modules.json: of another package with its name. Raises
+    SpecError for what is no list of them.
+    """
+    kinds = []
+    entries = modules if isinstance(modules, list) else [modules]
+    for entry in entries:
+        if not isinstance(entry, dict) or not {"type", "path"} <= entry.keys():
+            advice = "Save the model again with sentence-transformers."
+            raise _refused(
+                where, "a list of modules, each with type and path", short(entry), advice
+            )
+        package, _, kind = str(entry["type"]).rpartition(".")
+        kinds.append(kind if package.startswith(_PACKAGE) else str(entry["type"]))
+    return kinds
 
 
 def _check_reading(files: _Files) -> None:
@@ -256,20 +273,19 @@ def _pooling_of(files: _Files, path: str) -> str:
         if key.startswith(prefix) and value
     ]
     kinds = [kind.removesuffix("_tokens").removesuffix("_token") for kind in kinds]
-    if "pooling_mode" in config:
-        kinds = [config["pooling_mode"]]
+    named = config.get("pooling_mode")  # newer files: one name, or several
+    if named is not None:
+        kinds = [named] if isinstance(named, str) else list(map(str, named))
     if len(kinds) != 1 or kinds[0] not in POOLINGS:
         advice = "Name a model that pools by one of them."
         where = f"{files.path}: {path}/config.json"
-        raise _refused(
-            where, "pooling by mean or cls", ", ".join(map(str, kinds)) or "none", advice
-        )
+        raise _refused(where, "pooling by mean or cls", ", ".join(kinds) or "none", advice)
     return POOLINGS[kinds[0]]
 
 
 def _map_of(files: _Files, path: str) -> tuple[tuple[int, int, bool, str], dict[str, Tensor]]:
     """A linear map and its weights. Raises SpecError for an activation that is not known here, and
-    weights that are pickled.
+    weights that are pickled, damaged or of another shape.
     """
     config = files.json(f"{path}/config.json")
     activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
@@ -281,9 +297,17 @@ def _map_of(files: _Files, path: str) -> tuple[tuple[int, int, bool, str], dict[
     if weights is None:
         advice = "Save the model again with sentence-transformers, which writes it."
         raise _refused(where, "model.safetensors", "none", advice)
-    state = {name.removeprefix("linear."): one for name, one in load_file(weights).items()}
-    shape = (config["in_features"], config["out_features"], "bias" in state, activation)
-    return shape, state
+    try:
+        state = {name.removeprefix("linear."): one for name, one in load_file(weights).items()}
+    except SafetensorError:
+        found = "model.safetensors, which is cut or damaged"
+        raise _refused(where, "weights in safetensors", found, AGAIN) from None
+    width = config.get("in_features")
+    out = config.get("out_features")
+    stored = list(state["weight"].shape)
+    if stored != [out, width]:
+        raise _refused(where, f"a map of {width} to {out} numbers", f"weights {stored}", AGAIN)
+    return (width, out, "bias" in state, activation), state
 
 
 def save_model(model: PreTrainedModel, folder: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from logitcache.report.documents import Part, Spread, numbers_of
 from logitcache.report.drawing import Picture
-from logitcache.report.words import NONE, Unit, digits, seconds, sizes
+from logitcache.report.words import NONE, Unit, digits, percent, seconds, sizes
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,17 @@ def spreads(header: str, values: Sequence[Spread | None]) -> dict[str, Iterable[
         if spread is not None:
             quartiles[-1] = f"{unit.show(spread.q1)}–{unit.show(spread.q3)}"
     return {f"{header}, {unit.name}": map(unit.show, medians), "quartiles": quartiles}
+
+
+def shares(header: str, seconds_of: Mapping[str, float], total: float) -> Table | None:
+    """A table of the parts of a time, and their share of the total."""
+    parts = seconds_of.values()
+    columns = {
+        header: seconds_of,
+        **times("time", parts),
+        "share": [percent(value / total if total else None) for value in parts],
+    }
+    return table(columns)
 
 
 def figures(parts: Iterable[Part], key: str) -> Iterable[str]:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from logitcache.config.data import UNLABELLED_TASKS
 from logitcache.data.findings import MEANINGS, Fault, Finding
 from logitcache.data.match import shown
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import visible
+from logitcache.report.words import aligned
 from logitcache.stages.check import Report
 
 MOST_CLASSES = 12  # with a line each
 OFTEN = 0.2  # share of contradicting rows that are rather answers of several people
 OF_ANNOTATORS = (
-    "Answers of several people to one text are votes: make them one row, with pandas: "
-    "table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
+    "If they are about parts of a text, mark these in it; answers of several people are votes: make them one row, with "
+    "pandas: table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
 )
 Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 
 
 def check_text(report: Report) -> str:
     """The report on a terminal."""
-    lines = [_title(report), "", *_aligned(_sizes(report))]
-    if report.source.task not in UNLABELLED_TASKS:
-        lines += ["", *_aligned(_classes(report))]
+    lines = [_title(report), "", *_table(_sizes(report))]
+    if TASKS[report.source.task].fixed_label is None:
+        lines += ["", *_table(_classes(report))]
     if report.match is not None:
         lines += ["", shown(report.match)]
     serious = [finding for finding in report.findings if finding.is_serious]
@@ -42,10 +43,15 @@ def check_text(report: Report) -> str:
 
 def _title(report: Report) -> str:
     rows = sum(shape.rows for shape in report.checkup.splits)
-    classes = (
-        "" if report.source.task in UNLABELLED_TASKS else f", {report.source.num_labels:,} classes"
-    )
+    classes = ""
+    if TASKS[report.source.task].fixed_label is None:
+        classes = f", {report.source.num_labels:,} classes"
     return f"{report.source.name}: {rows:,} rows{classes} ({report.source.task})"
+
+
+def _table(columns: Columns) -> Iterator[str]:
+    cells = [[header, *column] for header, column in columns.items()]
+    yield from aligned(list(zip(*cells, strict=True)))
 
 
 def _sizes(report: Report) -> Columns:
@@ -60,8 +66,12 @@ def _sizes(report: Report) -> Columns:
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
     for model, lengths in report.tokens.items():
-        columns[f"tokens of {model}: 99 %"] = [f"{tokens.high:,.0f}" for tokens in lengths]
-        columns[f"longest ({model})"] = [f"{tokens.longest:,}" for tokens in lengths]
+        high = columns.setdefault(f"tokens of {model}: 99 %", [])
+        longest = columns.setdefault(f"longest ({model})", [])
+        for shape in shapes:
+            tokens = lengths.get(shape.name)
+            high.append("" if tokens is None else f"{tokens.high:,.0f}")
+            longest.append("" if tokens is None else f"{tokens.longest:,}")
     return columns
 
 
@@ -108,12 +118,3 @@ def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
             yield f"    {'; '.join(first)}"
         if finding.fault is Fault.CONTRADICTION and share >= OFTEN:
             yield f"    {OF_ANNOTATORS}"
-
-
-def _aligned(columns: Columns) -> Iterator[str]:
-    """The lines of a table: the first column at the left, the others at the right."""
-    cells = [[header, *column] for header, column in columns.items()]
-    widths = [max(map(len, column)) for column in cells]
-    for first, *others in zip(*cells, strict=True):
-        figures = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([first.ljust(widths[0]), *figures]).rstrip()

@@ -10,10 +10,10 @@ from logitcache.report.blocks import (
     Section,
     figures,
     section,
+    shares,
     sizes_of,
     spreads,
     table,
-    times,
 )
 from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks
 from logitcache.report.documents import Part, case_label, failures, numbers_of
@@ -137,13 +137,8 @@ def _phases(document: Part) -> Block | None:
     behind = document.number("written_behind")
     if behind:
         caption += f" {time_text(behind)} of writing went on meanwhile."
-    columns = {
-        "part": phases,
-        **times("time", phases.values()),
-        "share": [percent(value / total) for value in phases.values()],
-    }
     picture = Stacks((("dump", phases),), tuple(phases), "time of one dump")
-    return Block("Where a dump's time goes", caption, picture, table(columns))
+    return Block("Where a dump's time goes", caption, picture, shares("part", phases, total))
 
 
 def _batches(document: Part) -> Block | None:

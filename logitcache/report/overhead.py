@@ -15,10 +15,10 @@ from logitcache.report.blocks import (
     Section,
     figures,
     section,
+    shares,
     sizes_of,
     spreads,
     table,
-    times,
 )
 from logitcache.report.charts import Bar, RatioBars, Stacks
 from logitcache.report.costs import (
@@ -211,13 +211,9 @@ def _added(document: Part) -> Block | None:
     own = work.number("label_smoothing_seconds")
     if own is not None:
         caption += f". Label smoothing spends {unit.text(own)} on its own"
-    pieces = work.numbers("pieces")
-    columns = {
-        "work": [plain(name, 60) for name in pieces],
-        **times("time", pieces.values()),
-        "share": [percent(value / total if total else None) for value in pieces.values()],
-    }
-    return Block("What cached KD does for its target", f"{caption}.", None, table(columns))
+    pieces = {plain(name, 60): value for name, value in work.numbers("pieces").items()}
+    lines = shares("work", pieces, total)
+    return Block("What cached KD does for its target", f"{caption}.", None, lines)
 
 
 def _needs(steps: Mapping[str, Part]) -> Block | None:

@@ -31,10 +31,14 @@ def study_sections(studied: Studied, paper_table: str | None = None) -> list[Sec
     paper_table = paper_table or paper.table_of(studied.name)
     verdicts = [f"{task}: {sentence}" for task, sentence in studied.verdicts().items()]
     tables = [_main_block(studied, student, paper_table) for student in studied.students]
+    dots = []
+    for cell in studied.cells:
+        picture = Dots(cell.comparison, of_study=True)
+        dots.append(Block(_where(studied, cell), cell.comparison.verdict, picture))
     sections = [
         section("Results", " ".join(verdicts), [*tables, _kept_block(studied)], _marks(studied)),
         section("Verdicts", "", [_verdict_block(studied, verdicts, paper_table)]),
-        section("Seeds", "", [_dots_block(studied, cell) for cell in studied.cells]),
+        section("Seeds", "", dots),
         section("Training", "", [_curves_block(studied, cell) for cell in studied.cells]),
         section("Cost", "", [_cost_block(studied)]),
         section("Calibration", "", [_calibration_block(studied)]),
@@ -226,12 +230,6 @@ def _verdict_block(studied: Studied, verdicts: Sequence[str], paper_table: str |
         f"p of margin is of two one-sided tests that the difference is within the margin. {margin}"
     )
     return Block("What follows for each task", caption, None, table_of_rows(header, rows))
-
-
-def _dots_block(studied: Studied, cell: Cell) -> Block:
-    return Block(
-        _where(studied, cell), cell.comparison.verdict, Dots(cell.comparison, of_study=True)
-    )
 
 
 def _curves_block(studied: Studied, cell: Cell) -> Block | None:

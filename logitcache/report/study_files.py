@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,8 @@ _COLUMNS = (
     "p_value", "p_holm", "p_min", "p_equivalence", "p_non_inferiority", "finding", "seeds_to_decide",
     "time_ratio_to_ls", "teacher", "lead_kept",
 )  # fmt: skip
+
+_JUDGED = ("p_equivalence", "p_non_inferiority", "finding", "seeds_to_decide")
 
 
 def write_report(studied: Studied, out: Path, paper_table: str | None = None) -> list[Path]:
@@ -58,13 +60,8 @@ def document(studied: Studied) -> dict[str, Any]:
 
 def _row(cell: Cell, row: Row) -> dict[str, Any]:
     judgement = cell.judgements.get(row.label)
-    judged: Mapping[str, Any] = {
-        "p_holm": None if judgement is None else judgement.p_value,
-        "p_equivalence": None if judgement is None else judgement.p_equivalence,
-        "p_non_inferiority": None if judgement is None else judgement.p_non_inferiority,
-        "finding": None if judgement is None else str(judgement.finding),
-        "seeds_to_decide": None if judgement is None else judgement.seeds_to_decide,
-    }
+    judged = {"p_holm": getattr(judgement, "p_value", None)}
+    judged |= {name: getattr(judgement, name, None) for name in _JUDGED}
     return {
         "task": cell.task,
         "student": cell.student,

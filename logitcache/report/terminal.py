@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logitcache.report.blocks import Section, Table
+from logitcache.report.blocks import Section
 from logitcache.report.documents import Bench, Part
 from logitcache.report.plan import plan_section
 from logitcache.report.sections import section_of
-from logitcache.report.words import held
+from logitcache.report.words import aligned, held
 
 
 def bench_text(document: Mapping[str, Any]) -> str:
@@ -49,16 +49,7 @@ def _section_lines(section: Section) -> list[str]:
     for block in section.blocks:
         lines += ["", block.title, block.caption]
         if block.table is not None:
-            lines += _table_lines(block.table)
+            lines += aligned([block.table.header, *block.table.rows])
     if section.notes:
         lines += ["", *(f"note: {note}" for note in section.notes)]
     return lines
-
-
-def _table_lines(table: Table) -> Iterator[str]:
-    """The first column at the left, the others at the right."""
-    rows = [table.header, *table.rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        figures = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([first.ljust(widths[0]), *figures]).rstrip()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from logitcache.config.data import UNLABELLED_TASKS
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.data.source import Data, Source
 from logitcache.data.sources import docstrings, presets
 from logitcache.data.sources.find import lying_here
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError, short
 from logitcache.reporter import Reporter
 from logitcache.stages import dump as dumping
@@ -66,9 +66,7 @@ def planned_again(
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
     dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
     columns = dump_config.columns
-    if (
-        plan.task in UNLABELLED_TASKS and columns.task is None
-    ):  # nothing else would tell that of texts
+    if TASKS[plan.task].option and columns.task is None:  # the data does not tell it
         dump_config = replace(dump_config, columns=replace(columns, task=plan.task))
     dump_config.check()
     rows = recorded.source if data is None else data

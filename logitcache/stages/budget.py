@@ -61,8 +61,8 @@ def budget_plan(config: TrainConfig, charge: Charge = NOT_CHARGED) -> Plan | Non
 
 
 def charge_of(config: TrainConfig, teacher: Joined, row_id: Int64) -> Charge:
-    """What a budget pays for the answers of a teacher to these rows of a run. Raises SpecError where their cost is not
-    known, or is named in another unit.
+    """What a budget pays for the answers of a teacher to these rows of a run. Raises SpecError
+    where their cost is not known, or is named in another unit.
     """
     pretraining = config.pretraining
     budget = pretraining.budget

@@ -43,8 +43,8 @@ class Report:
     findings: tuple[Finding, ...]  # serious ones first
     # of the teacher's columns; None where no teacher is named, or it is to be trained first
     match: Match | None
-    # by the model whose tokenizer counted them: of each split
-    tokens: Mapping[str, tuple[Lengths, ...]]
+    # by the model whose tokenizer counted them, and by split; none of a split without rows
+    tokens: Mapping[str, Mapping[str, Lengths]]
     max_length: int
     notes: tuple[str, ...]
     refusals: tuple[LogitCacheError, ...]
@@ -96,11 +96,10 @@ class Report:
         }
 
     def _split(self, shape: SplitShape) -> dict[str, Any]:
-        position = self.checkup.splits.index(shape)
         by_model = {}
-        if shape.rows:
-            for model, lengths in self.tokens.items():
-                by_model[model] = lengths[position].to_dict()
+        for model, lengths in self.tokens.items():
+            if shape.name in lengths:
+                by_model[model] = lengths[shape.name].to_dict()
         counted = zip(self.class_names, shape.counts.tolist(), strict=True)
         return {
             "rows": shape.rows,
@@ -220,22 +219,21 @@ def _described(name: str, who: str, reporter: Reporter) -> Described | None:
 
 def _tokens(
     source: Source, models: Sequence[Described], max_length: int
-) -> tuple[dict[str, tuple[Lengths, ...]], list[Finding]]:
+) -> tuple[dict[str, dict[str, Lengths]], list[Finding]]:
     """The lengths in tokens of each model with a tokenizer, and the rows that it would cut. Without
     one, the rows that have more words than fit: each is a token or more.
     """
-    lengths: dict[str, tuple[Lengths, ...]] = {}
+    lengths: dict[str, dict[str, Lengths]] = {}
     findings: list[Finding] = []
     counted = [model for model in models if model.tokenizer is not None]
     for model in counted:
         limit = min(max_length, model.max_length or max_length)
-        summaries = []
+        summaries = lengths.setdefault(model.name, {})
         for split, rows in source.splits.items():
             counts = token_counts(model.tokenizer, rows)
             if len(rows):
-                summaries.append(lengths_of(counts, "tokens", source, split))
+                summaries[split] = lengths_of(counts, "tokens", source, split)
             findings += _cut(source, split, counts > limit, f"at {limit} tokens of {model.name}")
-        lengths[model.name] = tuple(summaries)
     if not counted:
         for split, rows in source.splits.items():
             detail = f"they have more than {max_length} words, so more tokens than --max-length"

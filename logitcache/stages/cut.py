@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from logitcache.config.data import EMBEDDING
+from logitcache.config.signals import OWN_VECTOR
 from logitcache.config.train import FROM, TrainConfig
+from logitcache.data.tasks.table import TASKS
 from logitcache.stages.defaults import checkpoint_name
 from logitcache.stages.in_memory import saved_model
 
@@ -29,7 +30,7 @@ def with_layers(config: TrainConfig, task: str | None) -> TrainConfig:
         config.trust_remote_code,
         config.tokenizer,
         config.workspace.folder,
-        task == EMBEDDING,
+        task is not None and TASKS[task].answer == OWN_VECTOR,
     )
     return replace(config, student=str(folder), layers=None, revision=None)
 

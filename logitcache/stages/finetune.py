@@ -28,6 +28,7 @@ from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError, counted
+from logitcache.models.emulation import note_emulated
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.job import Job, resolve, with_tokenizer
@@ -63,7 +64,8 @@ def prepare_teacher(
     to be reused.
     """
     validate(finetune)
-    check_device(spec.device)  # before a teacher is trained that could not be asked there
+    device = check_device(spec.device)  # before a teacher is trained that could not be asked there
+    note_emulated(f"--dtype {spec.dtype}", DTYPES[spec.dtype], device, reporter)
     kind = TASKS[source.task]
     trained = _trained_teacher(spec, finetune, kind)
     if finetune.folds is None and trained is not None:

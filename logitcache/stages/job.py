@@ -20,6 +20,7 @@ from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.own import student_digest
 from logitcache.config.train import TrainConfig
+from logitcache.cost.flops import DTYPES as PRECISIONS
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
@@ -27,7 +28,8 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
-from logitcache.models.load import load_tokenizer
+from logitcache.models.emulation import note_emulated
+from logitcache.models.load import DTYPES, load_tokenizer
 from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
@@ -76,19 +78,18 @@ class Job:
     source: Source
     task: Classification
     objective: Objective | OwnObjective | SumObjective
-    train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
+    # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
+    train: Rows
     out: Path
     settings_name: str  # as in a folder's name
-    tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
-    reads: Mapping[str, Any] | None = (
-        None  # what the tokenizer does, and the length that it cuts rows to
-    )
-    cache_fingerprint: str | None = (
-        None  # None without a teacher, and until a Self-KD has made its cache
-    )
-    stored: Mapping[str, Cache] = field(
-        default_factory=dict
-    )  # by split: the caches that hold the rows
+    # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
+    tokenizer: Any = None
+    # what the tokenizer does, and the length that it cuts rows to
+    reads: Mapping[str, Any] | None = None
+    # None without a teacher, and until a Self-KD has made its cache
+    cache_fingerprint: str | None = None
+    # by split: the caches that hold the rows
+    stored: Mapping[str, Cache] = field(default_factory=dict)
     charge: Charge = NOT_CHARGED  # what a budget pays for the teacher's answers
 
     @cached_property
@@ -193,6 +194,7 @@ def resolve(
             "--precision fp16 needs a GPU, found none",
             advice="Give --precision bf16 or fp32.",
         )
+    _note_precision(config.precision, reporter)
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = selected_rows(config, source, reporter)
@@ -319,9 +321,16 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
 
 
+def _note_precision(precision: str, reporter: Reporter) -> None:
+    """Note where a training is slower in its precision than in single precision."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    dtype = DTYPES[PRECISIONS[precision]]
+    note_emulated(f"--precision {precision}", dtype, device, reporter)
+
+
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
     """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
-    if source.task in LANGUAGE and set(source.splits) == {"train"}:
+    if TASKS[source.task].self_contained and set(source.splits) == {"train"}:
         reporter.note(
             f"{source.name}: nothing is held out to score on: there are fewer than {FEWEST} documents, or the cache of "
             "dev is not beside that of train. Scores are measured on training rows, which says nothing about new data"

@@ -130,11 +130,11 @@ def write_predictions(
     task: Classification,
 ) -> None:
     """One row per position that was evaluated, or answered only: split, row_id, position, label,
-    and logits[K] or columns of the task's own (:meth:`Classification.recorded`). Nothing is
-    written where nothing was answered.
+    and logits[K] or columns of the task's own (``recorded_names``). Nothing is written where
+    nothing was answered.
     """
     blocks = [*predictions.items(), *unscored.items()]
-    tables = [_table(split, *task.recorded(p)) for split, p in blocks]
+    tables = [_table(split, task.recorded(block), task.recorded_names) for split, block in blocks]
     if not tables:
         return
     sink = pa.BufferOutputStream()
@@ -142,22 +142,18 @@ def write_predictions(
     write_atomic(path, memoryview(sink.getvalue()))
 
 
-def _table(split: str, prediction: Block, evidence: tuple[str, ...]) -> pa.Table:
+def _table(split: str, prediction: Block, own_columns: tuple[str, ...]) -> pa.Table:
     answers = prediction.answers
-    logits = np.ascontiguousarray(answers.logits, np.float32)
-    answered = {name: pa.array(logits[:, column]) for column, name in enumerate(evidence)}
-    if not evidence:
-        answered = {
-            "logits": pa.FixedSizeListArray.from_arrays(
-                pa.array(logits.reshape(-1)), logits.shape[1]
-            )
-        }
-    return pa.table(
-        {
-            "split": pa.array([split] * len(logits)),
-            "row_id": prediction.row_id[rows_of(answers.indptr)],
-            "position": answers.index,
-            "label": prediction.label,
-            **answered,
-        }
-    )
+    values = np.ascontiguousarray(answers.logits, np.float32)
+    table = {
+        "split": pa.array([split] * len(values)),
+        "row_id": prediction.row_id[rows_of(answers.indptr)],
+        "position": answers.index,
+        "label": prediction.label,
+    }
+    for column, name in enumerate(own_columns):
+        table[name] = pa.array(values[:, column])
+    if not own_columns:
+        flat = pa.array(values.reshape(-1))
+        table["logits"] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    return pa.table(table)

@@ -20,9 +20,13 @@ from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
+from logitcache.data.class_weights import class_weights
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
 from logitcache.data.rows import Source
+from logitcache.data.sources.endings import ending
+from logitcache.data.sources.find import find
+from logitcache.data.sources.reading import READERS
 from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError
@@ -114,12 +118,14 @@ def check_student(config: TrainConfig, source: Source) -> None:
             advice="Leave it out.",
             where="--predict",
         )
-    if TASKS[source.task].fixed_label is None:
+    if kind.fixed_label is None:
         check_labels(source)
     checkpoint("student", config.student.removeprefix(FROM), config.revision)
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
-    check_metric(config.metric or own_metric(source), task_of(source, ()))
+    task = kind(source.num_labels, source.label_names)
+    check_metric(config.metric or own_metric(source), task)
+    class_weights(config.class_weight, source.split("train").labels, task)
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:
@@ -188,9 +194,12 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
 
 
 def check_timed(config: WorkloadConfig | DumpBenchConfig) -> None:
-    """Raises SpecError where models that are to be timed are nowhere. With --shape-only a name may
-    be that of a well-known model.
+    """Raises SpecError where rows or models that are to be timed are nowhere. With --shape-only a
+    name may be that of a well-known model.
     """
+    path = Path(config.data)
+    if ending(path) in READERS and not path.exists():
+        find(config.data, config.workspace.data, SILENT)
     if config.shape_only:
         return
     checkpoint("teacher", config.teacher, config.revision)

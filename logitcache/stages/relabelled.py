@@ -95,13 +95,14 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     keys = np.empty(0, np.int64)
     counts = np.empty(0, np.int64)
     for part, index in teacher.rows_by_part(train.row_id):
-        labelled_rows = index[train.label[index] >= 0]
-        row_id = train.row_id[labelled_rows] - part.start
+        if (train.label[index] < 0).all():
+            continue
+        row_id = train.row_id[index] - part.start  # of all rows: one that moved tells of others
         for member in part.members:
             rows = member.rows_of(row_id)
             stored = _labels_then(member.cache, row_id, rows)
             indptr, position = member.cache.positions(rows)
-            now = train.labels_at(labelled_rows[rows_of(indptr)], position)
+            now = train.labels_at(index[rows_of(indptr)], position)
             labelled = (stored >= 0) & (now >= 0)
             before = stored[labelled]
             if member.order is not None:

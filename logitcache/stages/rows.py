@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.check import CheckConfig
 from logitcache.config.data import Columns
 from logitcache.config.dump import DumpConfig
@@ -27,17 +28,29 @@ from logitcache.errors import SpecError
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 
+NamesRows: TypeAlias = CheckConfig | DumpConfig | TrainConfig | WorkloadConfig | DumpBenchConfig
+
 
 def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> Source:
     """The rows that a command names."""
+    keep = isinstance(config, DumpConfig) and config.teacher.answers is not None
+    return named_rows(config, config.unlabelled, reporter, keep=keep)
+
+
+def named_rows(
+    config: NamesRows, unlabelled: Data | None, reporter: Reporter, *, keep: bool = False
+) -> Source:
+    """The rows that a configuration names, and unlabelled ones; with ``keep`` their tables stay in
+    memory.
+    """
     return sources.load(
         config.data,
         config.columns,
         config.workspace.data,
         reporter,
-        unlabelled=config.unlabelled,
+        unlabelled=unlabelled,
         seed=config.data_seed,
-        keep=isinstance(config, DumpConfig) and config.teacher.answers is not None,
+        keep=keep,
     )
 
 

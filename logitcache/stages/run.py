@@ -239,8 +239,8 @@ def _prepare(
 
 
 def _live_teacher(job: Job, rows: Examples, reporter: Reporter) -> LiveTeacher:
-    """The teacher that a run names, asked in every step about its training rows. Raises SpecError where there is none,
-    FingerprintMismatch where it gives other numbers to the tokens.
+    """The teacher that a run names, asked in every step about its training rows. Raises SpecError
+    where there is none, FingerprintMismatch where it gives other numbers to the tokens.
     """
     assert job.config.live is not None
     kind: type[Classification] = type(job.task)

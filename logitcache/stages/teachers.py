@@ -5,7 +5,6 @@ from __future__ import annotations
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.cache.joining import by_part, join, join_parts
-from logitcache.config.data import EMBEDDING
 from logitcache.config.methods import METHODS
 from logitcache.config.terms import signal_options
 from logitcache.config.train import TrainConfig
@@ -60,9 +59,7 @@ def workspace_teacher(
     # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
     is_drawn = source.division is not None and source.division.seed is not None
     name = source.name if is_drawn else None
-    options = signal_options(config.method, task.answer)
-    if task.name == EMBEDDING:
-        options = f" --task {EMBEDDING}{options}"
+    options = f" {task.option}".rstrip() + signal_options(config.method, task.answer)
     caches = {}
     for part, (_, texts) in by_part(train, starts).items():
         table = source.table(part)

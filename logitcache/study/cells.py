@@ -7,12 +7,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from logitcache.errors import IncompleteStudy
 from logitcache.store.json_files import read_json
 from logitcache.study.folder import RESULT, Entry, Planned, State, StudyFolder
+from logitcache.study.stats import sample_std
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,18 @@ class Cell:
     seeds: int  # of the study
 
     def __str__(self) -> str:
-        spread = f" ± {stdev(self.scores):.4f}" if len(self.scores) > 1 else ""
         names = f"{self.task} · {self.student} · {self.method}"
-        figure = f"{self.metric} {fmean(self.scores):.4f}{spread}"
-        return f"{names}: {figure} on {self.split} ({len(self.scores)} of {self.seeds} seeds)"
+        seeds = f"{len(self.scores)} of {self.seeds} seeds"
+        return f"{names}: {self.metric} {self._figure()} on {self.split} ({seeds})"
 
     def short(self) -> str:
         """The figures alone."""
-        spread = f" ± {stdev(self.scores):.4f}" if len(self.scores) > 1 else ""
-        return f"{fmean(self.scores):.4f}{spread} ({len(self.scores)}/{self.seeds})"
+        return f"{self._figure()} ({len(self.scores)}/{self.seeds})"
+
+    def _figure(self) -> str:
+        std = sample_std(self.scores)
+        mean = f"{fmean(self.scores):.4f}"
+        return mean if std is None else f"{mean} ± {std:.4f}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -46,7 +50,7 @@ class Cell:
             "metric": self.metric,
             "split": self.split,
             "mean": fmean(self.scores),
-            "std": stdev(self.scores) if len(self.scores) > 1 else None,
+            "std": sample_std(self.scores),
             "n": len(self.scores),
         }
 

@@ -103,9 +103,13 @@ def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) ->
 
 def demo_source(source: Source, size: DemoSize) -> Source:
     """The rows of a demo of this size: a subset drawn by counter hash, numbered from 0."""
-    limits = {"train": size.teacher_rows, "dev": size.held_out, "test": size.held_out}
+    return drawn(source, size.teacher_rows, size.held_out)
+
+
+def drawn(source: Source, train: int, held_out: int) -> Source:
+    """So many rows of train and of each other split, drawn by counter hash, numbered from 0."""
     splits = {}
     for name, rows in source.splits.items():
-        part = rows.select(subset(len(rows), limits[name]))
+        part = rows.select(subset(len(rows), train if name == "train" else held_out))
         splits[name] = replace(part, row_id=np.arange(len(part), dtype=np.int64))
     return source.with_tables(splits)

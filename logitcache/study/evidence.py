@@ -30,24 +30,29 @@ class Evidence:
         return self.split == "train"
 
     @property
-    def name(self) -> str:
-        """The name of the rows or positions, in a title."""
-        return f"training {self.unit}" if self.trained_on else self.split
+    def kind(self) -> str:
+        """Which rows, in a sentence: training rows, or those of the split."""
+        return "training" if self.trained_on else self.split
 
     @property
     def rows(self) -> str:
         """The name of the rows in a sentence."""
-        return "training rows" if self.trained_on else f"{self.split} rows"
+        return f"{self.kind} rows"
 
     @property
     def scored(self) -> str:
         """The name of what was scored, in a sentence."""
-        return f"training {self.unit}" if self.trained_on else f"{self.split} {self.unit}"
+        return f"{self.kind} {self.unit}"
+
+    @property
+    def name(self) -> str:
+        """The name of what was scored, in a title."""
+        return self.scored if self.trained_on else self.split
 
     @property
     def these(self) -> str:
         """All of the rows in a sentence: ``this test set``."""
-        return f"these training {self.unit}" if self.trained_on else f"this {self.split} set"
+        return f"these {self.scored}" if self.trained_on else f"this {self.split} set"
 
     def before(self) -> str:
         """The first words of a verdict; empty unless the rows were trained on."""

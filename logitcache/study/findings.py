@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,12 +13,7 @@ from logitcache.study.inference import (
     non_inferiority,
     seeds_to_decide,
 )
-from logitcache.study.stats import (
-    LOWER_IS_BETTER,
-    SIGNIFICANCE,
-    Estimate,
-    SignedRank,
-)
+from logitcache.study.stats import LOWER_IS_BETTER, SIGNIFICANCE, Estimate, SignedRank, gain
 
 
 class Finding(StrEnum):
@@ -63,11 +58,8 @@ def judge(compared: Sequence[Compared], margin: float | None = None) -> list[Jud
     """
     signed = _corrected([item.test.p_value for item in compared])
     tasks = sum(item.estimate is not None for item in compared)
-    same: list[float | None] = [None] * len(compared)
-    not_worse: list[float | None] = [None] * len(compared)
-    if margin is not None:
-        same = _corrected([_equivalence(item, margin) for item in compared])
-        not_worse = _corrected([_non_inferiority(item, margin) for item in compared])
+    same = _corrected([_of_margin(equivalence, item, margin) for item in compared])
+    not_worse = _corrected([_of_margin(non_inferiority, item, margin) for item in compared])
     judged = []
     for item, p_value, p_same, p_not_worse in zip(compared, signed, same, not_worse, strict=True):
         finding = _finding(item, p_value, p_same, p_not_worse)
@@ -84,20 +76,13 @@ def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(corrected) for p in p_values]
 
 
-def gain_of(metric: str, estimate: Estimate) -> float:
-    """The difference, positive where it is better."""
-    return -estimate.mean if metric in LOWER_IS_BETTER else estimate.mean
-
-
-def _equivalence(item: Compared, margin: float) -> float | None:
-    return None if item.estimate is None else equivalence(item.estimate, margin)
-
-
-def _non_inferiority(item: Compared, margin: float) -> float | None:
-    if item.estimate is None:
+def _of_margin(
+    test: Callable[[Estimate, float], float], item: Compared, margin: float | None
+) -> float | None:
+    """The p of a test of the margin, for a difference that is positive where it is better."""
+    if item.estimate is None or margin is None:
         return None
-    lower_is_better = item.metric in LOWER_IS_BETTER
-    return non_inferiority(item.estimate, margin, lower_is_better=lower_is_better)
+    return test(-item.estimate if item.metric in LOWER_IS_BETTER else item.estimate, margin)
 
 
 def _finding(
@@ -110,7 +95,7 @@ def _finding(
     others_could_undo = interval.low <= 0 <= interval.high
     others_could_undo |= has_too_few_rows(item.metric, estimate)
     if p_value is not None and p_value <= SIGNIFICANCE and not others_could_undo:
-        return Finding.HELPS if gain_of(item.metric, estimate) > 0 else Finding.HURTS
+        return Finding.HELPS if gain(item.metric, estimate.mean) > 0 else Finding.HURTS
     if p_same is not None and p_same <= SIGNIFICANCE:
         return Finding.SMALL
     if p_not_worse is not None and p_not_worse <= SIGNIFICANCE:

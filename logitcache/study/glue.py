@@ -18,7 +18,7 @@ from logitcache.study.outcomes import Trial
 from logitcache.study.paper import task_key
 from logitcache.study.predictions import read_answers
 from logitcache.study.results import PREDICTIONS
-from logitcache.study.stats import LOWER_IS_BETTER
+from logitcache.study.stats import gain
 
 _YEAR = (1980, 1, 1, 0, 0, 0)  # so that the same answers make the same bytes
 _NLI = ("entailment", "neutral", "contradiction")
@@ -134,8 +134,7 @@ def _chosen(
 
 def _dev_score(trial: Trial) -> float:
     result = trial.result
-    score = result.metrics.get("dev", {}).get(result.metric, 0.0)
-    return -score if result.metric in LOWER_IS_BETTER else score
+    return gain(result.metric, result.metrics.get("dev", {}).get(result.metric, 0.0))
 
 
 def _answers(test: Test, trial: Trial) -> list[str] | None:

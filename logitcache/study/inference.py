@@ -31,11 +31,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def non_inferiority(estimate: Estimate, margin: float, *, lower_is_better: bool = False) -> float:
+def non_inferiority(estimate: Estimate, margin: float) -> float:
     """The p of the hypothesis that a method is worse than its baseline by the margin or more: a
-    small one shows that it is not (Wellek, 2010, section 2.3).
+    small one shows that it is not (Wellek, 2010, section 2.3). A positive difference is a better
+    one.
     """
-    return (-estimate if lower_is_better else estimate).p_of_at_most(-margin)
+    return estimate.p_of_at_most(-margin)
 
 
 def equivalence(estimate: Estimate, margin: float) -> float:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from logitcache.config.data import Columns
 from logitcache.config.dump import DumpConfig
 from logitcache.config.sequences import Sequences
@@ -19,12 +17,10 @@ from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
-from logitcache.data.order import subset
-from logitcache.data.source import Source
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.dump import dump
 from logitcache.stages.train import train
-from logitcache.study.demo import DemoResult
+from logitcache.study.demo import DemoResult, drawn
 from logitcache.study.tables import compare
 
 TASK = "causal-lm"
@@ -59,7 +55,8 @@ def language_demo(
     """Run (or finish) the demo in ``folder``."""
     space = Workspace(folder)
     columns = Columns(task=TASK)
-    source = documents(sources.load("corpus", columns, space.data, reporter), size)
+    corpus = sources.load("corpus", columns, space.data, reporter)
+    source = drawn(corpus, size.documents, size.held_out)
     teacher = Finetune(epochs=size.teacher_epochs, learning_rate=LEARNING_RATE, batch_size=16)
     config = DumpConfig(
         teacher=TeacherSpec(name=size.teacher),
@@ -84,12 +81,3 @@ def language_demo(
         for method in METHODS:
             runs.append(train(replace(student, method=method, seed=seed), reporter=reporter))
     return DemoResult(report.cache, report, tuple(runs), compare(runs))
-
-
-def documents(source: Source, size: LanguageSize) -> Source:
-    """Some documents of each split, drawn by counter hash, numbered from 0."""
-    splits = {}
-    for name, rows in source.splits.items():
-        part = rows.select(subset(len(rows), size.documents if name == "train" else size.held_out))
-        splits[name] = replace(part, row_id=np.arange(len(part), dtype=np.int64))
-    return source.with_tables(splits)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from logitcache.study.evidence import Evidence
 from logitcache.study.results import Result
 from logitcache.study.rows import Group, Row, differing_settings
+from logitcache.study.verdict import judged_rows
 
 _LONGER = 1.01  # times the baseline's rows: less is a last batch, not a longer training
 
@@ -93,7 +94,7 @@ def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
     compared = [row for row in rows if row.difference is not None]
     if len(compared) > 1:
         yield f"p values and intervals are not corrected for making {len(compared)} comparisons at once"
-    judged = [row for row in compared if row.method == "kd"] or compared
+    judged = judged_rows(rows)
     if len(judged) > 1:
         yield f"the verdict is on the best of {_labels(judged)}, chosen by the very scores it judges"
     intervals = [row.difference.interval for row in compared if row.difference is not None]

@@ -11,8 +11,9 @@ import numpy as np
 from logitcache.study.findings import Judgement
 from logitcache.study.results import Result
 from logitcache.study.rows import Row
+from logitcache.study.stats import sample_std
 from logitcache.study.tables import Comparison
-from logitcache.study.verdict import task_sentence
+from logitcache.study.verdict import best_row, task_sentence
 
 
 @dataclass(frozen=True)
@@ -130,25 +131,17 @@ class Studied:
                 scores.append(float(np.mean([column[seed] for column in columns])))
         if not scores:
             return None
-        std = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-        return Score(float(np.mean(scores)), std, len(scores))
-
-    def judged_label(self, cell: Cell) -> str | None:
-        """The row that the verdict of a cell is on: kd if it was run, else the best one."""
-        rows = [row for row in cell.comparison.rows if row.difference is not None]
-        rows = [row for row in rows if row.method == "kd"] or rows
-        sign = -1 if cell.comparison.lower_is_better else 1
-        return max(rows, key=lambda row: sign * row.mean).label if rows else None
+        return Score(float(np.mean(scores)), sample_std(scores), len(scores))
 
     def verdicts(self) -> dict[str, str]:
         """One sentence for each task, or each task with a student."""
         sentences = {}
         for cell in self.cells:
-            label = self.judged_label(cell)
             where = cell.task if len(self.students) == 1 else f"{cell.task}, {cell.student}"
             sentence = "no verdict, there is nothing to compare"
-            if label is not None:
-                sentence = cell.sentences()[label]
+            judged = best_row(cell.comparison.rows)
+            if judged is not None:
+                sentence = cell.sentences()[judged.label]
             evidence = cell.comparison.evidence
             sentences[where] = f"{evidence.before()}{sentence}.{evidence.after()}"
         return sentences

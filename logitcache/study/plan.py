@@ -5,7 +5,7 @@ Trials that ask for the same teacher, with the same options and of the same rows
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -214,9 +214,11 @@ def plan(spec: Spec, out: Path) -> Plan:
     """
     trials: list[Trial] = []
     teachers: dict[str, Teacher] = {}
-    for task, student, seed, method in product(
-        spec.tasks, spec.students, spec.seeds, _in_order(spec)
-    ):
+    # those without a teacher first: a base trial is Self-KD's first copy
+    methods = sorted(
+        spec.methods, key=lambda name: METHODS[spec.methods[name]["method"]].needs_teacher
+    )
+    for task, student, seed, method in product(spec.tasks, spec.students, spec.seeds, methods):
         cell = (task, student, method, seed)
         try:
             teacher = _teacher(spec, cell, out)
@@ -228,17 +230,6 @@ def plan(spec: Spec, out: Path) -> Plan:
         if teacher is not None:
             teachers[teacher.id] = teacher
     return Plan(spec, out, tuple(trials), teachers)
-
-
-def _in_order(spec: Spec) -> Iterator[str]:
-    """The methods, those without a teacher first: a base trial is Self-KD's first copy. Raises
-    SpecError for a method that there is not.
-    """
-    yield from sorted(spec.methods, key=lambda name: _needs_teacher(spec, name))
-
-
-def _needs_teacher(spec: Spec, name: str) -> bool:
-    return METHODS[spec.methods[name]["method"]].needs_teacher
 
 
 def _options(spec: Spec, cell: tuple[str, str, str, int]) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FormatError
 from logitcache.records import Float32, Int64
 
 MAX_POSITIONS = 1 << 20  # of a row
+# columns that stand for answers in results of tasks without logits
+_NOT_LOGITS = frozenset(name for kind in TASKS.values() for name in kind.recorded_names)
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class Predictions:
 
     row_id: Int64  # [R], strictly increasing; of positions, one number for each
     label: Int64  # [R], in [0, K)
-    logits: Float32  # [R, K], finite; of a vocabulary none are kept: [R, 0]
-    nll: Float32 | None = None  # [R] where there are no logits
+    logits: Float32  # [R, K], finite; [R, 0] of tasks that record something else
+    nll: Float32 | None = None  # [R] where a task records losses in place of logits
     are_positions: bool = False  # of rows that have several
 
     @property
@@ -41,16 +44,13 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    types = {
-        "split": pa.string(),
-        "row_id": pa.int64(),
-        "label": pa.int64(),
-        "logits": pa.list_(pa.float32()),
-    }
-    own = next((name for name in ("nll", "cosine") if _has_column(path, name)), None)
-    if own is not None:
-        del types["logits"]
-        types[own] = pa.float32()
+    columns = _columns(path)
+    types = {"split": pa.string(), "row_id": pa.int64(), "label": pa.int64()}
+    has_logits = _NOT_LOGITS.isdisjoint(columns)
+    if has_logits:
+        types["logits"] = pa.list_(pa.float32())
+    elif "nll" in columns:
+        types["nll"] = pa.float32()
     schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
     try:
         table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
@@ -65,13 +65,13 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0
-    if own is None:
+    if has_logits:
         if label_names is None:
             classes = pc.max(pc.list_value_length(table["logits"])).as_py()
         else:
             classes = len(label_names)
     are_positions = False
-    if "position" in pq.read_schema(path).names:  # older results have one position a row
+    if "position" in columns:  # older results have one position a row
         positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
         if positions.any():  # each is compared as a row is
             row_id = table["row_id"].to_numpy() * MAX_POSITIONS + positions
@@ -109,34 +109,29 @@ def read_answers(path: Path, split: str) -> tuple[Int64, Int64] | None:
     return row_id[order], logits.argmax(axis=1)[order]
 
 
-def _has_column(path: Path, name: str) -> bool:
+def _columns(path: Path) -> frozenset[str]:
+    """The names of a file's columns; none of a file that cannot be read, which is refused later."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return name in pq.read_schema(path).names
+        return frozenset(pq.read_schema(path).names)
     except (pa.ArrowException, OSError):
-        return False  # refused where it is read
+        return frozenset()
 
 
 def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
     row_id = table["row_id"].to_numpy()
     label = table["label"].to_numpy()
     _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")
-    if "nll" in table.column_names:
-        nll = table["nll"].to_numpy()
-        _check_all(np.isfinite(nll), name, "finite losses")
-        order = np.argsort(row_id)
-        return Predictions(
-            row_id[order],
-            label[order],
-            np.empty((len(order), 0), np.float32),
-            nll[order],
-            are_positions,
-        )
-    if "cosine" in table.column_names:  # of pairs of texts
-        order = np.argsort(row_id)
-        return Predictions(row_id[order], label[order], np.empty((len(order), 0), np.float32))
+    order = np.argsort(row_id)
+    if "logits" not in table.column_names:
+        nll = None
+        if "nll" in table.column_names:
+            nll = table["nll"].to_numpy()[order]
+            _check_all(np.isfinite(nll), name, "finite losses")
+        no_logits = np.empty((len(order), 0), np.float32)
+        return Predictions(row_id[order], label[order], no_logits, nll, are_positions)
     lists = table["logits"].combine_chunks()
     _check_all(
         (label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none"
@@ -144,7 +139,6 @@ def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predi
     _check_all(lists.value_lengths().to_numpy() == classes, name, f"{classes} logits in each row")
     logits = lists.flatten().to_numpy().reshape(-1, classes)
     _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
-    order = np.argsort(row_id)
     order = order[label[order] >= 0]  # a row without a label counts nowhere
     return Predictions(row_id[order], label[order], logits[order], None, are_positions)
 

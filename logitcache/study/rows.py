@@ -23,6 +23,7 @@ from logitcache.study.stats import (
     multi_bootstrap,
     of_seeds,
     resample,
+    sample_std,
     signed_rank,
 )
 
@@ -81,9 +82,8 @@ class Difference:
     by_seed: Mapping[int, float]
     mean: float
     test: SignedRank  # covers the seeds
-    interval: (
-        Interval | None
-    )  # covers the rows scored; None for a metric that predictions do not give
+    # covers the rows scored; None for a metric that predictions do not give
+    interval: Interval | None
     estimate: Estimate | None  # covers seeds and rows; None for one seed
 
 
@@ -99,9 +99,8 @@ class Row:
     values: Mapping[int, float]  # by seed, ascending
     mean: float
     std: float | None  # of a sample (n - 1); None for one seed
-    difference: (
-        Difference | None
-    )  # None for the baseline itself, or where there is none to compare with
+    # None for the baseline itself, or where there is none to compare with
+    difference: Difference | None
     time_ratio_to_ls: float | None  # median over shared seeds of the ratio of seconds per step
     train_rows: int  # with a label
     unlabelled_rows: int  # that a teacher alone answered for
@@ -259,7 +258,7 @@ def build_row(
         metric=metric,
         values=values,
         mean=float(np.mean(scores)),
-        std=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+        std=sample_std(scores),
         difference=difference,
         time_ratio_to_ls=None if ls is None else _time_ratio(group, ls),
         train_rows=group.settings["train_rows"],

@@ -16,7 +16,6 @@ from typing import Any
 
 from logitcache.config.methods import METHODS
 from logitcache.config.option import nearest_or_all
-from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.config.tune import SPACE, TuneConfig
 from logitcache.data.order import subset
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
@@ -31,6 +30,7 @@ from logitcache.study.spec import (
     parse,
     typed_value,
 )
+from logitcache.study.stats import gain
 
 FORMAT = "logitcache-search/1"
 SEARCH = "search.json"
@@ -59,8 +59,8 @@ class Sample:
 
     def best(self, metric: str) -> float | None:
         """The best score; None where there is none."""
-        best = min if metric in LOWER_IS_BETTER else max
-        return best((score for _, score in self.scores), default=None)
+        scores = [score for _, score in self.scores]
+        return max(scores, key=lambda score: gain(metric, score), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -83,9 +83,10 @@ class Search:
 
     def best(self, count: int) -> list[Sample]:
         """The best samples, the best one first; of equal ones the earlier."""
-        sign = 1 if self.metric in LOWER_IS_BETTER else -1
         scored = [sample for sample in self.samples if sample.scores]
-        ranked = sorted(scored, key=lambda sample: sign * (sample.best(self.metric) or 0.0))
+        ranked = sorted(
+            scored, key=lambda sample: -gain(self.metric, sample.best(self.metric) or 0.0)
+        )
         return ranked[:count]
 
 

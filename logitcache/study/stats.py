@@ -152,6 +152,16 @@ class Estimate:
         return float(0.5 * 10 ** brentq(excess, _LEAST, 0.0, xtol=1e-13))
 
 
+def gain(metric: str, value: float) -> float:
+    """A score or a difference of a metric, larger where it is better."""
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def sample_std(values: Sequence[float]) -> float | None:
+    """The standard deviation of a sample (n - 1); None for one value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def smallest_p(n: int) -> float:
     """The p of n differences of one sign: two of the 2^n patterns of signs are that extreme."""
     return min(1.0, 2.0 ** (1 - n))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from logitcache.config.methods import METHODS
 from logitcache.config.report import RESAMPLES
@@ -28,6 +28,7 @@ from logitcache.study.results import (
     read_result,
 )
 from logitcache.study.rows import Row
+from logitcache.study.stats import sample_std
 from logitcache.study.tables import (
     Comparison,
     check_baseline,
@@ -123,8 +124,9 @@ def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
     results = [read_result(path) for path in find_results([folder])]
     named: set[str] = set()
-    for result in filter(_reads_cache, results):
-        named.update(result.teacher_names)
+    for result in results:
+        if result.method in METHODS and METHODS[result.method].reads_cache:
+            named.update(result.teacher_names)
     teachers: _Teachers = {}
     trials = []
     for result in results:
@@ -134,10 +136,6 @@ def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
         else:
             trials.append(Trial(result.source, student, result.method, result))
     return trials, teachers
-
-
-def _reads_cache(result: Result) -> bool:
-    return result.method in METHODS and METHODS[result.method].reads_cache
 
 
 def _unfinished(study: folders.StudyFolder) -> Iterable[str]:
@@ -193,13 +191,10 @@ def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str])
         question.resamples,
         question.margin,
     )
-    rows = sorted(comparison.rows, key=lambda row: _place(row, order))
+    place = {method: number for number, method in enumerate(order)}
+    rows = sorted(comparison.rows, key=lambda row: place.get(row.method, len(order)))
     passes = teacher_passes_of([trial.result for trial in trials])
     return replace(comparison, rows=tuple(rows), teacher_passes=passes)
-
-
-def _place(row: Row, order: Sequence[str]) -> int:
-    return order.index(row.method) if row.method in order else len(order)
 
 
 def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
@@ -252,8 +247,7 @@ def _teacher(
     if not scores:
         return None
     values = [float(value) for _, value in scores]
-    std = float(stdev(values)) if len(values) > 1 else None
-    return TeacherScore(scores[0][0], fmean(values), std)
+    return TeacherScore(scores[0][0], fmean(values), sample_std(values))
 
 
 def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:

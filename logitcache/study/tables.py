@@ -33,7 +33,7 @@ from logitcache.study.results import (
     read_result,
 )
 from logitcache.study.rows import Group, Row, build_row, group_results, partners
-from logitcache.study.stats import BOOTSTRAP_SEED, LOWER_IS_BETTER
+from logitcache.study.stats import BOOTSTRAP_SEED
 from logitcache.study.verdict import p_text, scale_of, verdict
 
 T = TypeVar("T")
@@ -73,10 +73,6 @@ class Comparison:
     test_rows: int  # rows, or positions, of the split that were scored
     teacher_passes: TeacherPasses | None  # None if no result learned from a teacher
     evidence: Evidence  # what kind of rows was scored
-
-    @property
-    def lower_is_better(self) -> bool:
-        return self.metric in LOWER_IS_BETTER
 
     @property
     def coverage(self) -> tuple[str, ...]:

@@ -10,13 +10,7 @@ from logitcache.study.evidence import Evidence
 from logitcache.study.findings import Compared, Finding, Judgement, judge
 from logitcache.study.inference import MOST_SEEDS, has_too_few_rows
 from logitcache.study.rows import Difference, Row
-from logitcache.study.stats import (
-    LOWER_IS_BETTER,
-    SIGNIFICANCE,
-    Estimate,
-    Interval,
-    seeds_needed,
-)
+from logitcache.study.stats import SIGNIFICANCE, Estimate, Interval, gain, seeds_needed
 
 SMALLEST_SHOWN = 0.001
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
@@ -83,15 +77,24 @@ def verdict(
     else of all methods. Reservations about the rows that were scored stand before and after it.
     ``margin``, in the metric's own unit, is what counts as no difference.
     """
-    compared = [row for row in rows if row.difference is not None]
-    if not compared:
+    best = best_row(rows)
+    if best is None or best.difference is None:
         return f"No verdict: {_why_not(rows, baseline)}."
-    kd = [row for row in compared if row.method == "kd"]
-    best = max(kd or compared, key=_gain)
-    assert best.difference is not None
     (judgement,) = judge([compared_of(best, best.difference)], margin)
     sentence = _sentence(best, best.difference, judgement, evidence)
     return f"{evidence.before()}{sentence}{evidence.after()}"
+
+
+def judged_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows that a verdict chooses from: those of kd if it was run, else all that are compared."""
+    compared = [row for row in rows if row.difference is not None]
+    kd = [row for row in compared if row.method == "kd"]
+    return kd or compared
+
+
+def best_row(rows: Sequence[Row]) -> Row | None:
+    """The row that a verdict is on; None where no row is compared with the baseline."""
+    return max(judged_rows(rows), key=_gain, default=None)
 
 
 def compared_of(row: Row, difference: Difference) -> Compared:
@@ -112,11 +115,7 @@ def _why_not(rows: Sequence[Row], baseline: str) -> str:
 
 def _gain(row: Row) -> float:
     assert row.difference is not None
-    return _better(row.metric) * row.difference.mean
-
-
-def _better(metric: str) -> int:
-    return -1 if metric in LOWER_IS_BETTER else 1
+    return gain(row.metric, row.difference.mean)
 
 
 def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: Evidence) -> str:
@@ -126,7 +125,7 @@ def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: 
     p = difference.test.p_value
     if p is None:
         return _of_one_seed(f"{name} - {baseline}", row, difference, evidence)
-    gains = [_better(row.metric) * value for value in difference.by_seed.values()]
+    gains = [gain(row.metric, value) for value in difference.by_seed.values()]
     n = len(gains)
     wins = sum(gain > 0 for gain in gains)
     losses = sum(gain < 0 for gain in gains)

@@ -27,9 +27,10 @@ SMALLEST_HALF = 2.0**-24
 class LiveSignal:
     """How far a signal of a cache is from the teacher's now. Differences are of single numbers."""
 
-    difference: float = 0.0  # the largest, cache against rows asked alone
+    # cache against rows asked alone: the largest; or the one furthest beyond what is allowed
+    difference: float = 0.0
     control: float = 0.0  # the largest, rows asked alone against rows beside a copy of themselves
-    allowed: float = 0.0  # at the number that is furthest off
+    allowed: float = 0.0  # of the number that differs by ``difference``
     agrees: bool = True
     worst_row: int = -1
 
@@ -73,17 +74,18 @@ def _judged(
     control = float(np.abs(doubled - alone).max(initial=0.0))
     dtype = DTYPES[planned.plan.teacher["dtype"]]
     allowed = tolerance(dtype, alone, control) + _rounding(kept, alone)
-    excess = difference - allowed
-    worst = np.unravel_index(int(excess.argmax()), excess.shape)
+    agrees = bool((difference <= allowed).all())
+    severity = difference if agrees else difference - allowed
+    worst = np.unravel_index(int(severity.argmax()), severity.shape)
     vector = int(worst[0])
     row = vector  # one vector a row
     if kept.level != ROW:
         row = int(np.searchsorted(stored.indptr, vector, "right")) - 1
     return LiveSignal(
-        difference=float(difference.max()),
+        difference=float(difference[worst]),
         control=control,
         allowed=float(allowed[worst]),
-        agrees=bool((excess <= 0).all()),
+        agrees=agrees,
         worst_row=int(drawn[row]),
     )
 

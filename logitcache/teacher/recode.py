@@ -22,16 +22,23 @@ import numpy as np
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.convert import Made, arrays_of, made
-from logitcache.cache.layout import HASH, LABEL, POSITION, columns_of, inputs_of
+from logitcache.cache.layout import (
+    HASH,
+    LABEL,
+    POSITION,
+    columns_of,
+    columns_of_signals,
+    inputs_of,
+)
 from logitcache.cache.rows import stored_rows
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
-from logitcache.models.tokenizer_files import PREFIX
 from logitcache.records import Array
 from logitcache.store.columns import ROW, ends
 from logitcache.store.tensors import decode, encode
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import Codec, of_positions
+from logitcache.targets.replay import BIAS, WEIGHT
 from logitcache.targets.table import parse
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.teacher.calibration import drawn_rows, unigram_of
@@ -61,6 +68,13 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
         )
     spec = parse(codec)
     cache = Cache.open(place)
+    if not cache.has_logits:
+        raise SpecError(
+            expected="a cache of logits",
+            found=f"one of {', '.join(cache.signals)}",
+            advice="Leave --codec out: --to copies vectors into another store.",
+            where=cache.where,
+        )
     if cache.codec.temperatures is not None:
         raise SpecError(
             expected="a cache of full answers (float16, float32 or replay)",
@@ -77,12 +91,14 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
     data = None
     if kept_once:
         file, data = encode(kept_once)
+    plan = cache.manifest.plan
+    columns = columns_of(new_codec, cache.level, inputs_of(plan))
     plan = replace(
-        cache.manifest.plan,
-        targets={"logits": new_codec.to_dict()},
-        columns=columns_of(new_codec, cache.level, inputs_of(cache.manifest.plan)),
+        plan,
+        targets={**plan.targets, "logits": new_codec.to_dict()},
+        columns=columns + columns_of_signals(list(cache.signals.values())),
         tensors=file,
-        store=store or cache.manifest.plan.store,
+        store=store or plan.store,
     )
     assets = {} if data is None else decode(data)
     with CacheWriter(out, plan, tensors=data) as writer:
@@ -94,11 +110,12 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
 
 
 def _kept_once(cache: Cache, codec: Codec) -> dict[str, Array]:
-    """The tensors that the new cache keeps once: the tokenizer's, and what the codec needs."""
-    tensors = {}
-    for name, values in cache.assets.items():
-        if name.startswith(PREFIX):
-            tensors[name] = values
+    """The tensors that the new cache keeps once: those of the tokenizer and of signals, and what
+    the codec needs.
+    """
+    tensors = dict(cache.assets)
+    for name in (WEIGHT, BIAS):  # of the old codec
+        tensors.pop(name, None)
     if isinstance(codec, TopK) and codec.tail == UNIGRAM:
         tensors[UNIGRAM] = unigram_of(stored_rows(cache), codec.width)
     return tensors

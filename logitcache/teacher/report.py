@@ -43,6 +43,7 @@ class DumpReport:
     """What a dump did and what the teacher knows. Scores are fractions, entropy is in nats."""
 
     cache: Path
+    task: str
     rows: int
     positions: int
     bytes: int
@@ -121,6 +122,7 @@ def report(
     )
     return DumpReport(
         cache=cache.folder,
+        task=plan.task.name,
         rows=len(cache),
         positions=cache.manifest.positions,
         bytes=cache.manifest.bytes,
@@ -221,6 +223,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     message = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
     return DumpReport(
         cache=writer.folder,
+        task=plan.task,
         rows=sum(receipt.rows for receipt in receipts),
         positions=sum(receipt.positions(writer.plan) for receipt in receipts),
         bytes=sum(receipt.bytes for receipt in receipts),

@@ -98,6 +98,21 @@ def test_tokens_are_counted_and_classes_matched(
     assert cut["count"] == sum(len(ids) > 8 for ids in tokenizer(texts)["input_ids"])
 
 
+def test_a_split_without_rows_has_no_tokens(
+    tmp_path: Path, checkpoint: Callable[..., Path]
+) -> None:
+    for split, count in (("train", 20), ("dev", 0), ("test", 5)):
+        lines = [f"film {i},{i % 2}\n" for i in range(count)]
+        (tmp_path / f"{split}.csv").write_text("".join(["text,label\n", *lines]))
+    found = document(tmp_path, "--student", checkpoint())["splits"]
+    assert {split: len(found[split]["tokens"]) for split in found} == {
+        "train": 1, "dev": 0, "test": 1,
+    }  # fmt: skip
+    assert found["test"]["tokens"][str(checkpoint())]["longest"] == 4
+    lines = check(tmp_path, "--student", checkpoint()).stdout.splitlines()
+    assert [line.split()[-1] for line in lines[3:6]] == ["4", "0", "4"]
+
+
 def test_what_would_be_refused_has_its_code_and_the_report(
     tmp_path: Path, pairs_data: Path, checkpoint: Callable[..., Path]
 ) -> None:

@@ -37,7 +37,7 @@ KEYS = {
         "unlabelled",
     ),
     *("complete", "codec_bytes", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
-    "scored_positions",
+    *("scored_positions", "task"),
 }
 
 
@@ -75,6 +75,7 @@ def test_one_json_document_and_nothing_else_on_stdout(
         document["dev_rows"],
     ) == (60, 60, 60, 24)
     assert document["teacher_metric"] == document["scores"]["accuracy"]
+    assert document["task"] == "classification"
     folder = tmp_path / "work" / "caches" / "singles-train-bert-neg-pos-0.1"
     assert document["cache"] == str(folder)
     assert len(Cache.open(folder)) == 60

@@ -87,6 +87,19 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     (["demo", "--out", "good.jsonl"], 2, "good.jsonl: expected a folder"),
     (["bench", "overhead", "--student", "./nowhere"], 2, "no student can be loaded"),
     (["bench", "dump", "--teacher", "./nowhere"], 2, "no teacher can be loaded"),
+    (["bench", "plan", "--teacher", "./nowhere"], 2, "no teacher can be loaded"),
+    (["bench", "overhead", "--data", "nowhere.csv"], 2, "no such file or folder"),
+    (["bench", "read", "--out", "two"], 2, "expected a file, found the folder two"),
+    (["plan", "--teacher", "./nowhere"], 2, "no teacher can be loaded"),
+    (["plan", "--teacher", "4x256", "--data", "nowhere.csv"], 2, "no such file or folder"),
+    (["plan", "--teacher", "4x131"], 2, "Try 2x128."),
+    (["dump", "--teacher", "4x131"], 2, "--teacher: expected LAYERSxWIDTH"),
+    (["check", "good.jsonl", "--student", "2x131"], 2, "--student: expected LAYERSxWIDTH"),
+    ([*TRAIN, "good.jsonl", "--class-weight", "bad=2"], 2, "expected a class of the data (neg, po"),
+    (["codecs", "--teacher", "./nowhere", "--task", "causal-lm"], 2, "no teacher can be loaded"),
+    (["pretrain", "--budget", "1m", "--task", "classification"], 2, "causal-lm or masked-lm"),
+    (["report", "nowhere.json"], 2, "no such file"),
+    (["study", "report", "two"], 2, "no result in it"),
 ]
 
 

@@ -35,8 +35,8 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
             {"teacher": "file:answers.npy"},
         )
         for file, loaded in (
-            ("x.pt", "torch.load('x.pt', map_location='cpu'))."),
-            ("x.pickle", "pandas.read_pickle('x.pickle'))."),
+            ("x.pt", "torch.load('x.pt', map_location='cpu', weights_only=True))."),
+            ("x.pickle", "pandas.read_pickle('x.pickle')). A pickle runs code"),
             ("x.xlsx", "pandas.read_excel('x.xlsx'))."),
             ("x.safetensors", "next(iter(safetensors.numpy.load_file('x.safetensors').values())))."),
             ("x.mat", "NUMBERS)."),

@@ -27,6 +27,9 @@ PROMPTS = "".join(
     for i, label in enumerate("xyxyx")
 )  # fmt: skip
 ESSAYS = "".join(f"i{row},e{row // 3},a long essay of {row},{'xy'[row % 2]}\n" for row in range(8))
+OF_TURNS = "".join(
+    json.dumps({"role": role, "text": f"some {role}"}) + "\n" for role in ("user", "assistant")
+)
 SENTENCES = [[["a", "film"], ["it", "is"]], [["B", "O"], ["O", "O"]]]
 JOINED = "The{0}DT{0}O film{0}NN{0}B-X\nIt{0}PRP{0}O\n"
 POSTED = [
@@ -63,9 +66,9 @@ POSTED = [
     ),
     Case("If SQLite wrote it, with pandas: ", {"r.sql": "-- rows"}, {"r.sql": None, "r.csv": GOOD}),
     Case(
-        "save each row's words and their labels, as columns words and tags of lists.",
+        'save each row as {"text": "...", "entities": [[start, end, "LABEL"]]}',
         {"r.json": '[["a film", {"entities": [[2, 6, "X"]]}]]'},
-        {"r.json": None, "r.jsonl": JSONL_OF_WORDS},
+        {"r.json": None, "r.jsonl": '{"text": "a film", "entities": [[2, 6, "X"]]}'},
         rows=1,
     ),
     Case(
@@ -160,7 +163,7 @@ POSTED = [
         {"r.txt": None, "r.csv": GOOD},
     ),
     Case(
-        "Files .ann (of brat) label parts of a text: save each text's words and their labels",
+        "Files .ann (of brat) label parts of a text. Labels of parts of a text are learnt by token-classification",
         {"1.txt": "a b", "1.ann": "T1\tX 0 1\ta\n"},
         {"1.txt": None, "1.ann": None, "train.jsonl": JSONL_OF_WORDS},
         rows=1,
@@ -292,9 +295,36 @@ POSTED = [
         )
     ),
     Case(
-        "save each row's words and their labels, as columns words and tags of lists",
+        "or as columns words and tags of lists",
         {"r.jsonl": '{"text": "a b", "label": {"X": {"a": [[0, 1]]}}}\n'},
         {"r.jsonl": JSONL_OF_WORDS},
+        rows=1,
+    ),
+    Case(
+        "Correct the row; or save the words too, as a column words of lists.",
+        {"r.jsonl": '{"text": "a film", "tags": ["O", "B-X", "O"]}\n'},
+        {"r.jsonl": '{"words": ["a", "film", "."], "tags": ["O", "B-X", "O"]}\n'},
+        rows=1,
+    ),
+    *(
+        Case(
+            "Correct the line: its word is the first field, its label the last",
+            {"r.conll": f"a NN O\n{line}\n"},
+            {"r.conll": "a NN O\nfilm NN B-X\n"},
+            rows=1,
+        )
+        for line in ("film NN", "old film NN B-X", "film\tNN\t")
+    ),
+    Case(
+        "To take each message by itself, name the columns: --text text, and --label for classes.",
+        {"r.jsonl": OF_TURNS},
+        more={"text": "text", "label": "role"},
+    ),
+    Case(
+        "Give --task token-classification",
+        {"r.jsonl": '{"words": ["a", "film"], "tags": ["O", "B-X"]}\n'},
+        options={"task": "classification"},
+        more={"task": "token-classification"},
         rows=1,
     ),
     csv(

@@ -37,13 +37,13 @@ BATCH_OUTPUT = "".join(
 SPANS = json.dumps(
     [{"data": {"text": "a b"}, "annotations": [{"result": [{"value": {"labels": ["X"]}}]}]}]
 )
+PARTS = '{"text": "one two", "label": [[0, 3, "X"]]}\n' * 1000
 JSONL_OF_WORDS = '{"words": ["a"], "tags": ["X"]}\n'
 CONLLU = "".join(
     f"{i}\t{word}\t{word}\t{tag}\t_\t_\t0\troot\t_\t_\n"
     for i, word, tag in ((1, "a", "DET"), (2, "film", "NOUN"))
 )
 TURNS = json.dumps({"turns": [{"role": "user", "parts": [{"text": "a b c"}]}]}) + "\n"
-SPANNED = json.dumps({"text": "a b", "entities": [{"start": 0, "end": 1, "label": "X"}]}) + "\n"
 PYTHON = "".join(f"{row!r}\n" for row in ROWS)
 OF_FIRST_WORDS = "a warm film\nb good cold film\n"
 BY_FIRST_SPACE = "write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
@@ -109,7 +109,7 @@ SHAPES = [
         {"r.jsonl": JSONL},
     ),
     Case(
-        "columns words and tags of lists, for token-classification.",
+        "columns words and tags of lists.",
         {"1.txt": "a b", "2.txt": "c", "1.ann": "T1\tX 0 1\ta\n"},
         {"1.txt": None, "2.txt": None, "1.ann": None, "train.jsonl": JSONL_OF_WORDS},
         rows=1,
@@ -199,7 +199,7 @@ SHAPES = [
         more={"task": "causal-lm"},
     ),
     Case(
-        "save what the model is asked (instruction and input) as prompt, and what it answers as completion.",
+        "save what the model is asked (instruction and input) as prompt, and what it answers as completion",
         {"r.jsonl": '{"instruction": "a", "input": "b", "output": "c"}\n'},
         {"r.jsonl": '{"prompt": "a\\n\\nb", "completion": "c"}\n'},
         {"task": "causal-lm"},
@@ -207,7 +207,7 @@ SHAPES = [
     ),
     Case(
         "save each row's words and their labels, as columns words and tags of lists.",
-        {"r.jsonl": SPANNED},
+        {"r.jsonl": '{"text": "a b", "label": "X"}'},
         {"r.jsonl": JSONL_OF_WORDS},
         {"task": "token-classification"},
         rows=1,
@@ -340,9 +340,15 @@ SHAPES = [
         more={"label": "label.a"},
     ),
     Case(
-        "save each row's words and their labels, as columns words and tags of lists",
-        {"r.jsonl": '{"text": "a b", "label": [[0, 1, "X"]]}'},
-        {"r.jsonl": '{"words": ["a", "b"], "tags": ["X", "O"]}'},
+        "Mend the row.",
+        {"r.jsonl": PARTS + '{"text": "one two", "label": [[0, 3]]}'},
+        {"r.jsonl": PARTS + '{"text": "one two", "label": [[0, 3, "X"]]}'},
+        rows=1001,
+    ),
+    Case(
+        "Count so (add 1 to ends that are of the last character)",
+        {"r.jsonl": '{"text": "one two", "label": [[0, 2, "X"]]}'},
+        {"r.jsonl": '{"text": "one two", "label": [[0, 3, "X"]]}'},
         rows=1,
     ),
     *(

@@ -276,12 +276,6 @@ def test_words_are_cut_at_a_delimiter_that_was_asked_for(tmp_path: Path) -> None
     assert source.dumped["train"].texts()[0] == ["a film\nit", "is"]
 
 
-def test_spans_without_names_are_led_to_words() -> None:
-    rows = {"text": ["a film"] * 2, "entities": [[[2, 6, "X"]], []]}
-    _, notes = loaded(rows)
-    assert any("as columns words and tags of lists" in note for note in notes)
-
-
 def test_tables_go_before_texts_in_folders_of_the_same_splits(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").write_text(f"text,label\n{split},0\nand {split},1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
+from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 from tests.data.advice_cases import changed
 
@@ -33,6 +35,11 @@ TABLES: dict[str, tuple[str, str]] = {
     "lists of Python": ("r.csv", "tokens,ner_tags\n" + "".join(f'"{w}","{t}"\n' for w, t in SENTENCES)),
     "lists of numpy": ("r.csv", "tokens,ner_tags\n" + "".join(
         f'"{np.array(w)}","{np.array(t)}"\n' for w, t in SENTENCES)),
+    "tags in a text": ("r.csv", "text,tags\n" + "".join(f"{' '.join(w)},{' '.join(t)}\n" for w, t in SENTENCES)),
+    "a text and a list of tags": ("r.jsonl", "".join(
+        json.dumps({"text": " ".join(w), "labels": t}) + "\n" for w, t in SENTENCES)),
+    "words and tags in a text": ("r.jsonl", "".join(
+        json.dumps({"tokens": w, "tags": " ".join(t)}) + "\n" for w, t in SENTENCES)),
     "CoNLL-U": ("r.conllu", CONLLU.replace("2\tmet", "1-2\tAda met" + "\t_" * 8 + "\n2\tmet")),
 }  # fmt: skip
 
@@ -67,6 +74,44 @@ def test_columns_of_words_are_named(tmp_path: Path) -> None:
     assert [tags for _, tags in sentences(source)] == [["NN"] * 3, ["NN"] * 2]
     assert "a word a row: read as 2 sentences of 5 words" in notes[0]
     assert source.place("train", 1).endswith("r.csv line 5")
+
+
+@pytest.mark.parametrize("shape", TABLES)
+def test_tags_of_words_are_no_classes_of_texts(tmp_path: Path, shape: str) -> None:
+    with pytest.raises(SpecError, match=r"found a label for each word .* Give --task token-class"):
+        read(tmp_path, *TABLES[shape], task="classification")
+
+
+def test_a_tag_for_each_word_may_be_any_name(tmp_path: Path) -> None:
+    rows = [{"text": "a b", "labels": ["x", "x"]}, {"text": "c", "labels": ["y"]}]
+    source, _ = read(tmp_path, "r.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert sentences(source) == [(["a", "b"], ["x", "x"]), (["c"], ["y"])]
+
+
+def test_votes_that_are_as_many_in_each_row_are_no_tags(tmp_path: Path) -> None:
+    rows = [{"text": "a b", "labels": ["x", "x"]}, {"text": "c d", "labels": ["y", "y"]}]
+    source, _ = read(tmp_path, "r.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert (source.task, source.label_names) == ("classification", ("x", "y"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.jsonl", "".join(
+            json.dumps({"words": w, "tags": t, "split": split}) + "\n"
+            for (w, t), split in zip(SENTENCES, ("train", "test"), strict=True))),
+        ("r.csv", "text,tags,split\n" + "".join(
+            f"{' '.join(w)},{' '.join(t)},{split}\n"
+            for (w, t), split in zip(SENTENCES, ("train", "test"), strict=True))),
+        ("r.csv", "split,sentence,word,tag\n" + "".join(
+            f"{('train', 'test')[i]},{i},{w},{t}\n" for i, w, t in ROWS)),
+    ],
+)  # fmt: skip
+def test_rows_of_words_keep_their_split(tmp_path: Path, name: str, content: str) -> None:
+    source, _ = read(tmp_path, name, content, split_column="split")
+    assert {split: len(rows) for split, rows in source.splits.items()} == {"train": 1, "test": 1}
+    _, notes = read(tmp_path, name, content)
+    assert any("--split-column split" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,13 @@ def test_lower_case_may_be_the_tokenizers(headless: Path, tmp_path: Path) -> Non
          r"1_Pooling/config.json: expected pooling by mean or cls, found max\."),
         (_json("1_Pooling/config.json", lambda v: {**v, "pooling_mode_cls_token": True}),
          r"found mean, cls\."),
+        (_json("1_Pooling/config.json", lambda v: {"pooling_mode": ["mean", "lasttoken"]}),
+         r"expected pooling by mean or cls, found mean, lasttoken\."),
+        (_json("modules.json", lambda v: {"a": 1}),
+         r"modules.json: expected a list of modules, each with type and path, found {'a': 1}\."),
+        (_json("modules.json", lambda v: ["a"]), r"each with type and path, found a\."),
+        (lambda folder: (folder / "model.safetensors").unlink(),
+         r"expected model.safetensors, found no weights\."),
         (_another(f"{PACKAGE}.LayerNorm"), r"found Transformer, Pooling, LayerNorm, Normalize\."),
         (_another("my.code.Dense"), r"found Transformer, Pooling, my.code.Dense, Normalize\."),
         (_another(f"{PACKAGE}.Dense"), r"2: expected model.safetensors, found none\."),
@@ -123,6 +130,19 @@ def test_other_layouts_are_refused_by_name(
     folder = write_encoder(headless, tmp_path / "theirs")
     edit(folder)
     with pytest.raises(SpecError, match=message):
+        load_teacher(str(folder), device="cpu", kind=SentenceEmbedding)
+
+
+def test_a_map_that_does_not_fit_is_refused(headless: Path, tmp_path: Path) -> None:
+    folder = write_encoder(headless, tmp_path / "theirs", dense=12)
+    _json("2_Dense/config.json", lambda v: {**v, "out_features": 9})(folder)
+    with pytest.raises(
+        SpecError, match=r"2_Dense: expected a map of 32 to 9 numbers, found weights \[12, 32\]"
+    ):
+        load_teacher(str(folder), device="cpu", kind=SentenceEmbedding)
+    weights = folder / "2_Dense" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(SpecError, match=r"2_Dense: expected weights in .* is cut or damaged"):
         load_teacher(str(folder), device="cpu", kind=SentenceEmbedding)
 
 

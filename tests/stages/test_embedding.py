@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 from logitcache.api import compare, dump, load, train
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache_cli.dump import render, to_json
 from tests.conftest import sentence, write_rows
 from tests.runs import Interrupt, result, same, stop_at
 from tests.stages.sentences import read_vectors, write_encoder
@@ -79,6 +80,9 @@ def test_the_cache_holds_the_teachers_vectors(world: dict[str, Any]) -> None:
     np.testing.assert_allclose(stored.values.astype(np.float32), expected, atol=2e-3)
     score = world["report"].dev_scores["spearman"]
     assert score == pytest.approx(spearman(world["teacher"], world["pairs"]), abs=1e-3)
+    document = to_json(world["report"])
+    assert (document["task"], document["teacher_metric"]) == ("embedding", score)
+    assert f"Spearman {score:.4f}, " in render(document)
 
 
 def test_a_student_is_a_sentence_encoder_of_its_teachers_width(

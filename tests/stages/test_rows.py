@@ -174,6 +174,21 @@ def given_teacher(job: Job) -> Joined:
     return teacher.located(job.train.row_id, job.train.row_hash)
 
 
+def test_a_row_at_its_place_says_nothing_where_others_of_its_text_have_moved(
+    tmp_path: Path,
+) -> None:
+    def rows_of(texts: list[str], label: list[int]) -> Rows:
+        column = pa.array(texts, pa.large_string())
+        return Rows(column, None, np.array(label), np.arange(len(texts)), row_hashes(texts))
+
+    then = rows_of(["a", "b", "a", "a"], [-1, -1, 0, -1])
+    cache = cache_of(then, "train", tmp_path / "c")
+    for texts, known in (("abaa", 1), ("aaab", 0)):
+        now = rows_of(list(texts), [-1, -1, 1, -1])
+        teacher = join([cache], {"train": 0}).located(now.row_id, now.row_hash)
+        assert relabelled(teacher, now).changed == known
+
+
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 20), LABELS), min_size=2, max_size=40), st.data())
 def test_labels_of_then_and_now_are_compared_text_by_text(

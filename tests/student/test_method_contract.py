@@ -91,6 +91,7 @@ def test_no_positions_give_no_loss(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # four commands, each of which loads torch
 def test_a_method_of_ones_own_trains_from_the_command_line(tmp_path: Path) -> None:
     """One entry in a table is all: options, training, the result's record and the comparison know
     it.

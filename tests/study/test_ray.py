@@ -63,6 +63,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.shutdown()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.slow  # a cluster starts and stops in ten seconds, and each machine loads torch
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_trials_are_shared_by_two_machines_and_a_killed_process_loses_its_trial_alone(

@@ -46,7 +46,7 @@ def of(**changes: Any) -> dict[str, Any]:
         (of(seeds=3), "seeds: expected a list of seeds, found 3. Write [3] for this seed, or a list such as [1, 2, 3]"),
         (of(baseline="ls"), "baseline: expected one of the methods, found 'ls'. Name one of base, kd, or add ls to"),
         (of(methods={"kd": {"alpha": 2}}), "sst5/2x128/kd-seed1: alpha: expected a number from 0 to 1"),
-        (of(methods={"base": {"alpha": 0.5}}), "base has no soft term"),
+        (of(methods={"base": {"alpha": 0.5}}), "expected method ls or tf-reg or self-kd or kd, found base"),
         (of(methods=["kdd"]), "one of base, ls"),
         (of(students={"a b": "2x128"}), "a name of letters"),
         (of(students={"small": {"init": "random"}}), "small: student: expected a value of student"),

@@ -186,6 +186,7 @@ def test_a_broken_record_is_named_and_may_be_removed(tmp_path: Path) -> None:
     assert read_sample(tmp_path, "kd-01", {}).state is State.PENDING
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.slow  # Ray starts, and a process that loads torch for each sample
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_a_real_search_stops_the_worse_and_asks_the_teacher_once(

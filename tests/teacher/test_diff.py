@@ -229,3 +229,17 @@ def test_other_labels_are_refused(
     dump_split(other, source, "train", tmp_path / "c", SETTINGS)
     with pytest.raises(FingerprintMismatch, match=r"expected the labels of .*neg, pos"):
         difference(one, Cache.open(tmp_path / "c"))
+
+
+def test_vectors_of_tokens_in_one_cache_alone_are_no_other_tokens(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    caches = []
+    for index, others in enumerate([(), ("hidden:-1",)]):
+        settings = replace(SETTINGS, signals=("pooled:mean", *others))
+        dump_split(teacher, train_only, "train", tmp_path / str(index), settings)
+        caches.append(Cache.open(tmp_path / str(index)))
+    told = difference(*caches)
+    assert set(told.signals) == {"pooled:mean"}
+    assert told.signals["pooled:mean"]["max"] == 0
+    assert "preprocessor.map" in told.fields

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from logitcache.cache.cache import Cache
+from logitcache.cache.convert import arrays_of
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -67,14 +68,15 @@ def test_which_rows_is_the_seeds_to_say(
     assert sum(seen) < 20  # its batch, and itself alone
 
 
-def changed(cache: Cache, folder: Path, change: Callable[[Any], None]) -> Cache:
-    """The cache with other answers, under checksums of their own."""
+def changed(
+    cache: Cache, folder: Path, change: Callable[[Any], None], column: str = "logits"
+) -> Cache:
+    """The cache with another column, under checksums of their own."""
     plan = cache.manifest.plan
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:
-            rows = np.arange(*plan.shard(index))
-            arrays = cache.reader.take(cache.reader.places(rows), ("row_hash", "label", "logits"))
-            change(arrays["logits"])
+            arrays = arrays_of(cache.reader, index)
+            change(arrays[column])
             receipt = cache.manifest.receipts[index]
             writer.write(index, arrays, receipt.sketches, receipt.conditions)
         writer.seal()
@@ -142,3 +144,22 @@ def test_a_cache_made_with_padding_on_the_wrong_side_is_noticed(
         asked.check_same(wrong.manifest.plan)
     assert not live(wrong, asked, 60).agrees
     assert live(right, asked, 60).agrees
+
+
+def test_the_difference_of_a_signal_is_that_of_the_number_it_is_judged_by(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    signals = ("pooled:mean,dtype=int8", "hidden:-1")
+    vectors = replace(SETTINGS, signals=signals)
+    dump_split(teacher, train_only, "train", tmp_path / "c", vectors)
+    cache = Cache.open(tmp_path / "c")
+    asked = planned(teacher, train_only, "train", vectors)
+    verdict = live(cache, asked, 6)
+    assert verdict.agrees
+    assert verdict.difference <= verdict.allowed
+    for signal in verdict.signals.values():
+        assert 0 < signal.difference <= signal.allowed
+    moved = changed(cache, tmp_path / "moved", shift, "hidden_2_vector")
+    verdict = live(moved, asked, 6)
+    assert not verdict.agrees
+    assert verdict.difference > verdict.allowed

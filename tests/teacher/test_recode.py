@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.cache.cache import Cache
+from logitcache.cache.diff import difference
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -90,6 +92,31 @@ def test_what_cannot_be_made_is_refused(full: Path, tmp_path: Path) -> None:
     with pytest.raises(FingerprintMismatch):
         recode(full, tmp_path / "sparse", "topk:k=1")
     assert not (tmp_path / "again").exists()
+
+
+def test_signals_are_kept(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+    signals = ("logits", "pooled:mean", "hidden:-1", "attention-input:1")
+    of = {codec: replace(settings(codec), signals=signals) for codec in ("float32", "topk:k=1")}
+    dump_split(teacher, train_only, "train", tmp_path / "full", of["float32"])
+    dump_split(teacher, train_only, "train", tmp_path / "dumped", of["topk:k=1"])
+    recode(tmp_path / "full", tmp_path / "recoded", "topk:k=1")
+    dumped, recoded = Cache.open(tmp_path / "dumped"), Cache.open(tmp_path / "recoded")
+    assert recoded.manifest.plan == dumped.manifest.plan
+    assert not recoded.verify()
+    assert difference(recoded, dumped).identical
+
+
+def test_vectors_alone_have_no_other_codec(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    vectors = replace(settings("float32"), signals=("pooled:mean",))
+    dump_split(teacher, train_only, "train", tmp_path / "full", vectors)
+    with pytest.raises(
+        SpecError, match=r"expected a cache of logits, found one of pooled:mean\. Leave --codec out"
+    ):
+        recode(tmp_path / "full", tmp_path / "out", "topk:k=1")
+    to_zarr = ["convert", str(tmp_path / "full"), str(tmp_path / "out"), "--to", "zarr"]
+    assert CliRunner().invoke(cli, to_zarr).exit_code == 0  # as advised
 
 
 def test_the_command_takes_a_store_or_a_codec_or_both(full: Path, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from logitcache.data.rows import Rows
+from logitcache.data.sources.chats import ASSISTANT
 from logitcache.errors import SpecError, short
 
-ASSISTANT = "assistant"
 GENERATION = "generation"  # the block of a template that marks what the assistant wrote
 NO_THOUGHT = {"enable_thinking": False}  # of a prompt that supplies an empty thought
 Message = Mapping[str, Any]

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
-from logitcache.data.sources.advice import lists_advice
+from logitcache.data.sources.advice import lists_advice, read_by_pandas
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.tables import Opened, Table
@@ -30,11 +30,7 @@ from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
 SEPARATOR = "\n"
 UNFIT = re.compile("[\n\ud800-\udfff]")
-_PANDAS = {  # how it reads a file, by its ending
-    ".json": "read_json('FILE', dtype=False)",
-    ".jsonl": "read_json('FILE', lines=True, dtype=False)",
-    ".parquet": "read_parquet('FILE')",
-}
+_OF_LISTS = (".json", ".jsonl", ".parquet")  # endings of files whose columns may be lists
 NO_WORD = -1  # the token of a word that the tokenizer has cut away
 
 
@@ -111,11 +107,9 @@ def opened(table: Table, names: Columns) -> Opened:
         lines=np.asarray(table.lines, np.int64)[row_of_word],
         parts=(),
     )
-    return Opened(
-        replace(table, columns={names.text: texts}),
-        units,
-        ends_of(lengths),
-    )
+    others = {name: column for name, column in table.columns.items() if name != names.label}
+    rows = replace(table, columns={**others, names.text: texts})
+    return Opened(rows, units, ends_of(lengths))
 
 
 def _lists(table: Table, name: str) -> list[Any]:
@@ -170,12 +164,13 @@ def _without_spaces(table: Table, names: Columns) -> str:
     """Lines of pandas that leave words of nothing but spaces out; empty where it reads no such
     file.
     """
-    read = _PANDAS.get(ending(Path(table.path)))
+    path = Path(table.path)
+    read = read_by_pandas(path) if ending(path) in _OF_LISTS else ""
     columns = [name for name in (names.label, names.text) if name in table.columns]
-    if read is None or not all(str(name).isidentifier() for name in columns):
+    if not read or not all(str(name).isidentifier() for name in columns):
         return ""
     text = repr(names.text)
-    lines = [f"t = pandas.{read}"]
+    lines = [f"t = {read}"]
     if names.label in table.columns:
         lines.append(
             f"t[{names.label!r}] = [[y for w, y in zip(*r) if w.strip()] "

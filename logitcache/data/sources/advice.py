@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from logitcache.data.sources.endings import ending
+from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     Samples,
     is_counter,
@@ -18,6 +21,21 @@ from logitcache.data.sources.hints import (
 BY_FIRST_SPACE = (
     "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
 )
+_BY_PANDAS = {  # what reads a file, by its ending
+    ".csv": "read_csv({!r}, dtype=str, keep_default_na=False)",
+    ".tsv": "read_csv({!r}, sep='\\t', quoting=3, dtype=str, keep_default_na=False)",
+    ".json": "read_json({!r}, dtype=False)",
+    ".jsonl": "read_json({!r}, lines=True, dtype=False)",
+    ".parquet": "read_parquet({!r})",
+}
+
+
+def read_by_pandas(path: Path) -> str:
+    """The call of pandas that reads a file with its texts as they are; empty for one that it does
+    not read, and for what is no file.
+    """
+    call = _BY_PANDAS.get(ending(path))
+    return "" if call is None or not path.is_file() else f"pandas.{call.format(str(path))}"
 
 
 def lists_advice(name: str, values: Sequence[Any]) -> str:
@@ -65,14 +83,7 @@ def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
     return ""
 
 
-OF_SPANS = (
-    "Labels of parts of a text are learnt by token-classification: save each row's words and their labels, as columns "
-    "words and tags of lists"
-)
-OF_BRAT = (
-    "Files .ann (of brat) label parts of a text: save each text's words and their labels, as columns words and tags of "
-    "lists, for token-classification"
-)
+OF_BRAT = f"Files .ann (of brat) label parts of a text. {OF_SPANS}"
 
 
 def header_advice(columns: Sequence[Sequence[str]]) -> str:

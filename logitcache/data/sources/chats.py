@@ -16,10 +16,14 @@ from logitcache.errors import SpecError, short
 
 PARTED = "contents"  # of Gemini: messages of a role and parts
 _COLUMNS = (MESSAGES, "conversations", "conversation", PARTED)
-_ASSISTANTS = ("assistant", "gpt", "chatgpt", "chatbot", "bot", "model", "ai")
-_ROLES = {"human": "user", "user": "user", "system": "system"}
-_ROLES |= {"tool": "tool", "observation": "tool", "function_call": "assistant"}
-_ROLES |= dict.fromkeys(_ASSISTANTS, "assistant")
+ASSISTANT = "assistant"
+ROLES = {  # of templates, by what data sets call them
+    **dict.fromkeys(("human", "user", "prompter"), "user"),
+    **dict.fromkeys(("tool", "observation"), "tool"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "chatbot", "bot", "model", "ai"), ASSISTANT),
+    "function_call": ASSISTANT,
+    "system": "system",
+}
 _LOOKED_AT = 20  # rows
 SYSTEM = "system"
 PROMPTS = ("prompt", "completion")
@@ -156,7 +160,7 @@ def _message(message: Any) -> Any:
         content = "" if content is None else content
     if others.get("weight") in (0, 1):  # as OpenAI says which messages are learnt
         others.setdefault("train", bool(others.pop("weight")))
-    role = _ROLES.get(str(role).casefold(), role)
+    role = ROLES.get(str(role).casefold(), role)
     return {**others, "role": role, "content": content}
 
 

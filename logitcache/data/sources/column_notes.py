@@ -10,11 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.config.data import LANGUAGE, Columns
+from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
-from logitcache.data.sources.advice import OF_SPANS
 from logitcache.data.sources.columns import (
     LABEL_COLUMNS,
     PAIR_COLUMNS,
@@ -23,9 +22,9 @@ from logitcache.data.sources.columns import (
     names_of,
     not_read,
 )
+from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
-    are_spans,
     bits,
     is_called_as_labels,
     is_labelling_function,
@@ -38,12 +37,14 @@ from logitcache.data.sources.hints import (
     tags_among,
     voters,
 )
+from logitcache.data.sources.joins import advice_beside, foreign_keys
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
+_END = re.compile(r"end$", re.IGNORECASE)  # of a column that says where a part of a text ends
 _SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
 
@@ -57,6 +58,8 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     ]
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
+    notes += [_keys(table, chosen) for table in tables]
+    notes.append(_positions(tables, chosen))
     notes += [_rejected(table, chosen) for table in tables]
     for table in tables:
         if not table.typed:
@@ -101,7 +104,9 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
         others = [name for name in columns if name is not None and name != chosen.label]
         if chosen.label.casefold() not in LABEL_COLUMNS[:2]:  # a category may be of anything
-            others += [name for name in likely_labels(samples(tables)) if is_called_as_labels(name)]
+            others += [
+                name for name in likely_labels(samples(tables), tables) if is_called_as_labels(name)
+            ]
         read = (chosen.text, chosen.text_pair, chosen.label)
         others = [name for name in dict.fromkeys(others) if name not in read]
         if not others:
@@ -119,9 +124,13 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
 
 def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
+    is_unlabelled = chosen.task in UNLABELLED_TASKS
+    joined = "" if is_unlabelled else next(filter(None, map(advice_beside, tables)), "")
+    if joined:
+        return joined
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
-    if any(map(_SPAN_START.search, unread)) or any(map(are_spans, values.values())):
+    if any(map(_SPAN_START.search, unread)):
         return OF_SPANS
     shares = shared_out(values)
     if shares:
@@ -131,7 +140,7 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
             f"{option('--label', classes)} (probabilities as a teacher: the same --label, and dump "
             f"{option('--teacher', f'column:{classes}')})"
         )
-    plausible = likely_labels(values)
+    plausible = likely_labels(values, tables)
     votes = voters(values)
     if votes and plausible[0] in votes:
         columns = ",".join(votes)
@@ -190,6 +199,30 @@ def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
                 "are words of sentences, call their columns word and tag (--header word,tag), or the file .conll"
             )
     return None
+
+
+def _keys(table: Table, chosen: Columns) -> str | None:
+    """A note of columns that are keys of another table, whose rows are not read."""
+    keys = foreign_keys(table, (chosen.text, chosen.text_pair, chosen.label, chosen.split_column))
+    if not keys or chosen.label is None:  # without a label, `label_advice` says it
+        return None
+    names = listed(list(map(short, keys)))
+    advice = advice_beside(table) or "To read texts of another table too, join it first"
+    return f"{table.path}: not read: {names}, whose numbers stand in several rows. {advice}"
+
+
+def _positions(tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of columns that say which parts of its text a row is about, which are not read."""
+    names = names_of(tables)
+    starts = [name for name in names if _END.sub("start", name) in names and _END.search(name)]
+    ends = [name for name in starts if name not in (chosen.text, chosen.text_pair, chosen.label)]
+    if not ends:
+        return None
+    columns = [column for end in ends for column in (_END.sub("start", end), end)]
+    return (
+        f"not read: {listed(list(map(short, columns)))}. If labels are of these parts of a text, mark them in it: "
+        "'<e1> Ada </e1> met <e2> Alan </e2>'"
+    )
 
 
 def _rejected(table: Table, chosen: Columns) -> str | None:

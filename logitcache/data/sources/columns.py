@@ -142,22 +142,9 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             expected=expected, found="an empty file", advice="Fetch or save it again.", where=where
         )
     values = samples(tables)
-    if _are_of_a_batch(tables):
-        names = have
-        advice = (
-            "This is the input or the output of a batch. Look up the text of each custom_id in the batch's input, "
-            "and save a text and a label for each row."
-        )
-    else:
-        names = list(values)
-        advice = _text_advice(tables, have, values, delimiter)
-    found = listed(list(map(short, names)), LISTED)
+    advice = _text_advice(tables, have, values, delimiter)
+    found = listed(list(map(short, values)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
-
-
-def _are_of_a_batch(tables: Sequence[Table]) -> bool:
-    """Whether these are requests or responses of a batch that was sent to a provider."""
-    return any("custom_id" in table.columns for table in tables)
 
 
 def _text_advice(
@@ -173,7 +160,7 @@ def _text_advice(
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     texts = likely_texts(values)
     advice = "" if texts else _lists_advice(have, values)
-    advice = advice or _chat_advice(tables, values) or _column_advice(have, values, texts)
+    advice = advice or _chat_advice(tables, values) or _column_advice(tables, values, texts)
     if any(table.typed for table in tables):
         return advice
     head = samples(tables[:1])  # another file's first line has other names
@@ -216,9 +203,10 @@ def _chat_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -
 
 
 def _column_advice(
-    have: Sequence[str], values: Mapping[str, Sequence[Any]], texts: Sequence[str]
+    tables: Sequence[Table], values: Mapping[str, Sequence[Any]], texts: Sequence[str]
 ) -> str:
     """The options that name the columns, with the likeliest ones."""
+    have = names_of(tables)
     advice = "Name it with --text (and --text-pair)"
     constant = first_called(TEXT_COLUMNS, have)
     if constant is not None:
@@ -232,7 +220,7 @@ def _column_advice(
             advice += f", for example {option('--text', first)} {option('--text-pair', second)}"
         unread = {name: v for name, v in values.items() if name not in texts}
         shares = shared_out(unread)
-        labels = [",".join(shares)] if shares else likely_labels(unread)
+        labels = [",".join(shares)] if shares else likely_labels(unread, tables)
         if labels and first_called(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
     return f"{advice}."

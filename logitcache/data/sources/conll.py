@@ -103,13 +103,17 @@ class _Rows:
     shapes: set[tuple[bool, int]] = field(default_factory=set)  # of the other lines
     has_tabs: bool = False
     sample: list[list[str]] = field(default_factory=list)  # the fields of the first other lines
+    width: int = 0  # fields of the first other line of the open row
+    uneven: tuple[int, int, int] | None = None  # the first line of another width: line, both widths
 
     def open_row(self, line: int) -> None:
+        self.width = 0
         self.words.append([])
         self.tags.append([])
         self.lines.append(line)
 
-    def add(self, line: int, fields: list[str], has_tab: bool) -> None:
+    def add(self, line: int, fields: list[str], has_tab: bool, width: int) -> None:
+        """Add a line's word and label; ``width`` counts empty fields before the label too."""
         word = fields[0]
         own = self.words[-1]
         shape = (has_tab, len(fields))
@@ -121,6 +125,9 @@ class _Rows:
         else:
             self.has_tabs = self.has_tabs or has_tab
             self.shapes.add(shape)
+            self.width = self.width or width
+            if width != self.width and self.uneven is None:
+                self.uneven = (line, self.width, width)
             if len(self.sample) < _LOOKED_AT:
                 self.sample.append(fields)
         own.append(word)
@@ -215,7 +222,8 @@ def read_conll(content: Content) -> Table:
             if not is_open:
                 rows.open_row(number)
                 is_open = True
-            rows.add(number, fields, has_tab)
+            width = len(fields) if mark == " " else len(line.rstrip().split(mark))
+            rows.add(number, fields, has_tab, width)
     remarks = rows.without_comments()
     _check_columns(content, rows, has_comments=bool(remarks))
     return Table(
@@ -237,7 +245,9 @@ def _check_whole(content: Content, number: int, rows: _Rows, count: int) -> None
 
 
 def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
-    """Raises SpecError where the first column holds labels, or counts the words."""
+    """Raises SpecError where the first column holds labels, or counts the words, and where the lines
+    of a row have not as many fields: then the last of some is no label, or a word holds a space.
+    """
     advice = joined_tags_advice(rows.sample)
     if advice:
         found = "lines of words that hold their labels"
@@ -254,6 +264,15 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
             found="labels in the first",
             advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
             where=content.path,
+        )
+    if rows.uneven is not None:
+        line, width, count = rows.uneven
+        raise SpecError(
+            expected=f"{width} fields, as in the lines before it",
+            found=count,
+            advice="Correct the line: its word is the first field, its label the last, and a word holds no space "
+            "where spaces divide.",
+            where=f"{content.path} line {line}",
         )
     longest = max(map(len, rows.words), default=0)
     is_repeated = longest > 2 and all(len(set(own)) == 1 for own in rows.words)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import OF_SPANS
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
+from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import SENTENCE
 from logitcache.data.sources.tables import Peculiar, Remark, Table

@@ -1,4 +1,4 @@
-"""What is made of a table that a tool has exported."""
+"""What is made of a table that a tool has exported, and how to write labels of parts of a text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 LABEL = "label"
+OF_SPANS = (
+    "Labels of parts of a text are learnt by token-classification: save each row as "
+    '{"text": "...", "entities": [[start, end, "LABEL"]]}, where start and end count characters from 0 and the end is '
+    "behind the last; or as columns words and tags of lists"
+)
 
 
 @dataclass(frozen=True)

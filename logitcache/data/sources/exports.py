@@ -9,12 +9,16 @@ from dataclasses import replace
 
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.answer_columns import are_names_of_classes, parts_apart, votes_of
+from logitcache.data.label_cells import several_labels
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.chats import classified, messages, prompted
 from logitcache.data.sources.exported import Export
-from logitcache.data.sources.nested import listed_values, with_paths
+from logitcache.data.sources.joins import check_no_batch
+from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
+from logitcache.data.sources.spans import are_spans, spans
 from logitcache.data.sources.tables import Table
+from logitcache.data.sources.turns import check_no_turns
 from logitcache.data.sources.word_rows import with_lists
 from logitcache.reporter import Reporter
 
@@ -24,15 +28,19 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     every name that was asked for as a path (``data.text``) or as one column for each class
     (``joy,anger``). What was recognised is noted.
 
-    Raises SpecError for an export whose annotations are parts of texts.
+    Raises SpecError for an export whose annotations are parts of texts, for rows that are single
+    messages of conversations, and for the files of a batch.
     """
+    check_no_batch(table, asked)
     table, note = with_lists(table, asked)
     if note:
         reporter.note(f"{table.path}: {note}")
     chats = messages(table)
     if chats is None and asked.task in LANGUAGE:
         chats = prompted(table)
-    if chats is not None:
+    if chats is None:
+        check_no_turns(table, asked)
+    else:
         reporter.note(f"{table.path}: {chats.tool}")
         table = _replaced(table, chats)
     if asked.task not in LANGUAGE:
@@ -41,8 +49,17 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
             reporter.note(f"{table.path}: {export.tool}")
             table = _replaced(table, export)
     names = (asked.text, asked.text_pair, asked.label, asked.split_column)
+    _check_no_spans(table, asked.label)
     table = with_paths(table, [name for name in names if name is not None])
     return _with_classes(table, asked.label)
+
+
+def _check_no_spans(table: Table, label: str | None) -> None:
+    """Raises SpecError where the label is asked for by a path through labels of parts of texts."""
+    column = "" if label is None or label in table.columns else label.partition(".")[0]
+    for row, cell in enumerate(first_values(table.columns.get(column, []), LOOKED_AT)):
+        if are_spans(cell):
+            raise several_labels(cell, column, table.place(row))
 
 
 def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
@@ -52,6 +69,7 @@ def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
         exports.append(prodigy(table))
     if asked.text is None and asked.label is None:
         exports.append(classified(table))
+    exports.append(spans(table, asked))
     return (export for export in exports if export is not None)
 
 

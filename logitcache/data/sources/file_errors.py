@@ -11,6 +11,7 @@ from pathlib import Path
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT
 from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
@@ -192,5 +193,7 @@ def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError
             advice = (
                 f"Write the lines of both into one file: {commands}; and give --header text,label."
             )
+    joined = join_advice(folder / name for names in doubled.values() for name in names)
+    advice = f"{joined}." if joined else advice
     found = [f"the split {split!r}: {one} and {other}" for split, (one, other) in doubled.items()]
     return SpecError(f"two files for {'; for '.join(found)}", advice=advice, where=folder)

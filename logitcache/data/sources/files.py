@@ -27,6 +27,7 @@ from logitcache.data.sources.file_errors import (
     two_files,
     unreadable,
 )
+from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
@@ -39,21 +40,8 @@ _DOCUMENTS = (".json", ".txt")  # which may hold anything
 # Beside the data: what describes it.
 _OF_DATASETS = ("dataset_infos", "dataset_info", "dataset_dict", "state")
 _DESCRIPTIONS = ("labels", "label", "config", "id2label", "label2id", *_OF_DATASETS)
-_NOT_READ = (
-    *SHEETS,
-    *OF_WORDS,
-    ".zip",
-    ".tar",
-    ".pkl",
-    ".pickle",
-    ".xml",
-    ".db",
-    ".sqlite",
-    ".orc",
-    ".avro",
-    ".npy",
-    ".npz",
-)
+_OF_TABLES = (".pkl", ".pickle", ".xml", ".db", ".sqlite", ".orc", ".avro", ".npy", ".npz")
+_NOT_READ = (*SHEETS, *OF_WORDS, ".zip", ".tar", *_OF_TABLES)
 Files = dict[str | None, list[Path]]
 
 
@@ -329,6 +317,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             "Rename them, or give one file; parts of one table belong into a folder train, and files of a class each "
             "into one file with a column label"
         )
+        advice = join_advice(folder / name for name in candidates) or advice
     elif unreadable and all(Path(name).suffix.lower() in SHEETS for name in unreadable):
         advice = EXPORT
     elif unreadable and all(Path(name).suffix.lower() in OF_WORDS for name in unreadable):

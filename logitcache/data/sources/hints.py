@@ -23,6 +23,11 @@ NUMBERING = re.compile(
     r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE
 )
 _IDENTIFIER = re.compile(r"(^|[^A-Za-z])(id|ID|Id|uuid|guid|key|hash)$|[a-z](ID|Id)$")
+# what a provider's answers hold beside their text
+_OF_ANSWERS = re.compile(r"\busage\.|_tokens$|\.(status_code|finish_reason|created|model|object)$")
+_JOINED_ID = re.compile(
+    r"(.*_)?(doc|sent|post|tweet|pair|user|item|row|text|msg|[upqs])id", re.IGNORECASE
+)
 # What Snorkel calls the columns of its labelling functions: votes, of which -1 abstains.
 _LABELLING_FUNCTION = re.compile(r"lf[_-].+", re.IGNORECASE)
 VOTES_OF_FUNCTIONS = (
@@ -51,6 +56,7 @@ _LABEL_WORDS = (
     "verdict",
     "gold",
     "completion",
+    "relation",
 )
 _SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
 _COUNTED = (("1", "2"), ("A", "B"), (r"(?<![a-z])a(?![a-z])", "b"))  # marks of a first and a second
@@ -127,18 +133,21 @@ def mean_size(values: Sequence[Any]) -> tuple[float, float]:
     return sum(len(value.split()) for value in values) / len(values), characters
 
 
-def likely_labels(columns: Samples) -> list[str]:
+def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
     """The columns whose values repeat as classes do, the likeliest by its name first, and of these
-    one that names classes before one that numbers them.
+    one that names classes before one that numbers them. ``tables`` are the splits that they are of:
+    all have some of their values.
     """
     names = [
         name
         for name, values in columns.items()
         if _repeats(values)
         and not NUMBERING.fullmatch(name)
-        and not _is_identifier(name)
+        and not is_identifier(name)
         and not is_labelling_function(name)
+        and not _OF_ANSWERS.search(name)
         and not all(str(value).lower() in _SPLITS for value in values)
+        and _are_shared(tables, name)
     ]
 
     def rank(name: str) -> tuple[bool, bool]:
@@ -149,9 +158,20 @@ def likely_labels(columns: Samples) -> list[str]:
     return sorted(names, key=rank)
 
 
-def _is_identifier(name: str) -> bool:
+def is_identifier(name: str) -> bool:
     """Whether a column's name says that it identifies something, and not a class."""
-    return _IDENTIFIER.search(name) is not None and not is_called_as_labels(name)
+    is_id = _IDENTIFIER.search(name) is not None or _JOINED_ID.fullmatch(name) is not None
+    return is_id and not is_called_as_labels(name)
+
+
+def _are_shared(tables: Sequence[Table], name: str) -> bool:
+    """Whether some values of each further table are among those of the first, as classes are; true
+    of a path below a column.
+    """
+    columns = [
+        set(map(str, listed_values(t, name))) for t in tables if name in t.columns and len(t)
+    ]
+    return not any(column.isdisjoint(columns[0]) for column in columns[1:])
 
 
 def is_called_as_labels(name: str) -> bool:
@@ -181,16 +201,6 @@ def is_labelling_function(name: str) -> bool:
     abstains.
     """
     return _LABELLING_FUNCTION.fullmatch(name) is not None
-
-
-def are_spans(values: Sequence[Any]) -> bool:
-    """Whether these are lists of labels of parts of a text: [start, end, label]."""
-    spans = [span for value in values if isinstance(value, list) for span in value]
-    return bool(spans) and all(map(_is_span, spans))
-
-
-def _is_span(value: Any) -> bool:
-    return isinstance(value, list) and [type(part) for part in value[:3]] == [int, int, str]
 
 
 def bits(columns: Samples) -> list[str]:

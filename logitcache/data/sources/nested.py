@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import UnionType
 from typing import Any
 
 from logitcache.data.literals import object_in
@@ -35,7 +36,7 @@ def first_values(column: Column, count: int) -> list[Any]:
         return []
 
 
-def holds(table: Table, name: str, kind: type) -> bool:
+def holds(table: Table, name: str, kind: type | UnionType) -> bool:
     """Whether there is a column that holds values of this kind, objects or lists, and nothing else
     but gaps.
     """
@@ -63,7 +64,7 @@ def _keys(table: Table, name: str) -> list[str]:
     parts = name.split(".")
     for count in range(len(parts) - 1, 0, -1):
         column = ".".join(parts[:count])
-        is_nested = holds(table, column, Mapping | list)  # type: ignore[arg-type]  # a union will do
+        is_nested = holds(table, column, Mapping | list)
         if is_nested or _holds_objects(table, column):
             return [column, *parts[count:]]
     return []

@@ -18,7 +18,7 @@ from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_value
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
-TASK = "token-classification"
+TASK, CLASSIFICATION = "token-classification", "classification"
 WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 _ONE_WORD = ("word", "token", "form")
@@ -30,8 +30,10 @@ _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index)
 def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
     """The table with a list of words and a list of their labels in each row, and a note of how they
     were made. The table itself and an empty note where it has such lists already, or no words.
+
+    Raises SpecError where labels are tags of words, but not one for each word of their text.
     """
-    if asked.task not in (None, TASK):
+    if asked.task not in (None, TASK, CLASSIFICATION):
         return table, ""
     divided = _divided(table, asked)
     if divided is not None:
@@ -45,45 +47,78 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
         for name in (words, tags):
             columns[name] = [_list_in(cell) for cell in listed_values(table, name)]
         return replace(table, columns=columns), f"the columns {words} and {tags} are read as lists"
+    if asked.task == CLASSIFICATION and asked.text is not None:  # of single words
+        return table, ""
     starts = _starts(table, words, tags, asked.task)
     if not starts:
         return table, ""
     names = {words: asked.text or WORDS[0], tags: asked.label or TAGS[0]}
     note = f"a word a row: read as {len(starts):,} sentences of {len(table):,} words"
     sentences = _grouped(table, starts, names)
-    _check_words(table, sentences, words, tags)
+    _check_words(table, sentences, names)
     return sentences, note
 
 
 def _divided(table: Table, asked: Columns) -> tuple[Table, str] | None:
-    """The table with lists of what spaces divide, and the note, where each label is a text of BIO
-    tags, one for each word of its text, as JointBERT's seq.in and seq.out; None for others.
+    """The table with lists of words and of their tags, and the note, where one of the columns, or
+    both, is a text that spaces divide: JointBERT's seq.in and seq.out, a text with a list of tags;
+    None for others. Raises SpecError where there are not as many tags as words.
     """
-    words = _column(table, asked.text, (*WORDS, *TEXT_COLUMNS))
-    tags = _column(table, asked.label, TAGS)
-    if words is None or tags is None or words == tags:
+    names = [_column(table, asked.text, (*WORDS, *TEXT_COLUMNS)), _column(table, asked.label, TAGS)]
+    if None in names or names[0] == names[1]:
         return None
-    cells = [first_values(table.columns[name], LOOKED_AT) for name in (words, tags)]
-    if not all(isinstance(cell, str) for values in cells for cell in values):
+    columns = [first_values(table.columns[str(name)], LOOKED_AT) for name in names]
+    if all(map(_are_lists, columns)):
         return None
-    texts, labels = ([cell.split() for cell in values] for values in cells)
-    is_of_words = list(map(len, texts)) == list(map(len, labels))
-    tags_of_all = [tag for label in labels for tag in label]
-    if not is_of_words or len(tags_of_all) <= len(labels) or not are_bio_tags(tags_of_all):
+    rows = [row for row in zip(*columns, strict=False) if not any(map(_is_gap, row))]
+    parts = [[_parts(cell) for cell in row] for row in rows]
+    tags = [tag for _, own in parts for tag in own]
+    lengths = {len(own) for _, own in parts}
+    is_of_words = all(len(words) == len(own) for words, own in parts)
+    has_bio = are_bio_tags(tags) and any(len(tag) > 1 for tag in set(tags))
+    is_any_tag = _are_lists(columns[1]) and is_of_words and len(lengths) > 1
+    if not tags or lengths == {1} or not (has_bio or is_any_tag):
         return None
-    columns = {}
-    for name, new_name in ((words, asked.text or WORDS[0]), (tags, asked.label or TAGS[0])):
-        values = listed_values(table, name)
-        columns[new_name] = [cell.split() if isinstance(cell, str) else cell for cell in values]
-    note = f"the columns {words} and {tags} hold a tag for each word: read as lists of them"
-    return replace(table, columns=columns, typed=True), note
+    texts, labels = (listed_values(table, str(name)) for name in names)
+    columns = [
+        [None if cell is None else _parts(cell) for cell in texts],
+        [None if _is_gap(cell) else _parts(cell) for cell in labels],
+    ]
+    for row, (words, own) in enumerate(zip(*columns, strict=True)):
+        if own is not None and words is not None and len(own) != len(words):
+            raise SpecError(
+                expected=f"a tag in {names[1]} for each word in {names[0]}, which spaces divide",
+                found=f"{len(own)} for {len(words)}",
+                advice="Correct the row; or save the words too, as a column words of lists.",
+                where=table.place(row),
+            )
+    note = f"the columns {names[0]} and {names[1]} hold a tag for each word: read as lists of them"
+    read = dict(zip((asked.text or WORDS[0], asked.label or TAGS[0]), columns, strict=True))
+    others = {name: column for name, column in table.columns.items() if name not in names}
+    return replace(table, columns={**others, **read}, typed=True), note
 
 
-def _check_words(table: Table, sentences: Table, words: str, tags: str) -> None:
+def _are_lists(values: Sequence[Any]) -> bool:
+    present = [value for value in values if not _is_gap(value)]
+    return bool(present) and all(isinstance(value, list) for value in present)
+
+
+def _parts(cell: Any) -> list[Any]:
+    """The words of a text, or the texts and numbers of a list; none of another cell."""
+    if isinstance(cell, str):
+        return cell.split()
+    is_list = isinstance(cell, list) and all(isinstance(part, str | int) for part in cell)
+    return cell if is_list else []
+
+
+def _check_words(table: Table, sentences: Table, names: Mapping[str, str]) -> None:
     """Raises SpecError where the words are numbers that count them, or where each sentence begins
-    with a comment.
+    with a comment. ``names``: the columns of words and tags, and what they are called in
+    ``sentences``.
     """
-    rows, labels = sentences.columns.values()
+    words, tags = names
+    rows: list[list[str]] = listed_values(sentences, names[words])
+    labels: list[list[str]] = listed_values(sentences, names[tags])
     if are_counted(rows):
         others = [name for name in table.columns if name not in (words, tags)]
         are_words = (name for name in others if not are_tags(_first(table, name)))
@@ -214,16 +249,17 @@ def _starts_by_blank_lines(table: Table) -> list[int]:
 
 
 def _grouped(table: Table, starts: list[int], names: Mapping[str, str]) -> Table:
-    """The table with a row for each sentence, and the columns ``names``: their new names by the
-    old ones.
+    """The table with a row for each sentence: lists in the columns ``names`` (their new names by
+    the old ones), in the others what stands beside its first word.
     """
     stops = [*starts[1:], len(table)]
     columns: dict[str, Any] = {}
-    for name, new_name in names.items():
+    for name in table.columns:
         values = listed_values(table, name)
-        sentences = []
-        for start, stop in zip(starts, stops, strict=True):
-            sentences.append(values[start:stop])
-        columns[new_name] = sentences
+        if name in names:
+            sentences = [values[start:stop] for start, stop in zip(starts, stops, strict=True)]
+            columns[names[name]] = sentences
+        else:
+            columns[name] = [values[start] for start in starts]
     lines = np.asarray(table.lines)[starts]
     return replace(table, columns=columns, lines=lines, typed=True, parts=())

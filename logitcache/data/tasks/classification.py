@@ -6,7 +6,7 @@ Classification: one kept position per row, K class logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +49,9 @@ class Classification:
     per_token: ClassVar[bool] = False
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
     evidence_names: ClassVar[tuple[str, ...]] = ()  # columns of evidence; none: they are the logits
+    # columns of predictions.parquet that stand for answers; none: their logits do
+    recorded_names: ClassVar[tuple[str, ...]] = ()
+    main_score: ClassVar[str] = "accuracy"  # of a teacher, where one number stands for all
     # whether a model may look for the end of a row by its padding token
     ends_rows: ClassVar[bool] = True
     train_sample: ClassVar[int] = 2000  # train rows that are scored after a training
@@ -131,11 +134,17 @@ class Classification:
         scores.add(block)
         return scores.result()
 
-    def recorded(self, block: Block) -> tuple[Block, tuple[str, ...]]:
-        """What ``predictions.parquet`` keeps of answers that were scored, and the names of its
-        columns; none: they are logits.
+    def recorded(self, block: Block) -> Block:
+        """What ``predictions.parquet`` keeps of answers that were scored: logits, or a column for
+        each of ``recorded_names``.
         """
-        return block, self.evidence_names
+        return block
+
+    @staticmethod
+    def teacher_in_words(scores: Mapping[str, float], rows: str) -> str:
+        """What a dump says of its teacher's scores on these rows, of which there are some."""
+        agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
+        return f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
 
     @staticmethod
     def columns(tables: Sequence[Table], named_columns: Columns) -> Columns | None:

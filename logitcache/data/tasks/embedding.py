@@ -6,7 +6,7 @@ What is scored are pairs of texts with a score of their similarity. Their texts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +37,8 @@ class SentenceEmbedding(Classification):
     answer: ClassVar[str] = OWN_VECTOR
     dev_rows: ClassVar[int] = 1 << 20  # a pair is not torn
     train_sample: ClassVar[int] = 0
+    recorded_names: ClassVar[tuple[str, ...]] = ("cosine",)
+    main_score: ClassVar[str] = METRICS[0]
     needs: ClassVar[str] = "a column of texts"
     advice: ClassVar[str] = "Name it with --text."
 
@@ -91,7 +93,12 @@ class SentenceEmbedding(Classification):
     def scores(self) -> SimilarityScores:
         return SimilarityScores(self.label_names or ())
 
-    def recorded(self, block: Block) -> tuple[Block, tuple[str, ...]]:
+    @staticmethod
+    def teacher_in_words(scores: Mapping[str, float], rows: str) -> str:
+        found = f"Spearman {scores['spearman']:.4f}, Pearson {scores['pearson']:.4f}"
+        return f"{found} on pairs of {rows}"
+
+    def recorded(self, block: Block) -> Block:
         """The cosine of each pair, f32[pairs, 1], numbered from 0."""
         pair, cosine, label = cosines(block.row_id, block.answers.logits, block.label)
         answers = replace(
@@ -101,7 +108,7 @@ class SentenceEmbedding(Classification):
             index=np.zeros_like(pair),
             payloads={LOGITS: Dense(cosine[:, None].astype(np.float32))},
         )
-        return Block(pair, 0, answers, label), ("cosine",)
+        return Block(pair, 0, answers, label)
 
 
 def cosines(row_id: Int64, vectors: Float32, label: Int64) -> tuple[Int64, Array, Int64]:

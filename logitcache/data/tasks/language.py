@@ -9,7 +9,7 @@ An answer of a whole vocabulary is never kept for a split: what scores need of i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -48,6 +48,8 @@ class LanguageModel(Classification, ABC):
     self_contained: ClassVar[bool] = True
     fixed_label: ClassVar[int | None] = 0  # a text is its own label
     evidence_names: ClassVar[tuple[str, ...]] = EVIDENCE
+    recorded_names: ClassVar[tuple[str, ...]] = EVIDENCE
+    main_score: ClassVar[str] = TOKEN_METRICS[0]
     ends_rows: ClassVar[bool] = False
     train_sample: ClassVar[int] = 128
     needs: ClassVar[str] = (
@@ -55,7 +57,7 @@ class LanguageModel(Classification, ABC):
     )
     advice: ClassVar[str] = (
         "Name the texts with --text; or save what the model is asked (instruction and input) as prompt, and what it "
-        "answers as completion."
+        "answers as completion; or each conversation as messages, a list of {role, content}."
     )
 
     @classmethod
@@ -157,6 +159,13 @@ class LanguageModel(Classification, ABC):
         scores = self.scores()
         scores.add_evidence(block.answers.logits)
         return scores.result()
+
+    @staticmethod
+    def teacher_in_words(scores: Mapping[str, float], rows: str) -> str:
+        right = f"right on {scores['token_accuracy']:.1%} of the tokens of {rows}"
+        if "perplexity" in scores:  # sparse answers give none
+            right = f"perplexity {scores['perplexity']:.2f}, {right}"
+        return f"{right}; calibration error {scores['ece']:.3f}"
 
     @staticmethod
     def evidence(logits: Any, label: Any, teacher: Any) -> Any:

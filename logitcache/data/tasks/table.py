@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from logitcache.config.data import UNLABELLED_TASKS, Columns
@@ -30,6 +31,8 @@ def chosen(
     Raises SpecError where the data has not the columns of the task that is asked for.
     """
     kinds = [kind for kind in TASKS.values() if kind.name not in UNLABELLED_TASKS]
+    if named_columns.task == Classification.name:
+        _check_no_tags(tables, named_columns, where)
     for kind in kinds if named_columns.task is None else [TASKS[named_columns.task]]:
         columns = kind.columns(tables, named_columns)
         if columns is not None:
@@ -41,6 +44,19 @@ def chosen(
         advice=kind.advice,
         where=where,
     )
+
+
+def _check_no_tags(tables: Sequence[Table], named_columns: Columns, where: Path | str) -> None:
+    """Raises SpecError for rows of words with a tag for each, which are to be classified."""
+    columns = TokenClassification.columns(tables, replace(named_columns, task=None))
+    if columns is not None:
+        raise SpecError(
+            expected="texts, each with one label",
+            found=f"a label for each word (columns {columns.text} and {columns.label})",
+            advice=f"Give --task {TokenClassification.name}; or name the columns of the texts and of "
+            "their labels with --text and --label.",
+            where=where,
+        )
 
 
 def own_metric(source: Source) -> str:

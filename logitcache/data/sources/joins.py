@@ -1,0 +1,160 @@
+"""Rows that are spread over two tables: texts in one, labels in the other, and a key in both. They
+are not joined here; what is said is how to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from logitcache.config.data import Columns
+from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
+from logitcache.data.sources.endings import ending
+from logitcache.data.sources.hints import (
+    NUMBERING,
+    SENTENCE,
+    is_called_as_labels,
+    is_identifier,
+    mean_size,
+)
+from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
+from logitcache.data.sources.reading import READERS, read_table
+from logitcache.data.sources.tables import Table
+from logitcache.errors import LogitCacheError, SpecError
+
+LARGEST = 1 << 26  # bytes that are read to find a key
+_GUESSES = "submission"  # in the name of a file of made-up labels, as Kaggle gives one
+_CUSTOM_ID, _REQUEST, _ANSWER = "custom_id", "body", "response"  # of batches
+_OF_BATCH = (
+    "import json; rows = lambda file: {{r['custom_id']: r for r in map(json.loads, open(file))}}; "
+    "asked = rows({!r}); [print(json.dumps({{'text': asked[i]['body']['messages'][-1]['content'], "
+    "'label': r['response']['body']['choices'][0]['message']['content'].strip()}})) "
+    "for i, r in rows({!r}).items() if (r['response'] or {{}}).get('status_code') == 200]"
+)
+
+
+def check_no_batch(table: Table, asked: Columns) -> None:
+    """Raises SpecError for the input or the output of a batch that was sent to a provider: texts are
+    in the one, answers in the other.
+    """
+    has_text = asked.text in table.columns or first_called(TEXT_COLUMNS, list(table.columns))
+    if has_text or _CUSTOM_ID not in table.columns:
+        return
+    raise SpecError(
+        expected="a text and a label in each row",
+        found="the input or the output of a batch",
+        advice=advice_beside(table)
+        or "Look up the text of each custom_id in the batch's input, and save a text and "
+        "a label for each row.",
+        where=table.path,
+    )
+
+
+def join_advice(files: Iterable[Path]) -> str:
+    """How to join the first two of these files that have different columns and a key in common;
+    empty where no two have.
+    """
+    tables = [table for table in map(_read, files) if table is not None]
+    pairs = combinations(tables, 2)
+    return _of_batch(tables) or next(filter(None, (_joined(*pair) for pair in pairs)), "")
+
+
+def advice_beside(table: Table) -> str:
+    """How to join a file's table with that of a file in the same folder; empty where none has a key
+    in common with it, and for rows in memory.
+    """
+    if not isinstance(table.path, Path) or not read_by_pandas(table.path):
+        return ""
+    tables = []
+    size = 0
+    for path in sorted(table.path.parent.iterdir()):
+        size += path.stat().st_size if path.is_file() else 0
+        other = _read(path) if path != table.path and size < LARGEST else None
+        if other is not None:
+            tables.append(other)
+    joined = (_joined(table, other) for other in tables)
+    return _of_batch([table, *tables]) or next(filter(None, joined), "")
+
+
+def _of_batch(tables: Sequence[Table]) -> str:
+    """How to join the requests and the answers of a batch; empty where there are not both."""
+    of_batch = [table for table in tables if _CUSTOM_ID in table.columns]
+    inputs = [table for table in of_batch if _REQUEST in table.columns]
+    outputs = [table for table in of_batch if _ANSWER in table.columns]
+    if not inputs or not outputs:
+        return ""
+    answers = max(outputs, key=len)  # errors are in another file
+    command = _OF_BATCH.format(str(inputs[0].path), str(answers.path))
+    return f'Join both files of the batch: python -c "{command}" > OUT.jsonl'
+
+
+def foreign_keys(table: Table, read: Sequence[str | None]) -> list[str]:
+    """The columns that are not ``read``, called like identifiers, whose whole numbers stand in
+    several rows: keys of another table.
+    """
+    names = [name for name in table.columns if name not in read and is_identifier(name)]
+    values = {name: first_values(table.columns[name], LOOKED_AT) for name in names}
+    return [name for name in names if not NUMBERING.fullmatch(name) and _repeat(values[name])]
+
+
+def _repeat(values: Sequence[Any]) -> bool:
+    are_numbers = all(type(v) is int or (isinstance(v, str) and v.isdecimal()) for v in values)
+    return are_numbers and len(set(values)) < len(values)
+
+
+def _read(path: Path) -> Table | None:
+    """A file's table; None for one that is no table, is large, or cannot be read."""
+    is_table = ending(path) in READERS and read_by_pandas(path)  # is a file, too
+    if not is_table or _GUESSES in path.name.lower() or path.stat().st_size > LARGEST:
+        return None
+    try:
+        return read_table(path)
+    except LogitCacheError:
+        return None
+
+
+def _joined(one: Table, two: Table) -> str:
+    """How to join two tables; empty where they have no key in common, or labels both."""
+    if all(any(map(is_called_as_labels, table.columns)) for table in (one, two)):
+        return ""
+    for rows, others in ((one, two), (two, one)):
+        key = _shared_key(rows, others)
+        if key is not None:
+            return _command(Path(rows.path), Path(others.path), key)
+    return ""
+
+
+def _shared_key(rows: Table, others: Table) -> str | None:
+    """The column that says which row of ``others`` belongs to each of ``rows``: both have it, and
+    other columns of their own; there each value is once, and here most are among them.
+    """
+    shared = [name for name in rows.columns if name in others.columns]
+    if len(shared) in (len(rows.columns), len(others.columns)):
+        return None
+    for name in shared:
+        if NUMBERING.fullmatch(name) and not name.lower().endswith("id"):
+            continue  # numbers of rows
+        keys = list(map(str, listed_values(others, name)))
+        values = set(map(str, listed_values(rows, name)))
+        is_key = len(set(keys)) == len(keys) and mean_size(keys)[0] < SENTENCE
+        if is_key and 2 * len(values & set(keys)) > len(values):
+            return name
+    return None
+
+
+def _command(rows: Path, others: Path, key: str) -> str:
+    """The command of pandas that joins the tables; a key is written alike in text and in JSON."""
+    tables = ", ".join(
+        f"{read_by_pandas(path)}.astype({{{key!r}: str}})" for path in (rows, others)
+    )
+    command = (
+        f"import pandas; pandas.merge({tables}, 'left', {key!r}, validate='many_to_one')"
+        ".to_json('OUT.jsonl', orient='records', lines=True)"
+    )
+    return (
+        f"The column {key!r} says which row of {others.name} belongs to each of {rows.name}. "
+        f'Join them first: python -c "{command}"'
+    )

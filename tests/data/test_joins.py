@@ -1,0 +1,139 @@
+"""Texts in one file and labels in another, with a key in both: said, and joined by the command that
+is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logitcache.config.data import Columns
+from logitcache.data.source import Source, load
+from logitcache.errors import SpecError
+from logitcache.reporter import Notes
+from tests.data.advice_cases import changed
+
+STANCES = "Headline,Body ID,Stance\nsome thing has happened,7,agree\nit has not,9,disagree\nso it goes,7,agree\n"
+BODIES = "Body ID,articleBody\n9,a long text of nothing\n7,a long text of things\n3,another one\n"
+NAMED = Columns(text="Headline", label="Stance")
+COMMAND = re.compile(r'Join them first: python -c "([^"]*)"')
+
+
+def read(data: Path, columns: Columns = NAMED) -> tuple[Source, list[str]]:
+    notes: list[str] = []
+    return load(str(data), columns, data.parent, Notes(notes.append)), notes
+
+
+def check_joined(message: str, folder: Path) -> None:
+    """The command of a message writes the rows with their texts."""
+    command = COMMAND.search(message)
+    assert command is not None, message
+    subprocess.run([sys.executable, "-c", command[1]], cwd=folder, check=True)
+    columns = Columns(text="Headline", text_pair="articleBody", label="Stance")
+    source, notes = read(folder / "OUT.jsonl", columns)
+    texts = ["a long text of things", "a long text of nothing", "a long text of things"]
+    assert source.table("train").texts()[1] == texts
+    assert not [note for note in notes if "Join" in note]
+
+
+@pytest.mark.parametrize("names", [("train_bodies.csv", "train_stances.csv"), ("b.csv", "s.csv")])
+def test_a_folder_of_both_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    folder = tmp_path / "data"
+    changed(folder, dict(zip(names, (BODIES, STANCES), strict=True)))
+    with pytest.raises(SpecError) as caught:
+        read(folder)
+    check_joined(str(caught.value), tmp_path)
+
+
+def test_a_file_beside_the_other_is_read_with_a_note(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    changed(folder, {"bodies.csv": BODIES, "stances.csv": STANCES})
+    _, notes = read(folder / "stances.csv")
+    note = next(note for note in notes if "not read: Body ID" in note)
+    check_joined(note, tmp_path)
+
+
+def test_texts_whose_labels_are_beside_them_have_none(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    changed(folder, {"bodies.csv": BODIES, "stances.csv": STANCES})
+    source, notes = read(folder / "bodies.csv", Columns(text="articleBody"))
+    assert "bodies.csv belongs to each of stances.csv" in source.label_advice
+    check_joined("".join(notes), tmp_path)
+
+
+def test_a_key_of_a_table_that_is_not_there_is_noted(tmp_path: Path) -> None:
+    changed(tmp_path / "data", {"stances.csv": STANCES})
+    _, notes = read(tmp_path / "data" / "stances.csv")
+    assert "not read: Body ID, whose numbers stand in several rows. To read" in "".join(notes)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        BODIES.replace("9,", "7,"),  # no key
+        BODIES.replace("Body ID", "number"),
+        STANCES,
+        "Body ID,Stance\n7,agree\n9,agree\n",  # labels in both
+        "Body ID,articleBody\n1,a\n2,b\n",  # of other rows
+        "{",
+    ],
+)
+def test_other_files_beside_it_are_none_of_its_tables(tmp_path: Path, beside: str) -> None:
+    folder = tmp_path / "data"
+    changed(folder, {"bodies.csv": beside, "stances.csv": STANCES})
+    _, notes = read(folder / "stances.csv")
+    assert "Join" not in "".join(notes)
+
+
+def of_batch(folder: Path) -> None:
+    asked, answered, failed = [], [], []
+    for i, label in enumerate(("x", "y", "x")):
+        messages = [
+            {"role": "system", "content": "Say x or y."},
+            {"role": "user", "content": f"text {i}"},
+        ]
+        asked.append({"custom_id": f"r{i}", "method": "POST", "body": {"messages": messages}})
+        body = {"choices": [{"message": {"content": f"{label}\n"}}], "usage": {"total_tokens": 5}}
+        answered.append(
+            {"custom_id": f"r{i}", "response": {"status_code": 200, "body": body}, "error": None}
+        )
+    failed.append({"custom_id": "r3", "response": None, "error": {"code": "expired"}})
+    for name, rows in (("in", asked), ("out", answered[::-1]), ("errors", failed)):
+        changed(folder, {f"{name}.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("", Columns()),
+        ("in.jsonl", Columns()),
+        ("out.jsonl", Columns()),
+        ("out.jsonl", Columns(text="response.body.choices.message.content")),
+    ],
+)
+def test_both_files_of_a_batch_are_joined(tmp_path: Path, name: str, columns: Columns) -> None:
+    of_batch(tmp_path / "data")
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path / "data" / name, columns)
+    command = re.search(r'Join both files of the batch: python -c "([^"]*)"', str(caught.value))
+    assert command is not None, str(caught.value)
+    run = [sys.executable, "-c", command[1]]
+    written = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert {row["text"]: row["label"] for row in rows} == {
+        "text 0": "x",
+        "text 1": "y",
+        "text 2": "x",
+    }
+
+
+def test_numbers_of_rows_are_no_key(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    changed(folder, {"a.csv": "index,text\n0,a\n1,b\n", "b.csv": "index,price\n0,5\n1,6\n"})
+    source, _ = read(folder / "a.csv", Columns())
+    assert "Join" not in source.label_advice

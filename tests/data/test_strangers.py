@@ -1,0 +1,113 @@
+"""Files as strangers brought them, that were read wrongly or led into a dead end."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logitcache.config.data import Columns
+from logitcache.data.doctor import examine
+from logitcache.data.source import Source, load
+from logitcache.errors import SpecError
+from logitcache.reporter import Notes
+from tests.data.advice_cases import changed
+
+Rows = list[dict[str, Any]]
+
+
+def read(data: Any, folder: Path, **columns: Any) -> tuple[Source, str]:
+    notes: list[str] = []
+    data = str(data) if isinstance(data, Path) else data
+    return load(data, Columns(**columns), folder, Notes(notes.append)), "\n".join(notes)
+
+
+def refusal(data: Any, folder: Path, **columns: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        read(data, folder, **columns)
+    return str(caught.value)
+
+
+def jsonl(rows: Rows) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def of_relations(split: str) -> Rows:
+    """Rows as TACRED has them: several of a document, each about two parts of its text."""
+    return [
+        {
+            "docid": f"{split}{number // 4}",
+            "relation": ("per:title", "none")[number % 2],
+            "sentence": f"Ada {number} is head of Acme",
+            "subj_start": 0,
+            "subj_end": 1,
+        }
+        for number in range(8)
+    ]
+
+
+def test_identifiers_are_never_advised_as_labels(tmp_path: Path) -> None:
+    files = {f"{split}.jsonl": jsonl(of_relations(split)) for split in ("train", "dev")}
+    changed(tmp_path / "data", files)
+    source, notes = read(tmp_path / "data", tmp_path)
+    assert source.label_advice.endswith("for example --label relation")
+    assert "not read: subj_start, subj_end. If labels are of these parts of a text" in notes
+
+
+def test_values_that_no_other_split_has_are_no_advised_classes(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        rows = [{"source": row["docid"], "kind": row["relation"], "text": row["sentence"]}
+                for row in of_relations(split)]  # fmt: skip
+        changed(tmp_path / "data", {f"{split}.jsonl": jsonl(rows)})
+    source, _ = read(tmp_path / "data", tmp_path)
+    assert source.label_advice.endswith("for example --label kind")
+    source, _ = read(tmp_path / "data", tmp_path, label="source")
+    details = [finding.detail for finding in examine(source).findings if finding.split == "dev"]
+    assert any("is this the column of the labels?" in detail for detail in details)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_punctuation_is_spelling(tmp_path: Path, ending: str) -> None:
+    labels = [
+        "negative.",
+        "Negative",
+        "negative",
+        "'Positive'",
+        '"positive"',
+        "`neutral`!",
+        "neutral",
+    ]
+    rows = [{"text": f"text {number}", "label": label} for number, label in enumerate(labels)]
+    content = jsonl(rows)
+    if ending == "csv":
+        fields = [f"{row['text']},{json.dumps(row['label'])}" for row in rows]
+        content = "text,label\n" + "\n".join(fields).replace('\\"', '""') + "\n"
+    changed(tmp_path, {f"r.{ending}": content})
+    message = refusal(tmp_path / f"r.{ending}", tmp_path)
+    assert "--labels" not in message
+    command = re.search(r'Write each class in one way: python -c "(.*)"\.$', message)
+    assert command is not None, message
+    shell = f'{sys.executable} -c "{command[1]}"'
+    subprocess.run(["bash", "-c", shell], check=True, cwd=tmp_path)
+    source, _ = read(tmp_path / "r.plain.jsonl", tmp_path)
+    assert source.label_names == ("negative", "neutral", "positive")
+
+
+def test_marks_that_make_another_name_are_no_punctuation(tmp_path: Path) -> None:
+    rows = [{"text": name, "label": name} for name in ("C", "C#", "C++", ":)", ":(")]
+    assert read(rows, tmp_path)[0].num_labels == 5
+
+
+@pytest.mark.parametrize("label", ["PER", 5])
+@pytest.mark.parametrize("path", ["entities", "entities.label"])
+def test_labels_of_parts_of_texts_are_none_of_texts(tmp_path: Path, label: Any, path: str) -> None:
+    span = {"label": label, "start_offset": 0, "end_offset": 3}
+    rows = [{"text": f"Ada {number}", "entities": [span]} for number in range(4)]
+    assert "labels of parts of a text" in refusal(rows, tmp_path, label=path)
+    source, _ = read(rows, tmp_path)
+    assert "learnt by token-classification" in source.label_advice
