@@ -228,7 +228,7 @@ FORMS = [
         {"r.json": None, "r.jsonl": JSONL},
     ),
     Case(
-        "Save one object for each row, as jsonl.",
+        "Write the objects under its keys as rows: python -c",
         {"r.json": '{"a": {"b": {"text": "a"}}}'},
         {"r.json": None, "r.jsonl": JSONL},
     ),

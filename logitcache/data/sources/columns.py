@@ -159,7 +159,7 @@ def _text_advice(
     if delimiter == " ":
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     texts = likely_texts(values)
-    advice = "" if texts else _lists_advice(have, values)
+    advice = "" if texts else _lists_advice(tables, values)
     advice = advice or _chat_advice(tables, values) or _column_advice(tables, values, texts)
     if any(table.typed for table in tables):
         return advice
@@ -184,9 +184,11 @@ def _text_advice(
     return f"{advice} {header}"
 
 
-def _lists_advice(have: Sequence[str], values: Mapping[str, Sequence[Any]]) -> str:
+def _lists_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
     """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
-    advice = (lists_advice(name, values[name]) for name in values if name in have)
+    have = names_of(tables)
+    path = tables[0].path
+    advice = (lists_advice(name, values[name], path) for name in values if name in have)
     return next(filter(None, advice), "")
 
 

@@ -301,17 +301,16 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     read = columns.finish()
     if not in_unnamed.count:
         read = {name: column for i, (name, column) in enumerate(read.items()) if i not in unnamed}
-    listed = ", ".join(names[i] for i in unnamed)
+    consequence = f"It is no part of the text: it is read as {', '.join(names[i] for i in unnamed)}"
+    if not looks_like_row(names):
+        consequence += ". Put quotes around a text that was cut at a delimiter"
     remarks = chain(
         by_name.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
         empty.remark(
             Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"
         ),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
-        in_unnamed.remark(
-            Peculiar.UNNAMED,
-            f"It is no part of the text: it is read as {listed}. Put quotes around a text that was cut at a delimiter",
-        ),
+        in_unnamed.remark(Peculiar.UNNAMED, consequence),
     )
     return Table(path, read, numbers_of_rows, typed=False, remarks=tuple(remarks))
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import OF_SPANS
+from logitcache.data.sources.advice import OF_SPANS, rows_under_keys
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
@@ -142,7 +142,10 @@ def _document(content: Content, text: str) -> Table:
     """The rows of a whole document."""
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
     if text.startswith("[", start):
-        return _table(content, _objects(content, text, start + 1, in_array=True))
+        table = _table(content, _objects(content, text, start + 1, in_array=True))
+        if len(table) > 1 and len(set(table.lines)) == 1:  # a place by its line tells nothing
+            table = replace(table, lines=range(len(table)), unit="row")
+        return table
     if text.startswith('"', start) and isinstance(inner := _string(text), str):
         return _document(content, inner)
     if not text.startswith("{", start):
@@ -377,7 +380,7 @@ def _of_mappings(content: Content, document: Mapping[str, dict[str, Any]]) -> li
         raise SpecError(
             expected="rows of plain fields",
             found=f"objects within objects, the first under {short(next(iter(document)))!r}",
-            advice="Save one object for each row, as jsonl.",
+            advice=f"{rows_under_keys(content.path)}.",
             where=content.path,
         )
     # a key may be a row's text

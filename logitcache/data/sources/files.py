@@ -300,7 +300,7 @@ def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -
 
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
-    unreadable = unread(folder)
+    unreadable = [name for name in unread(folder) if Path(name).suffix != ".json"]
     below = [
         path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
     ]
@@ -381,9 +381,7 @@ def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
 
 
 def _may_hold_rows(path: Path) -> bool:
-    is_packed = path.suffix.lower() in PACKINGS
-    return (
-        is_packed
-        or ending(path) in _NOT_READ
-        or (ending(path) in _DOCUMENTS and split_of(path) is not None)
-    )
+    if path.suffix.lower() in PACKINGS or ending(path) in _NOT_READ:
+        return True
+    is_data = ending(path) == ".json" and stem(path).lower() not in _DESCRIPTIONS
+    return is_data or (ending(path) in _DOCUMENTS and split_of(path) is not None)
