@@ -134,9 +134,7 @@ def test_words_that_are_called_as_a_tag_are_words(tmp_path: Path) -> None:
 def test_a_column_that_says_the_same_in_every_row_is_not_taken_for_the_texts() -> None:
     texts = ["a warm film", "a dull film", "a film of it"]
     table = {"Title": ["Is it so or not?"] * 3, "Input": texts, "label": [0, 1, 0]}
-    advice = (
-        "'Title' says the same in every row: name the texts with --text, for example --text Input"
-    )
+    advice = "'Title' holds no sentences that differ: name the texts with --text, for example --text Input"
     with pytest.raises(SpecError, match=advice):
         loaded(table)
     source, _ = loaded({"title": ["same"] * 3, "label": [0, 1, 0]})

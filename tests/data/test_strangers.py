@@ -178,3 +178,40 @@ def test_fields_cut_from_a_header_that_is_a_row_are_no_texts(tmp_path: Path) -> 
     _, notes = read(tmp_path / "r.tsv", tmp_path, text="a text of some words")
     assert "in a column without a name" in notes
     assert "Put quotes" not in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.json", "3"),
+        ("r.json", '[["a"], "x"]'),
+        ("r.json", '{"a": [1], "b": [2, 3]}'),
+        ("r.json", '{"train": [{"text": "a"}], "other": [{"text": "b"}]}'),
+        ("r.jsonl", '{"number": 1, "price": 2.5}'),
+        ("r.csv", "number,price\n1,2.5\n2,3.5\n"),
+        ("r.csv", 'text,label\n"a,x\n'),
+        ("r.txt", "words"),
+        ("r.txt", "some words of a text"),
+        ("r.pdf", "%PDF-1.4"),
+        ("r.csv", "%PDF-1.4"),
+        ("r.unknown", "words"),
+    ],
+)
+def test_what_is_not_recognised_ends_in_what_a_row_looks_like(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    changed(tmp_path, {name: content + "\n"})
+    message = refusal(tmp_path / name, tmp_path)
+    assert '{"text": ..., "label": ...} a line (other names: --text, --label)' in message
+    assert "\n" not in message
+
+
+def test_titles_of_a_word_are_no_texts_beside_sentences(tmp_path: Path) -> None:
+    rows = [
+        {"title": "Good", "body": f"a long text of some {i}", "rating": i % 2} for i in range(6)
+    ]
+    assert "--text body --label rating" in refusal(rows, tmp_path)
+    rows = [{"title": row["body"], "rating": row["rating"]} for row in rows]
+    assert read(rows, tmp_path, label="rating")[0].table("train").texts()[0] == [
+        row["title"] for row in rows
+    ]

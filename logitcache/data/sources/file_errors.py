@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, rows_under_keys
-from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
@@ -49,7 +49,7 @@ def unreadable(path: Path) -> SpecError:
     """The error over a file whose ending no reader has."""
     suffix = path.suffix.lower()
     name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
-    advice = by_ending(path) or "Give it the ending of what it is, or convert it."
+    advice = by_ending(path) or f"Give it the ending of what it is, or save its rows {AS_ROWS}."
     expected = f"a file ending in {', '.join(READERS)}, packed or not"
     return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
 

@@ -15,7 +15,7 @@ from typing import cast
 from logitcache.data.names import listed
 from logitcache.data.sources.class_files import LISTS
 from logitcache.data.sources.class_folders import class_folders
-from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_called, stem, trials
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
@@ -328,7 +328,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     elif below:
         advice = partitions(below) or f"Name a folder below: {', '.join(below)}"
     else:
-        advice = "Give a folder that holds such files"
+        advice = f"Give a folder that holds such files; or save the rows {AS_ROWS}"
         visible = sorted(
             path.name
             for path in folder.iterdir()
@@ -351,7 +351,10 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             advice = next(filter(None, annotations))
         elif texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"
-            advice = "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); or write jsonl"
+            advice = (
+                "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); "
+                f"or save the rows {AS_ROWS}"
+            )
     return SpecError(
         expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
         found=content,
