@@ -74,8 +74,8 @@ def numbers_of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
 
 
 def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
-    """The numbers of a list, by class where it names them; names alone are counted as votes. Raises
-    ValueError or TypeError where it holds something else.
+    """The numbers of a list, by class where it names them; names alone are counted as votes, and an
+    empty one is no vote. Raises ValueError or TypeError where it holds something else.
     """
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
@@ -85,7 +85,8 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
     if values and all(isinstance(entry, Mapping) for entry in values):
         return _once((entry.get("label"), entry.get("score")) for entry in values)
     if values and all(isinstance(entry, str) for entry in values):
-        return {name: float(count) for name, count in Counter(values).items()}
+        votes = Counter(name for name in values if name.strip())
+        return {name: float(count) for name, count in votes.items()}
     if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
         return _once(values)
     return [np.nan if number is None else float(number) for number in values]

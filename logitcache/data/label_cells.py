@@ -28,7 +28,8 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
     if isinstance(cell, Mapping):
         numbers = _probabilities(cell, column)
     elif are_votes and isinstance(cell, list | tuple):
-        numbers = {name: cell.count(name) / len(cell) for name in dict.fromkeys(cell)}
+        votes = [name for name in cell if name.strip()]
+        numbers = {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
     if numbers is not None:
         largest = max(numbers.values(), default=0)
         names = [name for name, number in numbers.items() if number == largest > 0]

@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
@@ -32,7 +31,7 @@ from logitcache.data.names import (
     listed,
     numbers_from_one,
 )
-from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
@@ -340,17 +339,11 @@ def _check_spellings(columns: Columns, names: tuple[str, ...], column: str | Non
 
 def _in_one_way(columns: Columns, column: str | None) -> str:
     """How to write each class in one way, with pandas where it reads the file."""
-    path = Path(next(iter(columns.values())).table.path)
-    read = read_by_pandas(path)
-    if not read:
-        return "Write each class in one way: without punctuation and quotes around it, and in small letters."
+    advice = "Write each class in one way, in small letters without punctuation around it"
     around = "".join(c if c in " .,:;?" else f"\\x{ord(c):02x}" for c in _AROUND)  # for a shell
-    plain = f"t[{column!r}].str.strip('{around}').str.lower()"
-    command = (
-        f"import pandas; t = {read}; t[{column!r}] = {plain}; "
-        f"t.to_json('{path.stem}.plain.jsonl', orient='records', lines=True)"
-    )
-    return f'Write each class in one way: python -c "{command}".'
+    plain = f"t[{column!r}] = t[{column!r}].str.strip('{around}').str.lower()"
+    command = pandas_command(next(iter(columns.values())).table.path, plain)
+    return f"{advice}: {command}." if command else f"{advice}."
 
 
 def _sorted(names: list[str]) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class SoftLabels:
                 broken,
                 "a number for each class",
                 "NaN or nothing for some of them",
-                "Mend the row.",
+                "Leave the row out, or write what the class has: 0, or of log-probabilities a low one, such as -20.",
             )
         if source.are_logits:
             kind = Kind.LOGITS
@@ -96,7 +96,10 @@ class SoftLabels:
         )
         if infinite.any():
             raise self._refused(
-                infinite, "finite logits (or -inf for probability 0)", "infinity", "Mend the row."
+                infinite,
+                "finite logits (or -inf for probability 0)",
+                "infinity",
+                "Leave the row out.",
             )
 
     def _kind(self, values: Float64, missing: Flags, source: AnswerSource) -> Kind:
@@ -115,9 +118,9 @@ class SoftLabels:
             self._check_counts(values[~missing])
             return Kind.VOTES
         sums = f"numbers that sum to {total[off.argmax()]:.6g}"
-        advice = (
-            f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
-        )
+        advice = "Give every class of every row, so that a row sums to 1, or counts of votes. "
+        are_shares = (values[~missing] <= 1).all()  # which logits are not, in every row
+        advice += "If no class is missing, divide each row by its sum." if are_shares else declare
         raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", sums, advice)
 
     def _check_order(self) -> None:

@@ -233,7 +233,7 @@ def _text_columns(
             expected="the texts of the rows beside their answers, by which they are joined",
             found=listed(list(map(short, table.columns)), LISTED),
             advice=f"Call their column as in the data, {columns}. If the table has no texts, write them into it; "
-            "or save the numbers in the order of the data's rows with numpy.save, and give "
+            "or, where its rows stand in the order of the data's, save the numbers with numpy.save, and give "
             "--teacher file:FILE.npy.",
             where=where,
         ) from None
@@ -270,7 +270,8 @@ def _by_text(
     rows_of_source = index.find(rows.row_hash)
     first = index.find(row_hash)
     values = labels.values
-    differ = (~np.isnan(values).all(axis=1)) & (values != values[first]).any(axis=1)
+    is_same = (values == values[first]) | (np.isnan(values) & np.isnan(values[first]))
+    differ = (~np.isnan(values).all(axis=1)) & ~is_same.all(axis=1)
     if differ.any():
         reporter.note(
             f"{name}: {int(differ.sum()):,} rows repeat a text with another answer (first: "

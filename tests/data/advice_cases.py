@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from logitcache.data.sources.content import AS_ROWS
+
 GOOD = "text,label\na,x\nb,y\n"
 TABS = GOOD.replace(",", "\t")
 JSONL = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
@@ -189,7 +191,7 @@ FORMS = [
     csv("Unpack it, and name the file", zipped("a.csv", "b.csv")),
     csv("Unpack it.", zipped("r.csv", locked=True)),
     csv("Download the file itself (on GitHub: Raw).", "<!DOCTYPE html>"),
-    csv("Save its rows as csv or jsonl.", "%PDF-1.4"),
+    csv(f"Save its rows {AS_ROWS}.", "%PDF-1.4"),
     Case("Name it .parquet.", {"r.csv": parquet()}, {"r.csv": None, "r.parquet": parquet()}),
     Case("Name it .jsonl.", {"r.csv": JSONL}, {"r.csv": None, "r.jsonl": JSONL}),
     Case("Write or fetch it again.", {"r.parquet": b"PAR1"}, {"r.parquet": parquet()}),
@@ -208,27 +210,27 @@ FORMS = [
     ),
     Case("Remove it.", {"r.json": json.dumps(ROWS) + "[]"}, {"r.json": json.dumps(ROWS)}),
     Case(
-        "Write it as an object with column names",
+        "Save one object for each row",
         {"r.json": '["a", "x"]'},
         {"r.json": json.dumps(ROWS)},
     ),
     Case(
-        "Save each list as a file of its own",
+        "Save the rows of each list in a file of their own",
         {"r.json": json.dumps({"train": ROWS, "test": ROWS})},
         {"r.json": None, "train.json": json.dumps(ROWS), "test.json": json.dumps(ROWS)},
     ),
     Case(
-        "as jsonl, each split in its own file",
+        f"Save one object for each row, {AS_ROWS}, each split in its own file",
         {"r.json": '{"train": [["a", "x"]], "test": []}'},
         {"r.json": None, "train.jsonl": JSONL, "test.jsonl": JSONL},
     ),
     Case(
-        "Save one object for each row, as jsonl.",
+        f"Save one object for each row, {AS_ROWS}.",
         {"r.json": '{"data": [{"paragraphs": [{"context": "a"}]}]}'},
         {"r.json": None, "r.jsonl": JSONL},
     ),
     Case(
-        "Save one object for each row, as jsonl.",
+        "Write the objects under its keys as rows: python -c",
         {"r.json": '{"a": {"b": {"text": "a"}}}'},
         {"r.json": None, "r.jsonl": JSONL},
     ),

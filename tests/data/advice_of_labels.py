@@ -71,7 +71,7 @@ PLACES = [
         "Name a folder below: en, fr.", {"en/train.csv": GOOD, "fr/train.csv": GOOD}, then_name="en"
     ),
     Case(
-        "Give a folder that holds such files.",
+        "Give a folder that holds such files",
         {"x/README.md": "x", "y/train.csv": GOOD},
         name="x",
         then_name="y",

@@ -178,27 +178,16 @@ POSTED = [
         {"r.txt": "London\tplace\nis\tO\n\nbig\tO\n"},
         {"r.txt": None, "r.conll": "London\tplace\nis\tO\n\nbig\tO\n"},
     ),
-    Case(
-        "else put the words first, and their labels last: grep -v '^#' FILE | "
-        "awk -F'\\t' -v OFS='\\t' '{print $2, $3}' > OUT.conll (the labels of column 3, or $4).",
-        {"r.conll": COUNTED},
-        {"r.conll": None, "OUT.conll": "A\tO\n#\tB-X\n\t\nBe\tO\nit\tO\n\t\n"},
-    ),
     *(
         Case(
-            f"the lines that begin with '#' (2): grep -v '^#' FILE > OUT.tsv.{further}",
-            {"r.tsv": COUNTED},
-            {"r.tsv": None, "OUT.tsv": WITHOUT_COMMENTS},
-            options={"header": header},
-            more={"header": ("c1", "word", "tag", "c4")},
+            f"{advice}: grep -v '^#' FILE | awk -F'\\t' -v OFS='\\t' '{{print $2, $3}}' > OUT.conll "
+            "(the labels of column 3, or $4).",
+            {name: COUNTED},
+            {name: None, "OUT.conll": "A\tO\n#\tB-X\n\t\nBe\tO\nit\tO\n\t\n"},
         )
-        for header, further in (
-            (("a", "b", "c", "d"), ""),
-            (
-                None,
-                " If the first line is a row, name the columns with --header, for example "
-                "--header c1,word,tag,c4.",
-            ),
+        for name, advice in (
+            ("r.conll", "else put the words first, and their labels last"),
+            ("r.tsv", "If each line is a word with its tags, below comments"),
         )
     ),
     Case(

@@ -104,7 +104,7 @@ SHAPES = [
         for mark in "#%"
     ),
     Case(
-        "If 'tokens' holds the words of a text, join them, with pandas: table['tokens'].str.join(' '); ",
+        "If 'tokens' holds the words of a text, join them: python -c",
         {"r.jsonl": '{"id": 1, "tokens": ["a", "b"]}\n'},
         {"r.jsonl": JSONL},
     ),
@@ -188,7 +188,7 @@ SHAPES = [
         "with json.dumps(ast.literal_eval(LINE)).", {"r.jsonl": JSONL + PYTHON}, {"r.jsonl": JSONL}
     ),
     Case(
-        "with pandas: explode('patterns').",
+        "If each text of 'patterns' is a row, write one for each: python -c",
         {"r.jsonl": '{"tag": "x", "patterns": ["a b c", "b c d"]}\n'},
         {"r.jsonl": JSONL},
     ),

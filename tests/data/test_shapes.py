@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "SQuAD": ({"r.json": '{"version": "1", "data": [{"title": "x", "paragraphs": [{"context": "c"}]}]}'},
               "lists of objects under 'paragraphs'"),
     "splits in one document": ({"r.json": json.dumps({"train": RECORDS, "test": RECORDS})},
-                               "Save each list as a file of its own"),
+                               "Save the rows of each list in a file of their own"),
     "lists of pairs": ({"r.json": json.dumps({"train": ROWS, "test": ROWS[:2]})}, "each split in its own file"),
     "rows that are lists": ({"r.json": json.dumps(ROWS)}, "Name the columns in order with --header"),
     "no header": ({"r.csv": "0,a warm film\n1,cold\n"}, "name the columns with --header"),

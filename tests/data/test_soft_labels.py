@@ -134,10 +134,11 @@ def test_a_column_for_each_class(columns: list[str], expected: tuple[str, ...]) 
     [
         [["b", "a", "b"], ["a"], []],
         ["b", "a", None],
+        [["b", "", "b", "a"], ["a", ""], ["", " "]],
         [{"b": 4, "a": 2}, {"a": 1}, {}],
         [[2, 4], [1, 0], [0, 0]],
     ],
-    ids=["names", "one name", "counts by name", "counts"],
+    ids=["names", "one name", "names and blanks", "counts by name", "counts"],
 )
 def test_votes_are_counted_and_none_is_no_answer(answers: list[Any]) -> None:
     labels = read_columns(table(probs=answers), ["probs"])
@@ -178,6 +179,8 @@ def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
     ("answers", "message"),
     [
         ([[0.5, 0.5], [0.5, 0.4]], "row 1: expected .*numbers that sum to 0.9"),
+        ([[0.5, 0.5], [0.5, 0.4]], "If no class is missing, divide each row by its sum"),
+        ([[0.5, 0.5], [3.0, 1.5]], "If they are logits, say so"),
         ([[0.5, 0.5], [70.5, 29.5]], "row 1: expected .*numbers that sum to 100"),
         ([[0.5, 0.5], [1.2, -0.2]], "row 1: expected .*below 0"),
         ([[0.5, 0.5], [0.5, float("nan")]], "row 1: expected a number for each class, found NaN"),

@@ -90,11 +90,11 @@ def test_punctuation_is_spelling(tmp_path: Path, ending: str) -> None:
     changed(tmp_path, {f"r.{ending}": content})
     message = refusal(tmp_path / f"r.{ending}", tmp_path)
     assert "--labels" not in message
-    command = re.search(r'Write each class in one way: python -c "(.*)"\.$', message)
+    command = re.search(r'python -c "(.*)"\.$', message)
     assert command is not None, message
     shell = f'{sys.executable} -c "{command[1]}"'
     subprocess.run(["bash", "-c", shell], check=True, cwd=tmp_path)
-    source, _ = read(tmp_path / "r.plain.jsonl", tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
     assert source.label_names == ("negative", "neutral", "positive")
 
 
@@ -111,3 +111,107 @@ def test_labels_of_parts_of_texts_are_none_of_texts(tmp_path: Path, label: Any, 
     assert "labels of parts of a text" in refusal(rows, tmp_path, label=path)
     source, _ = read(rows, tmp_path)
     assert "learnt by token-classification" in source.label_advice
+
+
+def run(message: str, folder: Path) -> None:
+    """Follow the command of a message in a folder."""
+    command = re.search(r'python -c "([^"]*)"( > \w+\.jsonl)?', message)
+    assert command is not None, message
+    shell = f'{sys.executable} -c "{command[1]}"{command[2] or ""}'
+    subprocess.run(["bash", "-c", shell], check=True, cwd=folder)
+
+
+POSTS = {"a_x": {"tokens": ["some", "words"], "kind": [{"label": "x"}]},
+         "b_y": {"tokens": ["other", "words"], "kind": [{"label": "y"}]}}  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", [{}, {"divisions.json": '{"train": ["a_x"], "test": ["b_y"]}'}])
+def test_objects_under_keys_are_written_as_rows(tmp_path: Path, beside: dict[str, str]) -> None:
+    folder = tmp_path / "data"
+    changed(folder, {"dataset.json": json.dumps(POSTS), **beside})
+    message = refusal(folder, tmp_path)
+    assert ".json.jsonl" not in message
+    run(message, folder)
+    (folder / "dataset.json").unlink()
+    message = refusal(folder, tmp_path, label="kind.label")
+    run(message, tmp_path)  # joins the words
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, label="kind.label")
+    assert source.table("train").texts()[0] == ["some words", "other words"]
+
+
+def test_json_beside_tables_is_named(tmp_path: Path) -> None:
+    changed(
+        tmp_path,
+        {"r.csv": "text,label\na,x\nb,y\n", "divisions.json": "{}", "labels.json": '["x", "y"]'},
+    )
+    assert read(tmp_path, tmp_path)[1].endswith("beside other files: divisions.json")
+
+
+def test_nested_elements_are_written_as_rows(tmp_path: Path) -> None:
+    sentence = (
+        "<sentence><text>{0}</text><terms><term label='x'/><term label='y'/></terms></sentence>"
+    )
+    content = "".join(map(sentence.format, ("a film", "a book")))
+    changed(
+        tmp_path, {"r.xml": f"<all>{content}</all>", "flat.xml": "<all><r><text>a</text></r></all>"}
+    )
+    run(refusal(tmp_path / "r.xml", tmp_path), tmp_path)
+    source, _ = read(tmp_path / "r.jsonl", tmp_path)
+    assert source.table("train").texts()[0] == ["a film", "a film", "a book", "a book"]
+    assert "pandas.read_xml" in refusal(tmp_path / "flat.xml", tmp_path)
+
+
+def test_rows_of_one_line_are_counted(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    changed(tmp_path, {"r.json": json.dumps(rows)})
+    assert read(tmp_path / "r.json", tmp_path)[0].place("train", 1).endswith("r.json row 1")
+
+
+def test_votes_for_a_text_are_no_labels_of_its_words(tmp_path: Path) -> None:
+    rows = [{"tokens": ["some", "words"], "votes": ["x", "x", "y"]}] * 2
+    message = refusal(rows, tmp_path, text="tokens", label="votes")
+    assert "If 'tokens' holds the words of a text, join them" in message
+
+
+def test_fields_cut_from_a_header_that_is_a_row_are_no_texts(tmp_path: Path) -> None:
+    changed(tmp_path, {"r.tsv": "1\t\ta text of some words\n2\tx\tan other text of words\n"})
+    _, notes = read(tmp_path / "r.tsv", tmp_path, text="a text of some words")
+    assert "in a column without a name" in notes
+    assert "Put quotes" not in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.json", "3"),
+        ("r.json", '[["a"], "x"]'),
+        ("r.json", '{"a": [1], "b": [2, 3]}'),
+        ("r.json", '{"train": [{"text": "a"}], "other": [{"text": "b"}]}'),
+        ("r.jsonl", '{"number": 1, "price": 2.5}'),
+        ("r.csv", "number,price\n1,2.5\n2,3.5\n"),
+        ("r.csv", 'text,label\n"a,x\n'),
+        ("r.txt", "words"),
+        ("r.txt", "some words of a text"),
+        ("r.pdf", "%PDF-1.4"),
+        ("r.csv", "%PDF-1.4"),
+        ("r.unknown", "words"),
+    ],
+)
+def test_what_is_not_recognised_ends_in_what_a_row_looks_like(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    changed(tmp_path, {name: content + "\n"})
+    message = refusal(tmp_path / name, tmp_path)
+    assert '{"text": ..., "label": ...} a line (other names: --text, --label)' in message
+    assert "\n" not in message
+
+
+def test_titles_of_a_word_are_no_texts_beside_sentences(tmp_path: Path) -> None:
+    rows = [
+        {"title": "Good", "body": f"a long text of some {i}", "rating": i % 2} for i in range(6)
+    ]
+    assert "--text body --label rating" in refusal(rows, tmp_path)
+    rows = [{"title": row["body"], "rating": row["rating"]} for row in rows]
+    assert read(rows, tmp_path, label="rating")[0].table("train").texts()[0] == [
+        row["title"] for row in rows
+    ]

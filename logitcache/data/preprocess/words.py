@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
-from logitcache.data.sources.advice import lists_advice, read_by_pandas
+from logitcache.data.sources.advice import lists_advice, pandas_command
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.tables import Opened, Table
@@ -92,7 +92,7 @@ def opened(table: Table, names: Columns) -> Opened:
     else:
         labels = _lists(table, str(names.label))
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
-        _check(own, tags, table.place(row))
+        _check(own, tags, table, row, names)
         if any(map(_is_unfit, own)):
             raise _unfit(table, row, words, names)
     lengths = np.fromiter(map(len, words), np.int64, len(words))
@@ -118,21 +118,25 @@ def _lists(table: Table, name: str) -> list[Any]:
     return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
 
 
-def _check(words: Any, tags: Any, where: str) -> None:
+def _check(words: Any, tags: Any, table: Table, row: int, names: Columns) -> None:
+    """Raises SpecError for what is no list of words, or has not a label for each."""
+    advice = "Correct the row or leave it out."
     if not isinstance(words, list | tuple):
         raise SpecError(
             expected="a list of words",
             found=short(repr(words)),
-            advice="Correct the row or leave it out.",
-            where=where,
+            advice=advice,
+            where=table.place(row),
         )
     if tags is not None and (not isinstance(tags, list | tuple) or len(tags) != len(words)):
         tag_count = f"{len(tags)}" if isinstance(tags, list | tuple) else short(repr(tags))
+        if row == 0:  # the labels of all rows may be of texts
+            advice = f"{advice} {lists_advice(str(names.text), [list(words)], table.path)}"
         raise SpecError(
             expected=f"a label for each of {len(words)} words",
             found=tag_count,
-            advice="Correct the row or leave it out.",
-            where=where,
+            advice=advice.rstrip(),
+            where=table.place(row),
         )
 
 
@@ -150,7 +154,7 @@ def _unfit(table: Table, row: int, words: Sequence[Any], names: Columns) -> Spec
     if are_spaces:
         advice = f"Leave such words out, with their labels{_without_spaces(table, names)}."
     if any(isinstance(word, list) for word in unfit[row]):
-        advice = lists_advice(str(names.text), words) or advice
+        advice = lists_advice(str(names.text), words, table.path) or advice
     return SpecError(
         expected="words, none empty, none with a newline and none with half a character",
         found=f"{short(repr(unfit[row][0]))} in row {row} (counted from 0), such words in {count:,} "
@@ -161,24 +165,21 @@ def _unfit(table: Table, row: int, words: Sequence[Any], names: Columns) -> Spec
 
 
 def _without_spaces(table: Table, names: Columns) -> str:
-    """Lines of pandas that leave words of nothing but spaces out; empty where it reads no such
-    file.
-    """
-    path = Path(table.path)
-    read = read_by_pandas(path) if ending(path) in _OF_LISTS else ""
+    """A command that leaves words of nothing but spaces out; empty where pandas reads no such file."""
     columns = [name for name in (names.label, names.text) if name in table.columns]
-    if not read or not all(str(name).isidentifier() for name in columns):
+    are_lists = ending(Path(table.path)) in _OF_LISTS
+    if not are_lists or not all(str(name).isidentifier() for name in columns):
         return ""
     text = repr(names.text)
-    lines = [f"t = {read}"]
+    lines = []
     if names.label in table.columns:
         lines.append(
             f"t[{names.label!r}] = [[y for w, y in zip(*r) if w.strip()] "
             f"for r in zip(t[{text}], t[{names.label!r}])]"
         )
     lines.append(f"t[{text}] = [[w for w in r if w.strip()] for r in t[{text}]]")
-    lines.append("t.to_json('OUT.jsonl', orient='records', lines=True)")
-    return f", with pandas: {'; '.join(lines)}"
+    command = pandas_command(table.path, "; ".join(lines))
+    return f": {command}" if command else ""
 
 
 def rarest(labels: Ragged) -> Int64:

@@ -10,6 +10,7 @@ from logitcache.data.sources.endings import ending
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     Samples,
+    are_bio_tags,
     is_counter,
     likely_labels,
     likely_texts,
@@ -38,9 +39,26 @@ def read_by_pandas(path: Path) -> str:
     return "" if call is None or not path.is_file() else f"pandas.{call.format(str(path))}"
 
 
-def lists_advice(name: str, values: Sequence[Any]) -> str:
+def pandas_command(path: Path | str, lines: str) -> str:
+    """The command that reads a file as the table t, runs lines of pandas and writes OUT.jsonl; empty
+    for what pandas does not read.
+    """
+    read = read_by_pandas(Path(path))
+    save = "t.to_json('OUT.jsonl', orient='records', lines=True)"
+    return f'python -c "import pandas; t = {read}; {lines}; {save}"' if read else ""
+
+
+def rows_under_keys(path: Path) -> str:
+    """The command that writes the objects under the keys of one object as rows."""
+    command = (
+        f"import json; [print(json.dumps(row)) for row in json.load(open({str(path)!r})).values()]"
+    )
+    return f'Write the objects under its keys as rows: python -c "{command}" > {path.stem}.jsonl'
+
+
+def lists_advice(name: str, values: Sequence[Any], path: Path | str) -> str:
     """What to do about a column of lists: of words, of texts that are rows, or of the words of
-    several sentences; empty for others.
+    several sentences; empty for others. ``path`` is the file that has them.
     """
     if not all(isinstance(value, list | None) for value in values):
         return ""
@@ -57,11 +75,15 @@ def lists_advice(name: str, values: Sequence[Any]) -> str:
     if not elements or not all(isinstance(text, str) for text in elements):
         return ""
     if all(len(text.split()) <= 1 for text in elements):
+        joined = f"t['text'] = t[{name!r}].str.join(' ')"
+        command = pandas_command(path, joined) or f"with pandas: {joined}"
         return (
-            f"If {name!r} holds the words of a text, join them, with pandas: table[{name!r}].str.join(' '); "
+            f"If {name!r} holds the words of a text, join them: {command}; "
             "to label each word, save a list of labels for them in a column tags."
         )
-    return f"If each text of {name!r} is a row, write one for each, with pandas: explode({name!r})."
+    exploded = f"t = t.explode({name!r})"
+    command = pandas_command(path, exploded) or f"with pandas: {exploded}"
+    return f"If each text of {name!r} is a row, write one for each: {command}."
 
 
 def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
@@ -81,6 +103,29 @@ def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
                 f"write a word a line: {command} FILE > OUT.conll."
             )
     return ""
+
+
+def words_first(lines: Sequence[Sequence[str]], has_comments: bool, has_tabs: bool) -> str:
+    """A command that writes the column of words (the first that differs and is no number) and the
+    first one of tags, or N, of the fields of these lines; empty where there are no words.
+    """
+    width = min(map(len, lines))
+    columns = [[fields[i] for fields in lines] for i in range(width)]
+    tags = [number for number, values in enumerate(columns, 1) if are_bio_tags(values)]
+    words = [
+        number
+        for number, values in enumerate(columns, 1)
+        if len(set(values)) > 1 and not all(map(str.isdecimal, values)) and number not in tags
+    ]
+    if not words:
+        return ""
+    split = "-F'\\t' -v OFS='\\t' " if has_tabs else ""
+    tag = tags[0] if tags else "N"
+    command = f"awk {split}'{{print ${words[0]}, ${tag}}}'"
+    source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
+    others = "".join(f", or ${number}" for number in tags[1:])
+    labels = f" (the labels of column {tag}{others})" if others or not tags else ""
+    return f"{source} > OUT.conll{labels}"
 
 
 OF_BRAT = f"Files .ann (of brat) label parts of a text. {OF_SPANS}"

@@ -15,6 +15,7 @@ from logitcache.data.sources.advice import (
     joined_tags_advice,
     lists_advice,
 )
+from logitcache.data.sources.content import AS_ROWS
 from logitcache.data.sources.hints import (
     NUMBERING,
     is_called_as_labels,
@@ -32,7 +33,8 @@ from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
-TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
+TITLE = "title"
+TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", TITLE)
 PAIR_COLUMNS = (
     ("text", "text_pair"),
     ("text_a", "text_b"),
@@ -113,16 +115,20 @@ def first_called(names: Sequence[str], have: Sequence[str]) -> str | None:
 
 def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     """The column of texts by its usual name; not one that says the same in every row, as the title
-    of a task for annotators, where another column holds sentences that differ. Two rows may be alike
-    by chance.
+    of a task for annotators, and not titles of a word or two, where another column holds sentences
+    that differ. Two rows may be alike by chance.
     """
     names = [called(name, have) for name in TEXT_COLUMNS]
     usual = [name for name in names if name is not None]
+    if not usual:
+        return None
     differing = [name for name in usual if not _is_constant(tables, name)]
-    if differing or not usual:
-        return next(iter(differing), None)
-    others = [name for name in likely_texts(samples(tables)) if name not in usual]
-    return None if others else usual[0]
+    column = differing[0] if differing else usual[0]
+    if differing and column.casefold() != TITLE:
+        return column
+    texts = likely_texts(samples(tables))
+    others = [name for name in texts if name not in usual]
+    return None if others and column not in texts else column
 
 
 def _is_constant(tables: Sequence[Table], name: str) -> bool:
@@ -159,7 +165,7 @@ def _text_advice(
     if delimiter == " ":
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     texts = likely_texts(values)
-    advice = "" if texts else _lists_advice(have, values)
+    advice = "" if texts else _lists_advice(tables, values)
     advice = advice or _chat_advice(tables, values) or _column_advice(tables, values, texts)
     if any(table.typed for table in tables):
         return advice
@@ -184,9 +190,11 @@ def _text_advice(
     return f"{advice} {header}"
 
 
-def _lists_advice(have: Sequence[str], values: Mapping[str, Sequence[Any]]) -> str:
+def _lists_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
     """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
-    advice = (lists_advice(name, values[name]) for name in values if name in have)
+    have = names_of(tables)
+    path = tables[0].path
+    advice = (lists_advice(name, values[name], path) for name in values if name in have)
     return next(filter(None, advice), "")
 
 
@@ -210,7 +218,7 @@ def _column_advice(
     advice = "Name it with --text (and --text-pair)"
     constant = first_called(TEXT_COLUMNS, have)
     if constant is not None:
-        advice = f"{constant!r} says the same in every row: name the texts with --text"
+        advice = f"{constant!r} holds no sentences that differ: name the texts with --text"
     if texts:
         pair = likely_pair(texts) or _usual_pair(texts)
         if pair is None:
@@ -223,7 +231,7 @@ def _column_advice(
         labels = [",".join(shares)] if shares else likely_labels(unread, tables)
         if labels and first_called(LABEL_COLUMNS, have) is None:
             advice += f" {option('--label', labels[0])}"
-    return f"{advice}."
+    return f"{advice}." if texts else f"{advice}; or save the rows {AS_ROWS}."
 
 
 def _usual_pair(texts: Sequence[str]) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from logitcache.data.sources.advice import joined_tags_advice
+from logitcache.data.sources.advice import joined_tags_advice, words_first
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
@@ -280,33 +280,10 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
         advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
         if is_repeated:
             advice = "Put the words first, and their labels last"
+        command = words_first(rows.sample, has_comments, any(tab for tab, _ in rows.shapes))
         raise SpecError(
             expected="words in the first column",
             found="the same in every line of a row" if is_repeated else "numbers that count them",
-            advice=f"{advice}{_words_first(rows, has_comments)}.",
+            advice=f"{advice}: {command}." if command else f"{advice}.",
             where=content.path,
         )
-
-
-def _words_first(rows: _Rows, has_comments: bool) -> str:
-    """A command that writes the column of words (the first that differs and is no number) and the
-    first one of tags, or N; empty where there are no words.
-    """
-    width = min(map(len, rows.sample))
-    columns = [[fields[i] for fields in rows.sample] for i in range(width)]
-    tags = [number for number, values in enumerate(columns, 1) if are_bio_tags(values)]
-    words = [
-        number
-        for number, values in enumerate(columns, 1)
-        if len(set(values)) > 1 and not all(map(str.isdecimal, values))
-    ]
-    if not words:
-        return ""
-    has_tab = any(tab for tab, _ in rows.shapes)
-    split = "-F'\\t' -v OFS='\\t' " if has_tab else ""
-    tag = tags[0] if tags else "N"
-    command = f"awk {split}'{{print ${words[0]}, ${tag}}}'"
-    source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
-    others = "".join(f", or ${number}" for number in tags[1:])
-    labels = f" (the labels of column {tag}{others})" if others or not tags else ""
-    return f": {source} > OUT.conll{labels}"

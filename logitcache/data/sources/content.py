@@ -43,6 +43,8 @@ _LOOK = 4096
 _BLOCK = 1 << 20
 _ZIP = b"PK\x03\x04"
 _SPREADSHEET = "[Content_Types].xml"  # a member of every file of an office program
+# what a row must look like, at the end of what else is said of rows that are not recognised
+AS_ROWS = 'as jsonl, {"text": ..., "label": ...} a line (other names: --text, --label)'
 EXPORT = "Save it as CSV (UTF-8) in the spreadsheet program, or with pandas: read_excel(FILE).to_csv(OUT, index=False)"
 
 

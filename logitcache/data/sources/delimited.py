@@ -22,7 +22,7 @@ import numpy as np
 
 from logitcache.data.sources import quoting
 from logitcache.data.sources.columns import TEXT_COLUMNS
-from logitcache.data.sources.content import Content
+from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.field_errors import (
     COMMENTS,
     DELIMITERS,
@@ -180,7 +180,7 @@ def _quoted_rows(
             line += len(row)
             row.clear()
     except csv.Error as error:
-        advice = "Close the quotes and double those inside, or save the rows as jsonl."
+        advice = f"Close the quotes and double those inside, or save the rows {AS_ROWS}."
         if any('\\"' in part for part in row):
             advice = f"Double the quotes behind backslashes, with pandas: {_UNESCAPED}."
         raise SpecError(
@@ -203,7 +203,7 @@ def _quote_behind_space(path: Path, line: int) -> SpecError:
     return SpecError(
         expected="a quote at the beginning of a quoted field",
         found="a space before it",
-        advice="Remove the spaces behind the delimiters, or save the rows as jsonl.",
+        advice=f"Remove the spaces behind the delimiters, or save the rows {AS_ROWS}.",
         where=f"{path} line {line}",
     )
 
@@ -212,7 +212,7 @@ def _lone_return(path: Path, line: int) -> SpecError:
     return SpecError(
         expected="lines that all end alike",
         found="a carriage return without a line feed",
-        advice="Put quotes around the field, remove it, or save the rows as jsonl.",
+        advice=f"Put quotes around the field, remove it, or save the rows {AS_ROWS}.",
         where=f"{path} line {line}",
     )
 
@@ -301,17 +301,16 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     read = columns.finish()
     if not in_unnamed.count:
         read = {name: column for i, (name, column) in enumerate(read.items()) if i not in unnamed}
-    listed = ", ".join(names[i] for i in unnamed)
+    consequence = f"It is no part of the text: it is read as {', '.join(names[i] for i in unnamed)}"
+    if not looks_like_row(names):
+        consequence += ". Put quotes around a text that was cut at a delimiter"
     remarks = chain(
         by_name.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
         empty.remark(
             Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"
         ),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
-        in_unnamed.remark(
-            Peculiar.UNNAMED,
-            f"It is no part of the text: it is read as {listed}. Put quotes around a text that was cut at a delimiter",
-        ),
+        in_unnamed.remark(Peculiar.UNNAMED, consequence),
     )
     return Table(path, read, numbers_of_rows, typed=False, remarks=tuple(remarks))
 

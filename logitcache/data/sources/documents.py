@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
+from logitcache.data.sources.advice import rows_under_keys
 from logitcache.data.sources.columns import TEXT_COLUMNS
-from logitcache.data.sources.content import Content
+from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.growing import Growing
@@ -110,7 +111,7 @@ def _row(content: Content, value: Any, where: str) -> dict[str, Any]:
         return dict(zip(header, value, strict=True))
     expected = "a JSON object for each row"
     kind = f"a {type(value).__name__}"
-    advice = "Write it as an object with column names, or remove it."
+    advice = f"Save one object for each row, {AS_ROWS}, or remove it."
     if isinstance(value, list):
         kind = f"a list of {len(value)} values"
         advice = _of_list(value)
@@ -125,7 +126,10 @@ def _of_list(row: list[Any]) -> str:
         if row[1].get("entities"):
             return f"{OF_SPANS}."
         return "Name them: --header text,of --label of.cats."
-    return "Name the columns in order with --header, for example --header text,label, or write objects."
+    return (
+        "Name the columns in order with --header, for example --header text,label; or save one object for each row, "
+        f"{AS_ROWS}."
+    )
 
 
 def _table(content: Content, rows: Iterator[Row], remarks: tuple[Remark, ...] = ()) -> Table:
@@ -142,14 +146,18 @@ def _document(content: Content, text: str) -> Table:
     """The rows of a whole document."""
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
     if text.startswith("[", start):
-        return _table(content, _objects(content, text, start + 1, in_array=True))
+        table = _table(content, _objects(content, text, start + 1, in_array=True))
+        if len(table) > 1 and len(set(table.lines)) == 1:  # a place by its line tells nothing
+            table = replace(table, lines=range(len(table)), unit="row")
+        return table
     if text.startswith('"', start) and isinstance(inner := _string(text), str):
         return _document(content, inner)
     if not text.startswith("{", start):
         raise SpecError(
             expected="JSON, which begins with { or [",
             found=repr(text[start : start + 20]),
-            advice="If its fields are separated by commas or tabs, name the file .csv or .tsv.",
+            advice="If its fields are separated by commas or tabs, name the file .csv or .tsv; or save the rows "
+            f"{AS_ROWS}.",
             where=f"{content.path} line {text.count(chr(10), 0, start) + 1}",
         )
     values = list(_objects(content, text, start, in_array=False))
@@ -237,9 +245,9 @@ def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict
     if len(of_texts) == 1 and not are_splits:  # beside lists of intents, entities, ...
         lists = of_texts
     if len(lists) > 1:
-        advice = "Save each list as a file of its own (train.json, test.json, ...)."
+        advice = f"Save the rows of each list in a file of their own (train, test, ...), {AS_ROWS}."
         if not are_splits:
-            advice = "Save the rows alone, as jsonl; if the keys are their classes, with the key as label of each."
+            advice = f"Save the rows alone, {AS_ROWS}; if the keys are their classes, with the key as label of each."
         raise SpecError(
             expected="one list of rows",
             found=f"lists under {listed(list(map(repr, lists)))}",
@@ -335,7 +343,7 @@ def _check_flat(content: Content, key: str, rows: list[dict[str, Any]]) -> None:
             raise SpecError(
                 expected=f"rows of plain fields under {key!r}",
                 found=f"lists of objects under {nested!r} in each of them, as SQuAD nests its paragraphs",
-                advice="Save one object for each row, as jsonl.",
+                advice=f"Save one object for each row, {AS_ROWS}.",
                 where=content.path,
             )
 
@@ -361,7 +369,7 @@ def _of_lists(content: Content, document: Mapping[str, list[Any]]) -> list[dict[
         raise SpecError(
             expected="rows with column names, or columns of plain values and of one length",
             found=f"lists under {', '.join(map(repr, document))}",
-            advice='Save each row as an object ({"text": ..., "label": ...}), as jsonl, each split in its own file.',
+            advice=f"Save one object for each row, {AS_ROWS}, each split in its own file.",
             where=content.path,
         )
     return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
@@ -377,7 +385,7 @@ def _of_mappings(content: Content, document: Mapping[str, dict[str, Any]]) -> li
         raise SpecError(
             expected="rows of plain fields",
             found=f"objects within objects, the first under {short(next(iter(document)))!r}",
-            advice="Save one object for each row, as jsonl.",
+            advice=f"{rows_under_keys(content.path)}.",
             where=content.path,
         )
     # a key may be a row's text

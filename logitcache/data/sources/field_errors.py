@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice
+from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice, words_first
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import ending
-from logitcache.data.sources.hints import looks_like_row
+from logitcache.data.sources.hints import looks_like_row, tags_among
 from logitcache.data.sources.tables import check_once
 from logitcache.errors import SpecError, counted, short
 
@@ -164,6 +164,10 @@ def _comments_advice(
                 return ""
             elif len(parts) == len(row) and len(others) < LOOKED_AHEAD:
                 others.append(parts)
+    fields_by_column = {str(n): values for n, values in enumerate(zip(*others, strict=True))}
+    if mark == "#" and tags_among(fields_by_column) is not None:
+        command = words_first(others, has_comments=True, has_tabs=delimiter == "\t")
+        return f"If each line is a word with its tags, below comments: {command}."
     command = f"grep -v '^{mark}' FILE > OUT{ending(content.path)}"
     advice = f"Remove the comments: the lines that begin with {mark!r} ({count:,}): {command}."
     if content.asked.header is None and others and looks_like_row(others[0]):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT
-from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, rows_under_keys
+from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
@@ -22,7 +24,7 @@ _BY_PANDAS = {  # what reads a file, {0} being its name
     **dict.fromkeys((".pkl", ".pickle"), "pandas.DataFrame(pandas.read_pickle({0}))"),
     **dict.fromkeys(_SQLITE, "pandas.read_sql('select * from {1}', sqlite3.connect({0}))"),
     **dict.fromkeys((".npz", ".npy"), "pandas.DataFrame(dict(numpy.load({0})))"),
-    ".xml": "pandas.read_xml({0})",
+    ".xml": "pandas.read_xml({0}, parser='etree')",
     ".html": "pandas.read_html({0})[0]",
     ".orc": "pandas.read_orc({0})",
     ".dta": "pandas.read_stata({0})",
@@ -47,7 +49,7 @@ def unreadable(path: Path) -> SpecError:
     """The error over a file whose ending no reader has."""
     suffix = path.suffix.lower()
     name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
-    advice = by_ending(path) or "Give it the ending of what it is, or convert it."
+    advice = by_ending(path) or f"Give it the ending of what it is, or save its rows {AS_ROWS}."
     expected = f"a file ending in {', '.join(READERS)}, packed or not"
     return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
 
@@ -76,11 +78,11 @@ def by_ending(path: Path) -> str:
             "read_sql('select * from TABLE', c).to_parquet(OUT)."
         )
     elif suffix in _BY_PANDAS:
-        advice = _conversion(path)
+        advice = (_of_nested_elements(path) if suffix == ".xml" else "") or _conversion(path)
     elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
         advice = "Unpack it, and give the file or the folder."
-    elif _begins_with_object(path):
-        advice = f"If it holds an object of JSON a line, name it {path.name}.jsonl."
+    else:
+        advice = _of_objects(path)
     return advice
 
 
@@ -94,6 +96,28 @@ def _conversion(path: Path) -> str:
     out = repr(path.stem + ".jsonl")
     command = f"import {modules}; {read}.to_json({out}, orient='records', lines=True)"
     return f'Convert it: python -c "{command}"{others}.'
+
+
+def _of_nested_elements(path: Path) -> str:
+    """How to write the elements nested in those that hold a text as rows, each with that text; empty
+    where nothing is nested there, or the file is no XML.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError):
+        return ""
+    rows = [e for e in root.iter() if any(len(c) == 0 and (c.text or "").strip() for c in e)]
+    nested = [below.tag for row in rows for child in row for below in child]
+    if not nested:
+        return ""
+    command = (
+        "import json, xml.etree.ElementTree as E; [print(json.dumps({**{c.tag: c.text for c in r if not len(c)}, "
+        f"**n.attrib}})) for r in E.parse({str(path)!r}).iter({rows[0].tag!r}) for n in r.iter({nested[0]!r})]"
+    )
+    return (
+        f"Each {rows[0].tag} holds several {nested[0]}: write a row for each of these, with its text: "
+        f'python -c "{command}" > {path.stem}.jsonl.'
+    )
 
 
 def _tables_of(path: Path) -> list[str]:
@@ -140,12 +164,21 @@ def of_annotations(names: Sequence[str]) -> str:
     return ""
 
 
-def _begins_with_object(path: Path) -> bool:
+def _of_objects(path: Path) -> str:
+    """What to do with a file that begins with an object of JSON: rows a line, or rows under keys;
+    empty for others.
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(2) == b'{"'
-    except OSError:
-        return False
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(file.readline())
+            is_alone = not file.readline().strip()
+    except (OSError, ValueError, RecursionError):
+        return ""
+    if not isinstance(first, dict):
+        return ""
+    if is_alone and first and all(isinstance(row, dict) for row in first.values()):
+        return f"{rows_under_keys(path)}."
+    return f"If it holds an object of JSON a line, name it {path.name}.jsonl."
 
 
 def is_of_labels(name: str) -> bool:

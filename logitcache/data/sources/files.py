@@ -15,7 +15,7 @@ from typing import cast
 from logitcache.data.names import listed
 from logitcache.data.sources.class_files import LISTS
 from logitcache.data.sources.class_folders import class_folders
-from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_called, stem, trials
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
@@ -300,7 +300,7 @@ def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -
 
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
-    unreadable = unread(folder)
+    unreadable = [name for name in unread(folder) if Path(name).suffix != ".json"]
     below = [
         path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
     ]
@@ -328,7 +328,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     elif below:
         advice = partitions(below) or f"Name a folder below: {', '.join(below)}"
     else:
-        advice = "Give a folder that holds such files"
+        advice = f"Give a folder that holds such files; or save the rows {AS_ROWS}"
         visible = sorted(
             path.name
             for path in folder.iterdir()
@@ -351,7 +351,10 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             advice = next(filter(None, annotations))
         elif texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"
-            advice = "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); or write jsonl"
+            advice = (
+                "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt); "
+                f"or save the rows {AS_ROWS}"
+            )
     return SpecError(
         expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
         found=content,
@@ -381,9 +384,7 @@ def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
 
 
 def _may_hold_rows(path: Path) -> bool:
-    is_packed = path.suffix.lower() in PACKINGS
-    return (
-        is_packed
-        or ending(path) in _NOT_READ
-        or (ending(path) in _DOCUMENTS and split_of(path) is not None)
-    )
+    if path.suffix.lower() in PACKINGS or ending(path) in _NOT_READ:
+        return True
+    is_data = ending(path) == ".json" and stem(path).lower() not in _DESCRIPTIONS
+    return is_data or (ending(path) in _DOCUMENTS and split_of(path) is not None)

@@ -15,7 +15,7 @@ from logitcache.data.sources.advice import (
     header_advice,
     joined_tags_advice,
 )
-from logitcache.data.sources.content import Content
+from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.delimited import read_csv
 from logitcache.data.sources.field_errors import LOOKED_AHEAD, option_value
 from logitcache.data.sources.growing import Growing
@@ -116,9 +116,9 @@ def _advice(line: str, further: Sequence[str]) -> str:
         return joined
     delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
     if delimiter is None and " " in line:
-        fields = f"{BY_FIRST_SPACE}. Else save the rows as csv or jsonl"
+        fields = f"{BY_FIRST_SPACE}. Else save the rows {AS_ROWS}"
     elif delimiter is None:
-        fields = "Give --delimiter if the lines are fields, or save the rows as csv or jsonl"
+        fields = f"Give --delimiter if the lines are fields, or save the rows {AS_ROWS}"
     else:
         records = [text.split(delimiter) for text in lines]
         alike = [record for record in records if len(record) == len(records[0])]

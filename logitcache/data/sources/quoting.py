@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from logitcache.data.sources.content import Content
+from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.tables import Peculiar, Remark
 from logitcache.errors import SpecError
 
@@ -34,7 +34,7 @@ from logitcache.errors import SpecError
 # (group 2).
 _FIELD = re.compile(r'"((?:[^"]++|"")*+)"(?=\t|\Z)|([^\t]*+)')
 _ESCAPED = re.compile(r'"(?:[^"\\]++|""|\\.)*+"', re.DOTALL)
-_ADVICE = "Correct the line, or save the rows as jsonl, which leaves no doubt."
+_ADVICE = f"Correct the line, or save the rows {AS_ROWS}, which leaves no doubt."
 
 
 class RecordedLines:
@@ -152,7 +152,7 @@ def is_quoted(files: Sequence[Evidence]) -> bool:
         raise SpecError(
             expected="quotes inside a quoted field to be doubled",
             found="one with a backslash before it",
-            advice="Double it, or save the rows as jsonl.",
+            advice=f"Double it, or save the rows {AS_ROWS}.",
             where=f"{escaped[0]} {escaped[1]}",
         )
     if doubled is not None and broken is not None:

@@ -12,7 +12,14 @@ from typing import TypeVar
 from logitcache.data.sources import quoting, webanno
 from logitcache.data.sources.class_folders import read_class_folders
 from logitcache.data.sources.conll import read_conll, read_conllu
-from logitcache.data.sources.content import EXPORT, Content, Reading, undecodable, unpacking
+from logitcache.data.sources.content import (
+    AS_ROWS,
+    EXPORT,
+    Content,
+    Reading,
+    undecodable,
+    unpacking,
+)
 from logitcache.data.sources.delimited import read_csv, read_tsv
 from logitcache.data.sources.documents import read_json
 from logitcache.data.sources.endings import PART, ending, stem
@@ -42,7 +49,7 @@ _OTHER_KINDS = (
     (b"PAR1", "a parquet file", "Name it .parquet."),
     (b"ARROW1", "an arrow file", "Name it .arrow."),
     (b"\xd0\xcf\x11\xe0", "an Excel file", f"{EXPORT}."),
-    (b"%PDF", "a PDF file", "Save its rows as csv or jsonl."),
+    (b"%PDF", "a PDF file", f"Save its rows {AS_ROWS}."),
     (b"<!doctype html", "a web page", "Download the file itself (on GitHub: Raw)."),
     (b"<html", "a web page", "Download the file itself (on GitHub: Raw)."),
 )

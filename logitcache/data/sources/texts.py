@@ -52,7 +52,9 @@ def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringAr
     for row, value in enumerate(values):
         if not isinstance(value, str):
             content = "null" if value is None else f"{short(repr(value))} ({type(value).__name__})"
-            advice = lists_advice(column, values) or "Make it a string or leave the row out."
+            advice = (
+                lists_advice(column, values, table.path) or "Make it a string or leave the row out."
+            )
             raise SpecError(
                 f"column {column!r}: expected a string, found {content}. {advice}",
                 where=table.place(row),
