@@ -18,12 +18,14 @@ from logitcache.data.sources.advice import (
 from logitcache.data.sources.content import AS_ROWS
 from logitcache.data.sources.hints import (
     NUMBERING,
+    SENTENCE,
     is_called_as_labels,
     is_constant,
     likely_labels,
     likely_pair,
     likely_texts,
     looks_like_row,
+    mean_size,
     option,
     samples,
     shared_out,
@@ -126,9 +128,11 @@ def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     column = differing[0] if differing else usual[0]
     if differing and column.casefold() != TITLE:
         return column
-    texts = likely_texts(samples(tables))
-    others = [name for name in texts if name not in usual]
-    return None if others and column not in texts else column
+    values = samples(tables)
+    if differing and mean_size(values.get(column, []))[0] >= SENTENCE:
+        return column
+    others = [name for name in likely_texts(values) if name not in usual]
+    return None if others else column
 
 
 def _is_constant(tables: Sequence[Table], name: str) -> bool:
