@@ -31,6 +31,7 @@ from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Origin
 from logitcache.data.sources.presets import Preset
+from logitcache.data.sources.spans import alike, as_words
 from logitcache.data.sources.split_columns import SplitsOfColumn, rows_by_split
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.texts import texts
@@ -78,7 +79,7 @@ def load(
     origin = _plain(origin, columns, reporter)
     if unlabelled_origin is not None:
         unlabelled_origin = _plain(unlabelled_origin, columns, reporter)
-    tables = {split: read() for split, read in origin.tables.items()}
+    tables = alike({split: read() for split, read in origin.tables.items()}, columns)
     if keep:
         origin = replace(
             origin, tables={split: partial(_itself, table) for split, table in tables.items()}
@@ -106,7 +107,8 @@ def load(
         origins[str(split or "train")] = table.rows.without_columns()
     source = replace(source, task=kind.name, form=form, origins=origins)
     if unlabelled_origin is not None:
-        source = _with_unlabelled(source, unlabelled_origin, kind, names, reporter)
+        more = as_words(find.single(unlabelled_origin), next(iter(tables.values())).cut, names)
+        source = _with_unlabelled(source, unlabelled_origin, more, kind, names, reporter)
     return _described(source, origin, unlabelled_origin, names, list(opened.values()))
 
 
@@ -283,10 +285,14 @@ def _hashes(first: pa.LargeStringArray, second: pa.LargeStringArray | None) -> I
 
 
 def _with_unlabelled(
-    source: Source, origin: Origin, kind: type[Classification], names: Columns, reporter: Reporter
+    source: Source,
+    origin: Origin,
+    table: Table,
+    kind: type[Classification],
+    names: Columns,
+    reporter: Reporter,
 ) -> Source:
     """The source with all rows of another one as its unlabelled split, without their labels."""
-    table = find.single(origin)
     opened = kind.opened(table, replace(names, label=None))
     rows = _rows(opened, names, np.full(len(opened.units), UNLABELLED, np.int64))
     reporter.note(f"unlabelled: {origin.what or origin.where}: {len(rows):,} rows")

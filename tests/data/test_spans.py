@@ -15,7 +15,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.data.sources.spans import Span, _tagged
 from logitcache.errors import SpecError
-from logitcache.reporter import Notes
+from logitcache.reporter import SILENT, Notes
 
 TEXT = "Ada Lovelace met Alan-Turing (in Rome)."
 ADA, ALAN, ROME = (0, 12, "PER"), (17, 28, "PER"), (33, 37, "LOC")
@@ -98,6 +98,27 @@ def test_chinese_is_read_by_characters(tmp_path: Path) -> None:
 def test_a_row_without_a_list_has_no_labels(tmp_path: Path) -> None:
     source, _ = read(tmp_path, [*rows_of([ADA]), {"text": "Unknown words.", "label": None}])
     assert list(source.table("train").labels[-3:]) == [-1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"label": []}, {"label": None}], ids=["no column", "empty lists", "nothing"]
+)
+def test_a_split_without_parts_is_read_as_words_too(tmp_path: Path, more: dict[str, Any]) -> None:
+    """Test splits of shared tasks have no labels, some of them an empty list in each row."""
+    (tmp_path / "train.jsonl").write_text(json.dumps({"text": TEXT, "label": [ADA]}) + "\n")
+    (tmp_path / "test.jsonl").write_text(json.dumps({"text": TEXT, **more}) + "\n")
+    source = load(str(tmp_path), Columns(), tmp_path, SILENT)
+    test = source.dumped["test"]
+    assert test.texts()[0] == ["\n".join(WORDS)]
+    assert set(test.labels) == {-1}
+
+
+def test_unlabelled_texts_beside_parts_are_read_as_words(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": TEXT, "label": [ADA]}) + "\n")
+    (tmp_path / "more.jsonl").write_text(json.dumps({"text": "New words."}) + "\n")
+    data, more = str(tmp_path / "a.jsonl"), str(tmp_path / "more.jsonl")
+    source = load(data, Columns(), tmp_path, SILENT, unlabelled=more)
+    assert source.splits["unlabelled"].texts()[0] == ["New\nwords\n."]
 
 
 def test_parts_within_others_and_within_words_are_counted(tmp_path: Path) -> None:

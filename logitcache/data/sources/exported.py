@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from logitcache.data.sources.tables import Table
 
 LABEL = "label"
 OF_SPANS = (
@@ -20,3 +22,9 @@ class Export:
     tool: str  # for the note that says so, with what follows from it
     columns: dict[str, list[Any]]
     sources: tuple[str, ...] = ()  # columns that are read by this and not kept
+    cut: tuple[str, str] | None = None  # those of texts and of labelled parts that became words
+
+    def replaced(self, table: Table) -> Table:
+        """The table with these columns in place of those that they were read from."""
+        others = {name: c for name, c in table.columns.items() if name not in self.sources}
+        return replace(table, columns={**others, **self.columns}, cut=self.cut or table.cut)

@@ -42,12 +42,12 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
         check_no_turns(table, asked)
     else:
         reporter.note(f"{table.path}: {chats.tool}")
-        table = _replaced(table, chats)
+        table = chats.replaced(table)
     if asked.task not in LANGUAGE:
         export = next(_recognised(table, asked), None)
         if export is not None:
             reporter.note(f"{table.path}: {export.tool}")
-            table = _replaced(table, export)
+            table = export.replaced(table)
     names = (asked.text, asked.text_pair, asked.label, asked.split_column)
     _check_no_spans(table, asked.label)
     table = with_paths(table, [name for name in names if name is not None])
@@ -71,13 +71,6 @@ def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
         exports.append(classified(table))
     exports.append(spans(table, asked))
     return (export for export in exports if export is not None)
-
-
-def _replaced(table: Table, export: Export) -> Table:
-    columns = dict(table.columns)
-    for name in export.sources:
-        del columns[name]
-    return replace(table, columns={**columns, **export.columns})
 
 
 def _with_classes(table: Table, label: str | None) -> Table:

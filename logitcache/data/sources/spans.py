@@ -49,16 +49,36 @@ def spans(table: Table, asked: Columns) -> Export | None:
     texts = asked.text or first_called(TEXT_COLUMNS, list(table.columns))
     if name is None or texts is None or texts == name or not holds(table, texts, str):
         return None
+    return _words_of(table, (texts, name), listed_values(table, name), asked)
+
+
+def _words_of(
+    table: Table, cut: tuple[str, str], parts: Sequence[list[Any] | None], asked: Columns
+) -> Export:
+    texts, name = cut
     rows = _Rows(table, f"{texts} and {name}")
-    for row, (text, values) in enumerate(
-        zip(listed_values(table, texts), listed_values(table, name), strict=True)
-    ):
+    for row, (text, values) in enumerate(zip(listed_values(table, texts), parts, strict=True)):
         rows.add(row, text or "", values)
     rows.check_words()
     columns: dict[str, list[Any]] = {}
     columns[asked.text or WORDS[0]] = rows.words
     columns[asked.label or TAGS[0]] = rows.tags
-    return Export(rows.note(), columns, (texts, name))
+    return Export(rows.note(), columns, tuple(n for n in cut if n in table.columns), cut)
+
+
+def alike(tables: Mapping[str | None, Table], asked: Columns) -> dict[str | None, Table]:
+    """The tables, each as words where one of them is: a split may have no labelled parts."""
+    cut = next((table.cut for table in tables.values() if table.cut is not None), None)
+    return {split: as_words(table, cut, asked) for split, table in tables.items()}
+
+
+def as_words(table: Table, cut: tuple[str, str] | None, asked: Columns) -> Table:
+    """The table with words in place of its texts, without labels, where another one was cut into
+    words and this one has no labelled part; else the table itself.
+    """
+    if cut is None or table.cut is not None or cut[0] not in table.columns:
+        return table
+    return _words_of(table, cut, [None] * len(table), asked).replaced(table)
 
 
 def _column_of_spans(table: Table, asked: Columns) -> str | None:

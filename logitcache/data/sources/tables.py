@@ -67,6 +67,7 @@ class Table:
     )  # names that columns of class numbers have
     parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
     remarks: tuple[Remark, ...] = ()
+    cut: tuple[str, str] | None = None  # columns of texts and of their labelled parts, now words
 
     def __len__(self) -> int:
         return len(self.lines)
