@@ -284,14 +284,15 @@ class Cache:
                 where=self.where,
             )
         indptr, below = self.reader.below(TOKENS, self._places(row_id, 0))
-        columns = {
-            name: Ragged(values, indptr) for name, values in self.reader.take(below, names).items()
-        }
+        tokens = {}
+        for name, values in self.reader.take(below, names).items():
+            tokens[name] = Ragged(values, indptr)
         ends, position = self.positions(row_id)
         labels = np.full(indptr[-1], -1, np.int32)
         row_start = np.repeat(indptr[:-1], np.diff(ends))
         labels[row_start + position] = self.labels(row_id)
-        return {**columns, "labels": Ragged(labels, indptr)}
+        tokens["labels"] = Ragged(labels, indptr)
+        return tokens
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
         """The codec's columns of these rows' positions, and of their entries, as they lie on disk.

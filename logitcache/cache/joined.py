@@ -124,9 +124,10 @@ class Joined:
     @property
     def temperatures(self) -> tuple[float, ...] | None:
         """The temperatures that the targets of all its caches hold for; None: all."""
-        stored = [
-            set(cache.temperatures) for cache in self.caches if cache.temperatures is not None
-        ]
+        stored = []
+        for cache in self.caches:
+            if cache.temperatures is not None:
+                stored.append(set(cache.temperatures))
         return tuple(sorted(set.intersection(*stored))) if stored else None
 
     @property

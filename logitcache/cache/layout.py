@@ -36,10 +36,11 @@ class Kept:
         return f"{prefix}_{name}"
 
     def columns(self) -> tuple[Column, ...]:
-        return tuple(
-            Column(self.column(column.name), column.dtype, column.width, self.level)
-            for column in self.codec.columns()
-        )
+        columns = []
+        for stored in self.codec.columns():
+            name = self.column(stored.name)
+            columns.append(Column(name, stored.dtype, stored.width, self.level))
+        return tuple(columns)
 
 
 def signals_of(plan: Plan) -> dict[str, Kept]:

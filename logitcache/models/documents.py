@@ -138,10 +138,11 @@ def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
     positions = examples.inputs["position_ids"]
     starts: Int64 = np.append(np.flatnonzero(positions.values == 0), len(ids.values))
     alone = _examples({"input_ids": Ragged(ids.values, starts)}, padding)
-    parts = [
-        ask(pad(alone, np.array([row]), padding), padding)[0].cpu().numpy()
-        for row in range(len(alone))
-    ]
+    parts = []
+    for row in range(len(alone)):
+        inputs = pad(alone, np.array([row]), padding)
+        logits = ask(inputs, padding)[0]
+        parts.append(logits.cpu().numpy())
     return np.concatenate(parts)
 
 

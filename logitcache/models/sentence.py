@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,6 @@ POOLINGS = {"mean": "mean", "cls": "first"}  # their names, and those of our sig
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ ÄÉÑ ЖЩ ΑΔ"
 ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh}
 _PACKAGE = "sentence_transformers"
-_ENTRY = {
-    "Transformer": f"{_PACKAGE}.models.Transformer",
-    "Pooling": f"{_PACKAGE}.models.Pooling",
-    "Dense": f"{_PACKAGE}.models.Dense",
-    "Normalize": f"{_PACKAGE}.models.Normalize",
-}
 
 
 @dataclass(frozen=True)
@@ -94,10 +88,9 @@ class SentenceEncoder(PreTrainedModel):
         """Add a linear map to this width, unless the vectors have it."""
         if width == self.width:
             return
-        layout = self.layout
         self.maps.append(nn.Linear(self.width, width, bias=False))
-        maps = (*layout.maps, (self.width, width, False, "Identity"))
-        self.layout = Layout(layout.pooling, maps, layout.normalises)
+        maps = (*self.layout.maps, (self.width, width, False, "Identity"))
+        self.layout = replace(self.layout, maps=maps)
         self._note_layout()
 
     def forward(
@@ -272,12 +265,11 @@ def _pooling_of(files: _Files, path: str) -> str:
     """mean or first. Raises SpecError for other kinds, or several."""
     config = files.json(f"{path}/config.json")
     prefix = "pooling_mode_"
-    kinds = [
-        key.removeprefix(prefix)
-        for key, value in config.items()
-        if key.startswith(prefix) and value
-    ]
-    kinds = [kind.removesuffix("_tokens").removesuffix("_token") for kind in kinds]
+    kinds = []
+    for key, value in config.items():
+        if key.startswith(prefix) and value:
+            kind = key.removeprefix(prefix)
+            kinds.append(kind.removesuffix("_tokens").removesuffix("_token"))
     named = config.get("pooling_mode")  # newer files: one name, or several
     if named is not None:
         kinds = [named] if isinstance(named, str) else list(map(str, named))
@@ -350,7 +342,8 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
         (folder / paths[-1][1]).mkdir(exist_ok=True)
     entries = []
     for index, (kind, path) in enumerate(paths):
-        entries.append({"idx": index, "name": str(index), "path": path, "type": _ENTRY[kind]})
+        package_name = f"{_PACKAGE}.models.{kind}"
+        entries.append({"idx": index, "name": str(index), "path": path, "type": package_name})
     _write(folder / MODULES, entries)
     versions = {"transformers": transformers.__version__, "pytorch": torch.__version__}
     about = {"__version__": versions, "prompts": {}, "default_prompt_name": None}

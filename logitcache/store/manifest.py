@@ -128,10 +128,10 @@ class Receipt:
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError("receipt: its content does not have the digest it states: damaged.")
-        valid = has_fields(body, cls) and all(
-            is_integer(count)
-            for count in (body["first_row"], body["rows"], *body["records"].values())
-        )
+        valid = has_fields(body, cls)
+        if valid:
+            counts = (body["first_row"], body["rows"], *body["records"].values())
+            valid = all(map(is_integer, counts))
         if not valid:
             raise FormatError("receipt: a field is missing, unknown or of another type.")
         first_row = body["first_row"]

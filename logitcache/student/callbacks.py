@@ -71,12 +71,12 @@ def dev_scores(logged: Mapping[str, float]) -> dict[str, float]:
     """The scores on dev among what a Trainer logs after an epoch; what else it logs is of its
     speed.
     """
-    scores = {
-        name.removeprefix(_EVAL): float(value)
-        for name, value in logged.items()
-        if name.startswith(_EVAL)
-    }
-    return {name: value for name, value in scores.items() if name not in _NO_SCORES}
+    scores = {}
+    for logged_name, value in logged.items():
+        name = logged_name.removeprefix(_EVAL)
+        if name != logged_name and name not in _NO_SCORES:
+            scores[name] = float(value)
+    return scores
 
 
 class StepClock(TrainerCallback, ExportableState):

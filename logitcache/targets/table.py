@@ -122,11 +122,10 @@ def parse(text: str) -> CodecSpec:
                         where="--codec")  # fmt: skip
     options = {declared.name: declared for declared in options_of(kinds[kind])}
     settings = _settings(kind, options, words)
-    missing = [
-        name
-        for name, declared in options.items()
-        if declared.option.required and name not in settings
-    ]
+    missing = []
+    for name, declared in options.items():
+        if declared.option.required and name not in settings:
+            missing.append(name)
     if missing:
         advice = f"Give --codec {kind}:{missing[0]}=NUMBER."
         raise SpecError(
@@ -180,12 +179,11 @@ def named(codec: Mapping[str, Any]) -> str:
     kind = str(codec["kind"])
     if kind == "dense":
         return str(codec["dtype"])
-    chosen = {declared: codec[declared.path[-1]] for declared in options_of(KINDS[kind])}
-    words = [
-        f"{declared.name}={_in_full(value)}"
-        for declared, value in chosen.items()
-        if value != declared.default
-    ]
+    words = []
+    for declared in options_of(KINDS[kind]):
+        value = codec[declared.path[-1]]
+        if value != declared.default:
+            words.append(f"{declared.name}={_in_full(value)}")
     return f"{kind}:{','.join(words)}" if words else kind
 
 

@@ -45,10 +45,11 @@ def shared(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The conditions of two that are not the same, by name: [of one, of the other]."""
-    left, right = shared(a), shared(b)
-    names = [*left, *(name for name in right if name not in left)]
-    return {
-        name: [left.get(name), right.get(name)]
-        for name in names
-        if left.get(name) != right.get(name)
-    }
+    left = shared(a)
+    right = shared(b)
+    pairs = {}
+    for name in dict.fromkeys([*left, *right]):
+        pair = [left.get(name), right.get(name)]
+        if pair[0] != pair[1]:
+            pairs[name] = pair
+    return pairs

@@ -137,11 +137,10 @@ class TeacherModel:
         """Digest of what the weights are computed with: the configuration, without names, places
         and versions.
         """
-        settings = {
-            k: v
-            for k, v in self.model.config.to_dict().items()
-            if k not in NOT_COMPUTED and not k.startswith("_")
-        }
+        settings = {}
+        for name, value in self.model.config.to_dict().items():
+            if name not in NOT_COMPUTED and not name.startswith("_"):
+                settings[name] = value
         text = json.dumps(settings, default=str)
         # state-space models have infinite bounds among their settings, which JSON has not
         return identity.digest_json(json.loads(text, parse_constant=str))
@@ -228,9 +227,8 @@ class TeacherModel:
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     """Digest of named weights: names, types and bytes."""
-    return identity.digest_arrays(
-        (f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items())
-    )
+    named_bytes = ((f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items()))
+    return identity.digest_arrays(named_bytes)
 
 
 def saved_digest(folder: Path, dtype: str) -> str | None:

@@ -76,9 +76,10 @@ class Known:
 
     def stored_signals(self, row_id: Int64) -> dict[str, dict[str, Array]]:
         """The columns of each of its signals."""
-        return {
-            name: stored(self.cache, kept, row_id)[1] for name, kept in self.cache.signals.items()
-        }
+        columns = {}
+        for name, kept in self.cache.signals.items():
+            columns[name] = stored(self.cache, kept, row_id)[1]
+        return columns
 
     def tokens(self, row_id: Int64) -> Int64:
         """How many tokens of each of these rows have vectors: i64[n]; 0 where none are kept."""

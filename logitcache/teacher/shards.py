@@ -99,12 +99,11 @@ class Assembly:
         self.summary = summary
         self.assets = assets
         self._keys = layout.keys(seed)
-        self._is_scored = summary.scored_positions(
-            layout.row_id[rows_of(layout.indptr)], layout.index, positions
-        )
-        self.columns: dict[str, Array] = {
-            column.name: empty(column, positions) for column in of_positions(codec)
-        }
+        record = layout.row_id[rows_of(layout.indptr)]
+        self._is_scored = summary.scored_positions(record, layout.index, positions)
+        self.columns: dict[str, Array] = {}
+        for column in of_positions(codec):
+            self.columns[column.name] = empty(column, positions)
         # positions, and the columns of their entries
         self._entries: list[tuple[Int64, Mapping[str, Array]]] = []
         self.entropy = np.full(positions, np.nan, np.float32)
@@ -195,10 +194,10 @@ class Assembly:
         keys = torch.from_numpy(self._keys[index]).to(vectors.device)
         values = DEVICE_VALUES if vectors.is_cuda else CPU_VALUES
         together = max(1, values // vectors.shape[1])
-        starts = range(0, max(1, len(vectors)), together)
-        parts = [
-            self._kept(vectors[start:][:together], keys[start:][:together]) for start in starts
-        ]
+        parts = []
+        for start in range(0, max(1, len(vectors)), together):
+            part = slice(start, start + together)
+            parts.append(self._kept(vectors[part], keys[part]))
         kept = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if not vectors.is_cuda:
             return _Reduced(rows, kept, None)
@@ -299,13 +298,14 @@ def _together(vectors: torch.Tensor | Projected | Float32) -> int:
     projector = getattr(vectors, "projector", None)
     if projector is not None:
         return int(projector.together)
-    is_cuda = getattr(vectors, "is_cuda", False)
-    return (COPIED_VALUES if is_cuda else CPU_VALUES) // vectors.shape[1]
+    values = COPIED_VALUES if getattr(vectors, "is_cuda", False) else CPU_VALUES
+    return values // vectors.shape[1]
 
 
 def empty(column: Stored, records: int) -> Array:
     """Room for so many records of a column."""
-    return zeros((records, column.width) if column.width else (records,), column.dtype)
+    shape = (records, column.width) if column.width else (records,)
+    return zeros(shape, column.dtype)
 
 
 def _quantiles(values: Float32) -> list[float]:

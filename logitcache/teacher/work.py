@@ -273,15 +273,15 @@ class Work:
         if shard.signals is not None:
             arrays |= shard.signals.columns
         if self.planned.task.level != ROW:
-            arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
+            arrays[ends(LEVEL).name] = layout.indptr[1:]
+            arrays[POSITION] = layout.index.astype(np.int32)
         inputs = inputs_of(self.planned.plan)
         if inputs:
-            tokens = {name: self.planned.rows.tokens[name].select(layout.row_id) for name in inputs}
-            arrays |= {name: column.values.astype(np.int32) for name, column in tokens.items()}
-            arrays |= {
-                ends(TOKENS).name: tokens[inputs[0]].indptr[1:],
-                LABEL: layout.label.astype(np.int32),
-            }
+            for name in inputs:
+                tokens = self.planned.rows.tokens[name].select(layout.row_id)
+                arrays[name] = tokens.values.astype(np.int32)
+            arrays[ends(TOKENS).name] = tokens.indptr[1:]  # alike for all inputs
+            arrays[LABEL] = layout.label.astype(np.int32)
         with self.reporter.phase("write"):
             self.writer.write(index, arrays, shard.sketches(), conditions)
 

@@ -87,9 +87,9 @@ class SumObjective:
     def record(self) -> dict[str, Any]:
         """What a result records of it."""
         numbers = dict.fromkeys(("alpha", "a", "temperature", "soft_factor"))
-        terms = [
-            {"name": name, "weight": weight, **asdict(term)} for name, weight, term in self.terms
-        ]
+        terms = []
+        for name, weight, term in self.terms:
+            terms.append({"name": name, "weight": weight, **asdict(term)})
         return {"method": self.method, **numbers, "terms": terms}
 
     def target(self, labels: Tensor, teacher: Payload[Tensor] | None, width: int) -> Target:
@@ -164,18 +164,17 @@ class BoundSum(nn.Module):
         by name.
         """
         is_token = batch.inputs["attention_mask"].bool()
-        teacher_vectors = {
-            name: as_computed(values).float() for name, values in batch.vectors.items()
-        }
+        teacher_vectors = {}
+        for name, values in batch.vectors.items():
+            teacher_vectors[name] = as_computed(values).float()
         positions = batch.inputs.get("position_ids")
         document = None if positions is None else numbered(positions, is_token)
         compared = Compared(teacher_vectors, vectors, is_token, document)
         stock = self._on(is_token.device)
         with torch.autocast(is_token.device.type, enabled=False):
-            losses = [
-                weight * term.loss(compared, stock, student, part)
-                for (weight, term), part in zip(self.terms, self.parts, strict=True)
-            ]
+            losses = []
+            for (weight, term), part in zip(self.terms, self.parts, strict=True):
+                losses.append(weight * term.loss(compared, stock, student, part))
         return torch.stack(losses).sum(0)
 
     def flops_of(self, student: Model) -> Callable[[int, int], float]:
@@ -199,9 +198,9 @@ class BoundSum(nn.Module):
 
 
 def _moved(stock: TeacherSignals, device: torch.device) -> TeacherSignals:
-    attention = {
-        name: one.mapped(lambda values: values.to(device)) for name, one in stock.attention.items()
-    }
+    attention = {}
+    for name, one in stock.attention.items():
+        attention[name] = one.mapped(lambda values: values.to(device))
     return TeacherSignals(stock.widths, attention, stock.layers)
 
 
