@@ -63,7 +63,7 @@ class DumpReport:
     # on what was dumped; empty without labels
     scores: dict[str, float] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)  # empty without a dev split
-    dev_rows: int = 0
+    dev_rows: int = 0  # labels that these are of: words, for token-classification
     entropy: float | None = None  # None where the cache is not complete, or nobody has an answer
     complete: bool = True  # False of a part after which others have shards to write still
     remarks: list[str] = field(default_factory=list)
@@ -238,7 +238,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
 
 
 def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
-    """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
+    """Scores on dev, of how many labels, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
     sample = dev.select(evenly_spaced(len(dev), tally.task.dev_rows))
@@ -249,11 +249,12 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     positions = plan.positions(prepared)
     answers = Answers(prepared.row_hash, positions.indptr, positions.index, {LOGITS: Dense(logits)})
     lost = np.zeros(len(prepared), np.bool_)
-    lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True
+    row = rows_of(positions.indptr)
+    lost[row[~np.isfinite(logits).all(axis=1)]] = True
     labelled = prepared.label >= 0
     block = Block(prepared.row_id, 0, answers, positions.label)
     scores = tally.task.score(block.select(~lost))
-    scored = labelled & ~lost
+    scored = (positions.label >= 0) & ~lost[row]
     unanswered = labelled & lost
     return scores, int(scored.sum()), int(unanswered.sum())
 

@@ -104,6 +104,8 @@ def test_the_dump_says_what_it_did(world: dict[str, Any]) -> None:
     assert report.positions > 500
     assert report.scores["entity_f1"] > 0.9
     assert report.dev_scores["entity_f1"] > 0.8
+    lengths = [min(len(row["words"]), LENGTH) for row in rows(20, 1)]
+    assert 20 < report.dev_rows <= sum(lengths)  # words
     assert any(
         "token-classification; words: the column words, their labels: tags" in note
         for note in world["notes"]
