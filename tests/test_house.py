@@ -79,6 +79,7 @@ WITH_TRANSFORMERS = (
     "logitcache/student/budget.py",
     "logitcache/student/callbacks.py",
     "logitcache/student/distiller.py",
+    "logitcache/student/settings.py",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
     "logitcache/bench/",

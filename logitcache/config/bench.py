@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from logitcache.config import student as students
 from logitcache.config import teacher as teachers
-from logitcache.config import train as students
 from logitcache.config.answers import answer_source
 from logitcache.config.data import (
     LANGUAGE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from logitcache.config import embedding
 from logitcache.config.budget import Pretraining
@@ -26,7 +25,21 @@ from logitcache.config.own import check_student
 from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import FROM as FROM
 from logitcache.config.shapes import check_layers, check_revision, check_weights, layer_numbers
-from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
+from logitcache.config.student import (
+    STUDENT,
+    TRAINING,
+    accumulate,
+    batch_size,
+    check_batch,
+    group_by_length,
+    init,
+    precision,
+    seed,
+    student,
+    tokenizer,
+    vocabulary,
+)
+from logitcache.config.teacher import revision, trust_remote_code
 from logitcache.config.workspace import Workspace, check_folder
 from logitcache.errors import SpecError
 
@@ -34,67 +47,8 @@ METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 ENTITY_F1 = "entity_f1"  # of tags of words
 TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
 LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
-PRECISIONS = ("fp32", "bf16", "fp16")
 EPOCHS = 5.0
-STUDENT = "Student"
 METHOD = "Method"
-TRAINING = "Training"
-
-
-def student() -> Any:
-    return option(
-        "2x128",
-        "A checkpoint's folder or hub name, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt "
-        "from the rows. Or an nn.Module of your own: module:Class.",
-        group=STUDENT,
-        annotation="Any",
-    )
-
-
-def init() -> Any:
-    return option(
-        None,
-        "Weights to begin with. Default: random for a shape, else pretrained.",
-        choices=("pretrained", "random"),
-        group=STUDENT,
-    )
-
-
-def tokenizer() -> Any:
-    return option(
-        None,
-        "Folder of a tokenizer. Default: the student's own.",
-        group=STUDENT,
-        annotation="Any",
-    )
-
-
-def vocabulary() -> Any:
-    return option(8000, "Size of a vocabulary learnt from the rows.", minimum=100, group=STUDENT)
-
-
-def batch_size() -> Any:
-    return option(32, "Rows of one optimiser step, over all processes.", minimum=1, group=TRAINING)
-
-
-def accumulate() -> Any:
-    return option(
-        1, "Micro-batches of a step; the gradient is the same.", minimum=1, group=TRAINING
-    )
-
-
-def precision() -> Any:
-    return option("fp32", "Mixed precision of the student.", choices=PRECISIONS, group=TRAINING)
-
-
-def group_by_length() -> Any:
-    return option(
-        False, "Put rows of like length into one batch: less padding, faster.", group=TRAINING
-    )
-
-
-def seed(help: str) -> Any:
-    return option(0, help, minimum=0, maximum=MAX_SEED, group=TRAINING)
 
 
 @dataclass(frozen=True)
@@ -386,15 +340,3 @@ class TrainConfig:
                 advice="Leave it out.",
                 where="--live",
             )
-
-
-def check_batch(batch_size: int, accumulate: int) -> None:
-    """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
-    if batch_size % accumulate:
-        nearest_size = max(1, round(batch_size / accumulate)) * accumulate
-        raise SpecError(
-            expected="a batch size divisible by --accumulate",
-            found=f"{batch_size} and {accumulate}",
-            advice=f"Give --batch-size {nearest_size}.",
-            where="--batch-size",
-        )

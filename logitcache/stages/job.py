@@ -57,9 +57,9 @@ from logitcache.student.budget import NOT_CHARGED, Charge
 from logitcache.student.callbacks import check_report
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
+from logitcache.student.settings import FitSettings
 from logitcache.student.term import OwnObjective
 from logitcache.student.terms.objective import SumObjective
-from logitcache.student.trainer import FitSettings
 
 FORMAT = "logitcache-run/1"
 # Paths, or recorded elsewhere in a result: not what makes two runs the same.

@@ -46,9 +46,10 @@ from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
+from logitcache.student.settings import FitSettings, arguments
 from logitcache.student.term import OwnObjective
 from logitcache.student.terms.objective import SumObjective
-from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
+from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import LiveTeacher
 
 EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB

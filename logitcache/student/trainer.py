@@ -9,10 +9,9 @@ micro-batches.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,9 @@ from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from logitcache.cache.signals import check_logits
 from logitcache.config.methods import METHODS
-from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
 from logitcache.errors import SpecError
-from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64
 from logitcache.student import checkpoints
 from logitcache.student.budget import BudgetClock
@@ -48,47 +45,11 @@ __all__ = [
     "Distiller",
     "EpochOrder",
     "EvalPlaces",
-    "FitSettings",
     "Places",
-    "arguments",
     "to_torch",
 ]
 
 TERMS_FILE = "terms.safetensors"  # in a checkpoint: what terms learn beside the student
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """The optimiser's side of a run (AdamW, linear decay after warm-up)."""
-
-    epochs: float
-    learning_rate: float
-    batch_size: int
-    accumulate: int
-    weight_decay: float
-    warmup: float
-    seed: int
-    precision: str
-    select: str
-    metric: str
-    report_to: str
-    group_by_length: bool
-    checkpoint_steps: int | None = None  # None: after each epoch alone
-    loss_execution: str = "auto"
-
-    def share(self) -> int:
-        """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into
-        them.
-        """
-        cuts = self.accumulate * ranks()
-        if self.batch_size % cuts:
-            raise SpecError(
-                expected=f"a multiple of {cuts} ({self.accumulate} micro-batches on each of {ranks()} processes)",
-                found=self.batch_size,
-                advice=f"Give --batch-size {cuts * max(1, round(self.batch_size / cuts))}.",
-                where="--batch-size",
-            )
-        return self.batch_size // cuts
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
@@ -359,41 +320,3 @@ def _check_arguments(args: TrainingArguments | None) -> None:
         )
     # several GPUs are torchrun's, one process each: DataParallel carries no Batch
     args._n_gpu = min(args.n_gpu, 1)
-
-
-def arguments(
-    settings: FitSettings, folder: Path, *, evaluate: bool, eval_rows: int = 64
-) -> TrainingArguments:
-    """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
-    best = settings.select == "best"
-    with warnings.catch_warnings():
-        # transformers' own deprecations among its defaults
-        warnings.simplefilter("ignore", FutureWarning)
-        judged: dict[str, Any] = {}
-        if best:
-            judged["metric_for_best_model"] = settings.metric
-            judged["greater_is_better"] = settings.metric not in LOWER_IS_BETTER
-        return TrainingArguments(
-            output_dir=str(folder),
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            per_device_train_batch_size=settings.share(),
-            gradient_accumulation_steps=settings.accumulate,
-            per_device_eval_batch_size=eval_rows,
-            weight_decay=settings.weight_decay,
-            warmup_steps=settings.warmup,
-            seed=settings.seed,
-            use_cpu=not torch.accelerator.is_available(),  # said, because bf16 is refused on a CPU that was not chosen
-            bf16=settings.precision == "bf16",
-            fp16=settings.precision == "fp16",
-            eval_strategy="epoch" if evaluate else "no",
-            save_strategy="epoch",
-            save_total_limit=1,
-            load_best_model_at_end=best,
-            **judged,
-            remove_unused_columns=False,
-            logging_nan_inf_filter=False,
-            disable_tqdm=True,
-            report_to=settings.report_to,
-            dataloader_pin_memory=torch.cuda.is_available(),
-        )

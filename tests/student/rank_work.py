@@ -24,7 +24,8 @@ from logitcache.records import Examples
 from logitcache.reporter import NOTES
 from logitcache.student.methods import objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
-from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
+from logitcache.student.settings import FitSettings, arguments
+from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import load_teacher
 from tests.student.processes import Fate
 

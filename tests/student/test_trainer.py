@@ -23,13 +23,12 @@ from logitcache.models.quiet import quiet
 from logitcache.records import Batch, Examples, Padding, Side
 from logitcache.student.callbacks import check_report
 from logitcache.student.methods import objective
+from logitcache.student.settings import FitSettings, arguments
 from logitcache.student.trainer import (
     Distiller,
     DistillTrainer,
     EpochOrder,
-    FitSettings,
     Places,
-    arguments,
     to_torch,
 )
 from logitcache.teacher.model import TeacherModel

@@ -23,7 +23,8 @@ from logitcache.records import Examples
 from logitcache.stages.train import train
 from logitcache.store import zarr
 from logitcache.student.methods import objective
-from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
+from logitcache.student.settings import FitSettings, arguments
+from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import TeacherModel
 from tests.runs import Interrupt, same, stop_at, watch
 
