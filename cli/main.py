@@ -159,7 +159,7 @@ codecs.register_error(SPELL, _spelled)
 def _end_stopped(ctx: click.Context, number: int) -> NoReturn:
     message = "Interrupted." if number == signal.SIGINT else "Terminated."
     if ctx.invoked_subcommand in RESUMABLE:
-        message += " The same command again goes on where it stopped."
+        message += " The same command again goes on from what it has saved."
     click.echo(message, err=True)
     ctx.exit(128 + number)
 

@@ -21,7 +21,7 @@ from tests.conftest import singles
 from tests.runs import tree
 
 ROWS, SHARD = 1000, 25
-AGAIN = "The same command again goes on where it stopped.\n"
+AGAIN = "The same command again goes on from what it has saved.\n"
 
 
 @pytest.fixture(scope="module")

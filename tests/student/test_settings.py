@@ -11,11 +11,8 @@ import pytest
 from logitcache.student.settings import FitSettings, arguments
 from tests.student.test_trainer import SETTINGS
 
-ELSEWHERE = {
-    "group_by_length",
-    "checkpoint_steps",
-    "loss_execution",
-}  # the order of rows, a callback, the loss
+# read by the order of rows, by a callback, by the loss
+ELSEWHERE = {"group_by_length", "checkpoint_steps", "loss_execution"}
 OTHERS: dict[str, Any] = {
     "select": "best",
     "metric": "nll",
