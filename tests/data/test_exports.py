@@ -354,7 +354,9 @@ def test_text_in_a_column_without_a_name_is_said(tmp_path: Path) -> None:
 
 def test_the_other_text_column_is_named(tmp_path: Path) -> None:
     _, notes = read(
-        tmp_path, "r.csv", "Class Index,Title,Description\n1,Short,A long text of news\n"
+        tmp_path,
+        "r.csv",
+        "Class Index,Title,Description\n1,A title of five words,A long text of news\n",
     )
     assert (
         "columns: Title is read, Description not. Another: --text Description; both: " in notes[0]

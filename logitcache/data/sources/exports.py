@@ -12,6 +12,7 @@ from logitcache.data.answer_columns import are_names_of_classes, parts_apart, vo
 from logitcache.data.label_cells import several_labels
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.chats import classified, messages, prompted
+from logitcache.data.sources.choices import check_no_choices
 from logitcache.data.sources.exported import Export
 from logitcache.data.sources.joins import check_no_batch
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, with_paths
@@ -29,9 +30,10 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     (``joy,anger``). What was recognised is noted.
 
     Raises SpecError for an export whose annotations are parts of texts, for rows that are single
-    messages of conversations, and for the files of a batch.
+    messages of conversations, for rows of multiple choice, and for the files of a batch.
     """
     check_no_batch(table, asked)
+    check_no_choices(table, asked)
     table, note = with_lists(table, asked)
     if note:
         reporter.note(f"{table.path}: {note}")

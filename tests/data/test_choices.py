@@ -1,0 +1,42 @@
+"""Labels that are places among a row's own choices are told apart from classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logitcache.data.source import Source
+from logitcache.errors import SpecError
+from tests.data.test_posted import loaded
+
+ROWS = {"text": ["a film", "a book"], "label": [0, 1]}
+
+
+def source_of(**columns: Any) -> Source:
+    source, _ = loaded({**ROWS, **columns})
+    return source
+
+
+def test_choices_of_each_row_are_refused() -> None:
+    for columns in (
+        {"choices": [["good", "bad"], ["long", "short"]]},
+        {"ending0": ["good", "long"], "ending1": ["bad", "short"]},
+        {"options": [["good", "bad"], ["long", "short"]], "label": ["B", "A"]},
+        {"sol1": ["good", "long"], "sol2": ["bad", "short"], "label": ["1", "2"]},
+    ):
+        with pytest.raises(SpecError, match="a place among the row's own choices"):
+            source_of(**columns)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"options": [["neg", "pos"]] * 2},  # the classes themselves
+        {"choices": [["good", "bad"], ["long", "short"]], "label": ["pos", "neg"]},
+        {"choices": [["good"], []], "label": [7, 8]},
+        {"answer1": ["good", "long"]},  # one
+    ],
+)
+def test_other_columns_are_not_taken_for_choices(columns: dict[str, Any]) -> None:
+    assert source_of(**columns).num_labels == 2
