@@ -238,7 +238,7 @@ def test_arrays_of_other_writers_are_led_to_one_of_numpy(
         answer_source("file:a.pt")
     with pytest.raises(SpecError, match=r"numpy\.save") as caught:
         answer_source("file:probs.pkl")
-    code = str(caught.value).partition("rows by classes: ")[2].rstrip(".")
+    code = str(caught.value).partition("rows by classes: ")[2].partition(". ")[0]
     numbers = np.array([[0.5, 0.5], [0.25, 0.75]])
     pandas.to_pickle(pandas.DataFrame(numbers), "probs.pkl")
     exec(code, {"numpy": np, "pandas": pandas})
