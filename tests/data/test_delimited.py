@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,31 @@ def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
     assert note.endswith(said)
     column = note.rpartition("--label ")[2]
     assert not any(other.startswith("labels: ") for other in notes_of(path, Columns(label=column)))
+
+
+@pytest.mark.parametrize(("header", "asked", "said"), [
+    ("Summary,Labels,Issue Type", {"text": "Summary"},
+     "columns: the text is Summary; the label is Labels, found by its usual name. Another: --label 'Issue Type'"),
+    ("Summary,category,Type", {"text": "Summary"},
+     "columns: the text is Summary; the label is category, found by its usual name. Another: --label Type"),
+    ("text,Labels,kind", {},
+     "columns: the text is text; the label is Labels, found by its usual name. Another: --label kind"),
+    ("text,intent,kind", {}, None),
+    ("Summary,label,kind", {"text": "Summary"}, None),
+    ("Summary,label,kind", {"text": "Summary", "told": True}, "columns: the text is Summary; the label is label"),
+    ("Summary,Labels,kind", {"text": "Summary", "label": "kind", "told": True},
+     "columns: the text is Summary; the label is kind"),
+])  # fmt: skip
+def test_a_label_that_is_found_by_its_name_is_said_and_the_advice_helps(
+    tmp_path: Path, header: str, asked: dict[str, Any], said: str | None
+) -> None:
+    lines = [f"text number {i},{'ab'[i % 2]},{'cd'[i // 4]}" for i in range(8)]
+    path = write(tmp_path / "train.csv", "\n".join([header, *lines]))
+    notes = [note for note in notes_of(path, Columns(**asked)) if note.startswith("columns: ")]
+    assert notes == ([said] if said else [])
+    if said and "--label " in said:
+        (column,) = shlex.split(said.rpartition("--label ")[2])
+        assert not notes_of(path, Columns(**asked, label=column))
 
 
 def test_a_column_without_repeated_values_is_no_example_of_labels(tmp_path: Path) -> None:
