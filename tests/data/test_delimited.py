@@ -159,6 +159,20 @@ def test_a_column_without_repeated_values_is_no_example_of_labels(tmp_path: Path
     assert note.endswith("not read: when. Name the column of the labels with --label")
 
 
+def test_labels_of_another_name_in_a_split_are_said(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "train.csv", "text,kind\na,x\nb,y\n")
+    test = write(tmp_path / "d" / "test.csv", "text,gold_label\nc,x\n")
+    notes = notes_of(tmp_path / "d", Columns(text="text", label="kind"))
+    assert any(
+        note
+        == "d/test.csv: no column kind, so its rows have no label; not read: gold_label. If these are their "
+        "labels, rename the column to kind"
+        for note in notes
+    )
+    write(test, "text,kind\nc,x\n")
+    assert not any("no column" in note for note in notes_of(tmp_path / "d", Columns(label="kind")))
+
+
 JIRA = "Summary,Type,Labels,Labels,Labels,Custom field (Date of First Response)\n" + "".join(
     f"text number {i},{'ab'[i % 2]},{'cd'[i // 4]},e,,\n" for i in range(8)
 )

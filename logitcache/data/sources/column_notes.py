@@ -57,6 +57,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     notes = [_other_texts(tables, named_columns, chosen), other_labels]
     if named_columns.told or (other_labels is None and _is_guessed(named_columns, chosen)):
         notes.append(_taken(tables, named_columns, chosen))
+    notes += [_otherwise_called(table, tables, chosen) for table in tables]
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
     notes += [_keys(table, chosen) for table in tables]
@@ -120,6 +121,25 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
     return (
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
         f"not read: {listed(list(map(short, unread)), LISTED)}. {label_advice(tables, chosen)}"
+    )
+
+
+def _otherwise_called(table: Table, tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of a table without the label column that another has, where a column that is not read
+    is called like labels.
+    """
+    label = chosen.label
+    is_elsewhere = label in names_of(tables) and chosen.task not in UNLABELLED_TASKS
+    if label is None or label in table.columns or not is_elsewhere:
+        return None
+    read = (chosen.text, chosen.text_pair, chosen.split_column)
+    others = [name for name in table.columns if name not in read and is_called_as_labels(name)]
+    if not others:
+        return None
+    names = listed(list(map(short, others)))
+    return (
+        f"{table.path}: no column {short(label)}, so its rows have no label; not read: {names}. "
+        f"If these are their labels, rename the column to {short(label)}"
     )
 
 

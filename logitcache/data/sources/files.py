@@ -281,13 +281,13 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
 
 def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -> Files:
     by_split: Files = {}
-    doubled: dict[str, tuple[str, str]] = {}
+    doubled: dict[str, list[str]] = {}
     for files in parts:
         split = split_of(files[0], words)
         if split is None:
             continue
         if split in by_split:
-            doubled.setdefault(split, (by_split[split][0].name, files[0].name))
+            doubled.setdefault(split, [by_split[split][0].name]).append(files[0].name)
         else:
             by_split[split] = files
     if doubled:
