@@ -98,6 +98,7 @@ class Columns:
     encoding: str | None = encoding()
     delimiter: str | None = delimiter()
     header: tuple[str, ...] | None = header()
+    told: bool = False  # whether a note says which columns are read, even where that is plain
 
 
 def data() -> Any:

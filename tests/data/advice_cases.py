@@ -124,6 +124,11 @@ FORMS = [
     csv("Fetch or save it again.", ""),
     csv("Give one of these.", GOOD, options={"text": "body"}, more={"text": "text"}),
     csv("Rename one.", "text,label,text\na,x,b\nb,y,c\n", "text,label,other\na,x,b\nb,y,c\n"),
+    csv(
+        "Name another column with --label",
+        *["text,label,label,kind\na,x,x,y\nb,y,y,x\n"] * 2,
+        more={"label": "kind"},
+    ),
     csv("Mend the line.", "text,label,id\na,x,1\nb\n", "text,label,id\na,x,1\nb,y,2\n"),
     csv(
         "Give --delimiter ';'",
@@ -221,7 +226,7 @@ FORMS = [
     ),
     Case(
         f"Save one object for each row, {AS_ROWS}, each split in its own file",
-        {"r.json": '{"train": [["a", "x"]], "test": []}'},
+        {"r.json": '{"train": [["a", 1]], "test": []}'},
         {"r.json": None, "train.jsonl": JSONL, "test.jsonl": JSONL},
     ),
     Case(

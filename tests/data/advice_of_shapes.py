@@ -71,6 +71,20 @@ SHAPES = [
     ),
     *(
         Case(
+            "columns words and tags of lists.",
+            {f"{folder}/1.txt": "a b", f"{folder}/2.txt": "a c", f"{ann}/1.ann": "T1\tX 0 1\ta\n"},
+            {
+                f"{folder}/1.txt": None,
+                f"{folder}/2.txt": None,
+                f"{ann}/1.ann": None,
+                "train.jsonl": JSONL_OF_WORDS,
+            },
+            rows=1,
+        )
+        for folder, ann in (("corpus/train", "corpus/train"), ("train/text", "train/ann"))
+    ),
+    *(
+        Case(
             BY_FIRST_SPACE,
             {"r.label": OF_FIRST_WORDS},
             {"r.label": None, "OUT.txt": FAST_TEXT},

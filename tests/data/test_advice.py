@@ -7,6 +7,8 @@ followed it. A last test looks whether every refusal in these rooms is among the
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,3 +165,19 @@ def test_the_call_of_pandas_over_files_of_weka_reads_them(
     monkeypatch.chdir(tmp_path)
     table = eval(f"pandas.{call}", {"pandas": pandas})
     assert table.to_dict("list") == {"label": ["x", "y"], "the text": [text, "c % d"]}
+
+
+@pytest.mark.parametrize("pair", [["a", "x"], ["x", "a long text"]])
+def test_the_command_over_pairs_by_split_writes_files_that_are_read(
+    tmp_path: Path, pair: list[str]
+) -> None:
+    path = tmp_path / "r.json"
+    keys = ("oos_val", "val", "train", "oos_train")
+    path.write_text(json.dumps({key: [pair, pair] for key in keys}), encoding="utf-8")
+    message = refusal(path, Columns(), tmp_path)
+    command = message.partition('python -c "')[2].partition('"; then')[0]
+    header = message.rpartition("--header ")[2].rstrip(".").split(",")
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+    source = load(tmp_path / "OUT", Columns(header=tuple(header)), tmp_path, SILENT)
+    assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 4, "dev": 4}
+    assert source.table("train").texts()[0] == [max(pair, key=len)] * 4

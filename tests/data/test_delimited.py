@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Any
 
+import pandas
 import pytest
 
 from logitcache.config.data import Columns
@@ -117,6 +120,31 @@ def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
     assert not any(other.startswith("labels: ") for other in notes_of(path, Columns(label=column)))
 
 
+@pytest.mark.parametrize(("header", "asked", "said"), [
+    ("Summary,Labels,Issue Type", {"text": "Summary"},
+     "columns: the text is Summary; the label is Labels, found by its usual name. Another: --label 'Issue Type'"),
+    ("Summary,category,Type", {"text": "Summary"},
+     "columns: the text is Summary; the label is category, found by its usual name. Another: --label Type"),
+    ("text,Labels,kind", {},
+     "columns: the text is text; the label is Labels, found by its usual name. Another: --label kind"),
+    ("text,intent,kind", {}, None),
+    ("Summary,label,kind", {"text": "Summary"}, None),
+    ("Summary,label,kind", {"text": "Summary", "told": True}, "columns: the text is Summary; the label is label"),
+    ("Summary,Labels,kind", {"text": "Summary", "label": "kind", "told": True},
+     "columns: the text is Summary; the label is kind"),
+])  # fmt: skip
+def test_a_label_that_is_found_by_its_name_is_said_and_the_advice_helps(
+    tmp_path: Path, header: str, asked: dict[str, Any], said: str | None
+) -> None:
+    lines = [f"text number {i},{'ab'[i % 2]},{'cd'[i // 4]}" for i in range(8)]
+    path = write(tmp_path / "train.csv", "\n".join([header, *lines]))
+    notes = [note for note in notes_of(path, Columns(**asked)) if note.startswith("columns: ")]
+    assert notes == ([said] if said else [])
+    if said and "--label " in said:
+        (column,) = shlex.split(said.rpartition("--label ")[2])
+        assert not notes_of(path, Columns(**asked, label=column))
+
+
 def test_a_column_without_repeated_values_is_no_example_of_labels(tmp_path: Path) -> None:
     lines = [f"t{i},2024-01-{i + 10},{'yes' if i % 2 else 'no'}" for i in range(8)]
     path = write(tmp_path / "train.csv", "\n".join(["text,when,useful", *lines]))
@@ -129,6 +157,70 @@ def test_a_column_without_repeated_values_is_no_example_of_labels(tmp_path: Path
     )
     note = next(note for note in notes_of(path) if note.startswith("labels: "))
     assert note.endswith("not read: when. Name the column of the labels with --label")
+
+
+def test_labels_of_another_name_in_a_split_are_said(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "train.csv", "text,kind\na,x\nb,y\n")
+    test = write(tmp_path / "d" / "test.csv", "text,gold_label\nc,x\n")
+    notes = notes_of(tmp_path / "d", Columns(text="text", label="kind"))
+    assert any(
+        note
+        == "d/test.csv: no column kind, so its rows have no label; not read: gold_label. If these are their "
+        "labels, rename the column to kind"
+        for note in notes
+    )
+    write(test, "text,kind\nc,x\n")
+    assert not any("no column" in note for note in notes_of(tmp_path / "d", Columns(label="kind")))
+
+
+JIRA = "Summary,Type,Labels,Labels,Labels,Custom field (Date of First Response)\n" + "".join(
+    f"text number {i},{'ab'[i % 2]},{'cd'[i // 4]},e,,\n" for i in range(8)
+)
+
+
+def test_columns_whose_names_repeat_are_numbered_unless_they_are_read(tmp_path: Path) -> None:
+    """As pandas numbers them; a row that is taken for a header is refused as before."""
+    path = write(tmp_path / "train.csv", JIRA)
+    asked = Columns(text="Summary", label="Type", told=True)
+    assert notes_of(path, asked) == [
+        "train.csv: further columns of a name that repeats: 2 (first: line 1). They are called Labels.1, Labels.2, "
+        "as by pandas.",
+        "columns: the text is Summary; the label is Type",
+    ]
+    frame = pandas.read_csv(path, keep_default_na=False)
+    table = read_table(path)
+    assert {name: texts(table, name).to_pylist() for name in table.columns} == {
+        name: frame[name].tolist() for name in frame.columns
+    }
+    for columns in (Columns(text="Summary"), Columns(text="Summary", label="Labels")):
+        with pytest.raises(
+            SpecError, match=r"for --label, found several called 'Labels'\. Name an"
+        ):
+            notes_of(path, columns)
+    assert notes_of(path, Columns(text="Summary", label="Labels.1"))
+    assert notes_of(path, Columns(text="Summary", task="causal-lm"))
+
+
+@pytest.mark.parametrize("header", ["a,b,b,b.1,b", "a,b.1,b,b", "a,b.1,b.1,b,b"])
+def test_numbered_names_are_those_of_pandas(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path / "x.csv", f"{header}\n{header.replace('b', 'c')}\n")
+    assert list(read_table(path).columns) == list(pandas.read_csv(path).columns)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a text of five words,pos,pos\nanother text of five words,neg,pos\n",
+        "a text of five words,a text of five words,x\nb,c,y\n",
+        "text,text,label\na,b,x\n",
+        "1,pos,pos\n2,neg,pos\n",
+    ],
+)
+def test_a_row_with_equal_fields_is_no_header(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "train.csv", content)
+    with pytest.raises(SpecError, match="expected each column once") as caught:
+        read_table(path)
+    assert ("--header" in str(caught.value)) == ("label" not in content)
 
 
 def test_a_folder_for_each_split(tmp_path: Path) -> None:

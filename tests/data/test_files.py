@@ -175,6 +175,11 @@ def test_a_copy_of_a_repository_is_entered(tmp_path: Path) -> None:
             ("two files for the split 'dev'", "dev.csv and val.csv", "Keep one"),
         ),
         (("train.csv", "train.jsonl"), ".", ("two files for the split 'train'",)),
+        (
+            ("train.csv", "test-a.csv", "test-b.csv", "test-c.csv"),
+            ".",
+            ("several files for the split 'test'", "test-a.csv, test-b.csv and test-c.csv"),
+        ),
         (("train-0-of-1.csv", "train.csv"), ".", ("two files for the split 'train'", "Keep one")),
         (
             ("dev.csv", "oos_dev.csv", "oos_test.csv", "test.csv"),

@@ -190,7 +190,10 @@ def test_labels_in_a_file_of_their_own_are_said(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\na,0\nb,1\n")
     (tmp_path / "labels-a.csv").write_text("1,0\n")
     _, notes = loaded(str(tmp_path))
-    assert any("write them into a column beside their texts" in note for note in notes)
+    assert any(
+        "beside their texts, called as the label column of the other files" in note
+        for note in notes
+    )
 
 
 def test_rejected_answers_are_said() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logitcache.data.sources.endings import ending
+from logitcache.data.sources.endings import ending, split_called
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     Samples,
@@ -54,6 +55,25 @@ def rows_under_keys(path: Path) -> str:
         f"import json; [print(json.dumps(row)) for row in json.load(open({str(path)!r})).values()]"
     )
     return f'Write the objects under its keys as rows: python -c "{command}" > {path.stem}.jsonl'
+
+
+def pairs_by_split_advice(document: Mapping[str, Sequence[Any]], path: Path) -> str:
+    """The command that writes the lists of an object, by split, as files; empty where their rows
+    are no pairs of texts, or no key says train.
+    """
+    rows = [row for rows in document.values() for row in rows]
+    are_pairs = all(isinstance(row, list) and [*map(type, row)] == [str, str] for row in rows)
+    folders = {key: split_called(key) or key for key in document if re.fullmatch(r"[\w-]+", key)}
+    if not are_pairs or len(folders) < len(document) or "train" not in folders.values():
+        return ""
+    first, second = (mean_size(fields)[1] for fields in zip(*rows, strict=True))
+    command = (
+        f"import json, os; [(os.makedirs('OUT/' + s, exist_ok=True), json.dump(rows, open(f'OUT/{{s}}/{{key}}.json', "
+        f"'w'))) for key, rows in json.load(open({str(path)!r}, encoding='utf-8')).items() "
+        f"for s in [{folders!r}[key]]]"
+    )
+    header = "text,label" if first >= second else "label,text"
+    return f'Write them as files: python -c "{command}"; then --data OUT --header {header}.'
 
 
 def lists_advice(name: str, values: Sequence[Any], path: Path | str) -> str:

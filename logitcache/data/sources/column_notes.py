@@ -15,6 +15,7 @@ from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.columns import (
+    CATS,
     LABEL_COLUMNS,
     PAIR_COLUMNS,
     TEXT_COLUMNS,
@@ -52,10 +53,11 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     """What a user has to know of the columns that were chosen, one line each: others that might have
     been meant, and texts that pandas would not read as such.
     """
-    notes = [
-        _other_texts(tables, named_columns, chosen),
-        _other_labels(tables, named_columns, chosen),
-    ]
+    other_labels = _other_labels(tables, named_columns, chosen)
+    notes = [_other_texts(tables, named_columns, chosen), other_labels]
+    if named_columns.told or (other_labels is None and _is_guessed(named_columns, chosen)):
+        notes.append(_taken(tables, named_columns, chosen))
+    notes += [_otherwise_called(table, tables, chosen) for table in tables]
     notes.append(_split_column(tables, chosen))
     notes.append(_tagged_words(tables, chosen))
     notes += [_keys(table, chosen) for table in tables]
@@ -120,6 +122,53 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
         f"not read: {listed(list(map(short, unread)), LISTED)}. {label_advice(tables, chosen)}"
     )
+
+
+def _otherwise_called(table: Table, tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of a table without the label column that another has, where a column that is not read
+    is called like labels.
+    """
+    label = chosen.label
+    is_elsewhere = label in names_of(tables) and chosen.task not in UNLABELLED_TASKS
+    if label is None or label in table.columns or not is_elsewhere:
+        return None
+    read = (chosen.text, chosen.text_pair, chosen.split_column)
+    others = [name for name in table.columns if name not in read and is_called_as_labels(name)]
+    if not others:
+        return None
+    names = listed(list(map(short, others)))
+    return (
+        f"{table.path}: no column {short(label)}, so its rows have no label; not read: {names}. "
+        f"If these are their labels, rename the column to {short(label)}"
+    )
+
+
+def _is_guessed(named_columns: Columns, chosen: Columns) -> bool:
+    """Whether the label may be another column than the one of a usual name: only the texts were
+    named, or the name is a plural or in capitals, as that of free tags.
+    """
+    label = chosen.label
+    if named_columns.label is not None or named_columns.task in UNLABELLED_TASKS:
+        return False
+    if label in (None, LABEL_COLUMNS[0], CATS):
+        return False
+    are_texts_named = named_columns.text is not None or named_columns.text_pair is not None
+    return are_texts_named or label == "labels" or label not in LABEL_COLUMNS
+
+
+def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str:
+    """Which columns are read, and of a label that nobody named, which one may be meant instead."""
+    read = [name for name in (chosen.text, chosen.text_pair) if name is not None]
+    note = f"columns: the text is {' with '.join(map(short, read))}"
+    if chosen.label is None or named_columns.task in UNLABELLED_TASKS:
+        return note
+    note += f"; the label is {short(chosen.label)}"
+    if not _is_guessed(named_columns, chosen):
+        return note
+    others = {name: v for name, v in samples(tables).items() if name not in (*read, chosen.label)}
+    likely = [n for n in likely_labels(others, tables) if not n.startswith(f"{chosen.label}.")]
+    another = f". Another: {option('--label', likely[0])}" if likely else ""
+    return f"{note}, found by its usual name{another}"
 
 
 def label_advice(tables: Sequence[Table], chosen: Columns) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import Columns
+from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.advice import (
     BY_FIRST_SPACE,
@@ -74,7 +74,25 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
     if text is None:
         raise _no_text(tables, where, named_columns.delimiter)
     label = named_columns.label or first_called(LABEL_COLUMNS, have) or _cats(tables)
-    return replace(named_columns, text=text, text_pair=pair, label=label)
+    chosen = replace(named_columns, text=text, text_pair=pair, label=label)
+    _check_once(tables, chosen)
+    return chosen
+
+
+def _check_once(tables: Sequence[Table], chosen: Columns) -> None:
+    """Raises SpecError where a column that is read has a name that repeats in its header."""
+    label = None if chosen.task in UNLABELLED_TASKS else chosen.label
+    names = (chosen.text, chosen.text_pair, label, chosen.split_column)
+    flags = ("--text", "--text-pair", "--label", "--split-column")
+    for table in tables:
+        for flag, name in zip(flags, names, strict=True):
+            if name in table.repeated:
+                raise SpecError(
+                    expected=f"each column that is read once, for {flag}",
+                    found=f"several called {name!r}",
+                    advice=f"Name another column with {flag}, or rename them in the header.",
+                    where=table.path,
+                )
 
 
 def _named(

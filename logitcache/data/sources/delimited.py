@@ -20,6 +20,7 @@ from typing import TextIO
 
 import numpy as np
 
+from logitcache.data.names import LISTED, listed
 from logitcache.data.sources import quoting
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import AS_ROWS, Content
@@ -27,9 +28,10 @@ from logitcache.data.sources.field_errors import (
     COMMENTS,
     DELIMITERS,
     LOOKED_AHEAD,
-    check_names,
     check_no_rule,
     header_again,
+    numbered_names,
+    repeated_names,
     wrong_width,
 )
 from logitcache.data.sources.growing import Growing
@@ -255,10 +257,13 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     names = [name.strip() or (f"column {i}" if i > 1 else "") for i, name in enumerate(header, 1)]
     unnamed = [i for i, name in enumerate(header) if i and not name.strip()]
     in_unnamed = _Tally()
-    ahead = list(islice(numbered, LOOKED_AHEAD if looks_like_row(names) else 0))
+    repeated = tuple(repeated_names(names))
+    ahead = list(islice(numbered, LOOKED_AHEAD if repeated or looks_like_row(names) else 0))
     numbered = chain(ahead, numbered)
     first_rows = [fields for _, fields in ahead]
-    check_names(names, f"{path} line {line}", delimiter, first_rows)
+    top_names, where = names, f"{path} line {line}"
+    names = numbered_names(names, where, delimiter, first_rows, asked=header is not top)
+    of_repeated = _Tally(len(names) - len(set(top_names)), line)
     rows: list[list[str]] = []
     numbers: list[int] = []
     for number, fields in islice(numbered, 1 if delimiter == "|" else 0):
@@ -277,12 +282,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
                 content, f"{path} line {number}", names, fields, delimiter, first_rows
             )
             if header is not top and len(fields) == len(top) and not top[0].startswith(COMMENTS):
-                error.advice = f"Name all {len(top)} columns with --header."
-                if any(name.strip().casefold() in TEXT_COLUMNS for name in top):
-                    error.advice = (
-                        "It has a header of its own: give all files the same header line and leave --header "
-                        "out, or move this one elsewhere."
-                    )
+                error.advice = _header_option_advice(top)
             raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:
             first_rows = first_rows or rows[:LOOKED_AHEAD]
@@ -311,8 +311,25 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
         ),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
         in_unnamed.remark(Peculiar.UNNAMED, consequence),
+        of_repeated.remark(Peculiar.REPEATED, _numbered_so(top_names, names)),
     )
-    return Table(path, read, numbers_of_rows, typed=False, remarks=tuple(remarks))
+    said = tuple(remarks)
+    return Table(path, read, numbers_of_rows, typed=False, remarks=said, repeated=repeated)
+
+
+def _header_option_advice(top: list[str]) -> str:
+    """What to do about a file whose first row has more or fewer fields than --header names."""
+    if any(name.strip().casefold() in TEXT_COLUMNS for name in top):
+        return (
+            "It has a header of its own: give all files the same header line and leave --header "
+            "out, or move this one elsewhere."
+        )
+    return f"Name all {len(top)} columns with --header."
+
+
+def _numbered_so(names: list[str], numbered: list[str]) -> str:
+    further = [name for name, was in zip(numbered, names, strict=True) if name != was]
+    return f"They are called {listed(further, LISTED)}, as by pandas"
 
 
 def _check_is_row(content: Content, line: int, fields: list[str]) -> None:

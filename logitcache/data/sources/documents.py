@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import rows_under_keys
+from logitcache.data.sources.advice import pairs_by_split_advice, rows_under_keys
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
@@ -369,7 +369,8 @@ def _of_lists(content: Content, document: Mapping[str, list[Any]]) -> list[dict[
         raise SpecError(
             expected="rows with column names, or columns of plain values and of one length",
             found=f"lists under {', '.join(map(repr, document))}",
-            advice=f"Save one object for each row, {AS_ROWS}, each split in its own file.",
+            advice=pairs_by_split_advice(document, content.path)
+            or f"Save one object for each row, {AS_ROWS}, each split in its own file.",
             where=content.path,
         )
     return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]

@@ -5,8 +5,10 @@ header.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
+from logitcache.data.names import is_number
 from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice, words_first
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.content import Content
@@ -21,10 +23,44 @@ LOOKED_AHEAD = 50  # rows that say what the columns hold, where the header is ra
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def check_names(
+def numbered_names(
+    names: list[str], where: str, delimiter: str, rows: Sequence[Sequence[str]], asked: bool
+) -> list[str]:
+    """The names, further columns of one name numbered as pandas does (``name.1``); ``rows`` are the
+    first below the header. Raises SpecError where a name repeats that the first column has or that
+    was ``asked`` for, where a space is the delimiter, or where the header is rather a row.
+    """
+    repeated = repeated_names(names)
+    if asked or delimiter == " " or names[:1] == repeated[:1] or _is_row(names, repeated, rows):
+        _check_names(names, where, delimiter, rows)
+    numbered: list[str] = []
+    for place, name in enumerate(names):
+        number = names[:place].count(name) if name in repeated else 0
+        while number and f"{name}.{number}" in (*names, *numbered):
+            number += 1
+        numbered.append(f"{name}.{number}" if number else name)
+    return numbered
+
+
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """The names that several columns have, in their order."""
+    return [name for name, count in Counter(names).items() if name and count > 1]
+
+
+def _is_row(names: Sequence[str], repeated: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the header is rather a row: it holds a number, or what repeats is a sentence or
+    stands again in these columns.
+    """
+    if any(is_number(name.strip()) for name in names) or looks_like_row(repeated):
+        return True
+    pairs = (pair for row in rows for pair in zip(names, row, strict=False))
+    return any(name == field and name in repeated for name, field in pairs)
+
+
+def _check_names(
     names: list[str], where: str, delimiter: str, rows: Sequence[Sequence[str]]
 ) -> None:
-    """Raises SpecError where two columns have one name; ``rows`` are the first below the header."""
+    """Raises SpecError where two columns have one name."""
     try:
         check_once(names, where)
     except SpecError as error:

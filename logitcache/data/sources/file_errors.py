@@ -186,6 +186,16 @@ def is_of_labels(name: str) -> bool:
     return _OF_LABELS.fullmatch(name) is not None
 
 
+def label_files_advice(names: Sequence[str]) -> str:
+    """What to do with files that are left out, where one holds labels alone; empty for others."""
+    if not any(map(is_of_labels, names)):
+        return ""
+    return (
+        ". Labels in a file of their own: write them into a column beside their texts, called as the "
+        "label column of the other files"
+    )
+
+
 def check_no_log(folder: Path) -> None:
     """Raises SpecError for a table whose log says which of its files count: the others hold rows
     that have been replaced.
@@ -211,11 +221,12 @@ def partitions(folders: Sequence[str]) -> str:
     return "They are parts by a column: write one file, with pandas: read_parquet(FOLDER).to_parquet(OUT)"
 
 
-def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError:
-    """The error over two files for one split, or for each of several (by split)."""
+def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:
+    """The error over two files or more for one split, or for each of several (by split)."""
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
     advice = advice.format(" or ".join(map(repr, doubled)))
-    if all(is_of_labels(one) != is_of_labels(other) for one, other in doubled.values()):
+    of_labels = [list(map(is_of_labels, names)) for names in doubled.values()]
+    if all(len(names) == 2 and sum(names) == 1 for names in of_labels):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
         if all(name.endswith(".txt") for names in doubled.values() for name in names):
             pastes = []
@@ -228,5 +239,9 @@ def two_files(folder: Path, doubled: Mapping[str, tuple[str, str]]) -> SpecError
             )
     joined = join_advice(folder / name for names in doubled.values() for name in names)
     advice = f"{joined}." if joined else advice
-    found = [f"the split {split!r}: {one} and {other}" for split, (one, other) in doubled.items()]
-    return SpecError(f"two files for {'; for '.join(found)}", advice=advice, where=folder)
+    found = [
+        f"the split {split!r}: {listed(names[:-1])} and {names[-1]}"
+        for split, names in doubled.items()
+    ]
+    count = "two" if all(len(names) == 2 for names in doubled.values()) else "several"
+    return SpecError(f"{count} files for {'; for '.join(found)}", advice=advice, where=folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -281,13 +281,13 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
 
 def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -> Files:
     by_split: Files = {}
-    doubled: dict[str, tuple[str, str]] = {}
+    doubled: dict[str, list[str]] = {}
     for files in parts:
         split = split_of(files[0], words)
         if split is None:
             continue
         if split in by_split:
-            doubled.setdefault(split, (by_split[split][0].name, files[0].name))
+            doubled.setdefault(split, [by_split[split][0].name]).append(files[0].name)
         else:
             by_split[split] = files
     if doubled:
@@ -345,8 +345,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
             advice = own_advice.rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        names = [[path.name for path in part.iterdir()] for part in (folder, *_folders(folder))]
-        annotations = list(map(of_annotations, names))
+        annotations = list(map(of_annotations, _names_within(folder)))
         if any(annotations):
             advice = next(filter(None, annotations))
         elif texts is not None:
@@ -361,6 +360,13 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice=f"{advice}.",
         where=folder,
     )
+
+
+def _names_within(folder: Path, levels: int = 2) -> Iterator[list[str]]:
+    """What lies in a folder, and in each below it as deep as texts and their annotations lie."""
+    yield [path.name for path in folder.iterdir()]
+    for below in _folders(folder) if levels else ():
+        yield from _names_within(below, levels - 1)
 
 
 def _holds_texts(folder: Path) -> bool:

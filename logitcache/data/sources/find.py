@@ -17,7 +17,7 @@ from logitcache.data.sources import datasets, docstrings, memory, own_files, pre
 from logitcache.data.sources.content import PACKINGS, Reading
 from logitcache.data.sources.datasets import HubName, Opener
 from logitcache.data.sources.endings import SPLIT_WORDS, ending, stem
-from logitcache.data.sources.file_errors import is_of_labels
+from logitcache.data.sources.file_errors import label_files_advice
 from logitcache.data.sources.files import (
     data_files,
     find_files,
@@ -212,9 +212,7 @@ def _say_ignored(
         return
     ignored = sorted(file.name for file in set(data_files(path)) - set(used))
     if ignored:
-        advice = ""
-        if any(map(is_of_labels, ignored)):
-            advice = ". Labels in a file of their own: write them into a column beside their texts"
+        advice = label_files_advice(ignored)
         reporter.note(
             f"{path}: not read, for their names tell no split: {', '.join(ignored)}{advice}"
         )

@@ -33,6 +33,7 @@ class Peculiar(Enum):
     NESTED = "rows under one key of a document"
     BARE = "rows in folders for texts without a class"
     COMMENTS = "comments or sources before rows of words"
+    REPEATED = "further columns of a name that repeats"
     UNNAMED = "rows with a field in a column without a name"
 
 
@@ -68,6 +69,7 @@ class Table:
     parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
     remarks: tuple[Remark, ...] = ()
     cut: tuple[str, str] | None = None  # columns of texts and of their labelled parts, now words
+    repeated: tuple[str, ...] = ()  # names that several columns of the header have
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -141,6 +143,7 @@ def joined(tables: Sequence[Table], path: Path) -> Table:
         lines=range(sum(map(len, tables))),
         parts=tuple(tables),
         remarks=tuple(remarks.values()),
+        repeated=tuple(dict.fromkeys(name for part in tables for name in part.repeated)),
     )
 
 
