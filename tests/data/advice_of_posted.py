@@ -26,6 +26,10 @@ PROMPTS = "".join(
     + "\n"
     for i, label in enumerate("xyxyx")
 )  # fmt: skip
+OF_CHOICES = (
+    {"text": "q", "choices": ["a", "b"], "label": 0},
+    {"text": "r", "choices": ["c", "d"], "label": 1},
+)
 ESSAYS = "".join(f"i{row},e{row // 3},a long essay of {row},{'xy'[row % 2]}\n" for row in range(8))
 OF_TURNS = "".join(
     json.dumps({"role": role, "text": f"some {role}"}) + "\n" for role in ("user", "assistant")
@@ -331,5 +335,11 @@ POSTED = [
         {},
         options={"split_column": "set"},
         more={"split_column": None},
+    ),
+    Case(
+        "Save a row for each choice, with the question as text",
+        {"r.jsonl": "".join(json.dumps(row) + "\n" for row in OF_CHOICES)},
+        {"r.jsonl": '{"text": "q", "text_pair": "a", "label": 1}\n'},
+        rows=1,
     ),
 ]

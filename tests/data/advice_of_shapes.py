@@ -37,10 +37,6 @@ BATCH_OUTPUT = "".join(
 SPANS = json.dumps(
     [{"data": {"text": "a b"}, "annotations": [{"result": [{"value": {"labels": ["X"]}}]}]}]
 )
-OF_CHOICES = (
-    {"text": "q", "choices": ["a", "b"], "label": 0},
-    {"text": "r", "choices": ["c", "d"], "label": 1},
-)
 PARTS = '{"text": "one two", "label": [[0, 3, "X"]]}\n' * 1000
 JSONL_OF_WORDS = '{"words": ["a"], "tags": ["X"]}\n'
 CONLLU = "".join(
@@ -356,12 +352,6 @@ SHAPES = [
         "Name another column with --label",
         [{"a": 3, "b": 1}, {"a": 0, "b": 1}],
         more={"label": "label.a"},
-    ),
-    Case(
-        "Save a row for each choice, with the question as text",
-        {"r.jsonl": "".join(json.dumps(row) + "\n" for row in OF_CHOICES)},
-        {"r.jsonl": '{"text": "q", "text_pair": "a", "label": 1}\n'},
-        rows=1,
     ),
     Case(
         "Mend the row.",

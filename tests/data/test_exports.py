@@ -353,11 +353,8 @@ def test_text_in_a_column_without_a_name_is_said(tmp_path: Path) -> None:
 
 
 def test_the_other_text_column_is_named(tmp_path: Path) -> None:
-    _, notes = read(
-        tmp_path,
-        "r.csv",
-        "Class Index,Title,Description\n1,A title of five words,A long text of news\n",
-    )
+    rows = "Class Index,Title,Description\n1,A title of five words,A long text of news\n"
+    _, notes = read(tmp_path, "r.csv", rows)
     assert (
         "columns: Title is read, Description not. Another: --text Description; both: " in notes[0]
     )

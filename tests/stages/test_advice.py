@@ -362,7 +362,7 @@ ELSEWHERE = {
     "Give a folder with a train file too": "tests/cli/test_check.py",
     "Name the column that holds the labels with --label": "a table that has one, which is empty",
     "student/term.py:loss": "tests/student/test_term.py",
-    "student/trainer.py:share": "tests/student/test_ranks.py",
+    "student/settings.py:share": "tests/student/test_ranks.py",
     "Give data of more, or name all classes": "one class is refused before",
     "Run the bench again with this version.": "tests/study/test_advice.py",
     "stages/budget.py:budget_plan": "several processes of a launcher",
