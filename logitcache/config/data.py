@@ -98,7 +98,7 @@ class Columns:
     encoding: str | None = encoding()
     delimiter: str | None = delimiter()
     header: tuple[str, ...] | None = header()
-    told: bool = False  # whether a note says which columns are read, even where that is plain
+    says_columns: bool = False  # whether a note names the columns that are read, even usual ones
 
 
 def data() -> Any:

@@ -31,7 +31,7 @@ from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Origin
 from logitcache.data.sources.presets import Preset
-from logitcache.data.sources.spans import alike, as_words
+from logitcache.data.sources.spans import all_as_words, as_words
 from logitcache.data.sources.split_columns import SplitsOfColumn, rows_by_split
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.texts import texts
@@ -79,7 +79,7 @@ def load(
     origin = _plain(origin, columns, reporter)
     if unlabelled_origin is not None:
         unlabelled_origin = _plain(unlabelled_origin, columns, reporter)
-    tables = alike({split: read() for split, read in origin.tables.items()}, columns)
+    tables = all_as_words({split: read() for split, read in origin.tables.items()}, columns)
     if keep:
         origin = replace(
             origin, tables={split: partial(_itself, table) for split, table in tables.items()}
@@ -107,8 +107,11 @@ def load(
         origins[str(split or "train")] = table.rows.without_columns()
     source = replace(source, task=kind.name, form=form, origins=origins)
     if unlabelled_origin is not None:
-        more = as_words(find.single(unlabelled_origin), next(iter(tables.values())).cut, names)
-        source = _with_unlabelled(source, unlabelled_origin, more, kind, names, reporter)
+        span_columns = next(iter(tables.values())).span_columns
+        unlabelled_table = as_words(find.single(unlabelled_origin), span_columns, names)
+        source = _with_unlabelled(
+            source, unlabelled_origin, unlabelled_table, kind, names, reporter
+        )
     return _described(source, origin, unlabelled_origin, names, list(opened.values()))
 
 

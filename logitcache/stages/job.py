@@ -20,7 +20,7 @@ from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.own import student_digest
 from logitcache.config.train import TrainConfig
-from logitcache.cost.flops import DTYPES as PRECISIONS
+from logitcache.cost.flops import DTYPES as DTYPE_OF_PRECISION
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
@@ -324,7 +324,7 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
 def _note_precision(precision: str, reporter: Reporter) -> None:
     """Note where a training is slower in its precision than in single precision."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    dtype = DTYPES[PRECISIONS[precision]]
+    dtype = DTYPES[DTYPE_OF_PRECISION[precision]]
     note_emulated(f"--precision {precision}", dtype, device, reporter)
 
 

@@ -34,7 +34,7 @@ NamesRows: TypeAlias = CheckConfig | DumpConfig | TrainConfig | WorkloadConfig |
 def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> Source:
     """The rows that a command names."""
     if isinstance(config, CheckConfig):
-        config = replace(config, columns=replace(config.columns, told=True))
+        config = replace(config, columns=replace(config.columns, says_columns=True))
     keep = isinstance(config, DumpConfig) and config.teacher.answers is not None
     return named_rows(config, config.unlabelled, reporter, keep=keep)
 

@@ -360,7 +360,7 @@ SHAPES = [
         rows=1001,
     ),
     Case(
-        "Count so (add 1 to ends that are of the last character)",
+        "Add 1 to ends that are of the last character",
         {"r.jsonl": '{"text": "one two", "label": [[0, 2, "X"]]}'},
         {"r.jsonl": '{"text": "one two", "label": [[0, 3, "X"]]}'},
         rows=1,

@@ -23,9 +23,11 @@ def test_choices_of_each_row_are_refused() -> None:
         {"choices": [["good", "bad"], ["long", "short"]]},
         {"ending0": ["good", "long"], "ending1": ["bad", "short"]},
         {"options": [["good", "bad"], ["long", "short"]], "label": ["B", "A"]},
+        {"endings": [["good", "bad"], ["long", "short"]], "label": ["0", ""]},
+        {"endings": [["good", "bad"], ["long", "short"]], "label": [1.0, None]},
         {"sol1": ["good", "long"], "sol2": ["bad", "short"], "label": ["1", "2"]},
     ):
-        with pytest.raises(SpecError, match="a place among the row's own choices"):
+        with pytest.raises(SpecError, match="places among the row's own choices"):
             source_of(**columns)
 
 

@@ -129,8 +129,9 @@ def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
      "columns: the text is text; the label is Labels, found by its usual name. Another: --label kind"),
     ("text,intent,kind", {}, None),
     ("Summary,label,kind", {"text": "Summary"}, None),
-    ("Summary,label,kind", {"text": "Summary", "told": True}, "columns: the text is Summary; the label is label"),
-    ("Summary,Labels,kind", {"text": "Summary", "label": "kind", "told": True},
+    ("Summary,label,kind", {"text": "Summary", "says_columns": True},
+     "columns: the text is Summary; the label is label"),
+    ("Summary,Labels,kind", {"text": "Summary", "label": "kind", "says_columns": True},
      "columns: the text is Summary; the label is kind"),
 ])  # fmt: skip
 def test_a_label_that_is_found_by_its_name_is_said_and_the_advice_helps(
@@ -181,7 +182,7 @@ JIRA = "Summary,Type,Labels,Labels,Labels,Custom field (Date of First Response)\
 def test_columns_whose_names_repeat_are_numbered_unless_they_are_read(tmp_path: Path) -> None:
     """As pandas numbers them; a row that is taken for a header is refused as before."""
     path = write(tmp_path / "train.csv", JIRA)
-    asked = Columns(text="Summary", label="Type", told=True)
+    asked = Columns(text="Summary", label="Type", says_columns=True)
     assert notes_of(path, asked) == [
         "train.csv: further columns of a name that repeats: 2 (first: line 1). They are called Labels.1, Labels.2, "
         "as by pandas.",

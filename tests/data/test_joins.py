@@ -14,6 +14,7 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
+from logitcache.data.sources import joins
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 from tests.data.advice_cases import changed
@@ -137,3 +138,16 @@ def test_numbers_of_rows_are_no_key(tmp_path: Path) -> None:
     changed(folder, {"a.csv": "index,text\n0,a\n1,b\n", "b.csv": "index,price\n0,5\n1,6\n"})
     source, _ = read(folder / "a.csv", Columns())
     assert "Join" not in source.label_advice
+
+
+def test_files_beside_the_data_are_not_read_without_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data without labels is refused at once, whatever lies beside it."""
+    changed(tmp_path, {"s.csv": "text,uid\nsome words,7\nother words,9\n", "b.csv": BODIES})
+    monkeypatch.setattr(joins, "read_table", None)  # called, it fails
+    _, notes = read(tmp_path / "s.csv", Columns())
+    assert not [note for note in notes if "Join" in note]
+    changed(tmp_path, {"s.csv": STANCES.replace("Stance", "x")})
+    monkeypatch.setattr(joins, "LARGEST", 8)
+    read(tmp_path / "s.csv", Columns(text="Headline"))

@@ -145,7 +145,7 @@ def test_parts_within_others_and_within_words_are_counted(tmp_path: Path) -> Non
 def test_parts_that_are_not_in_their_text_are_refused(
     tmp_path: Path, spans: list[Any], found: str
 ) -> None:
-    with pytest.raises(SpecError, match=rf"r\.jsonl line 1: .*found {found}\. Count so"):
+    with pytest.raises(SpecError, match=rf"r\.jsonl line 1: .*found {found}\. Add 1"):
         read(tmp_path, rows_of(spans))
 
 

@@ -184,6 +184,7 @@ SPANS: dict[str, tuple[str, str]] = {  # labels of parts of a text: words have t
     "SciERC": ("r.json", jsonl(lambda t, y: {"sentences": [["a"], ["b"]], "ner": [[], []]})),
     "GLiNER": ("r.json", array(lambda t, y: {"tokenized_text": ["a", "b"], "ner": [[0, 1, "X"]]})),
 }  # fmt: skip
+READ = ("doccano", "Label Studio", "Prodigy", "LightTag")  # of these, what is read as it is
 
 
 def step(told: str, path: Path, options: dict[str, Any]) -> Path:
@@ -261,7 +262,18 @@ def test_words_of_tools_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert tags == SENTENCE[1] * 3
 
 
-@pytest.mark.parametrize("tool", SPANS)
+@pytest.mark.parametrize("tool", READ)
+def test_spans_of_tools_are_read_as_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    source = arrived(put(SPANS[tool], tmp_path, monkeypatch))
+    rows = source.dumped["train"]
+    assert (source.task, source.label_names) == ("token-classification", ("B-ADJ", "O"))
+    assert rows.texts()[0] == [text.replace(" ", "\n") for text in TEXTS]
+    assert list(rows.labels) == [1, 0, 1, 1, 1] * len(TEXTS)  # the second word, "warm"
+
+
+@pytest.mark.parametrize("tool", sorted(set(SPANS) - set(READ)))
 def test_spans_of_tools_are_led_to_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:

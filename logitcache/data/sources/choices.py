@@ -19,27 +19,28 @@ _NAME = re.compile(
 _LETTER = re.compile(r"[A-Ea-e]")
 
 
-def check_no_choices(table: Table, asked: Columns) -> None:
+def check_no_choices(table: Table, named_columns: Columns) -> None:
     """Raises SpecError where the label is the place of the right one among choices that differ from
-    row to row: a list, or columns such as ``choice1`` and ``choice2``. Choices that are the texts by
-    name are the user's.
+    row to row: a list, or columns such as ``choice1`` and ``choice2``. Nothing is said where one of
+    these columns was named as text.
     """
-    label = asked.label or first_called(LABEL_COLUMNS, list(table.columns))
-    if asked.task in LANGUAGE or label is None or label not in table.columns:
+    label = named_columns.label or first_called(LABEL_COLUMNS, list(table.columns))
+    if named_columns.task in LANGUAGE or label is None or label not in table.columns:
         return
     columns = _columns_of_choices(table, label)
-    if not columns or {asked.text, asked.text_pair} & set(columns):
+    if not columns or {named_columns.text, named_columns.text_pair} & set(columns):
         return
-    places = [_place(value) for value in first_values(table.columns[label], LOOKED_AT)]
-    rows = _choices(table, columns)
-    fitting = [
-        place is not None and place <= len(row) for place, row in zip(places, rows, strict=True)
+    labels = first_values(table.columns[label], LOOKED_AT)
+    choices = _choices(table, columns)
+    labelled = [
+        (value, row) for value, row in zip(labels, choices, strict=True) if _is_given(value)
     ]
-    if all(fitting) and len(set(map(tuple, rows))) > 1:
+    are_places = bool(labelled) and all(_is_place(value, len(row)) for value, row in labelled)
+    if are_places and len(set(map(tuple, choices))) > 1:
         raise SpecError(
             expected="a class of each row",
-            found=f"{label}, a place among the row's own choices ({', '.join(columns)}): multiple "
-            "choice is not trained",
+            found=f"in the column {label!r} places among the row's own choices ({', '.join(columns)}): "
+            "multiple choice is not trained",
             advice="Save a row for each choice, with the question as text, the choice as text_pair, and label 1 for "
             "the right one, else 0; or leave the choices out if the label is a class.",
             where=str(table.path),
@@ -68,9 +69,14 @@ def _choices(table: Table, columns: list[str]) -> list[list[str]]:
     return [list(map(str, cells)) for cells in zip(*values, strict=True)]
 
 
-def _place(value: Any) -> int | None:
-    """A number, or a letter as its place in the alphabet."""
-    text = str(value).strip()
+def _is_given(label: Any) -> bool:
+    """Whether a label is there: not of a test row, which has none, an empty one or -1."""
+    return label is not None and str(label).strip() not in ("", "-1")
+
+
+def _is_place(label: Any, count: int) -> bool:
+    """Whether a label is a number (from 0 or 1) or a letter that stands for one of so many choices."""
+    text = str(label).strip().removesuffix(".0")
     if text.isdecimal():
-        return int(text)
-    return ord(text.upper()) - ord("A") if _LETTER.fullmatch(text) else None
+        return int(text) <= count
+    return _LETTER.fullmatch(text) is not None and ord(text.upper()) - ord("A") < count

@@ -55,7 +55,7 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
     """
     other_labels = _other_labels(tables, named_columns, chosen)
     notes = [_other_texts(tables, named_columns, chosen), other_labels]
-    if named_columns.told or (other_labels is None and _is_guessed(named_columns, chosen)):
+    if named_columns.says_columns or (other_labels is None and _is_guessed(named_columns, chosen)):
         notes.append(_taken(tables, named_columns, chosen))
     notes += [_otherwise_called(table, tables, chosen) for table in tables]
     notes.append(_split_column(tables, chosen))

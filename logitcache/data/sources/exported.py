@@ -22,9 +22,13 @@ class Export:
     tool: str  # for the note that says so, with what follows from it
     columns: dict[str, list[Any]]
     sources: tuple[str, ...] = ()  # columns that are read by this and not kept
-    cut: tuple[str, str] | None = None  # those of texts and of labelled parts that became words
+    span_columns: tuple[str, str] | None = None  # of texts and labelled parts, which became words
 
     def replaced(self, table: Table) -> Table:
         """The table with these columns in place of those that they were read from."""
         others = {name: c for name, c in table.columns.items() if name not in self.sources}
-        return replace(table, columns={**others, **self.columns}, cut=self.cut or table.cut)
+        return replace(
+            table,
+            columns={**others, **self.columns},
+            span_columns=self.span_columns or table.span_columns,
+        )

@@ -25,7 +25,8 @@ from logitcache.data.sources.reading import READERS, read_table
 from logitcache.data.sources.tables import Table
 from logitcache.errors import LogitCacheError, SpecError
 
-LARGEST = 1 << 26  # bytes that are read to find a key
+LARGEST = 1 << 23  # bytes of files that are read to find a key: at most a second
+_HEAD = 1 << 16
 _GUESSES = "submission"  # in the name of a file of made-up labels, as Kaggle gives one
 _CUSTOM_ID, _REQUEST, _ANSWER = "custom_id", "body", "response"  # of batches
 _OF_BATCH = (
@@ -36,11 +37,13 @@ _OF_BATCH = (
 )
 
 
-def check_no_batch(table: Table, asked: Columns) -> None:
+def check_no_batch(table: Table, named_columns: Columns) -> None:
     """Raises SpecError for the input or the output of a batch that was sent to a provider: texts are
     in the one, answers in the other.
     """
-    has_text = asked.text in table.columns or first_called(TEXT_COLUMNS, list(table.columns))
+    has_text = named_columns.text in table.columns or first_called(
+        TEXT_COLUMNS, list(table.columns)
+    )
     if has_text or _CUSTOM_ID not in table.columns:
         return
     raise SpecError(
@@ -68,15 +71,34 @@ def advice_beside(table: Table) -> str:
     """
     if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return ""
+    names = [name for name in table.columns if name.lower() not in TEXT_COLUMNS]
     tables = []
-    size = 0
+    budget = LARGEST
     for path in sorted(table.path.parent.iterdir()):
-        size += path.stat().st_size if path.is_file() else 0
-        other = _read(path) if path != table.path and size < LARGEST else None
+        if path == table.path or not _names_one(path, names):
+            continue
+        budget -= path.stat().st_size
+        other = _read(path) if budget > 0 else None
         if other is not None:
             tables.append(other)
     joined = (_joined(table, other) for other in tables)
     return _of_batch([table, *tables]) or next(filter(None, joined), "")
+
+
+def _names_one(path: Path, names: Sequence[str]) -> bool:
+    """Whether the beginning of a file holds one of these names of columns, or the file has its names
+    at its end.
+    """
+    if not read_by_pandas(path):
+        return False
+    if ending(path) == ".parquet":
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return any(name.encode() in head for name in names)
 
 
 def _of_batch(tables: Sequence[Table]) -> str:

@@ -27,6 +27,7 @@ _CHARACTERS = (
     "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Chinese and Japanese, written without spaces
 )
 _WORD = re.compile(rf"[{_CHARACTERS}]|[^\W{_CHARACTERS}]+|[^\w\s]")
+_WITHIN_WORD = re.compile(rf"[^\W{_CHARACTERS}]{{2}}")  # the characters before and behind a place
 
 
 @dataclass(frozen=True)
@@ -39,57 +40,68 @@ class Span:
     text: str | None  # what the file says that stands there
 
 
-def spans(table: Table, asked: Columns) -> Export | None:
+def spans(table: Table, named_columns: Columns) -> Export | None:
     """The words and tags of a table that has a column of texts and one of lists of labelled parts;
     None for other tables, and where rows have a label of the whole text beside them.
 
     Raises SpecError for parts that are not in their text, and where most begin or end within words.
     """
-    name = _column_of_spans(table, asked)
-    texts = asked.text or first_called(TEXT_COLUMNS, list(table.columns))
+    name = _column_of_spans(table, named_columns)
+    texts = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
     if name is None or texts is None or texts == name or not holds(table, texts, str):
         return None
-    return _words_of(table, (texts, name), listed_values(table, name), asked)
+    return _words_of(table, (texts, name), listed_values(table, name), named_columns)
 
 
 def _words_of(
-    table: Table, cut: tuple[str, str], parts: Sequence[list[Any] | None], asked: Columns
+    table: Table,
+    span_columns: tuple[str, str],
+    spans_of_rows: Sequence[list[Any] | None],
+    named_columns: Columns,
 ) -> Export:
-    texts, name = cut
+    texts, name = span_columns
     rows = _Rows(table, f"{texts} and {name}")
-    for row, (text, values) in enumerate(zip(listed_values(table, texts), parts, strict=True)):
+    cells = zip(listed_values(table, texts), spans_of_rows, strict=True)
+    for row, (text, values) in enumerate(cells):
         rows.add(row, text or "", values)
     rows.check_words()
     columns: dict[str, list[Any]] = {}
-    columns[asked.text or WORDS[0]] = rows.words
-    columns[asked.label or TAGS[0]] = rows.tags
-    return Export(rows.note(), columns, tuple(n for n in cut if n in table.columns), cut)
+    columns[named_columns.text or WORDS[0]] = rows.words
+    columns[named_columns.label or TAGS[0]] = rows.tags
+    sources = tuple(column for column in span_columns if column in table.columns)
+    return Export(rows.note(), columns, sources, span_columns)
 
 
-def alike(tables: Mapping[str | None, Table], asked: Columns) -> dict[str | None, Table]:
-    """The tables, each as words where one of them is: a split may have no labelled parts."""
-    cut = next((table.cut for table in tables.values() if table.cut is not None), None)
-    return {split: as_words(table, cut, asked) for split, table in tables.items()}
+def all_as_words(
+    tables: Mapping[str | None, Table], named_columns: Columns
+) -> dict[str | None, Table]:
+    """The tables by split, each as words where one of them is: a split may have no labelled parts."""
+    span_columns = next(filter(None, (table.span_columns for table in tables.values())), None)
+    return {split: as_words(table, span_columns, named_columns) for split, table in tables.items()}
 
 
-def as_words(table: Table, cut: tuple[str, str] | None, asked: Columns) -> Table:
-    """The table with words in place of its texts, without labels, where another one was cut into
-    words and this one has no labelled part; else the table itself.
+def as_words(table: Table, span_columns: tuple[str, str] | None, named_columns: Columns) -> Table:
+    """The table with unlabelled words in place of its texts, where another table's ``span_columns``
+    became words and tags and this one has no labelled part; else the table itself.
     """
-    if cut is None or table.cut is not None or cut[0] not in table.columns:
+    if span_columns is None or table.span_columns is not None:
         return table
-    return _words_of(table, cut, [None] * len(table), asked).replaced(table)
+    if span_columns[0] not in table.columns:
+        return table
+    unlabelled = [None] * len(table)
+    return _words_of(table, span_columns, unlabelled, named_columns).replaced(table)
 
 
-def _column_of_spans(table: Table, asked: Columns) -> str | None:
+def _column_of_spans(table: Table, named_columns: Columns) -> str | None:
     """The column of labelled parts: that of the label, or the only one there is."""
-    if asked.task not in (None, TASK):
+    if named_columns.task not in (None, TASK):
         return None
     names = [name for name in table.columns if _holds_spans(table, name)]
-    if asked.label is not None:
-        return next((name for name in names if f"{asked.label}.".startswith(f"{name}.")), None)
+    if named_columns.label is not None:  # the column, or a path below it
+        path = f"{named_columns.label}."
+        return next((name for name in names if path.startswith(f"{name}.")), None)
     label = first_called(LABEL_COLUMNS, [name for name in table.columns if name not in names])
-    is_of_texts = asked.task is None and label is not None
+    is_of_texts = named_columns.task is None and label is not None
     return names[0] if len(names) == 1 and not is_of_texts else None
 
 
@@ -152,10 +164,7 @@ class _Rows:
                 end = part.end
             else:
                 self.covered.append(row)
-        inner = {
-            place for word in _WORD.finditer(text) for place in range(word.start() + 1, word.end())
-        }
-        self.cutting += [row for part in apart if {part.start, part.end} & inner]
+        self.cutting += [row for part in apart if _cuts_word(text, part)]
         words, tags = _tagged(text, apart)
         self.words.append(words)
         self.tags.append(None if values is None else tags)
@@ -189,7 +198,7 @@ class _Rows:
         return SpecError(
             expected="parts of the text, by characters counted from 0, an end being behind the last",
             found=found,
-            advice="Count so (add 1 to ends that are of the last character), or save columns words and tags of lists.",
+            advice="Add 1 to ends that are of the last character; or save columns words and tags of lists.",
             where=where,
         )
 
@@ -206,6 +215,12 @@ class _Rows:
             if rows:
                 remarks.append(f"{what}: {len(rows):,} (first: {self.table.place(rows[0])})")
         return "; ".join(remarks)
+
+
+def _cuts_word(text: str, part: Span) -> bool:
+    """Whether a part begins or ends within a word."""
+    places = (part.start, part.end)
+    return any(_WITHIN_WORD.fullmatch(text, place - 1, place + 1) for place in places)
 
 
 def _tagged(text: str, parts: Sequence[Span]) -> tuple[list[str], list[str]]:

@@ -68,7 +68,7 @@ class Table:
     )  # names that columns of class numbers have
     parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
     remarks: tuple[Remark, ...] = ()
-    cut: tuple[str, str] | None = None  # columns of texts and of their labelled parts, now words
+    span_columns: tuple[str, str] | None = None  # of texts and their labelled parts, now words
     repeated: tuple[str, ...] = ()  # names that several columns of the header have
 
     def __len__(self) -> int:

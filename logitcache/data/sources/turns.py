@@ -34,17 +34,17 @@ _GROUPS = (
 )
 
 
-def check_no_turns(table: Table, asked: Columns) -> None:
+def check_no_turns(table: Table, named_columns: Columns) -> None:
     """Raises SpecError for rows that are single messages of a user and an assistant, where nobody
     named their columns and they are to be learnt, or have no labels to be classified by.
     """
     have = list(table.columns)
     role, text = (first_called(names, have) for names in (_ROLE_COLUMNS, _CONTENT_COLUMNS))
-    is_named = asked.text is not None or asked.label is not None
-    if is_named or asked.task not in (None, _CAUSAL_LM) or role is None or text is None:
+    is_named = named_columns.text is not None or named_columns.label is not None
+    if is_named or named_columns.task not in (None, _CAUSAL_LM) or role is None or text is None:
         return
     label = first_called(LABEL_COLUMNS, have)
-    if asked.task is None and label is not None and not holds(table, label, Mapping):
+    if named_columns.task is None and label is not None and not holds(table, label, Mapping):
         return
     roles = set(first_values(table.columns[role], LOOKED_AT))
     usual = {ROLES.get(str(name).casefold()) for name in roles}
