@@ -16,6 +16,7 @@ import click
 
 import logitcache
 from logitcache import platforms
+from logitcache.config.option import close_names
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError, sentence, visible
 from logitcache.extras import not_installed
 from logitcache.hub import check_environment
@@ -182,6 +183,10 @@ def _misuse(ctx: click.Context, error: click.UsageError) -> click.UsageError:
     """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
+    if isinstance(error, click.NoSuchOption):
+        close = " or ".join(_close_options(error.option_name, error.ctx or ctx))
+        advice = close and f" Did you mean {close}?"
+        error = click.UsageError(f"No such option {error.option_name!r}.{advice}", error.ctx)
     text = " ".join(error.format_message().split())
     text = re.sub(r"\((Did you mean .*\?)\)$", r"\1", text)  # as click adds it
     message = sentence(visible(text))
@@ -189,6 +194,16 @@ def _misuse(ctx: click.Context, error: click.UsageError) -> click.UsageError:
     if error.ctx is None and ctx.invoked_subcommand:
         path = f"{path} {ctx.invoked_subcommand}"
     return Misuse(f"{message} See `{path} --help`.", error.ctx or ctx)
+
+
+def _close_options(name: str, ctx: click.Context) -> list[str]:
+    """The options of a command that are most like an unknown one, or called so elsewhere."""
+    options = {}
+    for parameter in ctx.command.params:
+        for option in parameter.opts:
+            options[option.lstrip("-").replace("-", "_")] = option
+    unknown = name.lstrip("-").replace("-", "_")
+    return [options[close] for close in close_names(unknown, options)]
 
 
 def _out_of_space(error: OSError) -> OutOfSpace:

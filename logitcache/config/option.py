@@ -26,6 +26,35 @@ from logitcache.errors import SpecError, short
 T = TypeVar("T")
 WRITTEN_LOCALLY = "Name a local path, and copy the results afterwards."
 REPAIR_LOCALLY = "Repair the cache where it was dumped, and copy it there again."
+# names of transformers' scripts and of papers, and ours
+NAMES_ELSEWHERE = (
+    ("lr", "learning_rate"),
+    ("num_epochs", "epochs"),
+    ("num_train_epochs", "epochs"),
+    ("bs", "batch_size"),
+    ("per_device_train_batch_size", "batch_size"),
+    ("per_device_eval_batch_size", "batch_tokens"),
+    ("gradient_accumulation_steps", "accumulate"),
+    ("max_seq_length", "max_length"),
+    ("max_seq_len", "max_length"),
+    ("warmup_ratio", "warmup"),
+    ("warmup_steps", "warmup"),
+    ("fp16", "precision"),
+    ("bf16", "precision"),
+    ("tau", "temperature"),
+    ("model", "student"),
+    ("model", "teacher"),
+    ("model_name_or_path", "student"),
+    ("model_name_or_path", "teacher"),
+    ("dataset", "data"),
+    ("dataset_name", "data"),
+    ("train_file", "data"),
+    ("text_column_name", "text"),
+    ("label_column_name", "label"),
+    ("output", "out"),
+    ("output_dir", "out"),
+    ("overwrite_output_dir", "overwrite"),
+)
 
 
 class Cost(Enum):
@@ -170,9 +199,16 @@ def _union_members(kind: Any) -> list[Any]:
     return list(get_args(kind)) if get_origin(kind) in (UnionType, Union) else [kind]
 
 
+def close_names(name: str, names: Iterable[str]) -> list[str]:
+    """Those that other programs call so; if there are none, at most three that are like it."""
+    names = list(names)
+    meant = [ours for theirs, ours in NAMES_ELSEWHERE if theirs == name and ours in names]
+    return meant or difflib.get_close_matches(name, names)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Advice with the names most like this one; empty where none is."""
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    close = close_names(name, names)
     return f"Did you mean {' or '.join(close)}?" if close else ""
 
 

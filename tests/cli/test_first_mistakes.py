@@ -14,7 +14,11 @@ SPEC = (
     "tasks: {rows: rows.csv}\nstudents: [2x128]\nmethods: [base, kdd]\nseeds: [1]\nteacher: 1x32\n"
 )
 MISTAKES = [
-    (["dump", "--teacher", "1x32", "--dta", "x"], "No such option '--dta'. Did you mean one of: '--data'"),
+    (["dump", "--teacher", "1x32", "--dta", "x"], "No such option '--dta'. Did you mean --data"),
+    (["train", "--alhpa", "0.3"], "No such option '--alhpa'. Did you mean --alpha?"),
+    (["train", "--lr", "1e-3"], "No such option '--lr'. Did you mean --learning-rate?"),
+    (["train", "--num_train_epochs", "3"], "Did you mean --epochs?"),
+    (["dump", "--model_name_or_path", "roberta-large"], "Did you mean --teacher?"),
     (["train", "-method", "kd"], "No such option '-method'. Did you mean --method?"),
     (["dump", *ROWS, "--teacher", "1x32", "--codec", "float8"], "found 'float8'. Did you mean float32 or float16?"),
     (
