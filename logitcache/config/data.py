@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from logitcache.config.labels import map_of, names_of
+from logitcache.config.labels import class_names_of, map_of, names_of
 from logitcache.config.option import Cost, option
 from logitcache.config.text_files import delimiter_of, encoding_of
 from logitcache.config.workspace import Workspace
@@ -76,8 +76,8 @@ class Columns:
         "holds, sorted.",
         name="labels",
         group=GROUP,
-        parse=names_of,
-        annotation="str | Sequence[str]",
+        parse=class_names_of,
+        annotation="str | Sequence[str] | Mapping[str, int] | Mapping[int, str]",
         recorded=False,
     )
     split_column: str | None = option(

@@ -6,23 +6,45 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from logitcache.errors import SpecError
 
 
 def names_of(value: Any) -> tuple[str, ...]:
-    """Class names, from a sequence of them or as they are typed. Raises ValueError for what is
-    neither.
-    """
+    """Names, from a sequence of them or as they are typed. Raises ValueError for what is neither."""
     names = parse_names(value) if isinstance(value, str) else value
-    if not isinstance(names, Iterable):
-        raise ValueError("names, in label order")
-    names = tuple(names)
+    # the order of a set is another in each process
+    is_ordered = isinstance(names, Iterable) and not isinstance(names, Set | Mapping)
+    names = tuple(names) if is_ordered else (None,)
     if not all(isinstance(name, str) for name in names):
-        raise ValueError("names, in label order")
+        raise ValueError("names separated by commas, or a list of them")
     return names
+
+
+def class_names_of(value: Any) -> tuple[str, ...]:
+    """Class names in label order, from a sequence of them, from a mapping between names and numbers
+    (``id2label`` or ``label2id``), or as they are typed. Raises ValueError for what is none of these.
+    """
+    try:
+        names = parse_names(value) if isinstance(value, str) else value
+        return names_of(_by_number(names) if isinstance(names, Mapping) else names)
+    except ValueError:
+        raise ValueError("names in label order, or the number of each name, from 0") from None
+
+
+def _by_number(names: Mapping[Any, Any]) -> list[Any]:
+    """The names of a mapping from or to their numbers. Raises ValueError where the numbers are not
+    0, 1, 2, ...
+    """
+    by_number = {str(number): name for number, name in names.items()}
+    if all(type(number) is int for number in names.values()):
+        by_number = {str(number): name for name, number in names.items()}
+    numbers = [str(number) for number in range(len(names))]
+    if set(by_number) != set(numbers):
+        raise ValueError(numbers)
+    return [by_number[number] for number in numbers]
 
 
 def map_of(value: Any) -> dict[str, str]:
@@ -76,19 +98,16 @@ def _typed_weights(text: str) -> Any:
     return dict(zip(names, (weight for _, weight in pairs), strict=True))
 
 
-def parse_names(text: str) -> list[str]:
-    """Names separated by commas, or a JSON list of them. Raises SpecError for JSON that is none."""
-    if not text.lstrip().startswith("["):
+def parse_names(text: str) -> Any:
+    """Names separated by commas, or what a JSON list or object holds. Raises ValueError for JSON
+    that is none.
+    """
+    if not text.lstrip().startswith(("[", "{")):
         return [name.strip() for name in text.split(",")]
     try:
-        names = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SpecError(
-            f"--labels: expected names separated by commas, or a JSON list of them, found {text!r}. Correct it."
-        )
-    return names
+        raise ValueError("names separated by commas, or JSON") from None
 
 
 def parse_map(text: str) -> dict[str, str]:

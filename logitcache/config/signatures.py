@@ -15,7 +15,7 @@ class RowsOptions(TypedDict, total=False):
     text: str | None
     text_pair: str | None
     label: str | None
-    labels: str | Sequence[str] | None
+    labels: str | Sequence[str] | Mapping[str, int] | Mapping[int, str] | None
     split_column: str | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm", "embedding"] | None
     encoding: str | None

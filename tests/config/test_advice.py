@@ -11,7 +11,7 @@ from logitcache.config.bench import OverheadConfig, PlanConfig
 from logitcache.config.check import CheckConfig
 from logitcache.config.codecs import check_vocabulary
 from logitcache.config.dump import DumpConfig
-from logitcache.config.labels import parse_map, parse_names
+from logitcache.config.labels import parse_map
 from logitcache.config.report import ConvertConfig, InspectConfig
 from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
@@ -225,7 +225,6 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip
 NAMES = [
-    ("Correct it.", parse_names, '["a", ', '["a", "b"]'),
     ("such as negative=NEG,positive=POS", parse_map, "a", "negative=NEG,positive=POS"),
     ("or a JSON object", parse_map, '{"a": ', '{"a": "b"}'),
     ("Leave one out.", parse_map, "a=x,a=y", "a=x"),
