@@ -13,7 +13,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.reporter import Notes
 from logitcache.teacher.column import Recorded, recorded
-from tests.data.test_strangers import Rows, jsonl, read, refusal
+from tests.data.test_strangers import Rows, jsonl, read, refusal, run
 
 
 def answered(data: Any, column: str, folder: Path, **columns: Any) -> tuple[Recorded, str]:
@@ -79,3 +79,43 @@ def test_counts_by_class_are_not_advised_as_labels(tmp_path: Path) -> None:
     ]
     message = refusal(rows, tmp_path)
     assert "--text example.premise --text-pair example.hypothesis --label majority_label" in message
+
+
+def of_words(names: str, *columns: str) -> str:
+    """Two sentences of two words as a csv."""
+    fields = {"s": "1122", "w": ["Ada", "met", "Alan", "slept"], "t": ["B-PER", "O", "B-PER", "O"]}
+    rows = [[fields[column][row] for column in columns] for row in range(4)]
+    return "\n".join([names, *map(",".join, rows)]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "names", ["sentence_id,text,label", "Sent_ID,Text,Tag", "sent_id,token,pos"]
+)
+def test_words_with_a_number_of_their_sentence_are_words(tmp_path: Path, names: str) -> None:
+    (tmp_path / "r.csv").write_text(of_words(names, "s", "w", "t"))
+    source, notes = read(tmp_path / "r.csv", tmp_path)
+    assert source.task == "token-classification"
+    assert source.table("train").texts()[0] == ["Ada\nmet", "Alan\nslept"]
+    assert "a word a row: read as 2 sentences of 4 words" in notes
+
+
+@pytest.mark.parametrize("names", ["doc,token,ner", "doc,text,label"])
+def test_words_whose_sentences_nothing_tells_are_led_to_them(tmp_path: Path, names: str) -> None:
+    (tmp_path / "r.csv").write_text(of_words(names, "s", "w", "t"))
+    message = refusal(tmp_path / "r.csv", tmp_path)
+    assert "If doc numbers them: python -c" in message
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
+    assert source.table("train").texts()[0] == ["Ada\nmet", "Alan\nslept"]
+    words, tags = names.split(",")[1:]
+    source, _ = read(tmp_path / "r.csv", tmp_path, text=words, label=tags, task="classification")
+    assert len(source.table("train")) == 4
+
+
+def test_texts_without_spaces_are_no_words(tmp_path: Path) -> None:
+    """Sentences of Chinese, of which each stands in several rows, one for each of its aspects."""
+    rows = "".join(f"{i // 2},房间很大{i // 2},{'好坏'[i % 2]}\n" for i in range(12))
+    for names in ("sentence_id,text,label", "id,sentence,label"):
+        (tmp_path / "r.csv").write_text(f"{names}\n{rows}", "utf-8")
+        source, _ = read(tmp_path / "r.csv", tmp_path)
+        assert (source.task, len(source.table("train"))) == ("classification", 12)
