@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.data.label_cells import given
 from logitcache.data.literals import python_value
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -84,8 +85,8 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
         return numbers_of_mapping(values[0])
     if values and all(isinstance(entry, Mapping) for entry in values):
         return _once((entry.get("label"), entry.get("score")) for entry in values)
-    if values and all(isinstance(entry, str) for entry in values):
-        votes = Counter(name for name in values if name.strip())
+    if values and all(isinstance(entry, str | None) for entry in values):
+        votes = Counter(given(values))
         return {name: float(count) for name, count in votes.items()}
     if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
         return _once(values)

@@ -20,6 +20,7 @@ from logitcache.data.answer_cells import (
     numbers_of_sequence,
     value_in,
 )
+from logitcache.data.label_cells import given
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
 from logitcache.data.sources.hints import VOTES_OF_FUNCTIONS, is_labelling_function, similar
@@ -79,9 +80,9 @@ def _is_amount(text: str) -> bool:
 
 
 def votes_of(table: Table, names: Sequence[str]) -> list[list[str]]:
-    """The answers of each row in these columns, one for each annotator who gave one."""
+    """The answers of each row in these columns, one for each annotator: blank where none is given."""
     rows = zip(*(_listed(table.columns[name]) for name in names), strict=True)
-    return [[answer for answer in row if answer not in (None, "")] for row in rows]
+    return list(map(list, rows))
 
 
 def _matching(table: Table, columns: Sequence[str]) -> list[str]:
@@ -179,6 +180,7 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
         return SoftLabels(matrix, None, table.place)
     cells = table.columns[name]
     rows = [_answer(table, name, row, cell) for row, cell in enumerate(_listed(cells))]
+    blanks = sum(map(_blanks, _listed(cells)))
     first_answer = next((answer for answer in rows if answer is not None), None)
     if first_answer is None:
         raise SpecError(
@@ -192,11 +194,15 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
                 else "a list of numbers"
             )
             raise _no_answer(table, name, row, answer, expected)
-    return (
-        _of_names(rows, table, absent)
-        if isinstance(first_answer, dict)
-        else _of_lists(rows, len(first_answer), table, name)
-    )
+    if isinstance(first_answer, dict):
+        return replace(_of_names(rows, table, absent), blanks=blanks)
+    return _of_lists(rows, len(first_answer), table, name)
+
+
+def _blanks(cell: Any) -> int:
+    """How many of the votes in a cell are blank."""
+    are_votes = isinstance(cell, list) and any(isinstance(entry, str) for entry in cell)
+    return len(cell) - len(given(cell)) if are_votes else 0
 
 
 def _listed(column: Any) -> list[Any]:
@@ -295,7 +301,7 @@ def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:
             continue
         for name, number in answer.items():
             values[row, column[name]] = number
-    return SoftLabels(values, tuple(names), table.place)
+    return SoftLabels(values, tuple(names), table.place, is_unordered=True)
 
 
 def _of_lists(rows: Sequence[Any], width: int, table: Table, column: str) -> SoftLabels:

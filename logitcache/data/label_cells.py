@@ -28,7 +28,7 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
     if isinstance(cell, Mapping):
         numbers = _probabilities(cell, column)
     elif are_votes and isinstance(cell, list | tuple):
-        votes = [name for name in cell if name.strip()]
+        votes = given(cell)
         numbers = {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
     if numbers is not None:
         largest = max(numbers.values(), default=0)
@@ -79,16 +79,22 @@ def _holds_spans(value: Any) -> bool:
 
 def is_of_votes(cells: Iterable[Any]) -> bool:
     """Whether these are lists of names of which some name a class twice: they are votes, not
-    several labels.
+    several labels. Blanks are no votes.
     """
     is_repeated = False
     for cell in cells:
         if not isinstance(cell, list | tuple):
             continue
-        if not all(isinstance(name, str) and not is_number(name) for name in cell):
+        if not all(isinstance(name, str | None) and not is_number(name or "") for name in cell):
             return False
-        is_repeated = is_repeated or len(set(cell)) < len(cell)
+        votes = given(cell)
+        is_repeated = is_repeated or len(set(votes)) < len(votes)
     return is_repeated
+
+
+def given(votes: Iterable[str | None]) -> list[str]:
+    """The votes that are not blank."""
+    return [name for name in votes if name is not None and name.strip()]
 
 
 def places_of_one(cells: Sequence[Any]) -> list[int | None] | None:

@@ -5,7 +5,7 @@ rows are mapped in one step.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data.label_cells import (
+    given,
     is_of_votes,
     list_in,
     places_of_one,
@@ -180,6 +181,8 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
         )
         return replace(values, distinct=list(places))
     are_votes = is_of_votes(cells)
+    if are_votes:
+        _say_blanks(values, cells, column, reporter)
     distinct = []
     uncertain = None  # the position of the first label that is the likeliest of several
     for position, cell in enumerate(cells):
@@ -196,6 +199,20 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
             f"(first: {values.where(uncertain)}). To distil them: dump --teacher column:{column}"
         )
     return replace(values, distinct=distinct)
+
+
+def _say_blanks(
+    values: Values, cells: Sequence[Any], column: str | None, reporter: Reporter
+) -> None:
+    """A note of the blanks in lists of votes."""
+    missing = {i: len(cell) - len(given(cell)) for i, cell in enumerate(cells) if cell}
+    blanks = {position: count for position, count in missing.items() if count}
+    if blanks:
+        count = sum(count * values.count(position) for position, count in blanks.items())
+        reporter.note(
+            f"column {column!r}: blanks in lists of votes are no votes: {count:,} (first: "
+            f"{values.where(next(iter(blanks)))})"
+        )
 
 
 def _cells(values: Values) -> list[Any]:

@@ -13,7 +13,7 @@ whole numbers from 0 are votes, and everything else has to be declared as logits
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import factorial
 from pathlib import Path
@@ -54,14 +54,23 @@ class SoftLabels:
     values: Float64  # [N, K]; a row without an answer is NaN
     names: tuple[str, ...] | None  # of the K columns; None: they have numbers alone
     place: Place  # where a row stands
+    # whether each cell names its classes, so that the columns have no order of their own
+    is_unordered: bool = False
+    blanks: int = 0  # among votes
 
     def with_names(self, names: Sequence[str]) -> SoftLabels:
         """The same, with columns of zeros for these further classes, which no row mentions."""
         ordered = np.zeros((len(self.values), len(names)))
         ordered[np.isnan(self.values).all(axis=1)] = np.nan
-        return SoftLabels(
-            np.hstack([self.values, ordered]), (*(self.names or ()), *names), self.place
-        )
+        values = np.hstack([self.values, ordered])
+        return replace(self, values=values, names=(*(self.names or ()), *names))
+
+    def in_order(self, names: Sequence[str]) -> SoftLabels:
+        """The same, with the columns in the order of these names, where they have none of their own."""
+        if not self.is_unordered or self.names is None or set(self.names) != set(names):
+            return self
+        order = [self.names.index(name) for name in names]
+        return replace(self, values=self.values[:, order], names=tuple(names))
 
     def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:
         """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no

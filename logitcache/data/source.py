@@ -100,12 +100,12 @@ def load(
     by_column = None
     if names.split_column is not None:
         by_column = rows_by_split([table.rows for table in opened.values()], names.split_column)
-    source = Source(name or origin.name, {}, class_names, count)
+    source = Source(name or origin.name, {}, class_names, count, task=kind.name)
     source = _divided(source, rows, origin, by_column, seed, reporter)
     origins = {}
     for split, table in opened.items():
         origins[str(split or "train")] = table.rows.without_columns()
-    source = replace(source, task=kind.name, form=form, origins=origins)
+    source = replace(source, form=form, origins=origins)
     if unlabelled_origin is not None:
         span_columns = next(iter(tables.values())).span_columns
         unlabelled_table = as_words(find.single(unlabelled_origin), span_columns, names)

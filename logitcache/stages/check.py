@@ -33,6 +33,10 @@ from logitcache.stages.rows import load
 from logitcache.teacher.column import recorded
 
 MOST_NAMES = 1000  # classes that are counted one by one in the document
+NOTHING_HELD_OUT = (
+    "{}: nothing is held out, which takes ten rows (of each of two classes): students will be scored on the "
+    "rows that they learn. Give a dev file too"
+)
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ def check(
     start = time.monotonic()
     collected = _Collected(other=reporter)
     source = held_out(source or load(config, collected), collected)
+    if source.division is not None and not source.division.held_out:
+        collected.note(NOTHING_HELD_OUT.format(source.name))
     checkup = examine(source)
     refusals: list[LogitCacheError] = []
     match = None

@@ -10,7 +10,7 @@ files and columns, or columns in another order, are the same teacher.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,7 @@ def recorded(
     labels = _read(answers, source, split, cache, reporter)
     if not answers.are_logits:
         labels = _complete(labels, source, reporter, answers.name)
+    labels = labels.in_order(source.label_names or list(map(str, range(source.num_labels))))
     width = labels.values.shape[1]
     own = labels.names or tuple(f"LABEL_{number}" for number in range(width))
     task = task_of(source, own)
@@ -139,6 +140,8 @@ def recorded(
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
     reporter.note(f"{answers.name}: {kind}; {shown(match)}")
+    if labels.blanks:
+        reporter.note(f"{answers.name}: blanks among votes are no votes: {labels.blanks:,}")
     codec = recorded_codec(spec.codec(task.num_labels), codecs)
     if not codec.is_calibrated:
         import torch
@@ -280,7 +283,7 @@ def _by_text(
     answers = np.full((len(rows), values.shape[1]), np.nan)
     is_known = rows_of_source >= 0
     answers[is_known] = values[rows_of_source[is_known]]
-    return SoftLabels(answers, labels.names, lambda row: labels.place(int(rows_of_source[row])))
+    return replace(labels, values=answers, place=lambda row: labels.place(int(rows_of_source[row])))
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:

@@ -158,3 +158,17 @@ def test_a_file_whose_name_says_dev_has_no_training_rows(tmp_path: Path) -> None
     assert "expected training rows, found dev alone" in result.stderr
     assert "a copy of the file whose name has no word for a split" in result.stderr
     assert check(write_rows(tmp_path / "reviews.jsonl", rows)).exit_code == 0
+
+
+def test_data_are_named_as_train_names_them(singles_data: Path) -> None:
+    assert check("--data", singles_data).stdout == check(singles_data).stdout
+    for arguments in ([], [singles_data, "--data", singles_data]):
+        assert check(*arguments).exit_code == 2
+
+
+def test_data_of_which_nothing_is_held_out_say_so(tmp_path: Path) -> None:
+    rows = [{"text": f"a film {number}", "label": number % 2} for number in range(16)]
+    found = document(write_rows(tmp_path / "train.jsonl", rows))
+    assert any("nothing is held out" in note for note in found["notes"])
+    write_rows(tmp_path / "dev.jsonl", rows)
+    assert not any("held out" in note for note in document(tmp_path)["notes"])

@@ -342,4 +342,9 @@ POSTED = [
         {"r.jsonl": '{"text": "q", "text_pair": "a", "label": 1}\n'},
         rows=1,
     ),
+    Case(
+        "Add such a column, or put empty lines between the sentences",
+        {"r.csv": "token,ner\nAda,B-PER\nmet,O\nAlan,B-PER\n"},
+        {"r.csv": "token,ner\nAda,B-PER\nmet,O\n\nAlan,B-PER\n"},
+    ),
 ]

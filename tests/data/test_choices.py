@@ -10,6 +10,7 @@ from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from tests.data.test_posted import loaded
 
+TEXTS = [["good", "bad"], ["long", "short"]]
 ROWS = {"text": ["a film", "a book"], "label": [0, 1]}
 
 
@@ -26,6 +27,10 @@ def test_choices_of_each_row_are_refused() -> None:
         {"endings": [["good", "bad"], ["long", "short"]], "label": ["0", ""]},
         {"endings": [["good", "bad"], ["long", "short"]], "label": [1.0, None]},
         {"sol1": ["good", "long"], "sol2": ["bad", "short"], "label": ["1", "2"]},
+        {"choices": [{"label": ["A", "B"], "text": texts} for texts in TEXTS], "label": ["B", "A"]},
+        {"A": ["good", "long"], "B": ["bad", "short"], "label": ["A", "B"]},
+        {"opa": ["good", "long"], "opb": ["bad", "short"]},
+        {"options": [list("abcdefghij"), list("bcdefghijk")], "label": ["J", "A"]},
     ):
         with pytest.raises(SpecError, match="places among the row's own choices"):
             source_of(**columns)
@@ -42,3 +47,12 @@ def test_choices_of_each_row_are_refused() -> None:
 )
 def test_other_columns_are_not_taken_for_choices(columns: dict[str, Any]) -> None:
     assert source_of(**columns).num_labels == 2
+
+
+@pytest.mark.parametrize("label", ["answerKey", "question.answerKey"])
+def test_choices_below_objects_are_refused(label: str) -> None:
+    choices = [[{"label": "AB"[i], "text": texts[i]} for i in (0, 1)] for texts in TEXTS]
+    stems = [{"stem": f"what is {own}", "choices": own, "answerKey": "B"} for own in choices]
+    rows = {"question": stems, "answerKey": ["A", "B"]}
+    with pytest.raises(SpecError, match=r"among the row's own choices \(question.choices.text\)"):
+        loaded(rows, text="question.stem", label=label)

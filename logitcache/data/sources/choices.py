@@ -5,36 +5,48 @@ choices and no classes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.sources.columns import LABEL_COLUMNS, first_called
-from logitcache.data.sources.nested import LOOKED_AT, first_values, holds
+from logitcache.data.sources.nested import (
+    LOOKED_AT,
+    first_values,
+    holds,
+    listed_values,
+    paths,
+    with_paths,
+)
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _NAME = re.compile(
-    r"(choice|option|sol|solution|ending|candidate|answer)s?[ _]?([0-9]|[a-e])?", re.IGNORECASE
+    r"(choice|opt|op|option|sol|solution|ending|candidate|answer)s?[ _]?([0-9]|[a-e])?|(?-i:[A-E])",
+    re.IGNORECASE,
 )
-_LETTER = re.compile(r"[A-Ea-e]")
 
 
 def check_no_choices(table: Table, named_columns: Columns) -> None:
     """Raises SpecError where the label is the place of the right one among choices that differ from
-    row to row: a list, or columns such as ``choice1`` and ``choice2``. Nothing is said where one of
-    these columns was named as text.
+    row to row: a list, one below an object (``question.choices.text``), or columns such as
+    ``choice1`` and ``choice2``. Nothing is said where one of these columns was named as text.
     """
     label = named_columns.label or first_called(LABEL_COLUMNS, list(table.columns))
-    if named_columns.task in LANGUAGE or label is None or label not in table.columns:
+    if named_columns.task in LANGUAGE or label is None:
         return
-    columns = _columns_of_choices(table, label)
-    if not columns or {named_columns.text, named_columns.text_pair} & set(columns):
+    first = {name: first_values(column, LOOKED_AT) for name, column in table.columns.items()}
+    matches = {name: _matched(name) for name in paths(table) if name != label}
+    names = {name: match for name, match in matches.items() if match is not None}
+    head = with_paths(replace(table, columns=first), [*names, label]) if names else table
+    columns = _columns_of_choices(head, names)
+    is_text = {named_columns.text, named_columns.text_pair} & set(columns)
+    if not columns or is_text or label not in head.columns:
         return
-    labels = first_values(table.columns[label], LOOKED_AT)
-    choices = _choices(table, columns)
-    labelled = [
-        (value, row) for value, row in zip(labels, choices, strict=True) if _is_given(value)
-    ]
+    choices = _choices(head, columns)
+    pairs = zip(listed_values(head, label), choices, strict=True)
+    labelled = [(value, row) for value, row in pairs if _is_given(value)]
     are_places = bool(labelled) and all(_is_place(value, len(row)) for value, row in labelled)
     if are_places and len(set(map(tuple, choices))) > 1:
         raise SpecError(
@@ -47,23 +59,24 @@ def check_no_choices(table: Table, named_columns: Columns) -> None:
         )
 
 
-def _columns_of_choices(table: Table, label: str) -> list[str]:
-    """The column of lists of choices, or those of one choice each; empty where there are none."""
-    numbered = []
-    for name in table.columns:
-        match = _NAME.fullmatch(name)
-        if match is None or name == label:
-            continue
-        if match[2] is None and holds(table, name, list):
-            return [name]
-        if match[2] is not None and holds(table, name, str):
-            numbered.append(name)
-    return numbered if len(numbered) > 1 else []
+def _matched(path: str) -> re.Match[str] | None:
+    """The last name of a path as that of choices, behind which their texts may stand."""
+    return _NAME.fullmatch(path.removesuffix(".text").rpartition(".")[2])
+
+
+def _columns_of_choices(head: Table, names: Mapping[str, re.Match[str]]) -> list[str]:
+    """Of some columns, the one of lists of choices, or those of one choice each; empty where there
+    are none.
+    """
+    lists = [name for name in names if holds(head, name, list)]
+    of_one = [name for name, match in names.items() if match[2] or not match[1]]
+    numbered = [name for name in of_one if holds(head, name, str)]
+    return lists[:1] or (numbered if len(numbered) > 1 else [])
 
 
 def _choices(table: Table, columns: list[str]) -> list[list[str]]:
     """The choices of the first rows, as texts."""
-    values = [first_values(table.columns[name], LOOKED_AT) for name in columns]
+    values = [listed_values(table, name) for name in columns]
     if len(columns) == 1:
         return [list(map(str, cell or [])) for cell in values[0]]
     return [list(map(str, cells)) for cells in zip(*values, strict=True)]
@@ -79,4 +92,4 @@ def _is_place(label: Any, count: int) -> bool:
     text = str(label).strip().removesuffix(".0")
     if text.isdecimal():
         return int(text) <= count
-    return _LETTER.fullmatch(text) is not None and ord(text.upper()) - ord("A") < count
+    return len(text) == 1 and 0 <= ord(text.upper()) - ord("A") < count

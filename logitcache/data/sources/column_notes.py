@@ -150,10 +150,10 @@ def _is_guessed(named_columns: Columns, chosen: Columns) -> bool:
     label = chosen.label
     if named_columns.label is not None or named_columns.task in UNLABELLED_TASKS:
         return False
-    if label in (None, LABEL_COLUMNS[0], CATS):
+    if label in (None, CATS):
         return False
     are_texts_named = named_columns.text is not None or named_columns.text_pair is not None
-    return are_texts_named or label == "labels" or label not in LABEL_COLUMNS
+    return are_texts_named or label == LABEL_COLUMNS[1] or label not in LABEL_COLUMNS
 
 
 def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str:

@@ -182,12 +182,16 @@ def is_called_as_labels(name: str) -> bool:
 def _repeats(values: Sequence[Any]) -> bool:
     values = _present(values)
     if values and all(isinstance(value, Mapping) for value in values):
-        return True  # numbers for classes by name: other objects have paths
+        return all(map(_sums_to_one, values))  # by class: other objects have paths
     if not all(isinstance(value, str | int | float) for value in values):
         return False
     if any(map(_is_fraction, values)):
         return False
     return 2 <= len(set(values)) <= max(2, len(values) // 2)
+
+
+def _sums_to_one(numbers: Mapping[Any, Any]) -> bool:
+    return abs(sum(float(number or 0) for number in numbers.values()) - 1) <= TOLERANCE
 
 
 def _is_fraction(value: Any) -> bool:

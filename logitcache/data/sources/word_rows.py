@@ -12,6 +12,7 @@ import numpy as np
 
 from logitcache.config.data import Columns
 from logitcache.data.literals import python_value
+from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.hints import are_bio_tags, are_counted, are_tags, is_bio_tag, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
@@ -22,7 +23,7 @@ TASK, CLASSIFICATION = "token-classification", "classification"
 WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 _ONE_WORD = ("word", "token", "form")
-_ONE_TAG = ("tag", "ner_tag", "ner", "iob", "bio")
+_ONE_TAG = ("tag", "ner_tag", "ner", "iob", "bio", "pos", "upos")
 _SPACE = re.compile(r"\s")
 _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index))?", re.IGNORECASE)
 
@@ -38,8 +39,9 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
     divided = _divided(table, asked)
     if divided is not None:
         return divided
-    words = _column(table, asked.text, (*WORDS, *_ONE_WORD))
     tags = _column(table, asked.label, (*TAGS, *_ONE_TAG))
+    texts = TEXT_COLUMNS if asked.task != CLASSIFICATION and _are_of_words(table, tags) else ()
+    words = _column(table, asked.text, (*WORDS, *_ONE_WORD, *texts))
     if words is None or tags is None or words == tags:
         return table, ""
     if _writes_lists(table, words) and _writes_lists(table, tags):
@@ -188,20 +190,56 @@ def _starts(table: Table, words: str, tags: str, task: str | None) -> list[int]:
     """The rows at which sentences begin; empty where the rows are not words. A column may number
     the sentences; else blank lines divide them, if the task is given or tags are such as B-PER.
     """
-    if task is None and _has_texts(table):
+    if task is None and _has_texts(table, words):
         return []
     cells = [*_first(table, words), *_first(table, tags)]
     if not cells or not all(_is_word(cell) for cell in cells):
         return []
     for name in table.columns:
-        if _numbers_sentences(name):
+        if _numbers_sentences(name) and name != words:
             starts = _starts_by_number(listed_values(table, name))
             # a number for each row numbers no sentences
             return starts if len(starts) < len(table) else []
-    has_iob = any(map(_is_tag, _first(table, tags)))
-    if task is None and not has_iob:
+    if task is None and not any(map(_is_tag, _first(table, tags))):
         return []
-    return _starts_by_blank_lines(table)
+    starts = _starts_by_blank_lines(table)
+    if not starts and _has_bio(table, tags):
+        raise _no_sentences(table, words, tags)
+    return starts
+
+
+def _no_sentences(table: Table, words: str, tags: str) -> SpecError:
+    """The error over words and their tags without anything that says where a sentence begins."""
+    blocks = {name: _starts_by_number(listed_values(table, name)) for name in table.columns}
+    distinct = {name: len(set(_first(table, name))) for name in blocks}
+    likely = (
+        name for name, starts in blocks.items() if 1 < len(starts) == distinct[name] < len(table)
+    )
+    number = next(likely, None)
+    advice = "Add such a column, or put empty lines between the sentences"
+    if number is not None:
+        renamed = f"t = t.rename(columns={{{number!r}: 'sentence_id'}})"
+        advice = f"If {number} numbers them: {pandas_command(table.path, renamed) or renamed}"
+    return SpecError(
+        expected="a column sentence_id that numbers the sentences, for every row is a word and its tag",
+        found=f"{', '.join(table.columns)}",
+        advice=f"{advice}. To learn single words: {option('--text', words)} {option('--label', tags)} "
+        "--task classification.",
+        where=str(table.path),
+    )
+
+
+def _are_of_words(table: Table, tags: str | None) -> bool:
+    """Whether labels are tags of words, though a column of a text's usual name may hold the words."""
+    is_numbered = any(map(_numbers_sentences, set(table.columns) - set(TEXT_COLUMNS)))
+    are_numbered = is_numbered and tags is not None and are_tags(_first(table, tags))
+    return are_numbered or _has_bio(table, tags)
+
+
+def _has_bio(table: Table, tags: str | None) -> bool:
+    """Whether a column holds tags such as B-PER beside O."""
+    values = [] if tags is None else _first(table, tags)
+    return are_bio_tags(values) and any(value != "O" for value in values)
 
 
 def _is_tag(label: str) -> bool:
@@ -213,9 +251,9 @@ def _numbers_sentences(name: str) -> bool:
     return _SENTENCE.fullmatch(name.strip()) is not None
 
 
-def _has_texts(table: Table) -> bool:
+def _has_texts(table: Table, words: str) -> bool:
     """Whether there is a column of texts beside the words."""
-    names = [name for name in table.columns if not _numbers_sentences(name)]
+    names = [name for name in table.columns if name != words and not _numbers_sentences(name)]
     return first_called(TEXT_COLUMNS, names) is not None
 
 

@@ -1,0 +1,121 @@
+"""Files of shapes that were looked up in public data sets, and were read wrongly or led nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from logitcache.config.answers import answer_source
+from logitcache.config.teacher import DumpSettings
+from logitcache.data.source import Source
+from logitcache.reporter import Notes
+from logitcache.teacher.column import Recorded, recorded
+from tests.data.test_strangers import Rows, jsonl, read, refusal, run
+
+
+def answered(data: Any, column: str, folder: Path, **columns: Any) -> tuple[Recorded, str]:
+    """The recorded answers of a column of the data, and what was noted of them."""
+    source, _ = read(data, folder, **columns)
+    notes: list[str] = []
+    answers = answer_source(f"column:{column}")
+    assert answers is not None
+    reporter = Notes(notes.append)
+    dump = recorded(answers, source, "train", DumpSettings(), None, folder, reporter)
+    return dump, "\n".join(notes)
+
+
+def labels_of(source: Source) -> list[str]:
+    """The names of the labels of all rows of a lone table, in their order."""
+    rows = source.table("train")
+    names = source.label_names or tuple(map(str, range(source.num_labels)))
+    return [names[label] if label >= 0 else "" for label in rows.label]
+
+
+VOTES: Rows = [
+    {"text": "a film", "votes": ["neg", "neg", ""]},
+    {"text": "a book", "votes": ["pos", None, "pos"]},
+    {"text": "a song", "votes": [None, None, "pos"]},
+]
+
+
+@pytest.mark.parametrize("path", ["memory", "r.jsonl"])
+def test_blanks_among_votes_are_counted(tmp_path: Path, path: str) -> None:
+    data: Any = VOTES
+    if path != "memory":
+        data = tmp_path / path
+        data.write_text(jsonl(VOTES))
+    source, notes = read(data, tmp_path)
+    assert "--label votes" in source.label_advice
+    source, notes = read(data, tmp_path, label="votes")
+    assert labels_of(source) == ["neg", "pos", "pos"]
+    assert "blanks in lists of votes are no votes: 4 (first: " in notes
+    dump, notes = answered(data, "votes", tmp_path, label="votes")
+    assert "blanks among votes are no votes: 4" in notes
+    assert (dump.logits.argmax(1) == [0, 1, 1]).all()
+
+
+def test_answers_by_name_have_no_order_that_is_permuted(tmp_path: Path) -> None:
+    cells = [{"pos": 0.9, "neg": 0.1}, {"neg": 0.8, "pos": 0.2}]
+    rows = [
+        {"text": f"a {label}", "label": label, "p": p}
+        for label, p in zip(("pos", "neg"), cells, strict=True)
+    ]
+    dump, notes = answered(rows, "p", tmp_path)
+    assert "permuted" not in notes
+    assert np.exp(dump.logits).argmax(1).tolist() == [1, 0]
+
+
+def test_counts_by_class_are_not_advised_as_labels(tmp_path: Path) -> None:
+    rows = [
+        {
+            "example": {"premise": f"a film of {i}", "hypothesis": f"it is {i} b"},
+            "counter": {"e": 9, "n": 1 + i % 2},
+            "majority_label": "en"[i % 2],
+        }
+        for i in range(8)
+    ]
+    message = refusal(rows, tmp_path)
+    assert "--text example.premise --text-pair example.hypothesis --label majority_label" in message
+
+
+def of_words(names: str, *columns: str) -> str:
+    """Two sentences of two words as a csv."""
+    fields = {"s": "1122", "w": ["Ada", "met", "Alan", "slept"], "t": ["B-PER", "O", "B-PER", "O"]}
+    rows = [[fields[column][row] for column in columns] for row in range(4)]
+    return "\n".join([names, *map(",".join, rows)]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "names", ["sentence_id,text,label", "Sent_ID,Text,Tag", "sent_id,token,pos"]
+)
+def test_words_with_a_number_of_their_sentence_are_words(tmp_path: Path, names: str) -> None:
+    (tmp_path / "r.csv").write_text(of_words(names, "s", "w", "t"))
+    source, notes = read(tmp_path / "r.csv", tmp_path)
+    assert source.task == "token-classification"
+    assert source.table("train").texts()[0] == ["Ada\nmet", "Alan\nslept"]
+    assert "a word a row: read as 2 sentences of 4 words" in notes
+
+
+@pytest.mark.parametrize("names", ["doc,token,ner", "doc,text,label"])
+def test_words_whose_sentences_nothing_tells_are_led_to_them(tmp_path: Path, names: str) -> None:
+    (tmp_path / "r.csv").write_text(of_words(names, "s", "w", "t"))
+    message = refusal(tmp_path / "r.csv", tmp_path)
+    assert "If doc numbers them: python -c" in message
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
+    assert source.table("train").texts()[0] == ["Ada\nmet", "Alan\nslept"]
+    words, tags = names.split(",")[1:]
+    source, _ = read(tmp_path / "r.csv", tmp_path, text=words, label=tags, task="classification")
+    assert len(source.table("train")) == 4
+
+
+def test_texts_without_spaces_are_no_words(tmp_path: Path) -> None:
+    """Sentences of Chinese, of which each stands in several rows, one for each of its aspects."""
+    rows = "".join(f"{i // 2},房间很大{i // 2},{'好坏'[i % 2]}\n" for i in range(12))
+    for names in ("sentence_id,text,label", "id,sentence,label"):
+        (tmp_path / "r.csv").write_text(f"{names}\n{rows}", "utf-8")
+        source, _ = read(tmp_path / "r.csv", tmp_path)
+        assert (source.task, len(source.table("train"))) == ("classification", 12)
