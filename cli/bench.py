@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanConfig, ReadBenchConfig
+from logitcache.config.bench import (
+    DumpBenchConfig,
+    OverheadConfig,
+    PlanConfig,
+    ReadBenchConfig,
+    check_measured,
+)
 from logitcache.reporter import NOTES
 
 from .lazy import Group
@@ -94,6 +100,7 @@ def plan(
     process.
     """
     config = typed(PlanConfig, {**values, "rows": rows})
+    check_measured(config.work.columns)
     check_out(out)
     from logitcache.stages.preflight import check_timed
 

@@ -12,6 +12,7 @@ import click
 
 from logitcache.config.data import Columns
 from logitcache.config.report import InspectConfig
+from logitcache.targets.nothing import NoLogits
 
 from .options import CACHE, Command, as_json, options, typed
 from .progress import first_few, lines, show
@@ -70,8 +71,11 @@ def _contents(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "records", f"{views}; {', '.join(below)}" if below else views
     shards = f"{document['shards']} shards of {document['shard_rows']:,} rows"
     yield "store", f"{document['store']}: {shards}, {document['bytes']:,} bytes"
-    codecs = []
+    codecs: list[str] = []
     for name, codec in document["codecs"].items():
+        if codec["kind"] == NoLogits.kind:
+            codecs.insert(0, f"no {name}, vectors alone")
+            continue
         settings = ", ".join(f"{key} {value}" for key, value in codec.items())
         codecs.append(f"{name}: {settings}")
     yield "codecs", "; ".join(codecs)
@@ -88,7 +92,7 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         origin = f"{teacher.get('dtype')}, weights {digest}"
     yield "teacher", f"{teacher.get('name')} ({origin})"
-    yield "labels", f"{len(labels)}: {first_few(labels)}"
+    yield "labels", f"{len(labels)}: {first_few(labels)}" if labels else "none"
     order = teacher.get("label_order")
     if order:
         yield "label order", f"the teacher's own columns, as they stand here: {first_few(order)}"
@@ -145,12 +149,15 @@ def _row(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "row", f"{row['row_id']} (hash {row['row_hash']})"
     if "positions" in row:
         for entry in row["positions"][:POSITIONS]:
-            yield f"at {entry['position']}", f"{_label(entry)}; answer {_answer(entry)}"
+            yield (
+                f"at {entry['position']}",
+                f"{_label(entry)}; answer {_answer(entry, row['skipped'])}",
+            )
         if len(row["positions"]) > POSITIONS:
             yield "", f"and {len(row['positions']) - POSITIONS:,} positions more (--json lists all)"
     else:
         yield "label", _label(row)
-        yield "answer", _answer(row)
+        yield "answer", _answer(row, row["skipped"])
     if row["text"] is None:
         yield "text", f"not shown: {row['text_note']}"
         return
@@ -167,10 +174,10 @@ def _label(entry: dict[str, Any]) -> str:
     return f"{entry['label_name']} ({entry['label']})"
 
 
-def _answer(entry: dict[str, Any]) -> str:
+def _answer(entry: dict[str, Any], skipped: bool) -> str:
     """The most probable classes of one position, and its entropy."""
     if entry["entropy"] is None:
-        return "none: the dump skipped it"
+        return "none: the dump skipped it" if skipped else "none: it keeps vectors, no logits"
     top = ", ".join(f"{each['label']} {each['probability']:.4f}" for each in entry["top"])
     return f"{top} (entropy {entry['entropy']:.4f} nats)"
 

@@ -171,19 +171,13 @@ class Cases:
 
     def _distill_trainer(self, name: str, clock: BlockClock) -> Trainer:
         work = self.work
-        method = {ONLINE: "kd", CONTROL: "ls"}.get(name, name)
         online = name == ONLINE and work.same_inputs
-        teachers: dict[str, Teacher] = {}
-        if is_taught(name):
-            assert self.cache is not None, name
-            teachers = {"cache": self.cache}
-        if name == ONLINE and not online:
-            teachers = {"live": self.live}
         kind = OnlineTrainer if online else DistillTrainer
+        goal, collator = self.learns(name)
         trainer = kind(
             work.student,
-            objective(method),
-            Collator(work.rows, work.task, teachers),
+            goal,
+            collator,
             group_by_length=work.config.group_by_length,
             args=self._arguments(),
             callbacks=[clock],
@@ -191,6 +185,17 @@ class Cases:
         if isinstance(trainer, OnlineTrainer):
             trainer.teacher = work.teacher
         return trainer
+
+    def learns(self, name: str) -> tuple[Any, Collator]:
+        """The objective of a case, and what makes its batches."""
+        method = {ONLINE: "kd", CONTROL: "ls"}.get(name, name)
+        teachers: dict[str, Teacher] = {}
+        if is_taught(name):
+            assert self.cache is not None, name
+            teachers = {"cache": self.cache}
+        if name == ONLINE and not self.work.same_inputs:
+            teachers = {"live": self.live}
+        return objective(method), Collator(self.work.rows, self.work.task, teachers)
 
     def _stock_trainer(self, clock: BlockClock) -> Trainer:
         """`transformers.Trainer` with its own collator, label smoothing and loop. Its rows come in

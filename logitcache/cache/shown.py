@@ -125,11 +125,14 @@ def html(cache: Cache) -> str:
     plan = cache.manifest.plan
     names = cache.label_names
     listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    codec = ", ".join(f"{name} {value}" for name, value in cache.codec.to_dict().items())
+    if not cache.has_logits:
+        codec = f"no logits, vectors alone: {', '.join(cache.signals)}"
     rows = (
         ("rows", f"{len(cache):,} of {plan.data.get('source')}/{plan.data.get('split')}"),
         ("classes", f"{len(names):,}: {listed}"),
         ("teacher", plan.teacher.get("name")),
-        ("codec", ", ".join(f"{name} {value}" for name, value in cache.codec.to_dict().items())),
+        ("codec", codec),
         ("size", f"{cache.manifest.bytes / 1e6:,.1f} MB"),
         ("skipped", f"{len(cache.skipped):,} rows without an answer"),
         ("fingerprint", cache.fingerprint[:12]),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from logitcache.config import embedding
 from logitcache.config import student as students
 from logitcache.config import teacher as teachers
 from logitcache.config.answers import answer_source
 from logitcache.config.data import (
+    EMBEDDING,
     LANGUAGE,
     UNMEASURED_TASKS,
     Columns,
@@ -19,9 +21,9 @@ from logitcache.config.data import (
     unlabelled,
 )
 from logitcache.config.methods import METHODS
-from logitcache.config.option import option, validate
+from logitcache.config.option import Cost, option, validate
 from logitcache.config.sequences import Sequences
-from logitcache.config.shapes import check_shape, check_weights
+from logitcache.config.shapes import check_shape, check_weights, is_shape
 from logitcache.config.signals import signals
 from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.config.workspace import Workspace
@@ -111,13 +113,6 @@ class WorkloadConfig:
                 advice="Dump them, and name a model to measure or forecast.",
                 where="--teacher",
             )
-        if self.columns.task in UNMEASURED_TASKS:
-            raise SpecError(
-                expected="a task that is measured (classification or language models)",
-                found=self.columns.task,
-                advice="Leave it out, or dump some of the texts: its report has their rows per second.",
-                where="--task",
-            )
         check_tokens(self.tokens, self.shape_only)
         check_shape(self.teacher, "--teacher")
         check_weights(self.student, self.init)
@@ -137,6 +132,7 @@ class PlanConfig:
     batch_tokens: int = teachers.batch_tokens()
     shard_rows: int | None = teachers.shard_rows()
     store: str = teachers.store()
+    pooling: str | None = embedding.pooling(teachers.TEACHER, Cost.COUNTED)
     finetune: Finetune = field(default_factory=Finetune)  # its folds are Self-KD's too
     rows: int | None = None  # train on so many labelled ones
     epochs: float = option(
@@ -145,9 +141,9 @@ class PlanConfig:
     seeds: int = option(1, "Runs of each method.", minimum=1, group=SCOPE)
     methods: tuple[str, ...] = option(
         tuple(METHODS),
-        "Method that is run; may be repeated. Default: all five.",
+        "Method that is run; may be repeated. Default: all five; of --task embedding, embedding alone.",
         name="method",
-        choices=tuple(METHODS),
+        choices=(*METHODS, EMBEDDING),
         group=SCOPE,
     )
     price_per_hour: float | None = price_per_hour()
@@ -174,25 +170,69 @@ class PlanConfig:
 
     @property
     def stored(self) -> str:
-        """What is stored of the logits: a codec as it is typed, or none."""
-        return self.codec if self.settings.keeps_logits else "none"
+        """What is stored: a codec of logits as it is typed, or vectors alone."""
+        return self.codec if self.settings.keeps_logits else "vectors"
 
     @property
     def is_language(self) -> bool:
         """Whether it is of a language model."""
         return self.work.columns.task in LANGUAGE
 
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is of a sentence encoder."""
+        return self.work.columns.task == EMBEDDING
+
+    @property
+    def costed(self) -> tuple[str, ...]:
+        """The methods whose costs are forecast: a sentence encoder's are those of kd, with its own
+        loss.
+        """
+        return ("kd",) if self.is_encoder else self.methods
+
     def check(self) -> None:
         """Raises SpecError for what cannot be forecast, before anything is loaded."""
         validate(self)
-        check_some(self.methods, tuple(METHODS))
+        check_some(self.methods, (*METHODS, EMBEDDING))
         check_unlabelled(self.work.columns.task, self.unlabelled)
+        self._check_encoder()
         self.settings.check_signals()
         self.work.check()
         if self.unlabelled is not None and self.work.tokens is not None:
             raise SpecError(
                 "--unlabelled: expected rows of data beside it, found --tokens. Leave one out."
             )
+
+    def _check_encoder(self) -> None:
+        """Refuse what a sentence encoder has no use for, or only one has."""
+        task = self.work.columns.task
+        is_trained = not is_shape(self.work.teacher) and self.finetune.mode != "always"
+        own_codec = self.codec != DumpSettings.codec
+        embedding.check_teacher(task, self.pooling, own_codec=own_codec, is_trained=is_trained)
+        if not self.is_encoder:
+            embedding.check_method(task, self.methods)
+            return
+        if self.methods != tuple(METHODS):
+            for method in self.methods:
+                embedding.check_student(task, method, self.work.student)
+        if self.work.shape_only:
+            raise SpecError(
+                expected="models that are trained, as modules.json says how vectors are made",
+                found=f"random weights, for --task {EMBEDDING}",
+                advice="Leave it out.",
+                where="--shape-only",
+            )
+
+
+def check_measured(columns: Columns) -> None:
+    """Raises SpecError for a task that benches do not measure."""
+    if columns.task in UNMEASURED_TASKS:
+        raise SpecError(
+            expected="a task whose steps are measured (classification or language models)",
+            found=columns.task,
+            advice=f"Leave it out; `logitcache plan --task {columns.task}` times some batches and some steps of it.",
+            where="--task",
+        )
 
 
 def check_tokens(tokens: int | None, shape_only: bool) -> None:
@@ -248,6 +288,7 @@ class OverheadConfig:
         """Raises SpecError for what cannot be measured."""
         validate(self)
         check_some(self.methods, CASES)
+        check_measured(self.work.columns)
         self.work.check()
 
 
@@ -287,6 +328,7 @@ class DumpBenchConfig:
     def check(self) -> None:
         """Raises SpecError for what cannot be measured."""
         validate(self)
+        check_measured(self.columns)
         check_tokens(self.tokens, self.shape_only)
         check_shape(self.teacher, "--teacher")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from logitcache.config.data import EMBEDDING, GROUP
@@ -26,14 +27,14 @@ def similarity() -> Any:
     )
 
 
-def pooling(group: str) -> Any:
+def pooling(group: str, cost: Cost = Cost.NONE) -> Any:
     return option(
         None,
         "For --task embedding: how a teacher without modules.json makes one vector of a text, which is scaled to "
         "length 1: the mean of its tokens, or the first token (cls). Default: as its modules.json says.",
         choices=("mean", "cls"),
         group=group,
-        cost=Cost.NONE,
+        cost=cost,
     )
 
 
@@ -50,6 +51,12 @@ def _of_embedding(flag: str, task: str | None) -> SpecError:
         advice=f"Add --task {EMBEDDING}, or leave {flag} out.",
         where=flag,
     )
+
+
+def check_method(task: str | None, methods: Sequence[str]) -> None:
+    """Raises SpecError for a sentence encoder's method beside another task."""
+    if EMBEDDING in methods:
+        raise _of_embedding("--method embedding", task)
 
 
 def check_student(task: str | None, method: str, student: str) -> None:

@@ -114,6 +114,8 @@ class Calibration:
     again for training steps; ``finetune`` how its teacher is trained first.
     """
 
+    kind: type[Cases] = Cases
+
     def __init__(
         self,
         work: Workload,
@@ -127,7 +129,7 @@ class Calibration:
         self.finetune = finetune
         self.fence = settled(work.device)
         self.together = TOGETHER if work.device.startswith("cuda") else 1
-        self.cases = Cases(work, None)
+        self.cases = self.kind(work, None)
         self.case: Case = self.cases.case("ls")
 
     def __enter__(self) -> Calibration:
@@ -241,9 +243,14 @@ class Calibration:
         rows = min(TEXTS, len(self.planned.rows))
         return timed(lambda: self.planned.prepare(0, rows)) / rows
 
+    @property
+    def width(self) -> int:
+        """Numbers of an answer."""
+        return self.planned.codec.width
+
     def write(self) -> float:
         """Seconds of one shard, as large as the dump's last one, from logits to a sealed cache."""
-        codec = DenseCodec(self.planned.codec.width)  # of the others none is larger
+        codec = DenseCodec(self.width)  # of the others none is larger
         plan = replace(self.planned.plan, columns=columns_of(codec, ROW), tensors=None)
         start, end = plan.shard(plan.shard_count - 1)
         rows = end - start

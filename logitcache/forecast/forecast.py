@@ -13,14 +13,17 @@ import numpy as np
 from logitcache.bench.memory import why
 from logitcache.bench.models import model_figures
 from logitcache.config.bench import ONLINE, PlanConfig
+from logitcache.config.data import EMBEDDING
 from logitcache.config.methods import METHODS
 from logitcache.cost import flops
 from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
 from logitcache.cost.flops import Device, shape_of
 from logitcache.data.tasks.classification import DEV_ROWS
+from logitcache.data.tasks.embedding import SentenceEmbedding
 from logitcache.errors import SpecError
 from logitcache.forecast.calibrate import Calibration, Speeds, from_flops
 from logitcache.forecast.devices import device_of
+from logitcache.forecast.encoders import EncoderCalibration, load_encoders
 from logitcache.forecast.finetuning import finetune_steps
 from logitcache.forecast.language import load_language
 from logitcache.forecast.setup import SAMPLE, Inputs, load_inputs
@@ -135,6 +138,8 @@ def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
 
 
 def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
+    if config.is_encoder:
+        config = replace(config, signals=SentenceEmbedding.settings(config.settings).signals)
     device = None if config.calibrate else device_of(config.work.device)
     work = replace(config.work, rows=config.work.rows or SAMPLE)
     # need not be in this machine
@@ -143,6 +148,8 @@ def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
         work = replace(work, device="cpu")
     if config.is_language:
         inputs = load_language(replace(config, work=replace(work, rows=config.work.rows)), reporter)
+    elif config.is_encoder:
+        inputs = load_encoders(replace(config, work=work), reporter)
     else:
         inputs = load_inputs(replace(config, work=work), reporter)
     if named_gpu:
@@ -158,7 +165,8 @@ def calibration(config: PlanConfig, inputs: Inputs) -> Calibration:
     """The timing of a workload."""
     if config.is_language:
         return TokenCalibration(config, inputs)
-    return Calibration(inputs.work, inputs.dumps[0], config.seconds, inputs.finetune)
+    kind = EncoderCalibration if config.is_encoder else Calibration
+    return kind(inputs.work, inputs.dumps[0], config.seconds, inputs.finetune)
 
 
 def _from_flops(config: PlanConfig, inputs: Inputs, device: Device) -> Speeds:
@@ -180,11 +188,12 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
     )
     dump = dump_seconds(inputs, speeds)
     steps = step_costs(speeds)
+    methods = config.costed
     memory, teacher_memory = memory_of(inputs)
     finetuned = _finetuned(inputs, speeds)
-    study = total(steps, dump, runs, config.methods)
+    study = total(steps, dump, runs, methods)
     # whoever answers, from a cache or in the loop
-    if finetuned is not None and _reads_cache(config.methods):
+    if finetuned is not None and _reads_cache(methods):
         study = study.plus(finetuned.seconds)
     kwh = None if speeds.watts is None else study.cached * speeds.watts / KWH
     price = config.price_per_hour
@@ -195,7 +204,7 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
         bytes=on_disk_of(inputs),
         announced={name: codec.bytes_per_position() for name, codec in inputs.codecs.items()},
         dump=Dumped(dump, inputs.dumped / dump, memory.process + teacher_memory, finetuned),
-        methods=_methods(config.methods, steps, runs, memory, teacher_memory),
+        methods=_named(config, _methods(methods, steps, runs, memory, teacher_memory)),
         total=Totals(
             epochs=config.epochs,
             seeds=config.seeds,
@@ -304,6 +313,13 @@ def _methods(
     return methods
 
 
+def _named(config: PlanConfig, methods: dict[str, Costed]) -> dict[str, Costed]:
+    """By the names of a sentence encoder's methods, where it is one."""
+    if not config.is_encoder:
+        return methods
+    return {EMBEDDING: methods["kd"], f"{EMBEDDING}-online": methods[ONLINE]}
+
+
 def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[str, Any]:
     work = inputs.work
     plan = inputs.dumps[0].plan
@@ -347,7 +363,7 @@ def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: boo
     if device is not None:
         assumed = f"{device.share:.0%} of its peak is assumed, no time for tokens, files or Python"
         notes.append(f"nothing was measured: {device.name}, of which {assumed}")
-    with_teacher = _reads_cache(config.methods)
+    with_teacher = _reads_cache(config.costed)
     if first and with_teacher:
         notes.append(
             "`in all` counts training the teacher; break-even does not, for any KD needs it"

@@ -167,7 +167,7 @@ def _total(document: Part) -> Block | None:
     caption = f"All of it, the dump too, is planned to take {time_text(time)}"
     online = total.number("online_hours")
     even = document.number("break_even_epochs")
-    if "kd" in document.parts("methods"):
+    if any(method.endswith("-online") for method in document.parts("methods")):
         if online is not None:
             caption += f", or {time_text(3600 * online)} with teachers in the loop"
         if even is None:

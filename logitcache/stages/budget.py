@@ -20,9 +20,13 @@ from logitcache.data.rows import Rows
 from logitcache.errors import FormatError, SpecError, counted
 from logitcache.ranks import ranks
 from logitcache.records import Int64
+from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.dump_cost import cost_of_rows
 from logitcache.student.budget import NOT_CHARGED, BudgetClock, Charge, Plan
+from logitcache.student.term import OwnObjective
+from logitcache.student.terms.contract import SignalTerm
 from logitcache.student.terms.objective import SumObjective
+from logitcache.targets.replay import ReplayCodec
 from logitcache.teacher.model import LiveTeacher
 
 MOST_PASSES = 1_000_000  # over rows that are read again and again: the budget ends the training
@@ -151,13 +155,23 @@ def most_passes(config: TrainConfig) -> float:
 
 
 def clock(
-    plan: Plan, student: nn.Module, objective: object, live_teacher: LiveTeacher | None = None
+    plan: Plan,
+    student: nn.Module,
+    objective: object,
+    live_teacher: LiveTeacher | None = None,
+    stored: Joined | None = None,
+    reporter: Reporter = SILENT,
 ) -> BudgetClock:
-    """The clock of a run. ``live_teacher`` is asked in every step. FLOPs of a step: those of a
-    forward pass, twice as many for the backward pass, the teacher's forward pass, and AdamW; those
-    of an objective's terms are added where they are bound. Raises SpecError for a budget of
-    FLOPs and a student whose configuration names no sizes; of another budget none are counted then.
+    """The clock of a run. ``live_teacher`` is asked in every step; else ``stored`` answers, if the
+    method has a teacher. FLOPs of a step: those of a forward pass, twice as many for the backward
+    pass, the teacher's forward pass or the last linear map of its that is replayed, and AdamW;
+    those of an objective's terms are added where they are bound; a loss that does not say what it
+    costs is noted. Raises SpecError for a budget of FLOPs and a student whose configuration names
+    no sizes; of another budget none are counted then.
     """
+    left_out = uncounted(plan, objective)
+    if left_out is not None:
+        reporter.note(left_out)
     try:
         own = forward_cost(student)
         update = update_flops(shape_of(student), 0, 0)
@@ -171,11 +185,45 @@ def clock(
     if isinstance(objective, SumObjective):
         has_logits = objective.has_logits
         asks_logits = bool(objective.soft_terms)
+    replayed = replayed_flops(stored) if stored is not None and asks_logits else 0.0
 
     def flops_of(rows: int, length: int, positions: int) -> float:
         passes = (1 + BACKWARD) * own.of_batch(rows, length, positions if has_logits else 0)
         if teacher is None:
-            return passes
+            return passes + replayed * positions
         return passes + teacher.of_batch(rows, length, positions if asks_logits else 0)
 
     return BudgetClock(plan, flops_of, update)
+
+
+def replayed_flops(stored: Joined) -> float:
+    """FLOPs of a position's logits where each cache of a row keeps what its teacher's last linear
+    map is given.
+    """
+    codecs = [cache.codec for cache in stored.parts[0].caches]
+    return sum(
+        2.0 * codec.width * (codec.hidden or 0)
+        for codec in codecs
+        if isinstance(codec, ReplayCodec)
+    )
+
+
+def uncounted(plan: Plan, objective: object) -> str | None:
+    """What a budget of FLOPs leaves out of an objective, as a note; None where it counts all."""
+    if plan.unit is not Unit.FLOPS:
+        return None
+    names = []
+    if isinstance(objective, OwnObjective):
+        names.append(objective.method)
+    elif isinstance(objective, SumObjective):
+        names = [
+            name
+            for name, _, term in objective.terms
+            if isinstance(term, SignalTerm) and not term.is_counted
+        ]
+    if not names:
+        return None
+    return (
+        f"budget: the FLOPs of the loss {', '.join(names)} are not counted (it does not say what it costs), "
+        "those of all else are"
+    )

@@ -86,7 +86,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
         in_the_loop = _live_teacher(job, prepared["train"], reporter)
     budget = None
     if plan is not None:
-        budget = clock(plan, student, job.objective, in_the_loop)
+        budget = clock(plan, student, job.objective, in_the_loop, teacher, reporter)
         settings = replace(settings, epochs=most_passes(config))
     with first_alone():
         if is_first():

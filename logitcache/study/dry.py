@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from logitcache.config.bench import ONLINE, PlanConfig
 from logitcache.config.budget import Unit
+from logitcache.config.data import EMBEDDING
 from logitcache.config.methods import METHODS
 from logitcache.config.option import build, options_of
 from logitcache.config.own import is_own
@@ -142,7 +143,8 @@ def _group(
     costed = {}
     for name in methods:
         method = study.spec.methods[name]["method"]
-        costed[name] = method if method in METHODS else "kd"  # a user's own costs what kd does
+        is_forecast = method in (*METHODS, EMBEDDING)
+        costed[name] = method if is_forecast else "kd"  # a user's own costs what kd does
     values["method"] = sorted(set(costed.values()))
     live = trials[0].config.live
     values["workspace"] = workspace.folder

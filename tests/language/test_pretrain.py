@@ -172,6 +172,18 @@ def test_cached_kd_under_a_budget_is_compared_with_base(
         cached["metrics"]["dev"]["nll"], abs=2e-3
     )
     assert result(live)["budget"]["flops"] > 1.2 * cached["budget"]["flops"]
+    replay = dump(
+        str(lm("bert")), str(texts), task="masked-lm", seq_len=24, device="cpu", workspace=tmp_path,
+        codec="replay", out=tmp_path / "replay", notify=lambda line: None,
+    )  # fmt: skip
+    replayed = asked(
+        tmp_path / "replayed", "kd", cache=replay.cache, seq_len=None, budget="steps=6"
+    )
+    codec = Cache.open(replay.cache).codec
+    products = (result(replayed)["budget"]["flops"] - cached["budget"]["flops"]) / (
+        2 * codec.width * codec.hidden
+    )
+    assert products == int(products) > 6  # one for each masked token
     charged = asked(
         tmp_path / "charged", "kd", cache=report.cache, seq_len=None, regime="repeat",
         budget="2e9flops", charge_dump=10, workspace=tmp_path, rows=9,

@@ -13,10 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from logitcache.api import compare, dump, load, train
+from logitcache.api import compare, dump, load, train, verify_live
 from logitcache.cache.cache import Cache
+from logitcache.cache.inspect import describe, row_of
+from logitcache.config.data import Columns
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache_cli.dump import render, to_json
+from logitcache_cli.inspect import render as inspected
 from tests.conftest import sentence, write_rows
 from tests.runs import Interrupt, result, same, stop_at
 from tests.stages.sentences import read_vectors, write_encoder
@@ -83,6 +86,26 @@ def test_the_cache_holds_the_teachers_vectors(world: dict[str, Any]) -> None:
     document = to_json(world["report"])
     assert (document["task"], document["teacher_metric"]) == ("embedding", score)
     assert f"Spearman {score:.4f}, " in render(document)
+
+
+def test_a_cache_of_vectors_is_shown_as_that(world: dict[str, Any]) -> None:
+    cache = Cache.open(world["cache"])
+    document = describe(cache)
+    document["row"] = row_of(cache, 3, None, Columns(), world["folder"])
+    shown = re.sub(" +", " ", inspected(document))
+    assert "codecs no logits, vectors alone; pooled:own: kind vectors, width 12, " in shown
+    assert "labels none\n" in shown
+    assert "answer none: it keeps vectors, no logits\n" in shown
+    assert "<td>no logits, vectors alone: pooled:own</td>" in cache._repr_html_()
+
+
+def test_the_teacher_is_asked_again_about_its_vectors(world: dict[str, Any]) -> None:
+    live = verify_live(
+        world["cache"], 5, teacher=str(world["teacher"]), data=str(world["folder"] / "texts.jsonl"),
+        device="cpu", workspace=world["folder"],
+    )  # fmt: skip
+    assert live.agrees
+    assert live.signals["pooled:own"].agrees
 
 
 def test_a_student_is_a_sentence_encoder_of_its_teachers_width(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from logitcache.config.budget import budget_of
 from logitcache.config.option import options_of
 from logitcache.config.signals import parse_signal
 from logitcache.config.terms import TERMS, needs_teacher
 from logitcache.models.signals import signal_of
+from logitcache.stages.budget import uncounted
+from logitcache.student.budget import Plan
+from logitcache.student.term import OwnObjective, Term
+from logitcache.student.terms.contract import SignalTerm
 from logitcache.student.terms.objective import SumObjective
 from tests.student.test_terms import student_of
 
@@ -57,6 +63,42 @@ def test_it_adds_to_the_loss_of_each_row(name: str) -> None:
     loss = terms(student, ours, batch)
     assert loss.shape == (rows,)
     assert (loss > 0).all()
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_it_says_what_it_costs(name: str) -> None:
+    """A sum over logits costs what the student's head does, and a replayed head."""
+    ((_, _, term),) = SumObjective.of(f"{name}=1").terms
+    assert not isinstance(term, SignalTerm) or term.is_counted
+
+
+@dataclass(frozen=True)
+class Free(SignalTerm):
+    """A term that does not say what it costs."""
+
+    def teacher_signals(self, teacher: Any, student: Any) -> list[str]:
+        return []
+
+    student_signals = teacher_signals
+
+    def loss(self, batch: Any, teacher: Any, student: Any, modules: Any) -> Any: ...
+
+
+class Own(Term):
+    """A loss of one's own."""
+
+    def __call__(self, logits: Any, labels: Any, teacher: Any) -> Any: ...
+
+
+def test_a_loss_that_does_not_say_what_it_costs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TERMS, "free", f"{__name__}:Free")
+    mixed = SumObjective.of("mlm=1,minilm=1,free=1")
+    flops = Plan(budget_of("1e9flops"), 0.0)
+    words = "the FLOPs of the loss free are not counted"
+    assert words in str(uncounted(flops, mixed))
+    assert "mine:Own" in str(uncounted(flops, OwnObjective("mine:Own", Own())))
+    assert uncounted(flops, SumObjective.of("vanilla-kd")) is None
+    assert uncounted(Plan(budget_of("9s"), 0.0), mixed) is None
 
 
 def test_a_term_that_nothing_adds_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from tests.student.test_terms import student_of
         "tinybert",
         "tinybert-bui",
         "mlm=1,minilm=2,tinybert=1",
+        "embedding",
     ],
 )
 def test_they_are_those_that_torch_counts(method: str) -> None:
@@ -29,8 +30,9 @@ def test_they_are_those_that_torch_counts(method: str) -> None:
     live = SimpleNamespace(teacher=SimpleNamespace(model=teacher))
     terms = SumObjective.of(method).bound(student, live)
     rows, length = 3, 7
-    states = {name: torch.randn(rows, length, 32) for name in terms.teacher_signals}
-    own = {signal.name: torch.randn(rows, length, 16) for signal in terms.student_signals}
+    shape = (rows,) if method == "embedding" else (rows, length)
+    states = {name: torch.randn(*shape, 32) for name in terms.teacher_signals}
+    own = {signal.name: torch.randn(*shape, 16) for signal in terms.student_signals}
     mask = torch.ones(rows, length)
     batch = SimpleNamespace(inputs={"attention_mask": mask}, vectors=states)
     with FlopCounterMode(display=False) as counter:

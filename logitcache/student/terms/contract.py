@@ -91,8 +91,16 @@ class SignalTerm(ABC):
         return nn.Module()
 
     def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
-        """What a budget of FLOPs counts of it, besides the forward passes of both."""
+        """What a budget of FLOPs counts of it, besides the forward passes of both: of each token,
+        each pair of tokens and each row. A term that does not say it is not counted, and a run says
+        so.
+        """
         return []
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it says what it costs."""
+        return type(self).cost is not SignalTerm.cost
 
     @abstractmethod
     def loss(

@@ -15,9 +15,10 @@ from torch.nn.functional import cosine_similarity
 
 from logitcache.config.option import option
 from logitcache.config.signals import OWN_VECTOR
+from logitcache.cost.flops import ForwardCost
 from logitcache.models.attention import Model, hidden_size
 from logitcache.models.sentence import SentenceEncoder
-from logitcache.student.terms.contract import Compared, SignalTerm, TeacherSignals
+from logitcache.student.terms.contract import Compared, Side, SignalTerm, TeacherSignals
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Embedding(SignalTerm):
             return nn.Identity()
         own_width = hidden_size(student)
         return nn.Identity() if width == own_width else nn.Linear(own_width, width)
+
+    def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
+        """The learnt map of each row; a sentence encoder's is one of its own modules."""
+        width = teacher.widths[self._name(student)]
+        if isinstance(student, SentenceEncoder) or width == hidden_size(student):
+            return []
+        return [(Side.STUDENT, ForwardCost(0.0, 0.0, 2.0 * width * hidden_size(student)))]
 
     def loss(
         self,

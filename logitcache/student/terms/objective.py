@@ -186,7 +186,7 @@ class BoundSum(nn.Module):
             total = 0.0
             for side, cost in costs:
                 passes = 1 + BACKWARD if side is Side.STUDENT else 1
-                total += passes * cost.of_batch(rows, length, 0)
+                total += passes * cost.of_batch(rows, length, rows)
             return total
 
         return of_batch
