@@ -1,6 +1,4 @@
-"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one
-row.
-"""
+"""``logitcache inspect``: what a cache holds. Reads one JSON file and at most one row; no torch."""
 
 from __future__ import annotations
 

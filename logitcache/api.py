@@ -181,9 +181,7 @@ def repair_config(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
-    precedence.
-    """
+    """:func:`repair` with a configuration, of which ``data`` and ``unlabelled`` take precedence."""
     from logitcache.stages.again import planned_again
 
     folder = local_path(cache, "cache", REPAIR_LOCALLY)

@@ -18,9 +18,7 @@ _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
 def visible(value: object) -> str:
-    """What somebody has written, with nothing in it that a terminal would obey: that is shown as
-    Python escapes it.
-    """
+    """Somebody's text with nothing that a terminal would obey: shown as Python escapes it."""
     text = str(value)
     if text.isprintable():
         return text

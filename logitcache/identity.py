@@ -36,9 +36,7 @@ def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int6
 
 
 def hash_bytes(rows: Iterable[tuple[bytes, ...]]) -> Int64:
-    """64-bit hash of the fields of each row, which are bytes: i64[N]. Each is hashed with its
-    length, as texts are.
-    """
+    """64-bit hash of the fields (bytes) of each row, each with its length: i64[N]."""
     return np.frombuffer(b"".join(map(_hash64_of, rows)), dtype="<i8").astype(np.int64)
 
 

@@ -116,9 +116,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that one more file may have in a folder: room on the disk, within the limit on the size
-    of files.
-    """
+    """Bytes that one more file may have in a folder: free space, within the limit of file sizes."""
     free = shutil.disk_usage(folder).free
     if resource is None:
         return free

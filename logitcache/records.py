@@ -107,9 +107,7 @@ class Side(StrEnum):
 
 
 class Documents(StrEnum):
-    """How the documents of a row are kept apart: by their positions alone, or by a mask of every
-    pair of tokens.
-    """
+    """How a row's documents are kept apart: by positions alone, or by a mask of token pairs."""
 
     POSITIONS = "positions"
     MASK = "mask"
@@ -154,9 +152,7 @@ class Padding:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split (or a selection of them) as a model reads them, without padding: what
-    batches are made of.
-    """
+    """Rows of one split (or a selection) as a model reads them, unpadded, to make batches of."""
 
     row_id: Int64  # [N]
     view: Int64  # [N]
@@ -237,9 +233,7 @@ class Answers:
 
     @property
     def logits(self) -> Float32:
-        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has
-        kept less.
-        """
+        """Its full vectors of ``logits``: f32[P, W]. Raises SpecError where a codec keeps less."""
         payload = self.payload
         if isinstance(payload, Replay):
             return payload.replayed()
@@ -358,9 +352,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch(Generic[A]):
-    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts
-    nowhere.
-    """
+    """One step's rows, as the student's forward takes it. A position of weight 0 does not count."""
 
     row_id: A  # i64[B]
     view: A  # i64[B]

@@ -80,9 +80,7 @@ class Reporter:
     def stage(
         self, name: str, unit: str, total: int | None = None
     ) -> AbstractContextManager[Meter]:
-        """A stage that lasts as long as the context. Without a total, it is to be started when that
-        is known.
-        """
+        """A stage, as long as the context. Without a total, it is started when that is known."""
         return self._lasting(Meter(name, unit, self), total)
 
     @contextmanager
@@ -101,9 +99,7 @@ class Reporter:
         """Called with a training's scores on dev after an epoch, once its checkpoint is there."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """A part of the work that lasts as long as the context. Phases nest, and may run on several
-        threads.
-        """
+        """A part of the work, as long as the context. Phases nest, and may run on threads."""
         return nullcontext()
 
     def started(self, stage: Meter) -> None:

@@ -88,9 +88,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
 
 @dataclass
 class _Kept:
-    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P]
-    are of all rows.
-    """
+    """Keeps answers and labels of their positions. ``indptr`` i64[N + 1], ``label`` i64[P]."""
 
     indptr: Int64
     label: Int64

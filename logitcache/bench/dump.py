@@ -198,9 +198,7 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch
-    of all rows.
-    """
+    """Bare forward passes over the first rows in batches of growing budgets, up to all in one."""
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))

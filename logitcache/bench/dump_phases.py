@@ -74,9 +74,7 @@ class Spent(Reporter):
 
 
 def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
-    """Seconds of each phase of one dump, which add up to its time, and seconds of the writer's
-    thread.
-    """
+    """Seconds of each phase of one dump, which add up to its time, and of the writer's thread."""
     spent = Spent(fence)
     total = timed(partial(dump, spent), fence)
     seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}

@@ -51,9 +51,7 @@ def peak_memory() -> int:
 
 
 def process_status(pid: int | str, name: str) -> int | None:
-    """A size from /proc/PID/status in bytes; None where the system has no such file, or the process
-    is gone.
-    """
+    """A size from /proc/PID/status in bytes; None without such a file, or process."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,6 +1,4 @@
-"""Models to be timed: of a checkpoint, or of an architecture with random weights, as weights decide
-no time.
-"""
+"""Models to be timed: of a checkpoint, or of an architecture with random weights (as fast)."""
 
 from __future__ import annotations
 
@@ -146,9 +144,7 @@ def model_figures(name: str, model: nn.Module) -> dict[str, Any]:
 
 
 def counted_flops(call: Callable[[], object]) -> float:
-    """FLOPs of a call by torch's counter, which sees neither inference mode nor every fused
-    attention kernel.
-    """
+    """FLOPs of a call by torch's counter, which misses inference mode and some fused attention."""
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         call()
     return float(counter.get_total_flops())
@@ -166,9 +162,7 @@ def as_teacher(model: PreTrainedModel, tokenizer: Any, config: Config, device: s
 def teacher_of(
     config: Config, task: Classification, device: str, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
-    """The teacher of a checkpoint, and whether its head is random: one without a trained head gets
-    a random one.
-    """
+    """The teacher of a checkpoint, and whether its head is random, as none was trained."""
     options: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
         return load_teacher(config.teacher, config.dtype, device, **options), False

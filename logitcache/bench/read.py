@@ -243,9 +243,7 @@ def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a
-    DataLoader.
-    """
+    """A whole batch is requested at once, each way's fastest use of a DataLoader."""
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)
@@ -273,9 +271,7 @@ def _epoch(loader: Iterable[Any]) -> Case:
 
 
 class Stored:
-    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for
-    itself.
-    """
+    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker."""
 
     def __init__(self, open_store: Callable[[Path], Opened], folder: Path) -> None:
         self.open_store = open_store
@@ -307,9 +303,7 @@ def _logits(batch: Any) -> Any:
 
 @contextmanager
 def _ended_at_once() -> Iterator[None]:
-    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has
-    to end.
-    """
+    """An interrupt ends the workers too: a DataLoader would wait for them for too long."""
     try:
         yield
     except INTERRUPTED:

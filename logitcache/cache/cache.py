@@ -150,9 +150,7 @@ class Cache:
 
     @cached_property
     def index(self) -> HashIndex:
-        """All rows by their hash. Built when it is first needed: rows at their own places never
-        need it.
-        """
+        """All rows by their hash, built when needed: rows at their own places do not need it."""
         return HashIndex(self.row_hashes(), self.skipped)
 
     def take(
@@ -229,9 +227,7 @@ class Cache:
         return self.take(np.arange(len(row_hash)), row_hash)
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal
-        texts the first.
-        """
+        """The first row of each text, by the hashes of texts; -1 where there is none: i64[n]."""
         return self.index.find(np.asarray(row_hash, dtype=np.int64))
 
     def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:

@@ -139,9 +139,7 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
 
 
 def to_parquet(reader: Reader, out: Path) -> Made:
-    """One file for each shard, with page checksums: a row for each row and view, levels below as
-    lists in lists.
-    """
+    """One file per shard, with page checksums: a row for each row and view, levels as lists."""
     metadata = _metadata(reader)
     if out.exists() and not out.is_dir():
         raise SpecError(
@@ -306,9 +304,7 @@ def _plan(part: Path) -> Plan:
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
-    """A part's receipt of a shard; None where it has none. Raises CorruptShard for a receipt of
-    another plan.
-    """
+    """A part's receipt of a shard, or None. Raises CorruptShard for a receipt of another plan."""
     path = part / SHARDS / receipt_name(index)
     refuse_link(part / SHARDS)
     if not path.is_file():
@@ -328,9 +324,7 @@ def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
 
 
 def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
-    """A shard's files and their bytes. Raises CorruptShard where size or digest are not those of
-    the receipt.
-    """
+    """A shard's files and their bytes. Raises CorruptShard where size or digest differ."""
     for file in receipt.files:
         path = LocalFolder(part / SHARDS).path(file)
         refuse_links(part / SHARDS, file.name)

@@ -1,6 +1,4 @@
-"""How far two caches differ: row by row, each row of one with the row of the same text in the
-other, block by block.
-"""
+"""How far two caches differ, block by block, each row beside that of the same text."""
 
 from __future__ import annotations
 
@@ -109,9 +107,7 @@ def difference(a: Cache, b: Cache) -> Difference:
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """The rows of A, of these, that A and B both answer, and their rows in B; the others are
-    counted.
-    """
+    """The rows of A, of these, that A and B both answer, and those of B; counts the others."""
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -299,9 +295,7 @@ def _check_vocabulary(a: Cache, b: Cache) -> None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """The conditions that differ between the shards of both caches: by name, the values in A and in
-    B.
-    """
+    """The conditions that differ between the shards of two caches: by name, the values of both."""
     names: set[str] = set()
     for receipt in (*a.manifest.receipts, *b.manifest.receipts):
         names.update(receipt.conditions)

@@ -49,9 +49,7 @@ class Spread:
         self.largest = max(self.largest, float(values.max(initial=0.0)))
 
     def result(self) -> dict[str, Any]:
-        """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where
-        nothing was added.
-        """
+        """``mean``, ``p50``, ``p95``, ``p99`` (at most 1 % too low) and ``max``; 0 for no value."""
         below = np.cumsum(self.counts)
         count = int(below[-1])
         lower_edges = np.concatenate([[0.0], self.edges])

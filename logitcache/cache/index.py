@@ -21,14 +21,10 @@ ABSENT = -1
 
 
 class HashIndex:
-    """Rows by their hash. Of equal texts the first row is found, an answered one before one without
-    an answer.
-    """
+    """Rows by their hash. Of equal texts the first row is found, answered before unanswered."""
 
     def __init__(self, row_hash: Int64, unanswered: Int64) -> None:
-        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], the rows that have no
-        answer.
-        """
+        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], those without answer."""
         if len(unanswered):
             is_unanswered = np.zeros(len(row_hash), bool)
             is_unanswered[unanswered] = True

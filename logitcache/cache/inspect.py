@@ -84,9 +84,7 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 
 def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a plan records of its teacher. Raises FormatError where a field that is shown is not
-    what a dump writes.
-    """
+    """What a plan records of its teacher. Raises FormatError for a shown field of another type."""
     order = recorded.get("label_order")
     folds = recorded.get("folds")
     is_order = isinstance(order, list) and {int}.issuperset(map(type, order))

@@ -62,9 +62,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a training set from ``start`` on, and the caches that answer for them; several
-    are averaged.
-    """
+    """The rows of a training set from ``start`` on, and the caches that answer them (averaged)."""
 
     name: str
     start: int
@@ -100,9 +98,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a student learns from: answers like a cache, from one or many, with columns in the
-    data's order.
-    """
+    """What a student learns from: answers of one or many caches, columns in the data's order."""
 
     parts: tuple[Part, ...]
     match: Match  # of the first cache's columns to the data's classes

@@ -129,9 +129,7 @@ def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
 
 
 def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
-    """The part that a cache answers for: that of its split's name, unless it has all texts of
-    another part alone.
-    """
+    """The part that a cache answers for: its split's, unless another alone has all its texts."""
     split = str(cache.manifest.plan.data.get("split"))
     own = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
     if parts == [own] or (own in texts and _has(cache, *texts[own])):

@@ -1,6 +1,4 @@
-"""Which columns hold a teacher's answers: those of a row beside its hash, or a level of their own
-below it.
-"""
+"""Which columns hold a teacher's answers: columns of rows, or a level of their own below."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A cache as people look at it: the answer of one row, all answers as a table, and what a notebook
-shows.
-"""
+"""A cache as people look at it: one row's answer, all answers as a table, a notebook's view."""
 
 from __future__ import annotations
 

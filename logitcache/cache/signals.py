@@ -64,9 +64,7 @@ def missing(cache: Cache, *names: str) -> SpecError:
 
 
 def check_logits(teacher: Any) -> None:
-    """Raises SpecError for a cache, or one of several joined, that keeps no logits. A live teacher
-    has them.
-    """
+    """Raises SpecError for caches that keep no logits. A live teacher has them."""
     for cache in getattr(teacher, "caches", (teacher,)):
         if not getattr(cache, "has_logits", True):
             raise missing(cache, LOGITS)

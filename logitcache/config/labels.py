@@ -1,6 +1,4 @@
-"""Class names as they are typed: ``--labels A,B``, ``--label-map DATA=TEACHER`` and
-``--class-weight NAME=WEIGHT``.
-"""
+"""Class names as typed: ``--labels A,B``, ``--label-map A=B``, ``--class-weight NAME=WEIGHT``."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from logitcache.errors import SpecError
 
 
 def names_of(value: Any) -> tuple[str, ...]:
-    """Class names, from a sequence of them or as they are typed. Raises ValueError for what is
-    neither.
-    """
+    """Class names, from a sequence of them or as they are typed. Raises ValueError otherwise."""
     names = parse_names(value) if isinstance(value, str) else value
     if not isinstance(names, Iterable):
         raise ValueError("names, in label order")
@@ -42,9 +38,7 @@ BALANCED = "balanced"
 
 
 def weights_of(value: Any) -> str | dict[str, float]:
-    """``balanced``, or the weight of each class from a mapping or as it is typed. Raises
-    ValueError, SpecError.
-    """
+    """``balanced``, or weights by class, from a mapping or typed. Raises ValueError, SpecError."""
     if value == BALANCED:
         return BALANCED
     expected = f"{BALANCED}, or NAME=WEIGHT,... with weights above 0"

@@ -38,9 +38,7 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
-    name.
-    """
+    """One declared option. ``name`` is what is typed, with underscores; empty: the field's name."""
 
     help: str
     name: str = ""
@@ -124,9 +122,7 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
-    they are declared.
-    """
+    """The options of a configuration (a dataclass) and of those it holds, in the order declared."""
     return _options_of(config, ())
 
 
@@ -177,9 +173,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def nearest_or_all(name: str, names: Iterable[str]) -> str:
-    """Advice with the names most like this one, or with all where none is: for an error that does
-    not list them.
-    """
+    """Advice with the names most like this one, or with all where none is like it."""
     return nearest(name, names) or f"Known are {', '.join(sorted(names))}."
 
 
@@ -231,9 +225,7 @@ def validate(config: Any) -> None:
 
 
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
-    """The value as the option holds it: numbers of any library as Python's own, paths as Path.
-    Raises SpecError.
-    """
+    """The value as the option holds it: Python's own numbers, paths as Path. Raises SpecError."""
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
@@ -301,9 +293,7 @@ def local_path(value: str | os.PathLike[str], where: str, advice: str = WRITTEN_
 
 
 def file_path(url: str) -> Path:
-    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not
-    on this machine.
-    """
+    """The path that a ``file://`` URL names. Raises SpecError for one with a host."""
     _, _, path = url.partition("://")
     if not path.startswith("/"):
         raise SpecError(

@@ -53,9 +53,7 @@ def check_shape(model: str, where: str) -> None:
 
 
 def check_weights(model: str, init: str | None) -> None:
-    """Raises SpecError for a student of a shape that is impossible, or that is to have pretrained
-    weights.
-    """
+    """Raises SpecError for a student of an impossible shape, or a shape with pretrained weights."""
     check_shape(model, "--student")
     if is_shape(model) and init == "pretrained":
         raise SpecError(

@@ -79,9 +79,7 @@ def announced(config: PlanConfig, models: Models, source: Source) -> Announced:
 
 
 def _sample(config: PlanConfig, models: Models, source: Source) -> Iterable[Tensor] | None:
-    """The teacher's answers to some rows of train; None where none is to be asked, or it answers
-    at random.
-    """
+    """The teacher's answers to some rows of train; None where none is wanted or at random."""
     if not config.calibrate or models.random_head:
         return None
     panel = OneTeacher(models.teacher)

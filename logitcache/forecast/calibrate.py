@@ -179,9 +179,7 @@ class Calibration:
         return Pace(widths[::-1], seconds_per_token[::-1])
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
-        """The same batches with fewer rows, where all of them would take too long: judged by a few
-        rows of one.
-        """
+        """The same batches with fewer rows where all take too long, judged by one of few rows."""
         sample = batches[len(batches) // 2][:LEAST_ROWS]
         forward_pass = self._forward_pass(sample)
         forward_pass()
@@ -222,15 +220,11 @@ class Calibration:
         )
 
     def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
-        """The mean. Rows of like length make batches of unlike width: those first..last stand for
-        all by theirs.
-        """
+        """The mean; where rows are grouped by length, first..last stand for all by their widths."""
         return float(np.mean(seconds)) * self.share(first, last, rows)
 
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
-        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped
-        by length.
-        """
+        """A batch of the epoch beside those first..last; 1 where rows are not grouped by length."""
         if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows

@@ -1,6 +1,4 @@
-"""What it takes to fine-tune a teacher: steps as a dump's fine-tuning takes them, on a copy of the
-teacher.
-"""
+"""What it takes to fine-tune a teacher: steps as a dump takes them, on a copy of the teacher."""
 
 from __future__ import annotations
 

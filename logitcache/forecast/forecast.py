@@ -63,9 +63,7 @@ class Dumped:
 
 @dataclass(frozen=True)
 class Totals:
-    """What all runs take, with the dump, and ``online_hours`` what they would with teachers in the
-    loop.
-    """
+    """What all runs take with the dump, and ``online_hours`` with teachers in the loop instead."""
 
     epochs: float
     seeds: int

@@ -45,9 +45,7 @@ DRAWN_ROWS = 256  # rows of random tokens that stand for all
 
 @dataclass(frozen=True)
 class SampledRows:
-    """Rows of tokens made of some of the documents. ``rows``: estimated row count of the full data,
-    by split.
-    """
+    """Rows of tokens of some documents. ``rows``: the full data's estimated rows, by split."""
 
     source: Source
     rows: Mapping[str, int]

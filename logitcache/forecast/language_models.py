@@ -125,9 +125,7 @@ def _untrained(
 def _drawn_teacher(
     config: PlanConfig, kind: type[LanguageModel], documents: Source | None, device: str
 ) -> TeacherModel:
-    """A teacher of an architecture alone. Where documents are to be tokenised, its tokenizer is
-    needed.
-    """
+    """A teacher of an architecture alone; its tokenizer is needed to tokenise documents."""
     work = config.work
     if documents is None:
         model = drawn_language_model(work.teacher, kind, work.vocabulary, work.seed)

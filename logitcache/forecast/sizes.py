@@ -1,6 +1,4 @@
-"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes
-alone.
-"""
+"""What a cache weighs on disk, and what a training or a dump needs of memory, from shapes alone."""
 
 from __future__ import annotations
 
@@ -127,9 +125,7 @@ def _zeros(columns: Sequence[Column], rows: int, records: Mapping[str, float]) -
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a
-    GPU).
-    """
+    """Bytes that a training takes on its device. ``process``: held before it (0 on a GPU)."""
 
     student: Shape
     rows: int  # of a batch
@@ -155,7 +151,5 @@ class Memory:
         return self.process + per_parameter * shape.parameters + activations + logits
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
-        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's
-        numbers.
-        """
+        """What a model that answers ``tokens`` at a time takes: weights and one layer's numbers."""
         return BYTES[dtype] * (model.parameters + ANSWERING * tokens * model.width)

@@ -124,9 +124,7 @@ class TokenCalibration(Calibration):
             student.train(training)
 
     def _of_batch(self, model: TeacherModel) -> float:
-        """Seconds of a model's answers to a training batch, of as many rows as their logits fit
-        into memory.
-        """
+        """Seconds of a model's answers to a training batch, of as many rows as fit into memory."""
         rows = self.work.rows
         longest = int(rows.lengths().max())
         size = self.work.config.batch_size

@@ -142,9 +142,7 @@ def on_device(inputs: Mapping[str, Array], model: PreTrainedModel) -> dict[str, 
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
-    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is
-    another question.
-    """
+    """Whether the forward pass has an attention mask for an argument, heeded or not."""
     parameters = inspect.signature(model.forward).parameters
     return "attention_mask" in parameters or any(
         p.kind is p.VAR_KEYWORD for p in parameters.values()

@@ -55,9 +55,7 @@ def numbered(positions: Tensor, is_token: Tensor) -> Tensor:
 
 
 def _first_position(model: PreTrainedModel) -> int:
-    """The position of a row's first token: RoBERTa and its kin count from behind the padding
-    token's.
-    """
+    """The position of a row's first token: RoBERTa and its kin count from behind padding's."""
     tables = (
         module for name, module in model.named_modules() if name.endswith("position_embeddings")
     )
@@ -99,9 +97,7 @@ def find_documents(
 
 
 def _packed_rows(rows: Rows, padding: Padding) -> Examples:
-    """A few rows of several documents, of unequal lengths; where no row has more than one, halves
-    of rows.
-    """
+    """A few rows of several documents, of unequal lengths; halves of rows where each has one."""
     starts = rows.tokens["position_ids"]
     row = np.repeat(np.arange(len(starts)), starts.lengths())
     counts = np.bincount(row[starts.values == 0], minlength=len(starts))

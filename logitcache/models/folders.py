@@ -29,9 +29,7 @@ def an_adapter(remark: str = "") -> SpecError:
 
 
 def nested(failure: Failure) -> SpecError | None:
-    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence
-    transformer's.
-    """
+    """A folder above the checkpoint: a Trainer's, a repository's in the hub's cache, and so on."""
     if "config.json" in failure.names:
         return None
     files = [*files_like(failure, "*/config.json"), *files_like(failure, "snapshots/*/config.json")]

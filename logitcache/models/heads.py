@@ -50,9 +50,7 @@ def has_head(model: PreTrainedModel) -> bool:
 
 
 def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
-    """The last linear map of a model with one; only its first ``width`` columns, where that is
-    said.
-    """
+    """The last linear map of a model with one; its first ``width`` columns, if that is set."""
     linear = model.get_output_embeddings()
     assert isinstance(linear, nn.Linear)
     config = model.config.get_text_config()

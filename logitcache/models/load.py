@@ -1,6 +1,4 @@
-"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which
-tokenizer.
-"""
+"""Checkpoints in, for teacher and student: device and precision, what is missing, the tokenizer."""
 
 from __future__ import annotations
 
@@ -166,9 +164,7 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
 
 
 def _is_empty(tokenizer: Any) -> bool:
-    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes
-    seconds.
-    """
+    """Whether it knows only special tokens. The vocabulary comes last: CANINE's takes seconds."""
     tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
     if not set(tokens) <= set(tokenizer.all_special_ids):
         return False
@@ -226,9 +222,7 @@ def load_tokenizer(
 
 
 def _name_pad_token(tokenizer: Any, path: str) -> None:
-    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no
-    special token at all.
-    """
+    """Give the tokenizer a padding token if it lacks one. Raises SpecError if none can serve."""
     if tokenizer.pad_token is not None:
         return
     candidates = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)

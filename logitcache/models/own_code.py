@@ -1,6 +1,4 @@
-"""The code that a checkpoint brings, where it runs (``--trust-remote-code``): a part of what a
-teacher is.
-"""
+"""The code that a checkpoint brings (``--trust-remote-code``): a part of what a teacher is."""
 
 from __future__ import annotations
 

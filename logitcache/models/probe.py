@@ -171,9 +171,7 @@ def _spread(order: Int64, rows: int) -> list[Int64]:
 
 
 def _difference(answers: Float32, reference: Float32) -> float:
-    """The largest, over rows with a finite reference; infinite where one of them has no finite
-    answer.
-    """
+    """The largest, over rows with a finite reference; infinite where one has no finite answer."""
     finite = np.isfinite(reference).all(axis=1)
     apart = np.abs(answers[..., finite, :] - reference[finite])
     if np.isnan(apart).any():
@@ -332,9 +330,7 @@ def padding_remark(chosen: Padding, own: Padding) -> str:
 
 
 def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
-    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an
-    error of its own.
-    """
+    """Raises SpecError for token types without an embedding: a GPU's own error says little."""
     types = rows.inputs.get("token_type_ids")
     if types is None:
         return

@@ -1,6 +1,4 @@
-"""What a checkpoint's configuration says of outputs, precision, problem and padding: put right, or
-refused.
-"""
+"""A checkpoint's configuration of outputs, precision, problem and padding: mended or refused."""
 
 from __future__ import annotations
 
@@ -64,9 +62,7 @@ def is_token(token: Any, model: PreTrainedModel) -> bool:
 
 
 def embeddings(model: PreTrainedModel, otherwise: int) -> int:
-    """Tokens that the model has embeddings for; ``otherwise`` where it has no table of them
-    (CANINE).
-    """
+    """Tokens that the model has embeddings for; ``otherwise`` where it has no table (CANINE)."""
     try:
         table: Any = model.get_input_embeddings()
     except NotImplementedError:
@@ -115,9 +111,7 @@ def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def make_room_for_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """An embedding for a padding token that was added to the tokenizer, for this student or for one
-    before it.
-    """
+    """An embedding for a padding token added to the tokenizer, for this student or earlier."""
     if tokenizer.pad_token == NEW_PAD and embeddings(model, len(tokenizer)) < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 

@@ -55,18 +55,14 @@ class Signal(ABC):
 
     @abstractmethod
     def observe(self, model: PreTrainedModel, note: Note) -> RemovableHandle:
-        """Have the model give a tensor to ``note`` in every forward pass, until the handle is
-        removed.
-        """
+        """Have the model give a tensor to ``note`` in each forward pass, until removed."""
 
     def of_pass(self, noted: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """The signal, of what was noted in a forward pass of these inputs."""
         return noted
 
     def resolved(self, model: PreTrainedModel) -> Signal:
-        """The same, counted from the model's first layer. Raises SpecError for a layer that it has
-        not.
-        """
+        """The same, counted from the model's first layer. Raises SpecError for a missing layer."""
         return self
 
     def assets(self, model: PreTrainedModel) -> dict[str, Array]:
@@ -79,9 +75,7 @@ class Signal(ABC):
 
 
 class Watched:
-    """A model that answers with signals in place of its logits; with a tuple of them where there are
-    several.
-    """
+    """A model that answers with signals in place of its logits: one, or a tuple of several."""
 
     def __init__(self, model: PreTrainedModel, signals: Sequence[Signal]) -> None:
         self.watched_model = model
@@ -250,9 +244,7 @@ class Projected(Signal):
 
 @dataclass(frozen=True)
 class Pooled(Signal):
-    """One vector of a row: the mean of the last hidden state over its tokens, or that of its first
-    token.
-    """
+    """One vector of a row: the mean of the last hidden state over its tokens, or its first."""
 
     per_row: ClassVar[bool] = True
     pooling: str = "mean"

@@ -1,6 +1,4 @@
-"""Pictures of what benches measured. Each is a record of what is drawn, and draws itself as wide as
-it is read.
-"""
+"""Pictures of what benches measured: records of what is drawn, which draw themselves to a width."""
 
 from __future__ import annotations
 
@@ -254,9 +252,7 @@ class Dots:
         legend(figure, grid[0], look)
 
     def _label_factor(self) -> float:
-        """How many times as much each label of the axis is as the last: what leaves room between
-        them.
-        """
+        """How many times as much each label of the axis is as the last, to leave room between."""
         values: list[float] = []
         for _, lines in self.panels:
             for line in lines:

@@ -1,6 +1,4 @@
-"""Documents that benches wrote. They are read with care: they may have been edited, or their bench
-interrupted.
-"""
+"""Documents that benches wrote, read with care: they may be edited, or their bench interrupted."""
 
 from __future__ import annotations
 
@@ -304,9 +302,7 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
 
 
 def differences(benches: Sequence[Bench]) -> str:
-    """A sentence that names the files where they are of different models or data; empty where they
-    are not.
-    """
+    """A sentence that names the files where their models or data differ; empty where not."""
     models = False
     data = False
     for first, second in combinations(benches, 2):

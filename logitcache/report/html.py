@@ -229,9 +229,7 @@ def _table(figure: ET.Element, table: Table) -> None:
 
 
 def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:
-    """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the
-    page's.
-    """
+    """A picture as an element of a page; its ids begin with ``prefix``, colours are the page's."""
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
         for child in list(parent):

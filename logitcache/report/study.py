@@ -1,6 +1,4 @@
-"""The sections of a study's report: the table in the paper's layout, verdicts, pictures, cost and
-calibration.
-"""
+"""The sections of a study's report: table in the paper's layout, verdicts, pictures, cost."""
 
 from __future__ import annotations
 

@@ -153,9 +153,7 @@ def percent(share: float | None) -> str:
 
 
 def median_of(ratio: Ratio | None) -> str:
-    """The median alone, with the decimals that its interval is worth; 1 for what is compared with
-    itself.
-    """
+    """The median alone, with the decimals that its interval warrants; 1 for itself."""
     if ratio is None:
         return NONE
     if is_one(ratio):

@@ -57,9 +57,7 @@ def planned_again(
     reporter: Reporter,
     plan: Plan,
 ) -> Asked:
-    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
-    plan names them.
-    """
+    """The dump of a cache planned again, of the configuration's teacher and rows or its own."""
     recorded = DumpRecord.of(plan)
     codec = codec_from_dict(plan.targets["logits"])
     data = config.data if data is None else data

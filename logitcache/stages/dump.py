@@ -190,9 +190,7 @@ def _device(config: DumpConfig) -> str | None:
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
-    names.
-    """
+    """Folder of a split's cache; that of unlabelled rows is beside the one that ``--out`` names."""
     if config.out is None:
         return config.workspace.cache(
             source.name, split, config.teacher.folder, config.finetune.folds

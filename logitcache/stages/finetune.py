@@ -152,9 +152,7 @@ def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
 
 
 def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
-    """Raises SpecError before a fine-tuning where answers are to be reused: none of them can be the
-    new teacher's.
-    """
+    """Raises SpecError for ``--reuse`` before fine-tuning: no old answer is the new teacher's."""
     advice = "Dump again without --reuse."
     if folds is None:
         workspace = job.config.workspace

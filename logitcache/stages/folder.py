@@ -177,9 +177,7 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
 
 
 def claim(job: Job) -> None:
-    """Write the run's record into its folder; with ``--overwrite`` the run that was there is
-    removed first.
-    """
+    """Write the run's record into its folder; ``--overwrite`` removes an earlier run first."""
     if job.config.overwrite:
         forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
@@ -189,9 +187,7 @@ def claim(job: Job) -> None:
 
 
 def forget(out: Path) -> None:
-    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is
-    still a run's.
-    """
+    """Remove the files of a run alone, ``run.json`` last: after a kill it is still a run's."""
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

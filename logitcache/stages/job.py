@@ -94,9 +94,7 @@ class Job:
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
-        does not have.
-        """
+        """The weight of each class in the loss, f32[K]. Raises SpecError for an unknown class."""
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -130,9 +128,7 @@ class Job:
         return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
-        """How many rows of training have a label, and how many have none; a row under several masks
-        is one.
-        """
+        """How many rows of training have a label, and how many not; several masks count once."""
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 

@@ -89,9 +89,7 @@ def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:
 
 
 def relabelled(teacher: Joined, train: Rows) -> Relabelled:
-    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher``, which has
-    located them.
-    """
+    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher`` does."""
     keys = np.empty(0, np.int64)
     counts = np.empty(0, np.int64)
     for part, index in teacher.rows_by_part(train.row_id):

@@ -148,9 +148,7 @@ def _write(
 def _padding(
     job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter
 ) -> Padding:
-    """How the student's batches are padded; the tokenizer that is saved beside it is set to the
-    same side.
-    """
+    """How the student's batches are padded; its saved tokenizer is set to the same side."""
     own = Padding.of(tokenizer)
     with quiet():
         try:
@@ -193,9 +191,7 @@ def _row_counts(job: Job) -> str:
 
 
 def _remove_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are
-    moved out.
-    """
+    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` are moved out."""
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")
@@ -205,9 +201,7 @@ def _remove_checkpoints(out: Path) -> None:
 def _unscored(
     job: Job, tokenizer: object, max_length: int, padding: Padding
 ) -> dict[str, Examples]:
-    """The rows of held-out splits without a label, as the student reads them, if they are to be
-    answered.
-    """
+    """The rows of held-out splits without a label as the student reads them, if answered."""
     splits = {}
     for name, rows in job.unscored().items():
         examples = tokenised(tokenizer, job.reads or {}, rows, max_length)

@@ -281,9 +281,7 @@ def _first_difference(vocabulary: Mapping[str, int], workspace: Workspace, cache
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length of the cache's rows, and with what else they were made
-    with.
-    """
+    """The configuration with the length of the cache's rows, and with their other settings."""
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

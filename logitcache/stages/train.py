@@ -1,6 +1,4 @@
-"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD)
-made.
-"""
+"""``logitcache train``: a run with its teacher's answers: found, joined or (Self-KD) made."""
 
 from __future__ import annotations
 
@@ -69,9 +67,7 @@ class Run(Stage[R]):
     content = CONTENT
 
     def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
-        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it
-        runs.
-        """
+        """``name``: what the reporter calls the training. Self-KD first has no ``teacher``."""
         self.job = job
         self.teacher = teacher
         self.name = name
@@ -194,9 +190,7 @@ def _with_folder(job: Job) -> Job:
 
 
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
-    """The caches that teach the run; None for a method without a teacher, and for one that teaches
-    itself.
-    """
+    """The caches that teach the run; None for a method without a teacher, and for Self-KD."""
     config = job.config
     if config.live is not None:  # it is loaded when the run is not done yet
         return None
@@ -265,9 +259,7 @@ def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
 
 
 def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
-    """Whether other rows may have been held out when a cache was dumped, judged by its labels and
-    rows alone.
-    """
+    """Whether other rows may have been held out for a cache's dump, by its labels and rows."""
     division = source.division
     if division is not None and not division.held_out:
         return False
@@ -285,9 +277,7 @@ def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
 
 
 def _has_same_rows(cache: Cache, table: Rows) -> bool:
-    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts
-    alone.
-    """
+    """Whether a cache has a table's rows with their labels, in any order; of words, the texts."""
     if len(cache) != len(table):
         return False
     row_hash = cache.row_hashes()

@@ -29,9 +29,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def check_place(folder: Path) -> None:
-    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is
-    claimed.
-    """
+    """Raises SpecError for a place where no cache can be made. Nothing is claimed."""
     check_folder(folder)
     refuse_inside(folder)
     names = names_in(folder) if folder.exists() else set()
@@ -40,9 +38,7 @@ def check_place(folder: Path) -> None:
 
 
 def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign
-    file.
-    """
+    """Raises SpecError for a folder inside a cache, where it would be a foreign file."""
     for above in folder.resolve().parents:
         if _is_cache(above):
             raise SpecError(

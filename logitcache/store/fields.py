@@ -23,9 +23,7 @@ def has_fields(value: Any, record: Any, **extra: type) -> bool:
 
 @cache
 def _json_types(record: Any) -> dict[str, type]:
-    """The JSON type of each field of a dataclass; not of those that may be None, which are not
-    always there.
-    """
+    """The JSON type of each field of a dataclass that is always there: that may not be None."""
     hints = get_type_hints(record)
     hints = {name: hint for name, hint in hints.items() if get_origin(hint) is not UnionType}
     return {name: _JSON.get(get_origin(hint), hint) for name, hint in hints.items()}

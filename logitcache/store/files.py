@@ -95,9 +95,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def first_link(folder: Path, name: str | PurePath) -> Path | None:
-    """The first link on the way from a folder, which may be one itself, to a name below it; the
-    name counts too.
-    """
+    """The first link on the way from a folder to a name below it, both ends included."""
     path = folder
     for part in PurePath(name).parts:
         path = path / part
@@ -164,9 +162,7 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
-    """Write a file under a temporary name, for the caller to rename. The temporary file is removed
-    whatever happens.
-    """
+    """Write a file under a temporary name, for the caller to rename; it is removed in any case."""
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
@@ -230,9 +226,7 @@ def settle(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises
-    DiskError.
-    """
+    """Make a folder and those missing above it, to survive a power loss. Raises DiskError."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -263,9 +257,7 @@ def remove(folder: Path, name: str | PurePath) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises
-    DiskError.
-    """
+    """Remove a folder and all it holds; of a link, the link alone. Raises DiskError."""
     with disk(path):
         if path.is_symlink():
             system.remove(path)

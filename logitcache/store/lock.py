@@ -131,9 +131,7 @@ def lock_folder(folder: Path, **how: Any) -> Lock:
 
 
 def refuse_held(folder: Path, content: str) -> None:
-    """Raises Locked where a process holds a folder. Nothing is changed, not even the lock file of a
-    dead process.
-    """
+    """Raises Locked where a process holds a folder. Changes nothing, not even dead locks."""
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | platforms.NO_FOLLOW | platforms.OPENED)
     except OSError:
@@ -165,9 +163,7 @@ def alive(folder: Path, pattern: str) -> list[str]:
 
 
 def _give_back(path: Path, handle: int) -> bool:
-    """Close a lock file, and remove it unless another process shares the lock; returns whether none
-    does.
-    """
+    """Close a lock file; remove it, and return True, unless another process shares it."""
     try:
         platforms.lock(handle, shared=False)
         if platforms.POSIX and _is_at(handle, path):

@@ -59,9 +59,7 @@ class Reader:
         return reader
 
     def check_files(self) -> None:
-        """Check that all files are there. Raises CorruptShard naming one that is missing or of
-        another size.
-        """
+        """Check that all files are there. Raises CorruptShard for one missing or misshapen."""
         tensors = self.manifest.plan.tensors
         for files in (
             *(receipt.files for receipt in self.manifest.receipts),
@@ -92,9 +90,7 @@ class Reader:
         return self.manifest.plan.rows
 
     def places(self, row_id: Int64, view: Int64 | int = 0) -> Places:
-        """Where these rows' records are: row_id i64[n] within the cache, view below the plan's
-        views.
-        """
+        """Where these rows' records are: row_id i64[n] in the cache, view below its views."""
         if len(self.shards) == 1:
             shard = np.zeros(len(row_id), np.int64)
             record = row_id

@@ -130,9 +130,7 @@ class CacheWriter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the lock under which parts look at what is there, claim shards and write the
-        manifest.
-        """
+        """Hold the lock for looking at what is there, claiming shards and writing the manifest."""
         if self.part is None:
             yield
             return
@@ -168,9 +166,7 @@ class CacheWriter:
             remove(folder, MANIFEST)
 
     def _put_tensors(self) -> None:
-        """Write the tensors that are kept once, unless they are there. Raises SpecError where
-        nobody has given them.
-        """
+        """Write the tensors that are kept once, unless there. Raises SpecError without them."""
         file = self.plan.tensors
         shards = self.folder / SHARDS
         if file is None:
@@ -191,9 +187,7 @@ class CacheWriter:
         write_new(shards / file.name, self._tensors)
 
     def _sweep(self, shards: range) -> None:
-        """Remove temporary files that interrupted writers of these shards left, and lock files of
-        dead processes.
-        """
+        """Remove what interrupted writers of these shards left: temporary files and dead locks."""
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]

@@ -38,9 +38,7 @@ class BestPlace(TrainerCallback):
 
 
 class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
-    it has evaluated.
-    """
+    """A checkpoint after so many steps too; Trainer takes that of an epoch's last step itself."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -68,9 +66,7 @@ class DevScores(TrainerCallback):
 
 
 def dev_scores(logged: Mapping[str, float]) -> dict[str, float]:
-    """The scores on dev among what a Trainer logs after an epoch; what else it logs is of its
-    speed.
-    """
+    """The scores on dev among what a Trainer logs after an epoch; other values are of speed."""
     scores = {}
     for logged_name, value in logged.items():
         name = logged_name.removeprefix(_EVAL)

@@ -28,9 +28,7 @@ def step(folder: Path) -> int:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not
-    written here.
-    """
+    """What is called a checkpoint there, in order of steps. A link is none: it is not ours."""
     folders = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
     return sorted((p for p in folders if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
@@ -86,9 +84,7 @@ def discard(checkpoint: Path) -> None:
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
-    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside
-    them.
-    """
+    """Keep the ``limit`` last checkpoints (all without one), and the best one."""
     checkpoints = checkpoints_in(folder)
     if not limit or not checkpoints:
         return
@@ -120,9 +116,7 @@ def sweep(folder: Path) -> list[str]:
 
 @contextmanager
 def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises
-    OutOfSpace.
-    """
+    """A full disk under Trainer and safetensors, which they tell in words. Raises OutOfSpace."""
     try:
         yield
     except (OSError, LogitCacheError):

@@ -1,6 +1,4 @@
-"""A student, its gathered positions, head and loss as one module: the one that Trainer, DDP and
-FSDP wrap.
-"""
+"""A student, its gathered positions, head and loss as one module, which Trainer and DDP wrap."""
 
 from __future__ import annotations
 

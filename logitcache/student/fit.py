@@ -224,9 +224,7 @@ def _dev_places(
 
 
 def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter) -> bool:
-    """Whether the student's logits are those of its last linear map alone, so that the loss may be
-    fused with it.
-    """
+    """Whether the student's logits are its last linear map alone, to be fused with the loss."""
     if not task.self_contained:  # few classes: nothing to fuse
         return False
     if remakes_logits(student, rows, rows.padding):
@@ -357,9 +355,7 @@ def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
 
 
 def peak_memory() -> int:
-    """Most memory this process has held, in bytes: allocated on the GPU where there is one, else
-    resident.
-    """
+    """Most memory this process has held, in bytes: allocated on the GPU, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return platforms.peak_memory()

@@ -1,6 +1,4 @@
-"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions
-again.
-"""
+"""A student's answers to an evaluated batch: rows for Trainer to gather, then positions."""
 
 from __future__ import annotations
 

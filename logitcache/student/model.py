@@ -81,9 +81,7 @@ def student_tokenizer(
 
 
 def lacks_tokenizer(student: str) -> bool:
-    """Whether a student is a shape, one of one's own, or a folder without a tokenizer: a
-    configuration alone.
-    """
+    """Whether a student is a shape, one of the user's own, or a folder without a tokenizer."""
     if is_shape(student) or is_own(student):
         return True
     folder = Path(student)
@@ -246,9 +244,7 @@ def _shape_config(
 
 
 def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
-    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of
-    training, not after.
-    """
+    """Raises SpecError if configuration or tokenizer cannot be saved: before the training."""
     with saving(name), tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

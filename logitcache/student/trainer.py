@@ -61,9 +61,7 @@ def to_torch(batch: Batch[Any]) -> dict[str, Any]:
 
 
 def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
-    """Places of train rows, or a batch that :class:`EvalPlaces` made; with its number of tokens,
-    padding aside.
-    """
+    """Places of train rows, or a batch of :class:`EvalPlaces`; with its number of real tokens."""
     batch = samples if isinstance(samples, Batch) else collator(samples)
     return {**to_torch(batch), "tokens": int(batch.inputs["attention_mask"].sum())}
 
@@ -133,9 +131,7 @@ class DistillTrainer(Trainer):
     def check_teacher(
         self, objective: Objective | OwnObjective | SumObjective, collator: Collator
     ) -> None:
-        """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
-        from.
-        """
+        """Raises SpecError for a method without a teacher to learn from, or rows without label."""
         if METHODS[objective.method].needs_teacher:
             if len(collator.teachers) != 1:
                 names = ", ".join(collator.teachers) or "none"

@@ -1,6 +1,4 @@
-"""The cells of a study's table (a method's scores over its seeds), while it fills up and when `study
-run` ends.
-"""
+"""The cells of a study's table (a method's scores over its seeds), growing and complete."""
 
 from __future__ import annotations
 

@@ -167,9 +167,7 @@ def _joined(before: Mapping[str, Any], spec: Spec) -> Spec:
 
 
 def load_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
-    """The spec that a name of a built-in one, a YAML file, a study's folder or a mapping holds.
-    Raises SpecError.
-    """
+    """The spec of a built-in name, a YAML file, a study's folder or a mapping. Raises SpecError."""
     if isinstance(spec, Mapping):
         return parse(spec, "spec")
     name = str(spec)

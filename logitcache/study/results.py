@@ -259,9 +259,7 @@ def by_seed(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TASK) -> None:
-    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and
-    label names.
-    """
+    """Raises FingerprintMismatch, naming two folders, unless all have the same data and labels."""
     first = results[0]
     for other in results[1:]:
         for name in names:

@@ -89,9 +89,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: one method's scores over its seeds. In the metric's own unit:
-    fractions, or nats.
-    """
+    """One line of the table: a method's scores over its seeds, as fractions or nats."""
 
     label: str
     method: str
@@ -144,9 +142,7 @@ def _estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
-    """Groups in the table's order. Raises SpecError for two results of one method, settings and
-    seed.
-    """
+    """Groups in the table's order. Raises SpecError for one method, settings and seed twice."""
     by_method: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda result: result.seed):
         by_method.setdefault(result.method, []).append(result)
@@ -197,9 +193,7 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings in which two results of one method may differ, with shortened digests of their data
-    and teachers.
-    """
+    """Settings in which results of one method may differ, with digests of data and teachers."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
     if (
         result.method not in METHODS or not METHODS[result.method].self_taught
@@ -224,9 +218,7 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """The groups of another method to compare this one with: those that agree in the settings that
-    tell them apart.
-    """
+    """The groups of another method to compare with: those that agree in distinguishing settings."""
     return [
         second for second in candidates if not differing_settings(group, second, second.variant)
     ]

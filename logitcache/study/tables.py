@@ -122,9 +122,7 @@ class Comparison:
         return pandas.DataFrame([row.to_json() for row in self.rows])
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``--json``: metrics as fractions (nll in nats), null where there is
-        nothing to say.
-        """
+        """The document of ``--json``: metrics as fractions (nll in nats), null for no value."""
         passes = self.teacher_passes
         return {
             "rows": [row.to_json() for row in self.rows],
@@ -278,9 +276,7 @@ def teacher_passes_of(results: Sequence[Result]) -> TeacherPasses | None:
 
 
 def render(comparison: Comparison, console: Console) -> None:
-    """Print the table, what its tests cover, the teacher passes and the verdict. Notes are left to
-    the caller.
-    """
+    """Print the table, what its tests cover, the teacher passes and the verdict; no notes."""
     console.print(_fitting(comparison, console))
     for sentence in comparison.coverage:
         console.print(sentence, style="dim", markup=False, highlight=False)
@@ -290,9 +286,7 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the
-    last if none does.
-    """
+    """The first table, of 0, 1 or 2 kinds of folded cells, that fits the console; else the last."""
     unbounded = console.options.update(max_width=_UNBOUNDED)
     for folds in _FOLDS:
         table = _table(comparison, folds)
@@ -318,9 +312,7 @@ def _table(comparison: Comparison, folds: int) -> Table:
 
 
 def _label(label: str, folds: int) -> str:
-    """A label as it is, or over several lines: each setting on its own, a long one broken after
-    ``_`` or ``=``.
-    """
+    """A label in one line, or one line per setting, a long one broken after ``_`` or ``=``."""
     if folds == 0:
         return label
     lines: list[str] = []

@@ -108,9 +108,7 @@ class Worker:
         return End(State.DONE, figures={"data": source.digest()})
 
     def teacher(self, teacher: Teacher, trial: Trial) -> End:
-        """How a teacher has ended: it is made now, unless it has. Raises Locked where another
-        process makes it.
-        """
+        """How a teacher has ended, made now if needed. Raises Locked for one being made."""
         end = folder.teacher_end(self.study.folder, teacher.id)
         if end.state is State.FAILED:
             return end

@@ -1,6 +1,4 @@
-"""The codec for a number of bytes: all logits where they fit, else the unbiased target of least
-variance.
-"""
+"""The codec for a number of bytes: all logits if they fit, else an unbiased sparse target."""
 
 from __future__ import annotations
 

@@ -94,9 +94,7 @@ class DenseCodec(FixedCodec):
 
 
 def _single(values: Array) -> Float32:
-    """As single precision. Many halves by shifting their bits: numpy's own conversion takes three
-    times as long.
-    """
+    """As single precision. Many halves by shifting bits, three times as fast as numpy."""
     if values.dtype != np.float16 or values.size < _MANY:
         return values.astype(np.float32)
     bits = values.view(np.int16).astype(np.int32)  # the sign is carried along

@@ -27,9 +27,7 @@ WEIGHT, BIAS = "head_weight", "head_bias"
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayCodec(FixedCodec):
-    """Stores f[P, hidden] in ``dtype``. What it depends on of the teacher's head is known once it
-    is calibrated.
-    """
+    """Stores f[P, hidden] in ``dtype``. Calibration gives what it needs of the teacher's head."""
 
     kind: ClassVar[str] = "replay"
     width: int

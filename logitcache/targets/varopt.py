@@ -89,9 +89,7 @@ class VarOpt(SparseCodec):
 
     @property
     def most(self) -> int:
-        """Entries of one position: at most c words have c p >= 1, and the pi of all add up to c at
-        most.
-        """
+        """A position's entries: at most c words have c p >= 1, and all pi add up to c at most."""
         assert self.c is not None
         return min(math.ceil(self.c) + 1, self.cap, self.width)
 
@@ -116,9 +114,7 @@ class VarOpt(SparseCodec):
         return self.c is not None
 
     def calibrated(self, vectors: Iterable[Tensor]) -> VarOpt:
-        """With the c that gives ``mean`` entries on average, found by halving: their number grows
-        with c.
-        """
+        """With the c that gives ``mean`` entries on average, by halving: it is monotonic."""
         curve = Curve.of(self, vectors)
         low = 1.0
         high = 2.0

@@ -92,9 +92,7 @@ class Asked(ABC):
 
     @abstractmethod
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
-        """Rows start..stop as the teacher reads them; only those at these places (counted from
-        start), where given.
-        """
+        """Rows start..stop as the teacher reads them, or only those at places (from start)"""
 
     @abstractmethod
     def positions(self, rows: Examples) -> Positions:
@@ -145,9 +143,7 @@ def task_of(source: Source, own: tuple[str, ...]) -> Classification:
 
 
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
-    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one
-    name twice.
-    """
+    """A cache's column names: the data's, else the teacher's; numbers where one repeats."""
     if task.label_names is not None or len(set(match.own)) < len(match.own):
         return match.data
     return match.names
@@ -160,9 +156,7 @@ def occurring(source: Source) -> list[int]:
 
 
 def label_digest(rows: Rows) -> str:
-    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two
-    versions of them.
-    """
+    """Digest of the gold labels, stored beside the answers: a resume must not mix two versions."""
     return identity.digest_arrays([("label", rows.labels)])
 
 
@@ -175,9 +169,7 @@ def checked_shard_rows(
     positions: int = 1,
     tokens: int | None = None,
 ) -> int:
-    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
-    manifest can list.
-    """
+    """Rows of a shard: as chosen, or the default. Raises SpecError for too many shards."""
     count = chosen or shard_rows(columns, parameters, max_length, positions, tokens)
     if -(-rows // count) > MAX_SHARDS:
         raise SpecError(

@@ -1,6 +1,4 @@
-"""The number of a codec that follows from the teacher's answers, found on a sample of the rows
-before a dump.
-"""
+"""The number of a codec that follows from the teacher's answers to a sample of the rows."""
 
 from __future__ import annotations
 

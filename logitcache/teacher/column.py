@@ -284,9 +284,7 @@ def _by_text(
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:
-    """With columns of zeros for classes of the data that no answer names, where all that are named
-    are the data's.
-    """
+    """With columns of zeros for classes that no answer names, where all named are the data's."""
     if (
         labels.names is None
         or source.label_names is None
@@ -302,9 +300,7 @@ def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str)
 
 
 def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: str) -> None:
-    """Raises SpecError for rows without an answer, unless they are to be skipped, and where no row
-    has one.
-    """
+    """Raises SpecError for rows without an answer, unless skipped, or where no row has one."""
     missing = np.flatnonzero(np.isnan(logits).any(axis=1))
     if not len(missing) or (settings.on_nonfinite == "skip" and len(missing) < len(rows)):
         return

@@ -75,9 +75,7 @@ def _answered_rows(plan: Asked, source: Source) -> tuple[Int64, Int64]:
 
 
 def spread(labels: Int64, count: int) -> Int64:
-    """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the
-    rows: i64[n].
-    """
+    """Places of up to ``count`` labelled rows, classes alike, evenly over the rows: i64[n]."""
     rows = np.flatnonzero(labels >= 0)
     rows = rows[np.argsort(labels[rows], kind="stable")]
     _, sizes = np.unique(labels[rows], return_counts=True)

@@ -60,9 +60,7 @@ class Live:
 
 
 def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
-    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none
-    has an answer.
-    """
+    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError for none."""
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
@@ -120,9 +118,7 @@ def _of_logits(cache: Cache, dump_plan: Asked, drawn: Int64) -> dict[str, Any]:
 def _answers(
     cache: Cache, dump_plan: Asked, drawn: Int64
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
-    """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy
-    of themselves.
-    """
+    """The logits of each shard's drawn rows: in its batches, alone, and beside a copy."""
     plan = cache.manifest.plan
     for index in np.unique(drawn // plan.shard_rows):
         start, stop = plan.shard(int(index))

@@ -48,9 +48,7 @@ class Panel(Protocol):
         """What a plan records of who answers, besides names and precision: the weights."""
 
     def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
-        """Each teacher that has something to answer, and the places in ``rows`` that it answers
-        for.
-        """
+        """Each teacher with something to answer, and its places in ``rows``."""
 
     def in_order(self, order: Int64 | None) -> Panel:
         """The same, answering with its columns in the data's order."""

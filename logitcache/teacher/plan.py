@@ -1,6 +1,4 @@
-"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's
-order, the plan.
-"""
+"""What a dump will contain, before it is made: matched labels, columns in order, the plan."""
 
 from __future__ import annotations
 
@@ -97,9 +95,7 @@ class Planned(Asked):
         return conditions(self.panel.first)
 
     def flops(self, rows: int, tokens: float, positions: float) -> float | None:
-        """Padding aside. Where answers are replayed, or none are kept, the last linear map is not
-        computed.
-        """
+        """Padding aside. Where answers are replayed or not kept, no last linear map is computed."""
         try:
             cost = forward_cost(self.panel.first.model)
         except SpecError:  # its configuration names no sizes
@@ -256,9 +252,7 @@ def _probed(
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
-    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said
-    of that.
-    """
+    """The panel, in batches that give a row's own answers; and a note on that."""
     first = panel.first
     if not len(rows):
         return panel, ""
@@ -369,9 +363,7 @@ def _preprocessor(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, Any]
 
 
 def _map(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, str]:
-    """Which token has which id, where answers are tokens, or vectors of tokens: students are
-    compared by it.
-    """
+    """Which token has which id, where answers are by token: students are compared by it."""
     if not teacher.kind.self_contained and not any_of_tokens(kept):
         return {}
     return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}

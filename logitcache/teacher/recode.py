@@ -110,9 +110,7 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
 
 
 def _kept_once(cache: Cache, codec: Codec) -> dict[str, Array]:
-    """The tensors that the new cache keeps once: those of the tokenizer and of signals, and what
-    the codec needs.
-    """
+    """The tensors that the new cache keeps once: tokenizer's, signals' and the codec's."""
     tensors = dict(cache.assets)
     for name in (WEIGHT, BIAS):  # of the old codec
         tensors.pop(name, None)

@@ -86,9 +86,7 @@ def repair(
 
 
 def _lock(folder: Path, held: ExitStack) -> Lock | None:
-    """The cache's lock, until the context ends. None where there is no cache, or where nothing can
-    be written.
-    """
+    """The cache's lock within the context; None for no cache, or none that can be written."""
     if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
         return None
     try:
@@ -200,9 +198,7 @@ def diagnose(folder: Path) -> Diagnosis:
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says
-    it is a cache.
-    """
+    """The manifest, or None if damaged or missing. Raises FormatError if it may be no cache."""
     try:
         return read_manifest(folder)
     except IncompleteCache:

@@ -1,6 +1,4 @@
-"""What a finished dump says of its teacher: how often it is right, how sure it is, and what that
-means for teaching.
-"""
+"""What a dump says of its teacher: how often right, how sure, and what that means for teaching."""
 
 from __future__ import annotations
 
@@ -178,9 +176,7 @@ def _on_classes(
 
 
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
-    """How many rows of a cache were cut at max_length, and the first of them; copied rows are not
-    counted.
-    """
+    """How many rows of a cache were cut at max_length, copied ones aside, and the first of them."""
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
     rows = sum(shard["rows"] for shard in cut)
     first = min((shard["first"] for shard in cut), default=None)
@@ -212,9 +208,7 @@ def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
 
 
 def unfinished(writer: CacheWriter) -> DumpReport:
-    """What a part can say of a cache that others have shards to write of still: what is there so
-    far.
-    """
+    """What a part can say of a cache whose other shards are not written: what is there."""
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
@@ -301,9 +295,7 @@ def _best_order(tally: Scores) -> float:
 def _remarks(
     scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str
 ) -> list[str]:
-    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest
-    there can be.
-    """
+    """What a gap between train and dev means; ``entropy`` as a share of the largest possible."""
     if not scores or not dev:
         return []
     # two standard errors of dev's accuracy

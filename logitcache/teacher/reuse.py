@@ -25,9 +25,7 @@ SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
 def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
-    """The fields by which the answers of two plans differ, names aside: (field, expected value,
-    actual value).
-    """
+    """The fields in which the answers of two plans differ but names: (field, expected, actual)."""
     yield from differences(_answering(expected), _answering(actual), without=NAMES)
 
 

@@ -152,9 +152,7 @@ class Assembly:
         self._store(before)
 
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
-        """Answers that lie in another cache already: ``columns`` of their positions, ``skipped``
-        bool[n].
-        """
+        """Answers that another cache has already: ``columns`` of positions, ``skipped`` bool[n]."""
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows, COPIED_VALUES // self.codec.width):

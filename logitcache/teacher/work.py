@@ -199,9 +199,7 @@ class Work:
     def _layout(
         self, start: int, end: int, examples: Examples, new: Int64, position: Int64
     ) -> Layout:
-        """The kept positions of the rows of a shard. ``position`` is where the older cache has each
-        row, or -1.
-        """
+        """The kept positions of a shard's rows. ``position``: each in the older cache, or -1."""
         rows = self.planned.rows
         old = np.flatnonzero(position >= 0)
         positions = self.planned.positions(examples)
@@ -226,9 +224,7 @@ class Work:
         return Layout(row_id, row_hash, answers.indptr, answers.index, label, view, tokens)
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
-        """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
-        such rows.
-        """
+        """Raises SpecError naming rows whose answers cannot be stored, unless they are skipped."""
         codec = self.planned.codec
         how = self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():

@@ -28,9 +28,7 @@ class Weights:
 
     @classmethod
     def of(cls, mixture: Mixture, labels: Tensor | None = None) -> Weights:
-        """Those of a method's mixture. With ``labels`` i64[P], a position labelled -1 learns from
-        the teacher alone.
-        """
+        """Those of a method's mixture; of a position labelled -1, the teacher's alone."""
         if labels is None:
             return cls(mixture.label, mixture.uniform, mixture.teacher)
         labelled = (labels >= 0)[:, None]

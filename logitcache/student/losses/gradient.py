@@ -93,9 +93,7 @@ def loss_and_gradient(
 def _with_teacher(
     z: Tensor, target: Target, mass: Tensor, teacher: Tensor, *, overwrite: bool
 ) -> tuple[Tensor, Gradient]:
-    """Loss and gradient of ``mass lse(z)`` and of the teacher's part, weighted by ``teacher``
-    f[P].
-    """
+    """Loss and gradient of ``mass lse(z)`` and of the teacher's part, times ``teacher`` f[P]."""
     assert target.payload is not None
     if target.temperature == 1.0:
         soft = soft_term(z, target.payload, 1.0)
@@ -240,18 +238,14 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
 
 
 def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
-    """(the teacher's likeliest word i64[P], its divergence from the student in nats f[P]) of the
-    student's logits.
-    """
+    """The teacher's likeliest word i64[P] and its divergence from the student in nats, f[P]."""
     if isinstance(payload, Replay):
         payload = Dense(full_logits(payload))
     return payload.likeliest(), divergence(logits, payload)
 
 
 def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> None:
-    """Raises SpecError where targets hold for other temperatures than this one. None: they hold for
-    all.
-    """
+    """Raises SpecError where targets hold for other temperatures alone. None: for all."""
     if stored is None or temperature in stored:
         return
     named = "caches of different ones"

@@ -39,9 +39,7 @@ def logits_loss(logits: Tensor, target: Target) -> Tensor:
 def head_loss(
     hidden: Tensor, head: Head[Tensor], target: Target, weight: Tensor, execution: str | None = None
 ) -> Tensor:
-    """The sum of the positions' losses, each times its ``weight`` f32[P], of what the head is
-    given, f[P, d].
-    """
+    """The sum of the positions' losses times their ``weight`` f32[P], of head inputs f[P, d]."""
     if execution is None:
         execution = choose(hidden, head)
     if execution == PLAIN:
@@ -220,9 +218,7 @@ class _Sums:
         states: Tensor,
         matrix: Tensor,
     ) -> None:
-        """Those of some positions: of logits ``factor (matrix states + bias)`` with this
-        gradient.
-        """
+        """Those of some positions: of logits ``factor (matrix states + bias)`` of this gradient."""
         values = gradient.values
         scale = gradient.scale[:, None] * factor
         # halves lose small gradients; products of bfloat16 that are wide and short are slow on a CPU

@@ -111,9 +111,7 @@ def depth(student: Model) -> int:
 
 
 def own_layer(student: Model, number: int) -> int:
-    """A layer of the student from 1, of one that may count from the end. Raises SpecError for one
-    that it has not.
-    """
+    """A layer of the student from 1; negative ones count from the end. Raises SpecError beyond."""
     return _layer_of(depth(student), number, "student")
 
 

@@ -93,9 +93,7 @@ class SumObjective:
         return {"method": self.method, **numbers, "terms": terms}
 
     def target(self, labels: Tensor, teacher: Payload[Tensor] | None, width: int) -> Target:
-        """What the logits of positions are to learn, of ``width`` words: i64[P] labels, -1 where
-        there is none.
-        """
+        """Targets i64[P] of the logits of ``width`` words at positions; -1 for no label."""
         gold = sum(weight for _, weight, term in self.terms if isinstance(term, Gold))
         soft = sum(weight * term.factor(width) for weight, term in self.soft_terms)
         label = torch.where(labels >= 0, float(gold), 0.0)[:, None]
@@ -136,9 +134,7 @@ def bound_to(
 
 
 class BoundSum(nn.Module):
-    """The terms of signals with a student and a teacher; parameters are those that are learnt
-    beside the student.
-    """
+    """The terms of signals with a student and a teacher; it learns their modules' parameters."""
 
     def __init__(self, objective: SumObjective, student: Model, teacher: Any) -> None:
         super().__init__()
@@ -160,9 +156,7 @@ class BoundSum(nn.Module):
     def forward(
         self, student: Model, vectors: Mapping[str, Tensor], batch: Batch[Tensor]
     ) -> Tensor:
-        """The weighted sum of the terms of each row, f32[B]. ``vectors`` are the student's signals,
-        by name.
-        """
+        """The weighted sum of the terms of each row, f32[B]. ``vectors``: the student's signals."""
         is_token = batch.inputs["attention_mask"].bool()
         teacher_vectors = {}
         for name, values in batch.vectors.items():
