@@ -97,6 +97,11 @@ class LogitCacheError(ValueError):
         # names come from files that anybody may have written
         return visible(" ".join(line.splitlines()))
 
+    def inside(self, where: str) -> LogitCacheError:
+        """Name what the place named so far is a part of; returns itself, to be raised."""
+        self.where = where if self.where is None else f"{where}: {self.where}"
+        return self
+
     def at(self, where: str | PathLike[str]) -> LogitCacheError:
         """Name the place, unless one is named already; returns itself, to be raised."""
         if self.where is None:

@@ -79,18 +79,16 @@ def make_cache(folder: Path, rows: int, width: int, shard_rows: int, logits: Log
     """A whole cache without a teacher, written as a dump writes one."""
     codec = DenseCodec(width, "float16")
     source = np.random.default_rng(0)
-    columns = columns_of(codec, ROW)
-    teacher = {"name": "none", "label_names": [f"class {i}" for i in range(width)]}
     plan = Plan(
-        Classification.name,
-        teacher,
-        {},
-        {},
-        {},
-        {"logits": codec.to_dict()},
-        columns,
-        rows,
-        shard_rows,
+        task=Classification.name,
+        teacher={"name": "none", "label_names": [f"class {i}" for i in range(width)]},
+        preprocessor={},
+        data={},
+        preparation={},
+        targets={"logits": codec.to_dict()},
+        columns=columns_of(codec, ROW),
+        rows=rows,
+        shard_rows=shard_rows,
     )
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:

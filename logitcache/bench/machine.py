@@ -37,7 +37,13 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a figure may depend on."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    installed = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            installed[name] = version(name)
+        except PackageNotFoundError:
+            installed[name] = "none"
+    return installed
 
 
 def peak_memory() -> int:
@@ -107,13 +113,6 @@ class Energy:
     def joules(self) -> float | None:
         """The joules so far; None where they are not counted."""
         return None if self._read is None else self._read()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _processor() -> str:

@@ -187,9 +187,11 @@ class ReadBench:
             in_turn(cases, self.config.rounds, repeats, settle, into=times)
         finally:
             if times and all(times.values()):
-                batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
-                for name, blocks in batches.items():
-                    self.cases.append(case(name, rows[name], blocks, batches[OURS]))
+                per_batch: dict[str, list[list[float]]] = {}
+                for name, blocks in times.items():
+                    per_batch[name] = (np.array(blocks) / calls[name]).tolist()
+                for name, seconds in per_batch.items():
+                    self.cases.append(case(name, rows[name], seconds, per_batch[OURS]))
 
 
 def _case(
@@ -235,11 +237,6 @@ def _repeated(read: Case, calls: int) -> Case:
             read()
 
     return run
-
-
-def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
-    """Seconds of one batch."""
-    return [[seconds / calls for seconds in block] for block in blocks]
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:

@@ -78,8 +78,8 @@ class Cache:
         return self._rows
 
     def __repr__(self) -> str:
-        plan = self.manifest.plan
-        teacher, data = plan.teacher.get("name"), plan.data
+        teacher = self.manifest.plan.teacher.get("name")
+        data = self.manifest.plan.data
         unit = "tokens" if self.holds_rows else "classes"
         answers = f" x {self.codec.width} {unit}" if self.has_logits else ""
         return visible(
@@ -329,9 +329,12 @@ class Cache:
         self._check_answered(self.locate(row_id, row_hash))
 
     def _check_answered(self, row_id: Int64) -> None:
-        if len(self.skipped) and (bad := np.isin(row_id, self.skipped)).any():
+        if not len(self.skipped):
+            return
+        is_skipped = np.isin(row_id, self.skipped)
+        if is_skipped.any():
             raise AlignmentError(
-                f"row {row_id[bad][0]} has no answer: the dump skipped it",
+                f"row {row_id[is_skipped][0]} has no answer: the dump skipped it",
                 advice=f"Leave out the {len(self.skipped):,} rows of Cache.skipped, as `logitcache train` does.",
                 where=self.where,
             )

@@ -14,7 +14,7 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def kl(p: Float32, q: Float32) -> Float64:
-    """KL(one || other) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
+    """KL(p || q) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
     from scipy.special import log_softmax  # takes long to load
 
     log_p = log_softmax(p.astype(np.float64), axis=1)

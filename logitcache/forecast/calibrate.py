@@ -211,7 +211,7 @@ class Calibration:
         probe = float(np.mean(self.case.block(1, 1)))
         steps = int(np.clip(self.seconds / probe, *STEPS))
         seconds = self.case.block(SETTLE, steps)
-        return self._of_epoch(seconds, self.work.rows, SETTLE, SETTLE + steps)
+        return float(np.mean(seconds)) * self.share(SETTLE, SETTLE + steps)
 
     def _batches(self, rows: Examples) -> list[Int64]:
         config = self.work.config
@@ -219,12 +219,8 @@ class Calibration:
             rows.lengths(), config.batch_size, config.seed, config.group_by_length
         )
 
-    def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
-        """The mean; where rows are grouped by length, first..last stand for all by their widths."""
-        return float(np.mean(seconds)) * self.share(first, last, rows)
-
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
-        """A batch of the epoch beside those first..last; 1 where rows are not grouped by length."""
+        """A mean batch of the epoch ÷ the mean of those first..last, by width; 1 without grouping."""
         if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
@@ -267,7 +263,7 @@ class Calibration:
         batches = [pad(rows, batch) for batch in self._batches(rows)[:BATCHES]]
         answer(batches[0])
         seconds = [timed(partial(answer, batch), self.fence) for batch in batches]
-        return self._of_epoch(seconds, rows, 0, len(seconds))
+        return float(np.mean(seconds)) * self.share(0, len(seconds), rows)
 
     def _student_answers(self, inputs: Any) -> torch.Tensor:
         """The student's logits without a gradient, in its own precision."""

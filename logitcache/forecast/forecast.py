@@ -133,20 +133,24 @@ def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
 
 
 def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
-    device = None if config.calibrate else device_of(config.work.device)
-    work = replace(config.work, rows=config.work.rows or SAMPLE)
-    # need not be in this machine
-    named_gpu = device is not None and flops.gpu(work.device or "") is not None
-    if named_gpu:
+    work = config.work
+    device = None if config.calibrate else device_of(work.device)
+    is_elsewhere = device is not None and flops.gpu(work.device or "") is not None
+    if is_elsewhere:  # the GPU that is named need not be in this machine
         work = replace(work, device="cpu")
     if config.is_language:
-        inputs = load_language(replace(config, work=replace(work, rows=config.work.rows)), reporter)
+        inputs = load_language(replace(config, work=work), reporter)
     else:
+        work = replace(work, rows=work.rows or SAMPLE)
         inputs = load_inputs(replace(config, work=work), reporter)
-    if named_gpu:
+    if is_elsewhere:
         inputs = replace(inputs, process=0)
     if device is not None:
-        return forecast(config, inputs, _from_flops(config, inputs, device), device)
+        if config.is_language:
+            speeds = tokens_from_flops(inputs, device)
+        else:
+            speeds = from_flops(inputs.work, device, inputs.finetune)
+        return forecast(config, inputs, speeds, device)
     reporter.note("calibrating: some of the teacher's batches, some training steps")
     with calibration(config, inputs) as measured:
         return forecast(config, inputs, measured.speeds(), None)
@@ -157,12 +161,6 @@ def calibration(config: PlanConfig, inputs: Inputs) -> Calibration:
     if config.is_language:
         return TokenCalibration(config, inputs)
     return Calibration(inputs.work, inputs.dumps[0], config.seconds, inputs.finetune)
-
-
-def _from_flops(config: PlanConfig, inputs: Inputs, device: Device) -> Speeds:
-    if config.is_language:
-        return tokens_from_flops(inputs, device)
-    return from_flops(inputs.work, device, inputs.finetune)
 
 
 def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device | None) -> Forecast:

@@ -69,7 +69,9 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
     work = load(config.work, reporter)
     source = _source(config, work)
     if only is not None:
-        source = _sample(source, only)
+        train = source.split("train")
+        sample = train.select(evenly_spaced(len(train), only))
+        source = source.with_tables({"train": replace(sample, row_id=np.arange(len(sample)))})
     unlabelled = source.splits.get(UNLABELLED_SPLIT)
     splits = [config.split]
     if config.split == "train" and unlabelled is not None:
@@ -133,9 +135,3 @@ def _source(config: PlanConfig, work: Workload) -> Source:
     if config.work.tokens is not None:
         return tokens_as_source(work)
     return held_out(named_rows(config.work, config.unlabelled, SILENT), SILENT)
-
-
-def _sample(source: Source, rows: int) -> Source:
-    train = source.split("train")
-    sample = train.select(evenly_spaced(len(train), rows))
-    return source.with_tables({"train": replace(sample, row_id=np.arange(len(sample)))})

@@ -160,11 +160,7 @@ class BudgetClock(TrainerCallback, ExportableState):
         return {
             "unit": str(self.unit),
             "amount": plan.budget.amount,
-            "charged": {
-                "dump": plan.charge.amount,
-                "cost": plan.charge.cost,
-                "runs": plan.charge.runs,
-            },
+            "charged": {"dump": plan.charge.amount, **vars(plan.charge)},
             "training": self.spent(),
             **self.totals,
             "outside_seconds": self.outside,
@@ -177,11 +173,10 @@ class BudgetClock(TrainerCallback, ExportableState):
         words = [f"{shown(self.spent(), self.unit)} of {plan.budget} in {steps}"]
         if plan.charge.amount:
             words.append(f"{shown(plan.charge.amount, self.unit)} for the dump")
-        outside = {name.replace("_", "-"): seconds for name, seconds in self.outside.items()}
-        words.append(
-            "not counted: "
-            + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outside.items())
-        )
+        outside = []
+        for name, seconds in self.outside.items():
+            outside.append(f"{name.replace('_', '-')} {seconds:.1f} s")
+        words.append(f"not counted: {', '.join(outside)}")
         totals = self.totals
         words.append(
             f"{totals['seconds']:,.1f} s, {totals['tokens']:,.0f} tokens, {totals['flops']:.3g} FLOPs of training"
@@ -251,14 +246,14 @@ class BudgetClock(TrainerCallback, ExportableState):
         self.totals["seconds"] += now - self.mark
         self.mark = now
         self.totals["flops"] += self.update_flops
-        number = len(self.steps["progress"])
         for name, total in self.totals.items():
             self.steps[name].append(total)
-        self.steps["progress"].append(0.0)  # counted as a step, then set
-        replayed = self.plan.replayed
-        self.steps["progress"][-1] = (
-            replayed[number] if replayed else self.spent() / self.plan.amount
-        )
+        progress = self.steps["progress"]
+        progress.append(0.0)  # counted as a step, then set
+        if self.plan.replayed:
+            progress[-1] = self.plan.replayed[len(progress) - 1]
+        else:
+            progress[-1] = self.spent() / self.plan.amount
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         progress = self.steps["progress"]

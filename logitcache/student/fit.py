@@ -112,13 +112,14 @@ def fit(
     """
     train_rows = prepared["train"]
     teachers: dict[str, Teacher] = {} if teacher is None else {str(teacher): teacher}
-    references = {
-        split: one for split, one in (references or {}).items() if getattr(one, "has_logits", True)
-    }
     has_logits = teacher is not None and getattr(teacher, "has_logits", True)
+    compared: dict[str, Teacher] = {}  # teachers of logits, by split
     if teacher is not None and has_logits and task.evidence_names:
-        references.setdefault("train", teacher)
-    dev = _dev_places(prepared, task, references.get("dev"), budget)
+        compared["train"] = teacher
+    for split, reference in (references or {}).items():
+        if getattr(reference, "has_logits", True):
+            compared[split] = reference
+    dev = _dev_places(prepared, task, compared.get("dev"), budget)
     each_epoch = dev is not None and budget is None
     clock = StepClock(stage, budget)
     folder = out / "checkpoints"
@@ -146,14 +147,20 @@ def fit(
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = _predictions(trainer, samples, task, references)
-    scores = {split: task.score(p) for split, p in predictions.items()}
+    predictions = {}
+    for split, rows in samples.items():
+        if len(rows):
+            predictions[split] = predict(trainer, rows, task, compared.get(split))
+    scores = {split: task.score(block) for split, block in predictions.items()}
     if budget is not None:
         budget.stand("evaluation")
     cached = teacher if isinstance(teacher, Joined) and has_logits else None
     fidelity = _fidelity_of(scores, cached, samples["train"], predictions)
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
+    epoch = float(trainer.state.epoch)  # of the weights kept
+    if settings.select == "best" and trainer.state.best_global_step is not None:
+        epoch *= trainer.state.best_global_step / step
     return Fitted(
         scores=scores,
         predictions=predictions,
@@ -163,7 +170,7 @@ def fit(
         seconds_per_step=per_step,
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
-        epoch=_epoch_kept(trainer, settings.select),
+        epoch=epoch,
         history=_history(trainer.state.log_history, budget),
         unscored={split: predict(trainer, rows, task) for split, rows in unscored.items()},
     )
@@ -313,20 +320,6 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     return rows.select(order), order
 
 
-def _predictions(
-    trainer: DistillTrainer,
-    samples: Mapping[str, Examples],
-    task: Classification,
-    references: Mapping[str, Teacher],
-) -> dict[str, Block]:
-    """The student's answers to each of these splits that has rows."""
-    predictions = {}
-    for split, rows in samples.items():
-        if len(rows):
-            predictions[split] = predict(trainer, rows, task, references.get(split))
-    return predictions
-
-
 def _fidelity_of(
     scores: Mapping[str, Mapping[str, float]],
     cached: Joined | None,
@@ -341,10 +334,7 @@ def _fidelity_of(
         return Fidelity(of_train["agreement"], of_train["kl"])
     if cached is None or "train" not in predictions:
         return None
-    return _fidelity(cached, train, predictions["train"])
-
-
-def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
+    prediction = predictions["train"]
     answers = cached.take(train.row_id, train.row_hash, train.view)
     of_teacher, of_student = common_positions(answers, prediction.answers)
     teacher = answers.payload.select(of_teacher)
@@ -359,9 +349,3 @@ def peak_memory() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return platforms.peak_memory()
-
-
-def _epoch_kept(trainer: DistillTrainer, select: str) -> float:
-    if select != "best" or trainer.state.best_global_step is None:
-        return float(trainer.state.epoch)
-    return float(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)

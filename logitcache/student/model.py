@@ -41,6 +41,10 @@ from logitcache.models.vocabulary import build_tokenizer
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import sync_file
 
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
+    *("vocab.txt", "vocab.json"),
+)
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 
 
@@ -85,14 +89,7 @@ def lacks_tokenizer(student: str) -> bool:
     if is_shape(student) or is_own(student):
         return True
     folder = Path(student)
-    names = (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.txt",
-        "vocab.json",
-        "tokenizer.model",
-    )
-    return folder.is_dir() and not any((folder / name).is_file() for name in names)
+    return folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
 def build_student(
@@ -152,12 +149,12 @@ def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, A
 
 def _draw_head(model: PreTrainedModel) -> None:
     """Fresh weights for all that is not the body."""
-    fresh = type(model)(model.config).state_dict()
     prefix = f"{model.base_model_prefix}."
-    model.load_state_dict(
-        {name: tensor for name, tensor in fresh.items() if not name.startswith(prefix)},
-        strict=False,
-    )
+    head = {}
+    for name, tensor in type(model)(model.config).state_dict().items():
+        if not name.startswith(prefix):
+            head[name] = tensor
+    model.load_state_dict(head, strict=False)
 
 
 def _fresh(auto: Any, config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -217,20 +214,16 @@ def _shape_config(
     """The configuration of a small BERT (with ``norm`` pre a MegatronBERT), or where the task is
     causal of a small Llama.
     """
-    layers, width, heads = parse_shape(student)
     if auto is transformers.AutoModelForCausalLM:
-        return transformers.LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=4 * width,
-            max_position_embeddings=max(max_length, 64),
-            tie_word_embeddings=True,
+        return llama_config(
+            student,
+            len(tokenizer),
+            max(max_length, 64),
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
+    layers, width, heads = parse_shape(student)
     kind = MegatronBertConfig if norm == "pre" else BertConfig
     return kind(
         vocab_size=len(tokenizer),
@@ -240,6 +233,21 @@ def _shape_config(
         intermediate_size=4 * width,
         max_position_embeddings=max(max_length, 64),
         **labels,
+    )
+
+
+def llama_config(shape: str, vocabulary: int, positions: int, **settings: Any) -> Any:
+    """The configuration of a small Llama."""
+    layers, width, heads = parse_shape(shape)
+    return transformers.LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=positions,
+        tie_word_embeddings=True,
+        **settings,
     )
 
 

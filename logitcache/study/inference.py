@@ -58,14 +58,6 @@ def power_of_t(effect: float | Float, freedom: float | Float, level: float) -> F
     return np.asarray(above + below, np.float64)
 
 
-def _power_of_margin(distance: Float, freedom: Float, level: float) -> Float:
-    """The chance that a one-sided t test rejects, so many standard errors from the margin."""
-    from scipy.stats import nct, t
-
-    critical = t.ppf(1 - level, freedom)
-    return np.asarray(nct.sf(critical, freedom, distance), np.float64)
-
-
 def has_too_few_rows(metric: str, estimate: Estimate) -> bool:
     """Whether other rows could undo a difference, however many seeds agree on it: its p of rows
     (`Estimate.p_of_rows`) is above that of an interval's end. Losses have no bound, so of theirs
@@ -84,6 +76,8 @@ def seeds_to_decide(
     that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
     would be needed.
     """
+    from scipy.stats import nct, t
+
     counts = range(2, MOST_SEEDS + 1)
     level = SIGNIFICANCE / tasks
     components = estimate.components
@@ -99,7 +93,8 @@ def seeds_to_decide(
         p_of_rows = max(estimate.p_of_rows(-margin), (-estimate).p_of_rows(-margin))
         if p_of_rows <= level:  # else more rows are needed
             distance = _quotient(margin - effect, _errors(components, counts))
-            decides |= _power_of_margin(distance, freedom, level) >= POWER
+            one_sided = nct.sf(t.ppf(1 - level, freedom), freedom, distance)
+            decides |= one_sided >= POWER
     return counts[decides.argmax()] if decides.any() else None
 
 

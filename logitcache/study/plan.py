@@ -46,12 +46,8 @@ class Teacher:
     config: DumpConfig
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "task": self.task,
-            "name": self.config.teacher.name,
-            "options": dict(self.options),
-        }
+        name = self.config.teacher.name
+        return {"id": self.id, "task": self.task, "name": name, "options": dict(self.options)}
 
 
 @dataclass(frozen=True)
@@ -89,13 +85,7 @@ class Plan:
                 elif planned != entry.planned and entry.folder.is_dir():
                     remove_folder(entry.folder)  # checkpoints made with the former options
                 trials[entry.planned.id] = planned
-            for teacher in before.teachers:
-                teachers[teacher.id] = {
-                    "id": teacher.id,
-                    "task": teacher.task,
-                    "name": teacher.name,
-                    "options": dict(teacher.options),
-                }
+            teachers |= {teacher.id: teacher.to_dict() for teacher in before.teachers}
             teachers |= {teacher.id: teacher.to_dict() for teacher in joined.teachers.values()}
         trials |= {trial.planned.id: trial.planned for trial in self.trials}
         teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
@@ -222,8 +212,7 @@ def plan(spec: Spec, out: Path) -> Plan:
             teacher = _teacher(spec, cell, out)
             trials.append(_trial(spec, cell, out, teacher))
         except LogitCacheError as error:
-            name = f"{spec.name}: {task}/{student}/{method}-seed{seed}"
-            error.where = name if error.where is None else f"{name}: {error.where}"
+            error.inside(f"{spec.name}: {task}/{student}/{method}-seed{seed}")
             raise
         if teacher is not None:
             teachers[teacher.id] = teacher

@@ -50,9 +50,8 @@ _FOLLOWS_FROM = {
     "tokenizer_fingerprint": ("tokenizer", "vocabulary", "student", "max_length"),
 }
 _SHORT = 8  # digits of a digest that a label shows
-_TOLERANCE = (
-    1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
-)
+# A recorded metric may come from other arithmetic; another model's would be further off.
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,11 @@ class Group:
     @property
     def label(self) -> str:
         """``kd``, or ``kd (alpha=0.9)`` beside other groups of that method."""
-        values = {
-            name: "none" if value is None else _text(value) for name, value in self.variant.items()
-        }
-        pairs = ", ".join(f"{name}={value}" for name, value in values.items())
-        return f"{self.method} ({pairs})" if pairs else self.method
+        pairs = []
+        for name, value in self.variant.items():
+            text = "none" if value is None else _text(value)
+            pairs.append(f"{name}={text}")
+        return f"{self.method} ({', '.join(pairs)})" if pairs else self.method
 
 
 @dataclass(frozen=True)
@@ -173,9 +172,7 @@ def _variants(results: Sequence[Result]) -> list[Group]:
                 advice="Leave one out.",
             )
         group.results[result.seed] = result
-    return sorted(
-        groups.values(), key=lambda group: [_order(value) for value in group.variant.values()]
-    )
+    return sorted(groups.values(), key=lambda group: list(map(_order, group.variant.values())))
 
 
 def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
@@ -195,9 +192,8 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 def _settings(result: Result) -> dict[str, Any]:
     """Settings in which results of one method may differ, with digests of data and teachers."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
-    if (
-        result.method not in METHODS or not METHODS[result.method].self_taught
-    ):  # each seed has a cache of its own
+    is_self_taught = result.method in METHODS and METHODS[result.method].self_taught
+    if not is_self_taught:  # else each seed has a cache of its own
         digests["cache"] = result.cache_fingerprint
         digests["teacher"] = "+".join(result.teachers) or None
     for name, digest in digests.items():
@@ -219,9 +215,11 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
     """The groups of another method to compare with: those that agree in distinguishing settings."""
-    return [
-        second for second in candidates if not differing_settings(group, second, second.variant)
-    ]
+    agreeing = []
+    for candidate in candidates:
+        if not differing_settings(group, candidate, candidate.variant):
+            agreeing.append(candidate)
+    return agreeing
 
 
 def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:

@@ -54,10 +54,12 @@ class Override:
     seeds: tuple[int, ...] | None = None
 
     def applies(self, task: str, student: str, method: str, seed: int) -> bool:
-        named = (self.tasks, self.students, self.methods, self.seeds)
-        values = (task, student, method, seed)
-        axes = zip(named, values, strict=True)
-        return all(names is None or value in names for names, value in axes)
+        return (
+            (self.tasks is None or task in self.tasks)
+            and (self.students is None or student in self.students)
+            and (self.methods is None or method in self.methods)
+            and (self.seeds is None or seed in self.seeds)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         document: dict[str, Any] = {}
@@ -100,10 +102,8 @@ class Spec:
 
     def options(self, task: str, student: str, method: str, seed: int) -> dict[str, Any]:
         """The options of `train` that are given for a trial."""
-        values: dict[str, Any] = dict(self.settings)
-        layers = [self.tasks[task], self.students[student], self.methods[method]]
-        for layer in layers:
-            values |= layer
+        layers = {**self.settings, **self.tasks[task], **self.students[student]}
+        values = {**layers, **self.methods[method]}
         values.pop("teacher", None)
         for override in self.overrides:
             if override.applies(task, student, method, seed):
@@ -120,10 +120,12 @@ class Spec:
 
 
 def _with_seed(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    return {
-        name: seed if value == OF_SEED and name.endswith("_seed") else value
-        for name, value in values.items()
-    }
+    """The options with the trial's own seed where they name that."""
+    resolved = dict(values)
+    for name, value in values.items():
+        if name.endswith("_seed") and value == OF_SEED:
+            resolved[name] = seed
+    return resolved
 
 
 @contextmanager
@@ -132,7 +134,7 @@ def _at(where: str) -> Iterator[None]:
     try:
         yield
     except LogitCacheError as error:
-        error.where = where if error.where is None else f"{where}: {error.where}"
+        error.inside(where)
         raise
 
 
@@ -265,22 +267,22 @@ def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
     """The entries of an axis by name. A list holds values of the axis's own option; a mapping holds
     such a value, or options, by name.
     """
-    own = OWN_OPTION[axis]
     where = f"{where}: {axis}"
     entries: dict[str, Any] = {}
+    if isinstance(value, str):
+        value = [value]
     if isinstance(value, Mapping):
         entries = dict(value)
-    else:
-        listed = [value] if isinstance(value, str) else value
-        if not isinstance(listed, Sequence):
-            raise _wrong("a list of names, or options by name", value, where)
-        for item in listed:
+    elif isinstance(value, Sequence):
+        for item in value:
             if not isinstance(item, str):
                 raise _wrong("a name", item, where)
             name = Path(item).stem if axis == "tasks" else Path(item).name.rpartition(":")[2]
             if name in entries:
                 raise _wrong("each name once", name, where)
-            entries[name] = {own: item}
+            entries[name] = {OWN_OPTION[axis]: item}
+    else:
+        raise _wrong("a list of names, or options by name", value, where)
     return {str(name): _entry(axis, str(name), entry, where) for name, entry in entries.items()}
 
 

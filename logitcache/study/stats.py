@@ -251,7 +251,7 @@ def resample(
     replacement and gives the same rows to all of them. A very large split gets fewer resamples than
     asked for, never below 1,000; the interval says how many it had.
     """
-    pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
+    pairs = _paired_sums(metric, predictions, baseline)
     rows = len(predictions[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
     chunks = []
@@ -261,8 +261,13 @@ def resample(
     return Resampled(np.concatenate(chunks), seed)
 
 
-def _sums(metric: str, predictions: Sequence[Predictions]) -> list[RowSums]:
-    return [row_sums(metric, answers) for answers in predictions]
+def _paired_sums(
+    metric: str, predictions: Sequence[Predictions], baseline: Sequence[Predictions]
+) -> list[tuple[RowSums, RowSums]]:
+    """The sums of each pair of predictions."""
+    sums = [row_sums(metric, answers) for answers in predictions]
+    baseline_sums = [row_sums(metric, answers) for answers in baseline]
+    return list(zip(sums, baseline_sums, strict=True))
 
 
 def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Iterator[Float]:
@@ -313,7 +318,7 @@ def multi_bootstrap(
     variance. So its shape is kept, and its width is that of an unbiased estimate of the variance
     (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
     """
-    pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
+    pairs = _paired_sums(metric, predictions, baseline)
     whole = []
     for one, other in pairs:
         whole.append(float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0))))

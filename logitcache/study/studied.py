@@ -91,13 +91,13 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
         margin=question.margin or declared,
     )
     order = list(study.spec.get("methods", []))
-    made = _studied(study.name, trials, teachers, resolved, order)
-    _check_baseline(made, question.baseline)
+    studied = _studied(study.name, trials, teachers, resolved, order)
+    _check_baseline(studied, question.baseline)
     return replace(
-        made,
+        studied,
         is_margin_declared=declared is not None,
         unsaid=study.unsaid,
-        notes=(*_unfinished(study), *made.notes),
+        notes=(*_unfinished(study), *studied.notes),
     )
 
 
@@ -205,12 +205,12 @@ def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
     for result in results:
         teacher = (result.cache_fingerprint, result.teachers)
         teachers.setdefault(result.method, set()).add(teacher)
-    without = []
+    unlinked = []
     for result in results:
         if len(teachers[result.method]) > 1:
             result = replace(result, cache_fingerprint=None, teachers=())
-        without.append(result)
-    return without
+        unlinked.append(result)
+    return unlinked
 
 
 def _unified(results: Sequence[Result], split: str) -> list[Result]:
@@ -227,9 +227,7 @@ def _unified(results: Sequence[Result], split: str) -> list[Result]:
         check_same_rows(group, split)
     unified = []
     for result in results:
-        settings = {**result.settings}
-        for name in _OF_THE_ROWS:
-            settings.pop(name, None)
+        settings = {k: value for k, value in result.settings.items() if k not in _OF_THE_ROWS}
         settings["train_rows"] = results[0].train_rows
         unified.append(replace(result, settings=settings, cache_fingerprint=None, teachers=()))
     return unified
@@ -262,7 +260,10 @@ def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
         compared = [compared_of(row, row.difference) for _, row in members if row.difference]
         for (index, _), judgement in zip(members, judge(compared, margin), strict=True):
             judgements[index][label] = judgement
-    return [replace(cell, judgements=made) for cell, made in zip(cells, judgements, strict=True)]
+    judged = []
+    for cell, of_cell in zip(cells, judgements, strict=True):
+        judged.append(replace(cell, judgements=of_cell))
+    return judged
 
 
 def _on_cells(cells: Sequence[Cell]) -> Iterable[str]:

@@ -123,14 +123,15 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``--json``: metrics as fractions (nll in nats), null for no value."""
-        passes = self.teacher_passes
+        passes = None
+        if self.teacher_passes is not None:
+            passes = {**vars(self.teacher_passes), "saved": self.teacher_passes.saved}
         return {
             "rows": [row.to_json() for row in self.rows],
             "verdict": self.verdict,
             "split": self.split,
             "baseline": self.baseline,
-            "teacher_passes": passes
-            and {"cached": passes.cached, "live": passes.live, "saved": passes.saved},
+            "teacher_passes": passes,
             "notes": [*self.coverage, *self.notes],
         }
 
@@ -223,17 +224,19 @@ def choose_split(results: Sequence[Result], split: str | None) -> str:
     if split is not None:
         _check_common("split", split, common, "")
         return split
-    if not common:
-        first = results[0]
-        other = next(
-            (result for result in results if not result.splits & first.splits), results[-1]
-        )
-        raise SpecError(
-            expected="a split that all results have",
-            found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
-            advice="Leave one of them out.",
-        )
-    return next((name for name in ("test", "dev") if name in common), min(common))
+    for name in ("test", "dev"):
+        if name in common:
+            return name
+    if common:
+        return min(common)
+    first = results[0]
+    strangers = [result for result in results if not result.splits & first.splits]
+    other = strangers[0] if strangers else results[-1]
+    raise SpecError(
+        expected="a split that all results have",
+        found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
+        advice="Leave one of them out.",
+    )
 
 
 def choose_metric(results: Sequence[Result], split: str, metric: str | None) -> str:
@@ -252,11 +255,13 @@ def choose_metric(results: Sequence[Result], split: str, metric: str | None) -> 
     return metric
 
 
-def _check_common(kind: str, name: str, common: Collection[str], place: str) -> None:
+def _check_common(kind: str, name: str, common: Collection[str], where: str) -> None:
     if name not in common:
-        expected = f"one that all results have{place} ({_list(common)})"
         raise SpecError(
-            expected=expected, found=repr(name), advice="Choose one of these.", where=f"--{kind}"
+            expected=f"one that all results have{where} ({_list(common)})",
+            found=repr(name),
+            advice="Choose one of these.",
+            where=f"--{kind}",
         )
 
 

@@ -209,9 +209,8 @@ def _state(sample: Sample, epochs: int, error: Mapping[str, str] | None) -> Stat
 
 def words(sample: Sample, metric: str) -> str:
     """A sample on one line: its settings, its best score, and how it ended."""
-    values = ", ".join(
-        f"{name} {value}" for name, value in sample.values.items() if name not in OF_SAMPLES
-    )
+    settings = (item for item in sample.values.items() if item[0] not in OF_SAMPLES)
+    values = ", ".join(f"{name} {value}" for name, value in settings)
     score = sample.best(metric)
     if score is None:
         error = sample.error or {}
@@ -244,7 +243,7 @@ def run_sample(
     from logitcache.study.work import words_of
 
     study = plan(read_spec(folder), folder)
-    (trial,) = (trial for trial in study.trials if trial.planned.method == name)
+    (trial,) = [trial for trial in study.trials if trial.planned.method == name]
     sample = read_sample(folder, name, study.spec.methods[name])
     for epoch, score in sample.scores:
         report(epoch, score)

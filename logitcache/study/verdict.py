@@ -57,10 +57,12 @@ def p_text(p: float) -> str:
         return f"< {SMALLEST_SHOWN}"
     if p >= SIGNIFICANCE + 0.005:
         return f"{p:.2f}"
-    texts = [f"{p:.{digits}g}" for digits in range(2, 10)]
-    return next(
-        (text for text in texts if float(text) != SIGNIFICANCE or p == SIGNIFICANCE), texts[-1]
-    )
+    text = ""
+    for digits in range(2, 10):
+        text = f"{p:.{digits}g}"
+        if float(text) != SIGNIFICANCE or p == SIGNIFICANCE:
+            break
+    return text
 
 
 def spoken(label: str) -> str:

@@ -155,9 +155,31 @@ def occurring(source: Source) -> list[int]:
     return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
 
 
+def check_classes(task: Classification, source: Source) -> None:
+    """Raises SpecError for data of fewer than two classes, where classes are asked about."""
+    if task.num_labels < 2 and task.fixed_label is None:
+        raise SpecError(
+            expected="two classes or more",
+            found=task.num_labels,
+            advice="Give data of more, or name all classes with --labels.",
+            where=source.name,
+        )
+
+
 def label_digest(rows: Rows) -> str:
     """Digest of the gold labels, stored beside the answers: a resume must not mix two versions."""
     return identity.digest_arrays([("label", rows.labels)])
+
+
+def data_record(source: Source, split: str, rows: Rows) -> dict[str, Any]:
+    """The rows as a plan records them."""
+    return {
+        "source": source.name,
+        "split": split,
+        "rows": len(rows),
+        "digest": rows.digest(),
+        "labels": label_digest(rows),
+    }
 
 
 def checked_shard_rows(

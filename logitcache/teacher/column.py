@@ -41,9 +41,10 @@ from logitcache.targets.table import parse, recorded_codec
 from logitcache.teacher.asked import (
     Asked,
     R,
+    check_classes,
     checked_shard_rows,
     class_names,
-    label_digest,
+    data_record,
     occurring,
     task_of,
 )
@@ -128,13 +129,7 @@ def recorded(
     own = labels.names or tuple(f"LABEL_{number}" for number in range(width))
     task = task_of(source, own)
     match = match_labels(own, task, answers.name, label_map, occurring=occurring(source))
-    if task.num_labels < 2:
-        raise SpecError(
-            expected="two classes or more",
-            found=task.num_labels,
-            advice="Give data of more, or name all classes with --labels.",
-            where=source.name,
-        )
+    check_classes(task, source)
     logits, kind = labels.logits(answers)
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
@@ -160,7 +155,7 @@ def recorded(
             "dtype": "float32",
         },
         preprocessor={"kind": "none"},
-        data=_data(source, split, rows),
+        data=data_record(source, split, rows),
         preparation={"on_nonfinite": settings.on_nonfinite},
         targets={"logits": codec.to_dict()},
         columns=columns,
@@ -173,24 +168,17 @@ def recorded(
     return plan_of_column
 
 
-def _data(source: Source, split: str, rows: Rows) -> dict[str, Any]:
-    return {
-        "source": source.name,
-        "split": split,
-        "rows": len(rows),
-        "digest": rows.digest(),
-        "labels": label_digest(rows),
-    }
-
-
 def _unread(rows: Rows) -> Examples:
     """Rows that no model reads: without tokens."""
     count = len(rows)
-    empty = Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
-    views = np.zeros(count, np.int64)
-    cut = np.zeros(count, np.bool_)
     return Examples(
-        rows.row_id, views, rows.row_hash, rows.label, {"input_ids": empty}, cut, NOT_READ
+        row_id=rows.row_id,
+        view=np.zeros(count, np.int64),
+        row_hash=rows.row_hash,
+        label=rows.label,
+        inputs={"input_ids": Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))},
+        cut=np.zeros(count, np.bool_),
+        padding=NOT_READ,
     )
 
 
@@ -285,11 +273,9 @@ def _by_text(
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:
     """With columns of zeros for classes that no answer names, where all named are the data's."""
-    if (
-        labels.names is None
-        or source.label_names is None
-        or len(labels.names) >= len(source.label_names)
-    ):
+    if labels.names is None or source.label_names is None:
+        return labels
+    if len(labels.names) >= len(source.label_names):
         return labels
     own = set(map(folded, labels.names))
     missing = [label for label in source.label_names if folded(label) not in own]

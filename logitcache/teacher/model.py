@@ -228,9 +228,10 @@ def saved_digest(folder: Path, dtype: str) -> str | None:
         state = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError):
         return None
-    return weights_digest(
-        {name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()}
-    )
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            state[name] = tensor.to(DTYPES[dtype])
+    return weights_digest(state)
 
 
 def _bytes(tensor: torch.Tensor) -> Array:

@@ -41,9 +41,10 @@ from logitcache.targets.varopt import VarOpt
 from logitcache.teacher.asked import (
     Asked,
     R,
+    check_classes,
     checked_shard_rows,
     class_names,
-    label_digest,
+    data_record,
     occurring,
     task_of,
 )
@@ -174,13 +175,7 @@ def planned(
     match = match_labels(
         first.label_names, task, first.name, label_map, occurring=occurring(source)
     )
-    if task.num_labels < 2 and task.fixed_label is None:
-        raise SpecError(
-            expected="two classes or more",
-            found=task.num_labels,
-            advice="Give data of more, or name all classes with --labels.",
-            where=source.name,
-        )
+    check_classes(task, source)
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
@@ -204,13 +199,7 @@ def planned(
     check_draws(settings.sequences.recipe().views, codec, task)
     if settings.keeps_logits and settings.codec.startswith(Auto.kind):
         note = "; ".join(filter(None, (note, choice_note(settings.codec, codec))))
-    data = {
-        "source": source.name,
-        "split": split,
-        "rows": len(rows),
-        "digest": rows.digest(),
-        "labels": label_digest(rows),
-    }
+    data = data_record(source, split, rows)
     if task.self_contained:
         once |= tokenizer_arrays(first.tokenizer)
         data["documents"] = source.documents
@@ -243,11 +232,11 @@ def _probed(
     Without ``padding`` the panel stays as it is.
     """
     train = source.dumped.get("train", rows)
-    asked = train if len(train) else rows
+    probed_rows = train if len(train) else rows
     note = ""
     if padding:
-        panel, note = _with_padding(panel, asked, settings.max_length)
-    head = head_alone(panel, asked, settings) if settings.keeps_logits else None
+        panel, note = _with_padding(panel, probed_rows, settings.max_length)
+    head = head_alone(panel, probed_rows, settings) if settings.keeps_logits else None
     return panel, head, note
 
 
@@ -359,11 +348,8 @@ def _preprocessor(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, Any]
     """How rows are read, as a plan records it."""
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    return {"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher, kept)}
-
-
-def _map(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, str]:
-    """Which token has which id, where answers are by token: students are compared by it."""
-    if not teacher.kind.self_contained and not any_of_tokens(kept):
-        return {}
-    return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}
+    recorded = {"kind": teacher.kind.preprocessor, **tokenizer}
+    # students are compared by which token has which id, where answers are by token
+    if teacher.kind.self_contained or any_of_tokens(kept):
+        recorded["map"] = identity.digest_json(teacher.tokenizer.get_vocab())
+    return recorded

@@ -245,12 +245,11 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     lost = np.zeros(len(prepared), np.bool_)
     row = rows_of(positions.indptr)
     lost[row[~np.isfinite(logits).all(axis=1)]] = True
-    labelled = prepared.label >= 0
     block = Block(prepared.row_id, 0, answers, positions.label)
     scores = tally.task.score(block.select(~lost))
-    scored = (positions.label >= 0) & ~lost[row]
-    unanswered = labelled & lost
-    return scores, int(scored.sum()), int(unanswered.sum())
+    scored = int(((positions.label >= 0) & ~lost[row]).sum())
+    unanswered = int(((prepared.label >= 0) & lost).sum())
+    return scores, scored, unanswered
 
 
 def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> list[str]:
@@ -267,10 +266,8 @@ def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> li
         so = "they look permuted"
     elif scores["mcc"] < NEAR_CHANCE:
         chance = f"(accuracy {scores['accuracy']:.1%}, MCC {scores['mcc']:.2f})"
-        message, so = (
-            f"agrees with them hardly more than chance would {chance}",
-            "its labels may stand in another order",
-        )
+        message = f"agrees with them hardly more than chance would {chance}"
+        so = "its labels may stand in another order"
     else:
         return []
     advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."

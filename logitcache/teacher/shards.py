@@ -288,7 +288,12 @@ class Assembly:
         answered = ~self.skipped[rows_of(self.layout.indptr)]
         if self._is_scored is not None and not isinstance(self.codec, SparseCodec):
             answered &= self._is_scored
-        return {name: _quantiles(values[answered]) for name, values in by_name.items()}
+        sketches: dict[str, list[float]] = {}
+        for name, values in by_name.items():
+            sketches[name] = []  # empty where a shard has no answer
+            if answered.any():
+                sketches[name] = np.quantile(values[answered], QUANTILES).round(6).tolist()
+        return sketches
 
 
 def _together(vectors: torch.Tensor | Projected | Float32) -> int:
@@ -304,11 +309,3 @@ def empty(column: Stored, records: int) -> Array:
     """Room for so many records of a column."""
     shape = (records, column.width) if column.width else (records,)
     return zeros(shape, column.dtype)
-
-
-def _quantiles(values: Float32) -> list[float]:
-    """Empty where a shard has no answer."""
-    if not len(values):
-        return []
-    quantiles: list[float] = np.quantile(values, QUANTILES).round(6).tolist()
-    return quantiles

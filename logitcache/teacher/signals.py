@@ -86,7 +86,8 @@ class SignalColumns:
     """
 
     def __init__(self, kept: Sequence[Kept], tokens: Int64) -> None:
-        self.kept, self.tokens = kept, tokens
+        self.kept = kept
+        self.tokens = tokens
         rows = len(tokens) - 1
         # rows with a vector that does not fit, by signal
         self.unfit = {signal.name: np.zeros(rows, np.bool_) for signal in kept}

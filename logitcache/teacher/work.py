@@ -101,7 +101,9 @@ class Work:
                 start = self.budgets.get(index, budget)
                 shard, remarks, fits = self._shard(index, start, done, stage)
                 budget = fits if fits < start else budget
-                self._count(shard, index, done)
+                done.skipped += int(shard.skipped.sum())
+                done.shards.append(index)
+                self.summary.merge(shard.summary)
                 self._wait(pending)  # at most one shard waits to be written: memory stays flat
                 pending = pool.submit(self._write, index, shard, {**conditions, **remarks})
                 del shard  # its columns are freed as soon as they are written
@@ -131,14 +133,8 @@ class Work:
         with self.reporter.phase("tokenise"):
             examples = planned.prepare(start, end, new)
         layout = self._layout(start, end, examples, new, position)
-        begin = partial(
-            Assembly,
-            layout,
-            planned.codec,
-            self.summary.empty(),
-            self._assets,
-            kept=planned.kept,
-        )
+        summary = self.summary.empty()
+        begin = partial(Assembly, layout, planned.codec, summary, self._assets, kept=planned.kept)
         shard = begin()
         if len(new):
             shard, fits = self._answered(examples, new, budget, begin, stage)
@@ -242,21 +238,18 @@ class Work:
             )
         if shard.signals is not None:
             shard.signals.check_fits(row_id, where, after)
-        is_half = isinstance(codec, DenseCodec) and codec.dtype == "float16"
-        wider = "Use --codec float32" if is_half else "Check the teacher's weights for huge values"
+        dtype = "float32"
+        wider = "Check the teacher's weights for huge values"
+        if isinstance(codec, DenseCodec) and codec.dtype == "float16":
+            dtype = "float16"
+            wider = "Use --codec float32"
         raise SpecError(
-            expected=f"logits that {'float16' if is_half else 'float32'} holds",
+            expected=f"logits that {dtype} holds",
             found=f"some more than {codec.largest_gap:.5g} below the largest of their row "
             f"in {_named(row_id[shard.too_wide])}",
             advice=f"{after} {wider}, {skip}",
             where=where,
         )
-
-    def _count(self, shard: Assembly, index: int, done: Done) -> None:
-        """Add up what a shard that will be written says."""
-        done.skipped += int(shard.skipped.sum())
-        done.shards.append(index)
-        self.summary.merge(shard.summary)
 
     def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
         layout = shard.layout
@@ -299,13 +292,9 @@ class _Placed:
                 if is_copy.all():
                     self.shard.add(places, vectors)
                 elif is_copy.any():
-                    kept = self._positions(self.rows[0, index], np.flatnonzero(is_copy))
-                    self.shard.add(places[is_copy], vectors[kept])
-
-    def _positions(self, rows: Int64, index: Int64) -> Int64:
-        """The positions, among those of ``rows``, of the rows at these places."""
-        indptr = chosen(self.shard.layout.indptr, rows)[0]
-        return chosen(indptr, index)[1]
+                    indptr = chosen(self.shard.layout.indptr, self.rows[0, index])[0]
+                    positions = chosen(indptr, np.flatnonzero(is_copy))[1]
+                    self.shard.add(places[is_copy], vectors[positions])
 
 
 def repeats(row_hash: Int64) -> Int64:

@@ -199,9 +199,11 @@ def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
         dot = torch.linalg.vecdot(p, z)
         return _Soft(dot, torch.ones_like(dot), None, p)
     check_temperature((payload.temperature,), temperature)
-    payload = payload.map(
-        lambda values: values.to(z.dtype) if values.is_floating_point() else values
-    )
+
+    def in_precision(values: Tensor) -> Tensor:
+        return values.to(z.dtype) if values.is_floating_point() else values
+
+    payload = payload.map(in_precision)
     listed = z.gather(1, payload.ids)
     dot = (payload.prob * listed).sum(1)
     mass = payload.prob.sum(1)
@@ -248,13 +250,13 @@ def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> N
     """Raises SpecError where targets hold for other temperatures alone. None: for all."""
     if stored is None or temperature in stored:
         return
-    named = "caches of different ones"
+    temperatures = "caches of different ones"
     use = "Dump all"
     if stored:
-        named = ", ".join(map("{:g}".format, stored))
+        temperatures = ", ".join(map("{:g}".format, stored))
         use = f"Use --temperature {stored[0]:g}, or dump"
     raise SpecError(
-        expected=f"a temperature that the cache's targets were made for ({named})",
+        expected=f"a temperature that the cache's targets were made for ({temperatures})",
         found=f"{temperature:g}",
         advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
         where="--temperature",

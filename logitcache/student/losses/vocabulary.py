@@ -150,7 +150,8 @@ class _Fused(torch.autograd.Function):
         dtype = _product_dtype(hidden)
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         with torch.autocast(device, enabled=False):
-            states, matrix = hidden.detach().to(dtype), weight.detach().to(dtype)
+            states = hidden.detach().to(dtype)
+            matrix = weight.detach().to(dtype)
             shift = None if bias is None else bias.detach().to(dtype)
             sums = _Sums.of(hidden, weight, bias, ctx.needs_input_grad, exact)
             total = torch.zeros((), dtype=exact, device=hidden.device)
