@@ -1,5 +1,4 @@
-"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ``compare``
-and others.
+"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ....
 
 Every option is declared in ``logitcache.config``; the signatures here are generated from the
 declarations (``config/signatures.py``), so that editors complete them.
@@ -69,8 +68,7 @@ def load(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[RowsOptions],
 ) -> Source:
-    """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and
-    identities.
+    """The rows that ``--data`` (and ``--unlabelled``) name, with splits, labels and identities.
 
     ``data`` may also be rows in memory: columns (``{"text": [...], "label": [...]}``), a pandas
     DataFrame, an arrow Table or a ``datasets.Dataset``, or these by split (``{"train": ..., "dev":
@@ -123,8 +121,7 @@ def dump(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[DumpOptions],
 ) -> DumpReport:
-    """Ask a teacher about every row of one split, once, and store what it says: ``logitcache
-    dump``.
+    """Ask a teacher about every row of one split and store what it says: ``logitcache dump``.
 
     >>> report = logitcache.dump("roberta-large", "reviews.csv", max_length=64)  # doctest: +SKIP
     >>> report.cache, report.rows, report.scores["accuracy"], report.entropy     # doctest: +SKIP

@@ -47,8 +47,7 @@ def counted(count: float, noun: str) -> str:
 
 
 class LogitCacheError(ValueError):
-    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends
-    with.
+    """Base of all errors that are not our own bug. ``exit_code`` is the command line's.
 
     ``reason`` says what is wrong where ``expected`` and ``found`` do not say it all; without them
     it is the whole of it and may include the advice. ``where`` is a path, a row or an option.

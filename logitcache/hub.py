@@ -108,8 +108,7 @@ def resolve(
 
 def _not_asked(error: Exception) -> SpecError:
     """The error over a variable that keeps the hub's library from asking: a proxy that needs a
-    package, a certificate that is not there, a token that no header can hold, a folder that is
-    none.
+    package, a certificate that is not there, a token that no header can hold, a missing folder.
     """
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return SpecError(

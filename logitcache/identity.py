@@ -1,8 +1,7 @@
 """Who is who: hashes of rows (the proof of a join, never the join) and digests of everything a
 fingerprint names.
 
-All are blake2b over an unambiguous byte string, so they are the same on every machine and in every
-version.
+All are blake2b over an unambiguous byte string: the same on every machine and in every version.
 """
 
 from __future__ import annotations

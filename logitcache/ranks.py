@@ -52,9 +52,7 @@ def ranks() -> int:
 
 
 def _wrong_variables(size: str) -> dict[str, str]:
-    """The variables of a launcher that do not fit a number of processes, with their values; empty
-    for one that is missing.
-    """
+    """A launcher's variables that do not fit a number of processes; empty for a missing one."""
     wrong = {}
     for name in STARTED:
         if (os.environ.get(name) or size) != size:

@@ -1,5 +1,4 @@
-"""What crosses between rooms: frozen records, each with its shapes written where a field is
-declared.
+"""What crosses between rooms: frozen records, with shapes where a field is declared.
 
 Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K
 classes, V words, d hidden). A record of arrays is generic in its array type: numpy from the data
@@ -45,9 +44,7 @@ def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
 
 
 def stretches(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
-    """The places of some stretches of a column, one after another: (their indptr i64[n + 1], the
-    places i64[``indptr[-1]``]).
-    """
+    """The places of stretches of a column, in turn: (indptr i64[n + 1], places i64[indptr[-1]])."""
     indptr = ends_of(lengths)
     return indptr, np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
 

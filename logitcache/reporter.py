@@ -1,9 +1,7 @@
-"""Messages and progress of a long operation: one reporter is passed down from the command to the
-loop.
+"""Messages and progress of an operation: one reporter is passed down from the command to the loop.
 
 A *note* is one message. A *stage* is work of a known amount, with a clock of its own. A *phase* is
-a named part of the work that may be timed. A reporter decides what is shown; results do not depend
-on it.
+a named part of the work that may be timed. A reporter decides what is shown.
 """
 
 from __future__ import annotations

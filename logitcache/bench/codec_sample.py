@@ -28,9 +28,8 @@ from logitcache.teacher.plan import Planned
 def compare_codecs(
     config: DumpConfig, settings: CodecsConfig, reporter: Reporter = SILENT
 ) -> list[CodecFigures]:
-    """The figures of the codecs asked for; within a budget, the best first: that of the least error
-    of a batch's gradient. Raises SpecError for a head that is no linear map, or a budget that no
-    codec keeps to.
+    """The figures of the codecs asked for; within a budget, by the error of a batch's gradient.
+    Raises SpecError for a head that is no linear map, or a budget that no codec keeps to.
     """
     for text in settings.codecs:
         parse(text).check_answers(are_words_counted=True)

@@ -70,8 +70,7 @@ class Measured:
 def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
     """Measure, and return the document. After an interrupt it holds what was measured until then.
 
-    Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of
-    other labels.
+    Raises SpecError for what cannot be measured, FingerprintMismatch for a teacher of other labels.
     """
     config.check()
     # dumps are written where the workspace's caches lie

@@ -156,9 +156,7 @@ class ReadBench:
         self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
 
     def measure_loaders(self, folder: Path, width: int, workers: int) -> None:
-        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its
-        workers started before.
-        """
+        """Ways that trainings read from, behind a DataLoader: one epoch of random batches."""
         cases: dict[str, Case] = {}
         rows: dict[str, int] = {}
         for way in self.ways:
@@ -179,9 +177,7 @@ class ReadBench:
         repeats: int,
         settle: int,
     ) -> None:
-        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``:
-        batches of a repeat.
-        """
+        """Measure in turn; an interrupt leaves the whole rounds. ``calls``: batches of a repeat."""
         times: Times = {}
         try:
             in_turn(cases, self.config.rounds, repeats, settle, into=times)

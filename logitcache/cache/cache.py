@@ -232,8 +232,7 @@ class Cache:
 
     def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:
         """The row of this cache that has the text of each of these rows: i64[n]. That is the row of
-        the same number where it has the text, else the one that :meth:`find` finds; -1 where there
-        is none.
+        that number where it has the text, else the one that :meth:`find` finds, or -1.
         """
         return lookup(self, row_id, row_hash)
 
@@ -245,17 +244,14 @@ class Cache:
         return locate(self, row_id, row_hash, advice_of)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
-        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for
-        a row that is not here.
-        """
+        """The hash of these rows' texts, or of all in order: i64[N]. Raises AlignmentError."""
         if row_id is None:
             row_id = np.arange(len(self))
         return self.stored_columns(row_id, ("row_hash",))["row_hash"]
 
     def labels(self, row_id: Int64, view: Int64 | int = 0) -> Int64:
         """The gold labels that the positions of these rows had when they were dumped, as columns of
-        the logits, -1 where there was none: i64[P]. Raises AlignmentError for a row that is not
-        here.
+        the logits, -1 for none: i64[P]. Raises AlignmentError for a row that is not here.
         """
         records = self._vectors(row_id, view)[1]
         labels: Int64 = self.reader.take(records, (LABEL,))[LABEL]
@@ -392,7 +388,5 @@ class Cache:
                 yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
-        """Read every byte and compare checksums, the plan and every receipt too; the faults found,
-        none if all is well.
-        """
+        """Read every byte and compare checksums, the plan and every receipt; returns the faults."""
         return list(self.reader.faults())

@@ -178,9 +178,7 @@ def _metadata(reader: Reader) -> bytes:
 
 
 def _exported(out: Path, names: list[str], metadata: bytes) -> set[str]:
-    """The names of this export's files that an earlier command wrote. Raises SpecError where the
-    folder holds something else.
-    """
+    """The names of this export's files from an earlier command. Raises SpecError for others."""
     exported = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     for name in sorted(exported):
         if name not in names or _read_metadata(out / name) != metadata:

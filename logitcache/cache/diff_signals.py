@@ -15,9 +15,7 @@ BLOCK_ROWS = 256  # whose vectors are compared at once
 
 
 class SignalTotals:
-    """Relative distances of the vectors of two caches, added up over rows: for each signal that both
-    keep with one width.
-    """
+    """Relative distances of the vectors of two caches, for each signal of one width in both."""
 
     def __init__(self, a: Cache, b: Cache) -> None:
         self.a = a

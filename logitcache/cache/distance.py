@@ -25,8 +25,7 @@ def kl(p: Float32, q: Float32) -> Float64:
 
 
 class Spread:
-    """Mean, quantiles and maximum of many values at or above 0, kept in a histogram: memory does
-    not grow with them.
+    """Mean, quantiles and maximum of many values at or above 0 in a histogram of constant size.
 
     Bins are 1 % wide on a logarithmic scale from 1e-12 to 1e6; values below count as 0.
     """

@@ -1,5 +1,4 @@
-"""An index of rows by the hash of their text, for rows whose own place in a table holds another
-text.
+"""An index of rows by the hash of their text, for rows whose place holds another text.
 
 A row's own place is tried first, which costs one comparison of two columns. Only the rows that do
 not fit there are looked up in a sorted index, which is built for the first such row: one sort of

@@ -1,6 +1,4 @@
-"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row,
-decoded. No torch, no download.
-"""
+"""The document of `logitcache inspect`: a cache from its manifest alone, and one row. No torch."""
 
 from __future__ import annotations
 

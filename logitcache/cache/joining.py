@@ -34,8 +34,7 @@ def join(
     label_map: Mapping[str, str] | None = None,
     rows: Rows | None = None,
 ) -> Joined:
-    """Give every part of a training set its caches: ``starts`` names the parts and their first
-    rows, in order.
+    """Give every part of a training set its caches: ``starts`` has the parts and their first rows.
 
     A cache answers for the part that its split's name says; with ``rows`` (of the whole training
     set, numbered as ``starts`` says), one that lacks texts of that part, but has all of another's,
@@ -190,8 +189,7 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
 
 def _check_codecs(parts: Sequence[Part]) -> None:
     """Raises SpecError for targets that cannot be put together: some words of each position
-    averaged, or in another order of columns; parts whose targets a loss would have to read in two
-    ways.
+    averaged or reordered; parts whose targets a loss would have to read in two ways.
     """
     for member in chain(*(part.members for part in parts)):
         if not isinstance(member.cache.codec, SparseCodec):
@@ -283,9 +281,7 @@ def teacher_digest(cache: Cache) -> str:
 
 
 def _like(first: Cache, cache: Cache) -> Int64:
-    """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises
-    FingerprintMismatch.
-    """
+    """A cache's columns in the first one's order, by name: i64[K]. Raises FingerprintMismatch."""
     names = first.label_names
     if cache.label_names == names:
         return np.arange(len(names))

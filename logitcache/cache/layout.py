@@ -42,9 +42,7 @@ class Kept:
 
 
 def signals_of(plan: Plan) -> dict[str, Kept]:
-    """The signals that a cache keeps beside, or in place of, its logits, by name. Raises FormatError
-    where their columns are not there.
-    """
+    """The signals that a cache keeps, by name. Raises FormatError for missing columns."""
     signals = {}
     for name, recorded in plan.targets.items():
         codec = codec_from_dict(recorded) if recorded.get("kind") == VectorCodec.kind else None

@@ -47,9 +47,7 @@ def stored(
 
 
 def missing(cache: Cache, *names: str) -> SpecError:
-    """The refusal of signals that a cache does not keep, naming those that it does and the options
-    of a dump that would keep all.
-    """
+    """The refusal of signals that a cache lacks: what it has, and the options to dump them with."""
     stored_names = list(cache.signals)
     if not isinstance(cache.codec, NoLogits):
         stored_names.insert(0, LOGITS)

@@ -22,9 +22,7 @@ def names_of(value: Any) -> tuple[str, ...]:
 
 
 def map_of(value: Any) -> dict[str, str]:
-    """A label map, from a mapping or as it is typed; class numbers are names too. Raises ValueError
-    for what is neither.
-    """
+    """A label map, from a mapping or as typed; class numbers are names too. Raises ValueError."""
     if isinstance(value, str):
         return parse_map(value)
     if not isinstance(value, Mapping) or not all(

@@ -2,8 +2,7 @@
 
 An option is declared on a dataclass field with :func:`option`: default, help, bounds or choices. A
 configuration may hold other dataclasses; their options count as its own (:func:`options_of`).
-:func:`build` makes a configuration from values by option name, and :func:`validate` checks one that
-was made by hand.
+:func:`build` makes a configuration from values by option name; :func:`validate` checks one.
 """
 
 from __future__ import annotations

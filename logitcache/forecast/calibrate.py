@@ -1,5 +1,4 @@
-"""Times some of the teacher's batches, as a dump makes them, and some training steps, as a run
-takes them.
+"""Times some of the teacher's batches and some training steps, made as dump and run do.
 
 Single batches are timed; the time of a whole dump or run is the sum over the lengths of the rows.
 """
@@ -189,9 +188,7 @@ class Calibration:
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
     def _forward_pass(self, batch: Int64) -> Callable[[], object]:
-        """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded
-        meanwhile.
-        """
+        """A dump's batch, from rows to logits; on a GPU several, as it is padded meanwhile."""
         teacher = self.work.teacher
         rows = self.work.teacher_rows
         return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]

@@ -275,9 +275,7 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
 
 
 def held_logits(values: float, device: str) -> int:
-    """Logits of a vocabulary that a training holds at once, with their gradients: all of a batch,
-    or those of a chunk.
-    """
+    """Logits that a training holds at once, with gradients: all of a batch, or of a chunk."""
     kind = "cpu" if device == "cpu" else "cuda"
     if kind == "cpu" or values > PLAIN_VALUES[kind]:
         values = min(values, CHUNK_VALUES[kind])

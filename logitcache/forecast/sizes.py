@@ -135,9 +135,8 @@ class Memory:
     logits: int = 0  # of a vocabulary that are held, in single precision
 
     def training(self) -> int:
-        """Weights, gradients, moments and what a forward pass keeps for the backward one
-        (Korthikanti et al. 2022, eq. 1, without the attention matrix: `transformers` does not keep
-        it).
+        """Weights, gradients, moments and what a forward pass keeps (Korthikanti et al. 2022, eq.
+        1, without the attention matrix: `transformers` does not keep it).
         """
         shape = self.student
         size = BYTES[self.dtype]

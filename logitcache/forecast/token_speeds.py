@@ -1,5 +1,4 @@
-"""Speeds of a language model: of a dump of a few rows and of training steps, which are timed, or
-from FLOPs.
+"""Speeds of a language model: a dump of a few rows and training steps are timed, or FLOPs counted.
 
 What a dump computes besides the body (the head at the kept positions, the codec, the report) is
 most of its time for small teachers of large vocabularies, so a real dump is timed, into a folder

@@ -45,8 +45,7 @@ class Described:
 
     def is_trained_as(self, kind: type[Classification]) -> bool:
         """Whether it surely has a trained head for this task, so that it is asked as it is: its
-        configuration names the architecture, and its weights hold a matrix of one row a class
-        outside the body.
+        configuration names the architecture, and a matrix outside the body has one row a class.
         """
         suffix = kind.auto_model.removeprefix("Auto").removeprefix("ModelFor")
         architectures = self.config.get("architectures")

@@ -1,5 +1,4 @@
-"""Documents of a packed row kept apart: each is answered as it is alone, whatever stands before it
-in the row.
+"""Documents of a packed row kept apart: each is answered as it is alone in its row.
 
 Rows say where documents begin by their positions (0 at each beginning). There are two ways to tell
 a model: by ``position_ids`` alone, from which `transformers` builds a block-diagonal causal mask,

@@ -53,9 +53,7 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
 
 
 def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
-    """Raises SpecError where a weight is stored as that of a model inside another one, as
-    DataParallel and torch.compile have it.
-    """
+    """Raises SpecError where weights are stored as another model's part, as DataParallel has it."""
     wrapper = next((key.removesuffix(name) for key in stored if key.endswith(f".{name}")), None)
     if wrapper is not None:
         raise SpecError(
@@ -194,8 +192,7 @@ def load_tokenizer(
     what: str = "tokenizer",
     advice: str = RESAVE,
 ) -> Any:
-    """The tokenizer of a checkpoint, with a padding token (another special one where it has none:
-    its end, if any).
+    """The tokenizer of a checkpoint, with a padding token (another special one where it lacks one).
 
     Raises SpecError where there is none, where it brings code of its own and is not trusted to run
     it, or where it asks for inputs that are not known here. It says that no ``what`` can be loaded.
@@ -234,9 +231,7 @@ def _name_pad_token(tokenizer: Any, path: str) -> None:
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
-    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises
-    SpecError where it cannot read texts.
-    """
+    """Names of what the tokenizer makes of texts. Raises SpecError where it cannot read texts."""
     try:
         return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
     except Exception as error:  # whatever a tokenizer of tables or pages raises

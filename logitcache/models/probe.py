@@ -84,9 +84,8 @@ class Probe:
     budget: int = BUDGET
 
     def choose(self, candidates: tuple[Padding, Padding], equal: Padding) -> Padding:
-        """The first of the candidates that gives the reference's answers; ``equal`` (rows of equal
-        length together) where none does. Raises SpecError where even that differs from the
-        reference.
+        """The first of the candidates that gives the reference's answers; ``equal`` where none
+        does. Raises SpecError where even that differs from the reference.
         """
         probe, alone = self.alone(equal)
         lengths = probe.rows.lengths()
@@ -364,8 +363,7 @@ def undisturbed(model: PreTrainedModel) -> Iterator[None]:
 
 def _candidates(own: Padding, takes_mask: bool) -> tuple[tuple[Padding, Padding], Padding]:
     """The sides to be tried, the tokenizer's first, and the way without any. Where something is
-    padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too,
-    as by hand.
+    padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too.
     """
     left = replace(own, side=Side.LEFT, mask=takes_mask)
     right = replace(own, side=Side.RIGHT, mask=takes_mask)

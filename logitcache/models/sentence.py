@@ -234,9 +234,7 @@ def _kinds_of(modules: Any, where: str) -> list[str]:
 
 
 def _check_reading(files: _Files) -> None:
-    """Raises SpecError where a text is changed before it is read: by a prompt, or by lower case that
-    is not its tokenizer's own.
-    """
+    """Raises SpecError where a text is changed before it is read: by a prompt, or lower case."""
     prompt = files.json(f"config_{_PACKAGE}.json").get("default_prompt_name")
     if prompt is not None:
         advice = "Put the prompt before the texts, and null there."

@@ -45,8 +45,7 @@ def pads_by_config(model: PreTrainedModel, tokenizer: Any) -> Padding:
 
     That is the one its configuration names: decoders find a row's last token by it. Where the
     configuration names none, or one that no text can hold, a row asked alone is read at its last
-    token: then the padding is ``free``, and the model gets the tokenizer's token for the sake of
-    whoever else asks it.
+    token: then the padding is ``free``, and the model gets the tokenizer's token.
     """
     own = Padding.of(tokenizer)
     pad_token = model.config.get_text_config().pad_token_id
@@ -80,8 +79,7 @@ def name_pad_token(model: PreTrainedModel, token: int) -> None:
 
 
 def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """Student and tokenizer name one padding token, so that what is saved answers in a batch as it
-    does alone.
+    """Student and tokenizer name one padding token: saved, it answers in batches as alone.
 
     The model's own stays where the tokenizer has it among its special tokens: decoders read a row
     by it, and encoders like RoBERTa count positions from it. Any other token of the vocabulary

@@ -1,9 +1,8 @@
 """What is looked at in a model, teacher and student alike: one vector at each token, or of each row.
 
 What :func:`watched` gives is called as the model itself is and answers with signals in place of the
-logits. So whatever asks a model (:mod:`logitcache.models.call`: padding, rows of equal length,
-halves of a batch, gradients) serves every signal. Where no signal needs the head, the body alone is
-called.
+logits. So whatever asks a model (:mod:`logitcache.models.call`) serves every signal. Where no
+signal needs the head, the body alone is called.
 
 Layers count from 1; ``hidden:0`` is the output of the embeddings. As in ``transformers``, the hidden
 state of the last layer has passed the body's last normalisation.

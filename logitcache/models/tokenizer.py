@@ -1,5 +1,4 @@
-"""What a tokenizer does, part by part: two tokenizers with one fingerprint give every text the same
-tokens.
+"""What a tokenizer does, part by part: one fingerprint, the same tokens of every text.
 
 Each part has a name of its own (``normalizer``, ``merges``, ``truncation_side``, ...), so that
 whoever compares two fingerprints can say what differs. A part is read from the tokenizer in memory,

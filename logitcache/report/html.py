@@ -32,8 +32,7 @@ def report(
 ) -> None:
     """Write a page of these benches' documents; it and ``reporter`` say where they are of different
     models or data. Raises SpecError for files that no bench wrote or that do not belong together
-    (``mixed`` allows several machines), and for a page that does not end in .html in a folder that
-    exists.
+    (``mixed`` allows several machines), and for a page that is no .html in a folder.
     """
     if out.suffix != ".html":
         raise SpecError(

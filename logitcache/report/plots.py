@@ -36,9 +36,7 @@ def dots(comparison: Comparison, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Dots:
-    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows,
-    and the title stands elsewhere.
-    """
+    """Each method's seeds, mean and interval. ``of_study``: over seeds and rows, and untitled."""
 
     comparison: Comparison
     of_study: bool = False

@@ -61,8 +61,7 @@ def default_folder(
     config: TrainConfig, source: Source, cache: str | None = None
 ) -> tuple[Path, str]:
     """The default folder of a run, and the name of its settings. The first run of a method and a
-    seed has ``METHOD-seedN``; a run of other settings has the folder of its own name
-    (:func:`run_folder`).
+    seed has ``METHOD-seedN``; other settings have the folder of their name.
     """
     own = run_folder(config, source, cache)
     first = config.workspace.run(source.name, config.method, config.seed)

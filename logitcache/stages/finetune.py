@@ -169,9 +169,7 @@ def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
 
 
 def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
-    """The teacher fine-tuned in this workspace that gave a cache's answers: of those of its name,
-    the one with its weights.
-    """
+    """The teacher of this workspace that gave a cache's answers: of its name and weights."""
     teacher = cache.manifest.plan.teacher
     name = escape(Path(str(teacher.get("name"))).name)
     dtype = teacher.get("dtype")

@@ -117,9 +117,7 @@ def read_result(out: Path) -> dict[str, Any]:
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
-    """The record of the run in a folder; None where the folder is missing or empty. Raises
-    SpecError where it holds something else.
-    """
+    """The record of the run in a folder; None for no files. Raises SpecError for other files."""
     if not out.exists():
         return None
     names = [out.name]

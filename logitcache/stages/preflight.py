@@ -129,9 +129,7 @@ def check_student(config: TrainConfig, source: Source) -> None:
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:
-    """Raises what the search for the caches of a run raises, unless they are at URLs; for Self-KD,
-    what its folds raise.
-    """
+    """Raises what the search for a run's caches, or Self-KD's folds, raise; not for URLs."""
     if not METHODS[config.method].needs_teacher:
         return
 

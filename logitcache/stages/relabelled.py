@@ -45,8 +45,7 @@ class Relabelled:
         """Classes of which most rows have one other class now: {class: (that class, rows that
         moved, rows)}.
 
-        A single row that moved to a class whose own rows stayed is a correction, and does not
-        count.
+        A single row that moved to a class whose rows stayed is a correction.
         """
         moved: dict[int, tuple[int, int, int]] = {}
         for label in np.unique(self.before):

@@ -1,8 +1,6 @@
-"""A run: a student is trained, scored and written into its result folder, whose lock the caller
-holds.
+"""A run: a student is trained, scored and written into its folder, which the caller has locked.
 
-The folder holds the student (as `transformers` loads it), ``predictions.parquet``, and, written
-last, ``result.json``.
+The folder holds the student, ``predictions.parquet``, and, written last, ``result.json``.
 """
 
 from __future__ import annotations

@@ -293,8 +293,7 @@ def _has_same_rows(cache: Cache, table: Rows) -> bool:
 
 def _own_teacher(job: Job, reporter: Reporter) -> Joined:
     """Self-KD's teacher: the base run of this seed (trained now where it is missing) answers the
-    rows that it was trained on; with folds, K runs that each left one fold out answer for that
-    fold.
+    rows that it was trained on; with folds, K runs each answer for the fold left out.
     """
     folds = job.config.folds
     panel: Panel

@@ -63,9 +63,7 @@ def _is_ours(stated: Mapping[str, Any]) -> bool:
 
 
 def own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
-    """The plan of the cache in this folder, which holds files of these names. Raises SpecError
-    where it holds something else.
-    """
+    """The plan of the cache in this folder of these names. Raises SpecError for another folder."""
     advice = "Choose another place, or an empty folder."
     if PLAN not in names or names - OWN_NAMES:
         content = (

@@ -1,5 +1,4 @@
-"""Extents: the pieces that tile a file from its first byte to its last, each with a checksum of its
-own.
+"""Extents: the pieces that tile a file from its first byte to its last, each with its checksum.
 
 A reader checks a piece when it first touches it, so a flipped bit is noticed before a row of that
 piece is given out, and reading costs no more than hashing what is read, once.

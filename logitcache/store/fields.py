@@ -12,9 +12,7 @@ _JSON: dict[Any, type] = {Mapping: dict, tuple: list}
 
 
 def has_fields(value: Any, record: Any, **extra: type) -> bool:
-    """Whether a JSON value is an object with exactly the fields of a dataclass, and more, each of
-    just its type: true is no number.
-    """
+    """Whether a JSON value has the fields of a dataclass, and more, each of just its type."""
     types = {**_json_types(record), **extra}
     if not isinstance(value, Mapping) or set(value) != set(types):
         return False

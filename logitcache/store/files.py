@@ -133,16 +133,12 @@ def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that a reader sees all of it or none, in place of what was there. Raises
-    DiskError, and its kind OutOfSpace.
-    """
+    """Write a file so that a reader sees all of it or none. Raises DiskError and its kinds."""
     write_pieces(path, [data], len(data))
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
-    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises
-    what the pieces raise, too.
-    """
+    """As :func:`write_atomic`, of pieces, about ``size`` bytes in all. Raises what they raise."""
     with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
 
@@ -194,9 +190,7 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and
-    journals them, it does nothing.
-    """
+    """Make a rename in this folder survive a power loss. On Windows it does nothing."""
     if platforms.FOLDER is None:
         return
     handle = system.open_folder(folder)

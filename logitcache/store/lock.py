@@ -2,8 +2,7 @@
 naming the first; or it waits, where it needs what the first one makes.
 
 The operating system holds the lock, so it is released when its holder ends in any way. The lock
-file only names the holder for messages, and is removed with the lock: no file of a cache names a
-host.
+file only names the holder for messages, and is removed with the lock: no file names a host.
 """
 
 from __future__ import annotations
@@ -51,8 +50,7 @@ class Lock:
         the process that is waited for.
 
         Raises Locked naming the holder where another process holds it for longer than ``wait``
-        seconds, and at once where this very thread holds it; DiskError where the file system has no
-        locks.
+        seconds, or this very thread does; DiskError where the file system has no locks.
         """
         self.path = folder / name
         self.content = content

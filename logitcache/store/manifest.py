@@ -2,8 +2,7 @@
 shard), the manifest (written last).
 
 The manifest exists if and only if the cache is complete. A shard without a receipt of this plan
-does not exist. No file names a time, a host, a user or a path, so the same dump made twice gives
-the same bytes.
+does not exist. No file names a time, a host, a user or a path: the same dump gives the same bytes.
 """
 
 from __future__ import annotations
@@ -325,9 +324,7 @@ def check_is_cache(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished,
-    FormatError where it is no cache.
-    """
+    """The manifest of a complete cache. Raises IncompleteCache, FormatError where it is none."""
     check_is_cache(folder)
     manifest = folder / MANIFEST
     plan = folder / PLAN

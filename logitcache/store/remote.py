@@ -142,9 +142,7 @@ class RemoteReader(Reader):
 
     @classmethod
     def of(cls, url: str) -> RemoteReader:
-        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where
-        the URL cannot be read.
-        """
+        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, SpecError."""
         where = f"{url}/{MANIFEST}"
         try:
             data = b"".join(stream(where, MAX_BYTES))

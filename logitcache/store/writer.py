@@ -1,6 +1,4 @@
-"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it
-again goes on where it stopped.
-"""
+"""Writing a cache: plan, each shard and its receipt, the manifest last; it may be resumed."""
 
 from __future__ import annotations
 
@@ -50,8 +48,7 @@ CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
 
 class CacheWriter:
-    """Writes one cache, whose folder stays locked until it is closed. ``missing`` lists the shards
-    still to be written.
+    """Writes one cache, its folder locked until closed. ``missing`` are the shards to be written.
 
     With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards.
     The one that finds all shards written writes the manifest.
@@ -236,9 +233,7 @@ class CacheWriter:
         sketches: Mapping[str, Any],
         conditions: Mapping[str, Any],
     ) -> Receipt:
-        """Write shard ``index`` and its receipt. The checksums are those of the bytes in memory,
-        not of what came back from the disk.
-        """
+        """Write shard ``index`` and its receipt. The checksums are of the bytes in memory."""
         start, end = self.plan.shard(index)
         records = check_arrays(self.plan.columns, arrays)
         encoded = self.store.encode(index, self.plan.columns, arrays)
@@ -289,9 +284,7 @@ class CacheWriter:
 
 
 def _lock_part(folder: Path, index: int, parts: int) -> Lock:
-    """Lock one part. Raises Locked where another process holds it, or where other processes write
-    parts of another number.
-    """
+    """Lock one part. Raises Locked where it is held, or others write parts of another number."""
     ending = f"-of-{parts}.lock"
     for name in alive(folder, PART):
         if not name.endswith(ending):

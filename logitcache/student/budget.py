@@ -63,9 +63,7 @@ NOT_CHARGED = Charge()
 
 @dataclass(frozen=True)
 class Plan:
-    """A budget as a run spends it. ``replayed`` is the share of the budget that another run had
-    spent after each step.
-    """
+    """A budget as a run spends it. ``replayed``: the share that another run spent by each step."""
 
     budget: Budget
     warmup: float
@@ -91,9 +89,7 @@ def rate(progress: float, warmup: float) -> float:
 
 
 class BudgetClock(TrainerCallback, ExportableState):
-    """The clock of a budget, and the end of the training. Checkpoints carry it, so a run that goes
-    on has spent what its weights have.
-    """
+    """The clock of a budget, and the end of the training; checkpoints carry what is spent."""
 
     def __init__(
         self, plan: Plan, flops_of: Callable[[int, int, int], float] | None, update_flops: float

@@ -1,6 +1,4 @@
-"""What happens beside the steps of a training: the best checkpoint's place, checkpoints, a clock,
-and where Trainer logs.
-"""
+"""What happens beside a training's steps: best checkpoint, checkpoints, clock, logs."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ _NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "mode
 
 
 class BestPlace(TrainerCallback):
-    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's
-    folder now is.
+    """A resumed run's best checkpoint lies beside the one it goes on from, wherever it is.
 
     Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the
     last weights and says nothing.

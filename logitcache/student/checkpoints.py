@@ -2,8 +2,7 @@
 
 Trainer writes a checkpoint's files one by one. So it writes them elsewhere
 (``.writing/checkpoint-N``); then they are made to last, the file that lists them with their sizes
-is written, and the folder gets its name as the last act. One that has had its day loses its name
-first.
+is written, and the folder gets its name as the last act. An old one loses its name first.
 """
 
 from __future__ import annotations
@@ -97,9 +96,7 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a
-    folder of ours is a link.
-    """
+    """Remove unfinished checkpoints after a kill; their names. Raises FormatError for links."""
     for path in (folder, folder / WRITING, folder / REMOVED):
         files.refuse_link(path)
     if not folder.is_dir():

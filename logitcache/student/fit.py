@@ -64,9 +64,7 @@ class Diverged(SpecError):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near the student came to its teacher, on labelled train rows: share of equal answers, and
-    mean KL(teacher || student) in nats.
-    """
+    """How near the student is to its teacher on train: equal answers, mean KL in nats."""
 
     agreement: float
     kl: float
@@ -200,9 +198,7 @@ def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | N
 def _history(
     logs: list[dict[str, float]], budget: BudgetClock | None
 ) -> tuple[dict[str, float], ...]:
-    """Scores on dev after each epoch, or after parts of a ``budget``, of what a Trainer has logged;
-    what else it logs is of its speed.
-    """
+    """Scores on dev after each epoch, or parts of a ``budget``, of what a Trainer has logged."""
     history = []
     for log in logs:
         scores = dev_scores(log)
@@ -243,9 +239,7 @@ def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter
 
 
 def _rows_seen(train: Examples, batch: int, step: int) -> int:
-    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and
-    more. An epoch has one view of each row.
-    """
+    """Rows trained on, repeats counted, of whole epochs and more, with one view of each row."""
     n = len(train) // train.views
     epochs, steps = divmod(step, -(-n // batch))
     return epochs * n + steps * batch
@@ -326,9 +320,7 @@ def _fidelity_of(
     train: Examples,
     predictions: Mapping[str, Block],
 ) -> Fidelity | None:
-    """How near the student came to its teacher on train, by its scores or else its answers; None
-    without a cache of logits.
-    """
+    """How near the student came to its teacher on train; None without a cache of logits."""
     of_train = scores.get("train", {})
     if "kl" in of_train:
         return Fidelity(of_train["agreement"], of_train["kl"])

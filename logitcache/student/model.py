@@ -1,6 +1,4 @@
-"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh
-weights, or a small BERT by its shape.
-"""
+"""The student to be trained: a checkpoint, an architecture with fresh weights, or a small BERT."""
 
 from __future__ import annotations
 
@@ -104,8 +102,7 @@ def build_student(
     trust_remote_code: bool = False,
     norm: str | None = None,
 ) -> PreTrainedModel:
-    """The student with a head of K classes that knows their names. The seed decides every fresh
-    weight.
+    """The student with a head of K classes that knows their names. The seed decides fresh weights.
 
     ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if
     ``trust_remote_code``. ``norm`` is where layers are normalised, pre or post. Raises SpecError
@@ -175,8 +172,7 @@ def _from_checkpoint(
     revision: str | None,
     trust_remote_code: bool,
 ) -> PreTrainedModel:
-    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh
-    ones.
+    """A checkpoint's weights (a head for other labels is made anew), or fresh ones.
 
     Raises SpecError where it lacks weights of its body, and whatever a library raises.
     """
@@ -211,9 +207,7 @@ def _shape_config(
     labels: dict[str, Any],
     norm: str | None = None,
 ) -> Any:
-    """The configuration of a small BERT (with ``norm`` pre a MegatronBERT), or where the task is
-    causal of a small Llama.
-    """
+    """The configuration of a small BERT (``norm`` pre: a MegatronBERT), or a causal small Llama."""
     if auto is transformers.AutoModelForCausalLM:
         return llama_config(
             student,
@@ -263,8 +257,7 @@ def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
 
 
 def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors
-    lets nobody.
+    """A finished student as `transformers` loads it, readable as the umask says.
 
     The tokenizer is saved with the longest input that the student takes, so that ``pipeline(...,
     truncation=True)`` takes any text.

@@ -1,5 +1,4 @@
-"""Training on `transformers.Trainer`: one module that holds body, head and loss, and the few hooks
-it needs.
+"""Training on `transformers.Trainer`: one module that holds body, head and loss, and a few hooks.
 
 ``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside
 it, so `transformers` loads them. The loss is a sum over positions divided by the weight of the
@@ -53,9 +52,7 @@ TERMS_FILE = "terms.safetensors"  # in a checkpoint: what terms learn beside the
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
-    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under
-    the name Trainer counts rows by.
-    """
+    """What Trainer carries: the batch's tensors, and its labels by which Trainer counts rows."""
     tensors = batch.map(torch.from_numpy)
     return {"labels": tensors.label, "batch": tensors}
 
@@ -67,9 +64,7 @@ def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
 
 
 class DistillTrainer(Trainer):
-    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order,
-    our normalisation.
-    """
+    """`transformers.Trainer` for a :class:`Distiller`: records, our order, our normalisation."""
 
     loss_is_scaled_for_ga = True
 

@@ -187,9 +187,7 @@ def _group(
 
 
 def _run_seconds(config: TrainConfig, cost: Costed, tokens: float) -> float | None:
-    """Of one run, whose rows have so many ``tokens``: of its epochs, or of its budget. None where a
-    budget is not told in seconds.
-    """
+    """Of one run of rows of so many ``tokens``; None where its budget tells no seconds."""
     budget = config.pretraining.budget
     if budget is None:
         return cost.run_seconds

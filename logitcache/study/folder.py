@@ -150,9 +150,7 @@ def check_foreign(folder: Path) -> None:
 
 
 def _is_built_in(path: Path) -> bool:
-    """Whether a folder holds built-in data alone, which a --dry-run, or a run that was broken off
-    before it began, has left.
-    """
+    """Whether a folder holds built-in data alone, which a --dry-run or an early end has left."""
     built = tuple(f"{name}-" for name in (corpus.NAME, *docstrings.NAMES))
     is_data = path.name == Workspace(path.parent).data.name and path.is_dir()
     return is_data and all(file.name.lstrip(".").startswith(built) for file in path.iterdir())
@@ -197,9 +195,7 @@ def _teacher(folder: Path, teacher: Mapping[str, Any]) -> TeacherEntry:
 
 
 def end_of(folder: Path, trial: Planned) -> End:
-    """How a trial ended. It is done where its result is there, which is written last. Raises
-    FormatError for a broken file.
-    """
+    """How a trial ended: done where its result is there. Raises FormatError for a broken file."""
     end = _read_end(_end_path(folder, trial))
     is_there = (folder / "trials" / trial.id / RESULT).is_file()
     if is_there and end.state is not State.DONE:  # a kill came before its end was recorded

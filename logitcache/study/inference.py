@@ -1,6 +1,4 @@
-"""What follows from a difference: corrections for several tests, equivalence within a margin, and
-the seeds that a decision needs.
-"""
+"""What follows from a difference: corrections for many tests, equivalence, seeds to decide."""
 
 from __future__ import annotations
 
@@ -33,8 +31,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def non_inferiority(estimate: Estimate, margin: float) -> float:
     """The p of the hypothesis that a method is worse than its baseline by the margin or more: a
-    small one shows that it is not (Wellek, 2010, section 2.3). A positive difference is a better
-    one.
+    small one shows that it is not (Wellek, 2010, section 2.3). Positive is better.
     """
     return estimate.p_of_at_most(-margin)
 
@@ -73,8 +70,7 @@ def seeds_to_decide(
 ) -> int | None:
     """How many seeds decide with a chance of 80 %, if the observed effect and variance are the true
     ones: that there is a difference, or (with a margin) that it is smaller than that. The level is
-    that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
-    would be needed.
+    that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not.
     """
     from scipy.stats import nct, t
 

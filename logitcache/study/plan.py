@@ -102,9 +102,7 @@ class Plan:
 
 
 def _may_change(entry: Entry, failed_teachers: Collection[str]) -> bool:
-    """Whether nothing of a trial exists that was made with its options: it failed, or was not run
-    for its teacher had failed.
-    """
+    """Whether nothing was made with a trial's options: it, or its teacher, failed."""
     if entry.state is State.FAILED:
         return True
     return entry.state is State.PENDING and entry.planned.teacher in failed_teachers
@@ -257,9 +255,7 @@ def _base_folder(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Path
 
 
 def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher | None:
-    """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
-    the spec names none.
-    """
+    """The teacher of a trial; None where its method has none. Raises SpecError if not named."""
     options = _options(spec, cell)
     method = METHODS[options["method"]]
     is_language = options.get("task") in LANGUAGE  # all methods read their rows from caches

@@ -273,9 +273,7 @@ def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TA
 
 
 def check_same_rows(results: Sequence[Result], split: str) -> None:
-    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split,
-    with the same labels.
-    """
+    """Raises FingerprintMismatch unless all predict the same rows of a split and labels."""
     first = results[0]
     for other in results[1:]:
         difference = _difference(first.predictions[split], other.predictions[split])

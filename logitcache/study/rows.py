@@ -1,6 +1,4 @@
-"""The rows of a comparison: results are grouped by method and settings, and each group is compared
-with its baseline, seed by seed.
-"""
+"""The rows of a comparison: groups of results, each compared with its baseline by seed."""
 
 from __future__ import annotations
 
@@ -234,9 +232,7 @@ def differing_settings(first: Group, second: Group, names: Iterable[str]) -> lis
 def build_row(
     group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int
 ) -> Row:
-    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result
-    contradicts itself.
-    """
+    """One row; ``baseline`` and ``ls`` are its partners. Raises FormatError for a contradiction."""
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
     difference = None

@@ -74,9 +74,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Spec:
-    """A study's spec, checked. ``tasks``, ``students`` and ``methods`` map names, in the order of
-    tables, to options.
-    """
+    """A study's spec, checked. Its axes map names, in the order of tables, to options."""
 
     name: str
     seeds: tuple[int, ...]
@@ -264,9 +262,7 @@ def _number(value: Any) -> float | None:
 
 
 def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
-    """The entries of an axis by name. A list holds values of the axis's own option; a mapping holds
-    such a value, or options, by name.
-    """
+    """The entries of an axis by name: of a list of values, or a mapping of values or options."""
     where = f"{where}: {axis}"
     entries: dict[str, Any] = {}
     if isinstance(value, str):

@@ -109,9 +109,7 @@ class Estimate:
         return self.error < 10.0**-_DECIMALS
 
     def p_of_at_most(self, limit: float) -> float:
-        """The one-sided p of the hypothesis that the true mean is ``limit`` or less, never below
-        that of the rows (`p_of_rows`).
-        """
+        """The one-sided p that the true mean is ``limit`` or less, at least that of the rows."""
         distance = self.mean - limit
         if distance <= 0:
             return 1.0 if self.is_constant else 1.0 - self._tail(-distance)
@@ -177,8 +175,7 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
 
     Exact over all patterns of signs for up to 50 pairs, with ties and zeros too (common: a metric
     over few rows takes few values); beyond that the normal approximation corrected for ties. Zeros
-    keep their ranks while ranking and are then left out (Pratt, 1959), so they weaken the evidence
-    instead of vanishing.
+    keep their ranks while ranking and are then left out (Pratt, 1959), which weakens the evidence.
     """
     n = len(differences)
     # equal differences must be tied in rank, and no difference must be 0

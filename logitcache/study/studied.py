@@ -1,7 +1,6 @@
 """A study's results: one comparison for each task and student, judged together.
 
-They are read from the folder of a study, or from a folder of result folders, whose task is then the
-name of their data.
+They are read from the folder of a study, or of result folders, whose data then names the task.
 """
 
 from __future__ import annotations

@@ -235,9 +235,7 @@ def _in_ray(config: Mapping[str, Any]) -> None:
 def run_sample(
     folder: Path, name: str, metric: str, report: Callable[[float, float], object]
 ) -> None:
-    """Train a sample. ``report(epoch, score)`` is called for the scores on disk, then after each
-    epoch. A failure is recorded, not raised.
-    """
+    """Train a sample; ``report(epoch, score)`` gets old and new scores. Failures are recorded."""
     from logitcache.stages.train import train
     from logitcache.student.fit import Diverged
     from logitcache.study.work import words_of

@@ -50,9 +50,7 @@ def p_equals(p: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value with two digits, and more where two digits would move it to 0.05 or across it; ``<
-    0.001`` where it is.
-    """
+    """A p value with two digits, or more where rounding would move it to 0.05; ``< 0.001``."""
     if p < SMALLEST_SHOWN:
         return f"< {SMALLEST_SHOWN}"
     if p >= SIGNIFICANCE + 0.005:

@@ -149,9 +149,7 @@ class Worker:
 
 
 def words_of(error: Exception, teacher: str | None = None) -> dict[str, str]:
-    """An error as it is recorded: its kind, its message, and of what is no refusal of ours the last
-    lines of its traceback.
-    """
+    """An error as recorded: kind, message, and of our own bugs the end of the traceback."""
     words = {"kind": type(error).__name__, "message": str(error)}
     if isinstance(error, LogitCacheError):
         words["kind"] = error.kind

@@ -19,9 +19,8 @@ MARGIN = 0.02  # of the bytes, by which a codec of one sample may stay below the
 
 @dataclass(frozen=True, kw_only=True)
 class Auto:
-    """A codec that is chosen when a sample of the teacher's vectors is there. What is exact goes
-    first; of the rest, ``varopt`` varies least for its bytes, and top-k is biased however many it
-    has.
+    """A codec that is chosen by a sample of the teacher's vectors. What is exact goes first; of the
+    rest, ``varopt`` varies least for its bytes, and top-k is biased however many it has.
     """
 
     kind: ClassVar[str] = "auto"

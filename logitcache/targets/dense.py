@@ -70,8 +70,7 @@ class DenseCodec(FixedCodec):
         """f32[P, width] to ``{"logits": dtype[P, width]}`` on the same device. A gap too wide for
         half precision is stored as its largest finite one.
 
-        That gap (65,504) is a probability of exactly 0 in every precision a loss uses, at every
-        temperature below 600.
+        That gap (65,504) is a probability of exactly 0 in a loss, at every temperature below 600.
         """
         import torch
 

@@ -1,5 +1,4 @@
-"""Probabilities in few bits, rounded up or down at random so that the expectation is the value
-itself.
+"""Probabilities in few bits, rounded up or down at random so that the expectation is the value.
 
 With ``x`` between two neighbours ``low <= x <= high`` of a grid, ``high`` is taken with probability
 ``(x - low) / (high - low)``. Then ``E[stored] = x`` exactly, whatever the grid; the variance is

@@ -1,5 +1,4 @@
-"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher's distribution with
-replacement.
+"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher with replacement.
 
 The estimate of p(v) is (times that v was drawn) / n: unbiased, with variance p (1 - p) / n. Equal
 draws are one entry with its count.

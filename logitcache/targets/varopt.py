@@ -1,5 +1,4 @@
-"""VarOpt: the unbiased sparse target whose summed variance is least for its expected number of
-entries.
+"""VarOpt: the unbiased sparse target of the least variance for its number of entries.
 
 Word v is kept with probability ``pi = min(1, c p)`` and is then worth ``p / pi``: p itself where c
 p >= 1, and 1 / c for every other word, so that the entry of such a word is its number alone. Among
@@ -273,9 +272,7 @@ class Curve:
 
 
 def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
-    """The codec of the most entries whose positions take at most ``limit`` bytes on average, from
-    vectors f[P, V] each.
-    """
+    """The codec of the most entries within ``limit`` mean bytes, from vectors f[P, V] each."""
     curve = Curve.of(codec, vectors)
     low = 1.0
     high = float(codec.cap - 1)

@@ -1,5 +1,4 @@
-"""Vectors as they are (hidden states, attention inputs, pooled embeddings), in two bytes a number or
-one.
+"""Vectors as they are (hidden states, attention inputs, pooled embeddings), in one or two bytes.
 
 ``float16`` has a relative error of at most 2^-11, ``bfloat16`` of 2^-8. ``int8`` stores ``round(x /
 s)`` with ``s = max |x| / 127`` of each vector in single precision: an error of at most s / 2 of each

@@ -35,8 +35,7 @@ def calibrated(
     head: Head[torch.Tensor] | None = None,
 ) -> Codec:
     """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the
-    same number. ``head`` makes the logits, where it does so alone. Raises SpecError where there is
-    no row to ask about.
+    same number. ``head`` alone makes the logits, where given. Raises SpecError without rows.
     """
     if codec.is_calibrated:
         return codec
@@ -46,9 +45,7 @@ def calibrated(
 def answers_of_sample(
     panel: Panel, rows: Rows, settings: DumpSettings, head: Head[torch.Tensor] | None
 ) -> Iterable[torch.Tensor]:
-    """The logits f32[P, V] of the rows that a codec is calibrated on, few positions at a time; they
-    may be gone through several times.
-    """
+    """The logits f32[P, V] to calibrate a codec on, few positions at a time, repeatable."""
     teacher = panel.first
 
     def positions(drawn: Int64) -> int:

@@ -1,5 +1,4 @@
-"""A teacher whose answers lie somewhere already: a column of the data, of another table, or an
-array.
+"""A teacher whose answers lie somewhere already: a column of some table, or an array.
 
 Nothing is asked, so nothing here loads torch. In a table the rows are found by their texts, as
 everywhere; an array is joined by row, which its number of rows alone can prove. What a plan records
@@ -208,9 +207,7 @@ def _read(
 def _text_columns(
     table: Table, texts: tuple[str, str | None], where: str
 ) -> tuple[str, str | None]:
-    """The text columns of another table: those called as in the data, else those of a usual name.
-    Raises SpecError where it has none.
-    """
+    """The text columns of another table: as in the data, or usual ones. Raises SpecError."""
     if all(name in table.columns for name in texts if name is not None):
         return texts
     try:

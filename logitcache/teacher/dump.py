@@ -2,8 +2,7 @@
 
 Inside a shard the teacher sees rows in order of length, in batches of a token budget; they are
 stored in row order. What a shard holds depends on its rows and the plan alone, so the same command
-goes on where it stopped, and several workers with disjoint parts of one plan make the cache that
-one would have made.
+goes on where it stopped, and workers with disjoint parts make one cache.
 """
 
 from __future__ import annotations
@@ -55,8 +54,7 @@ def dump_split(
     lock: Lock | None = None,
     reporter: Reporter = SILENT,
 ) -> DumpReport:
-    """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not
-    see the teacher.
+    """Make (or finish) the cache of one split; rows that ``reuse`` answers do not see the teacher.
 
     The caller may hold the folder's ``lock``. With ``part`` (i, n), i from 0, only that range of
     its shards: n workers make the cache, and the report of the one that seals it speaks for all.

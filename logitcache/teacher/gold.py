@@ -1,5 +1,4 @@
-"""Whether the gold labels agree with columns that were matched by number, before a dump spends its
-time.
+"""Whether the gold labels agree with columns that were matched by number, before a dump.
 
 Numbers say little of what a class is, so a few labelled rows are asked first. Where another order
 of the columns agrees far better with their labels, a dump is refused if one side has names or
@@ -30,8 +29,7 @@ ERROR = 1e-6
 def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
     """Ask up to 128 labelled rows, as many of each class as there are: those to be dumped; where
     another split has more labelled ones, those. Where another order of the columns agrees far
-    better, that order is named: in a note if teacher and data number the classes alike, else in the
-    error.
+    better, that order is named: in a note if both number the classes alike, else in the error.
 
     Raises FingerprintMismatch.
     """
@@ -91,9 +89,7 @@ def spread(labels: Int64, count: int) -> Int64:
 
 
 def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
-    """Whether answers agree with the labels so often that independent ones, with the same counts,
-    would with probability below 1e-6.
-    """
+    """Whether answers agree with labels too often (p < 1e-6) to be independent of them."""
     from scipy.stats import binom
 
     if not len(gold):

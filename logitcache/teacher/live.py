@@ -1,5 +1,4 @@
-"""Some rows of a cache put to the teacher again, and judged against what the same teacher differs
-by from itself.
+"""Rows of a cache put to the teacher again, judged by how it differs from itself.
 
 Asked in the batches that the plan gives them, under the conditions of the receipts, the answers are
 the same bytes. Under others (threads, versions, device) the last bits move.

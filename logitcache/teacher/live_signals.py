@@ -47,9 +47,7 @@ def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, Liv
 
 
 def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
-    """The teacher's signals now, f32[S, d] each. Each row is a batch of its own, of so many copies
-    of the row, whose first copy counts.
-    """
+    """The teacher's signals now, f32[S, d] each, of each row in a batch of so many copies."""
     batches: dict[str, list[Float32]] = {kept.name: [] for kept in planned.kept}
     for row in drawn.tolist():
         examples = planned.prepare(row, row + 1)

@@ -221,8 +221,7 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
 
 def saved_digest(folder: Path, dtype: str) -> str | None:
     """The ``weights_digest`` that a saved model has in this precision, from its file alone; None
-    where there is no such file. Where a model computes with more than it saves (tied weights), the
-    digest is no model's.
+    where there is no such file. With tied weights, which are saved once, it is no model's.
     """
     try:
         state = load_file(folder / "model.safetensors")
@@ -250,8 +249,7 @@ def load_teacher(
     tokenizer: str | None = None,
     pooling: str | None = None,
 ) -> TeacherModel:
-    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in
-    eval mode.
+    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file, in eval mode.
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs
     only if ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own, ``pooling``
@@ -302,9 +300,7 @@ def load_teacher(
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity
-    tests and the benchmark's baseline.
-    """
+    """The teacher in the loop, as a cache, for parity tests and the benchmark's baseline."""
 
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i

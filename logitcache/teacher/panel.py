@@ -86,8 +86,7 @@ class OneTeacher:
 
 class FoldTeachers:
     """One teacher for each fold. ``loaders[k]`` gives the one that was trained without fold k; at
-    most one is held at a time besides the first. Raises SpecError where they differ in more than
-    their weights.
+    most one is held at a time besides the first. Raises SpecError where more than weights differ.
     """
 
     def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
@@ -213,9 +212,8 @@ def ask_logits(
 def answer(
     panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None
 ) -> tuple[Float32, int]:
-    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the
-    token budget they were computed with. Raises SpecError where a single row does not fit in
-    memory.
+    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and their
+    token budget. Raises SpecError where a single row does not fit in memory.
     """
     indptr = positions_of(panel, rows).indptr
     vectors, fits = ask_all(panel, rows, batch_tokens, partial(Vectors, indptr), stage)

@@ -162,8 +162,7 @@ def planned(
     batches; without ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's
     class for classes of the data. The first of ``codecs``, of dumps that this one belongs to or is
     copied from, that has these settings is taken as it is; only where none has is a codec
-    calibrated. ``like`` is another split of the same dump: what was learnt of the teacher there is
-    not asked again.
+    calibrated. ``like`` is another split of the same dump, and what was learnt there is used.
 
     Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that
     does not fit, or a teacher that cannot be asked about the rows.

@@ -1,5 +1,4 @@
-"""The answers of a cache kept with another codec, as a dump with it would have kept them; no
-teacher is asked.
+"""A cache's answers in another codec, as a dump would have kept them; no teacher is asked.
 
 One cache of full answers (``float16``, ``float32`` or ``replay``) serves every other codec:
 
@@ -56,8 +55,7 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
     the cache or another one. Running it again goes on where it stopped.
 
     Raises SpecError for a cache whose answers are not full, or a codec that needs the teacher;
-    CorruptShard where the cache is not as it was written, FingerprintMismatch where ``out`` holds
-    another one.
+    CorruptShard for damage, FingerprintMismatch where ``out`` holds another cache.
     """
     if isinstance(place, Path) and out.resolve() == place.resolve():
         raise SpecError(

@@ -158,8 +158,7 @@ def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
 
 def diagnose(folder: Path) -> Diagnosis:
     """Read every byte of a cache, whatever of it is damaged. Raises FormatError where it is none,
-    or both its plan and its manifest are damaged, or it is of another version, or its shards lie
-    behind a link.
+    or both its plan and its manifest are damaged, another version's, or its shards a link.
     """
     refuse_link(folder / SHARDS)
     manifest = _manifest(folder)

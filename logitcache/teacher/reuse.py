@@ -1,9 +1,7 @@
-"""Answers that an older cache has already: found by the hash of a row's text, copied as they are
-stored.
+"""Answers that an older cache has already: found by a row's hash, copied as stored.
 
 A corrected row costs one row. Only a cache of the same teacher, tokenizer, preparation and codec
-can be used, and only one whose bytes are those it was made with: a flipped bit must not be copied
-under a new checksum.
+can be used, and only one whose bytes are those it was made with: no damage may get a new checksum.
 """
 
 from __future__ import annotations

@@ -117,9 +117,8 @@ class Work:
     def _shard(
         self, index: int, budget: int, done: Done, stage: Meter
     ) -> tuple[Assembly, dict[str, Any], int]:
-        """One shard's answers, what was particular about making them, and the token budget that
-        fits in memory. The budget of a plan is what is tried first; a smaller one is kept for the
-        shards after it.
+        """One shard's answers, remarks on making them, and the token budget that fits in memory.
+        The budget of a plan is what is tried first; a smaller one is kept for the shards after it.
         """
         planned = self.planned
         start, end = planned.plan.shard(index)

@@ -104,8 +104,6 @@ def distillation_loss(
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """D_KL(softmax(p_logits) || softmax(q_logits)), f32[P], in nats: the student's distance from
-    its teacher. Zero at p = q.
-    """
+    """D_KL(softmax(p_logits) || softmax(q_logits)) in nats: f32[P], the student's distance."""
     log_p, log_q = p_logits.float().log_softmax(1), q_logits.float().log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1)

@@ -1,5 +1,4 @@
-"""The loss of vocabulary logits and its gradient in one pass, the gradient in the memory of the
-logits.
+"""The loss of vocabulary logits and its gradient, in their memory, in one pass.
 
 A target is the gold label, the uniform distribution and the teacher's answer, added up with their
 weights: ``w``, with sum ``m``. Its cross-entropy with softmax(z) is ``m lse(z) - sum w z`` and has
@@ -7,8 +6,7 @@ the gradient ``m softmax(z) - w``: linear in w. So where the teacher's listed wo
 estimate of its distribution, loss and gradient are unbiased too, whatever the entries add up to. At
 temperature 1 everything shares one log-sum-exp and one pass of ``exp``.
 
-Sizes: P positions, V words, M entries. Everything is computed in single precision (in double, of
-doubles).
+Sizes: P positions, V words, M entries. All is computed in single precision (doubles in double).
 """
 
 from __future__ import annotations
@@ -147,8 +145,7 @@ class _Soft:
         self, softmax: Tensor, lse: Tensor, mass: Tensor, weight: Tensor
     ) -> tuple[Tensor, Gradient]:
         """The loss f[P], not weighted, and ``softmax (mass + weight m) - weight w`` in the memory
-        of softmax(z) f[P, V]. ``mass`` f[P] is that of other parts of the target, ``weight`` f[P]
-        is this part's.
+        of softmax(z) f[P, V]. ``mass`` f[P] is of other parts, ``weight`` f[P] is this part's.
         """
         loss = lse * self.mass - self.dot
         scale = mass + weight * self.mass

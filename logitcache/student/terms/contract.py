@@ -129,9 +129,7 @@ def _layer_of(count: int, number: int, who: str) -> int:
 
 
 def attention_cost(attention: Attention, projections: int, products: int) -> ForwardCost:
-    """Of so many of a layer's projections of each token, and of products of their vectors over all
-    heads for each pair of tokens.
-    """
+    """Of so many projections of each token, and products of vectors for each pair of tokens."""
     size, width = attention.query.shape
     return ForwardCost(2.0 * projections * size * width, 2.0 * products * size, 0.0)
 
