@@ -169,7 +169,7 @@ def _answer(entry: dict[str, Any]) -> str:
     """The most probable classes of one position, and its entropy."""
     if entry["entropy"] is None:
         return "none: the dump skipped it"
-    top = ", ".join(f"{each['label']} {each['probability']:.4f}" for each in entry["top"])
+    top = ", ".join(f"{answer['label']} {answer['probability']:.4f}" for answer in entry["top"])
     return f"{top} (entropy {entry['entropy']:.4f} nats)"
 
 

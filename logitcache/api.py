@@ -49,7 +49,7 @@ from logitcache.study.folder import StudyFolder
 from logitcache.study.search import Search
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as repairing
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
@@ -183,7 +183,7 @@ def repair_config(
 
     folder = local_path(cache, "cache", REPAIR_LOCALLY)
 
-    def plan_again(plan: Plan) -> Asked:
+    def plan_again(plan: Plan) -> DumpJob:
         again = planned_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
@@ -354,8 +354,8 @@ def run_study(
     """
     from logitcache.study.run import run
 
-    named = spec if isinstance(spec, Mapping) else str(spec)
-    return run(named, build(StudyConfig, options), reporter_of(reporter, notify))
+    source = spec if isinstance(spec, Mapping) else str(spec)
+    return run(source, build(StudyConfig, options), reporter_of(reporter, notify))
 
 
 def tune(
@@ -373,8 +373,8 @@ def tune(
     """
     from logitcache.study.tune import tune
 
-    named = spec if isinstance(spec, Mapping) else str(spec)
-    return tune(named, build(TuneConfig, options), reporter_of(reporter, notify))
+    source = spec if isinstance(spec, Mapping) else str(spec)
+    return tune(source, build(TuneConfig, options), reporter_of(reporter, notify))
 
 
 def _check_name(name: Any) -> None:

@@ -172,8 +172,8 @@ def _pipeline(material: Material) -> Case:
     texts, pairs = material.source.split("train").texts()
     inputs: list[Any] = texts
     if pairs is not None:
-        both = zip(texts, pairs, strict=True)
-        inputs = [{"text": text, "text_pair": pair} for text, pair in both]
+        text_pairs = zip(texts, pairs, strict=True)
+        inputs = [{"text": text, "text_pair": pair} for text, pair in text_pairs]
     with quiet():
         classify: Callable[..., Any] = transformers.pipeline(
             "text-classification",

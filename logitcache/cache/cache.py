@@ -15,7 +15,15 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.index import HashIndex, advice_over_texts, check_views, locate, lookup
-from logitcache.cache.layout import LABEL, POSITION, TOKENS, Kept, codec_of, inputs_of, signals_of
+from logitcache.cache.layout import (
+    LABEL,
+    POSITION,
+    TOKENS,
+    StoredSignal,
+    codec_of,
+    inputs_of,
+    signals_of,
+)
 from logitcache.cache.signals import vectors_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
 from logitcache.records import LOGITS, Answers, Array, Int64, Ragged
@@ -307,7 +315,7 @@ class Cache:
         return not isinstance(self.codec, NoLogits)
 
     @cached_property
-    def signals(self) -> dict[str, Kept]:
+    def signals(self) -> dict[str, StoredSignal]:
         """What it keeps of the teacher beside, or in place of, logits, by name."""
         return signals_of(self.manifest.plan)
 

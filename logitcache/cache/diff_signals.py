@@ -58,7 +58,7 @@ def relative_distances(a: Array, b: Array) -> Float64:
 
 
 def _widths(cache: Cache) -> dict[str, int]:
-    return {name: kept.codec.width for name, kept in cache.signals.items()}
+    return {name: signal.codec.width for name, signal in cache.signals.items()}
 
 
 def shared(a: Cache, b: Cache) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logitcache.cache.layout import Kept
+from logitcache.cache.layout import StoredSignal
 from logitcache.errors import SpecError
 from logitcache.records import LOGITS, Array, Int64, Ragged
 from logitcache.store.columns import ROW
@@ -34,7 +34,7 @@ def vectors_of(
 
 
 def stored(
-    cache: Cache, signal: Kept, row_id: Int64, view: Int64 | int = 0
+    cache: Cache, signal: StoredSignal, row_id: Int64, view: Int64 | int = 0
 ) -> tuple[Int64, dict[str, Array]]:
     """A signal of these rows as it lies on disk: (indptr i64[n + 1], its codec's columns)."""
     records = cache.reader.places(row_id, view)

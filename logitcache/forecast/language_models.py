@@ -114,9 +114,9 @@ def _drawn_teacher(
         width = int(model.config.get_text_config().vocab_size)
         tokenizer = drawn_tokenizer(0)
     else:
-        named = work.student_tokenizer or work.teacher
+        name = work.student_tokenizer or work.teacher
         try:
-            tokenizer = load_tokenizer(named, work.revision, work.trust_remote_code)
+            tokenizer = load_tokenizer(name, work.revision, work.trust_remote_code)
         except SpecError as error:
             raise SpecError(
                 expected="a tokenizer to count tokens",

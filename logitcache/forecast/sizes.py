@@ -98,8 +98,8 @@ def cache_bytes(
             shard = store.encode(index, plan.columns, zeros)
             encoded[rows] = [file.described("") for file in shard.values()]
         names = store.names(index, plan.columns)
-        named = zip(names, encoded[rows], strict=True)
-        files = tuple(replace(file, name=name) for name, file in named)
+        renamed = zip(names, encoded[rows], strict=True)
+        files = tuple(replace(file, name=name) for name, file in renamed)
         counts = {level: round(rows * records[level]) for level in levels(plan.columns)}
         receipt = Receipt(digest, start, end - start, counts, files, sketches, stated)
         missing += receipt.bytes * ((end - start) / rows - 1)

@@ -83,13 +83,13 @@ class TokenCalibration(Calibration):
         """Seconds of a token, of real dumps of some rows."""
         rows = self.planned.rows
         draws = self.planned.draws
-        few = min(len(rows), FIRST_ROWS * draws)
-        tokens, seconds = self._dumped(few)
-        affordable = int(self.seconds / max(seconds, 1e-6) * few / draws)
-        many = min(len(rows), affordable * draws)
-        if many >= 2 * few:
-            few_tokens, few_seconds = self._dumped(max(few, many // 8 // draws * draws))
-            tokens, seconds = self._dumped(many)
+        few_rows = min(len(rows), FIRST_ROWS * draws)
+        tokens, seconds = self._dumped(few_rows)
+        affordable = int(self.seconds / max(seconds, 1e-6) * few_rows / draws)
+        most_rows = min(len(rows), affordable * draws)
+        if most_rows >= 2 * few_rows:
+            few_tokens, few_seconds = self._dumped(max(few_rows, most_rows // 8 // draws * draws))
+            tokens, seconds = self._dumped(most_rows)
             if tokens > few_tokens and seconds > few_seconds:
                 slope = (seconds - few_seconds) / (tokens - few_tokens)
                 self.written = max(0.0, seconds - slope * tokens)

@@ -175,8 +175,8 @@ class _Files:
 
     def find(self, name: str) -> str | None:
         missing = {"_raise_exceptions_for_missing_entries": False}
-        found: str | None = cached_file(self.path, name, **self.hub, **missing)
-        return found
+        path: str | None = cached_file(self.path, name, **self.hub, **missing)
+        return path
 
     def json(self, name: str) -> Any:
         path = self.find(name)
@@ -268,9 +268,9 @@ def _pooling_of(files: _Files, path: str) -> str:
         if key.startswith(prefix) and value:
             kind = key.removeprefix(prefix)
             kinds.append(kind.removesuffix("_tokens").removesuffix("_token"))
-    named = config.get("pooling_mode")  # newer files: one name, or several
-    if named is not None:
-        kinds = [named] if isinstance(named, str) else list(map(str, named))
+    mode = config.get("pooling_mode")  # newer files: one name, or several
+    if mode is not None:
+        kinds = [mode] if isinstance(mode, str) else list(map(str, mode))
     if len(kinds) != 1 or kinds[0] not in POOLINGS:
         advice = "Name a model that pools by one of them."
         where = f"{files.path}: {path}/config.json"
@@ -293,7 +293,9 @@ def _map_of(files: _Files, path: str) -> tuple[tuple[int, int, bool, str], dict[
         advice = "Save the model again with sentence-transformers, which writes it."
         raise _refused(where, "model.safetensors", "none", advice)
     try:
-        state = {name.removeprefix("linear."): one for name, one in load_file(weights).items()}
+        state = {
+            name.removeprefix("linear."): tensor for name, tensor in load_file(weights).items()
+        }
     except SafetensorError:
         found = "model.safetensors, which is cut or damaged"
         raise _refused(where, "weights in safetensors", found, AGAIN) from None
@@ -318,8 +320,8 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
     layout = model.layout
     width = int(model.config.get_text_config().hidden_size)
     pooling: dict[str, Any] = {"word_embedding_dimension": width}
-    for name, ours in (("cls_token", "first"), ("mean_tokens", "mean")):
-        pooling[f"pooling_mode_{name}"] = layout.pooling == ours
+    for name, own_name in (("cls_token", "first"), ("mean_tokens", "mean")):
+        pooling[f"pooling_mode_{name}"] = layout.pooling == own_name
     for name in ("max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"):
         pooling[f"pooling_mode_{name}"] = False
     paths = [("Transformer", ""), ("Pooling", "1_Pooling")]
@@ -332,7 +334,9 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
             folder / path / "config.json",
             {**config, "activation_function": f"torch.nn.modules.{kind}"},
         )
-        state = {f"linear.{name}": one.contiguous() for name, one in linear.state_dict().items()}
+        state = {
+            f"linear.{name}": tensor.contiguous() for name, tensor in linear.state_dict().items()
+        }
         save_file(state, folder / path / "model.safetensors")
         paths.append(("Dense", path))
     if layout.normalises:

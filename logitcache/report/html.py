@@ -83,11 +83,11 @@ def page(benches: Sequence[Bench]) -> str:
 
 def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     """The section's title; with what sets this bench apart, where there are several of its kind."""
-    others = [other for other in benches if other.kind == bench.kind and other is not bench]
+    peers = [peer for peer in benches if peer.kind == bench.kind and peer is not bench]
     marks = []
-    if not all(bench.same_machine(other) for other in others):
+    if not all(bench.same_machine(peer) for peer in peers):
         marks.append(bench.short_machine)
-    settings = [other.setting for other in others]
+    settings = [peer.setting for peer in peers]
     for key, value in bench.setting.items():
         if any(setting.get(key) != value for setting in settings):
             marks.append(f"{key} {value}")
@@ -99,8 +99,10 @@ def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
 
 def add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
     """A new element in another. ``class_`` stands for class, ``aria_label`` for aria-label."""
-    named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    child = ET.SubElement(parent, tag, named)
+    html_attributes = {
+        name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()
+    }
+    child = ET.SubElement(parent, tag, html_attributes)
     child.text = text
     return child
 
@@ -220,10 +222,10 @@ def _table(figure: ET.Element, table: Table) -> None:
     for cell in table.header:
         add(head, "th", cell, scope="col")
     body = add(element, "tbody")
-    for first, *others in table.rows:
+    for first, *figures in table.rows:
         row = add(body, "tr")
         add(row, "th", first, scope="row")
-        for cell in others:
+        for cell in figures:
             add(row, "td", cell)
 
 

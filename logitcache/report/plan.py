@@ -146,10 +146,10 @@ def _cache(document: Part) -> Block | None:
     setting = document.part("setting")
     positions = setting.number("positions")
     if positions:
-        named = setting.text("codec")
-        size = sizes(totals).text(codecs[named].number("bytes"))
+        codec = setting.text("codec")
+        size = sizes(totals).text(codecs[codec].number("bytes"))
         caption = (
-            f"The cache of {positions:,.0f} positions, {case(named)}, is planned to take {size}."
+            f"The cache of {positions:,.0f} positions, {case(codec)}, is planned to take {size}."
         )
         columns["bytes a position"] = figures(codecs.values(), "bytes_per_position")
     else:

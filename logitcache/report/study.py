@@ -47,7 +47,7 @@ def study_sections(studied: Studied, paper_table: str | None = None) -> list[Sec
             "Settings that the paper leaves open", "Where each value comes from.", None, lines
         )
         sections.append(section("Left unsaid", "", [block]))
-    return [made for made in sections if made.blocks]
+    return [part for part in sections if part.blocks]
 
 
 def _marks(studied: Studied) -> list[str]:

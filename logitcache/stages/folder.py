@@ -82,15 +82,15 @@ def is_done(job: Job) -> bool:
 
 def _check_answers(job: Job) -> None:
     """Raises FingerprintMismatch where a complete run has not answered rows that are to be."""
-    wanted = job.unscored()
-    if not wanted:
+    unscored = job.unscored()
+    if not unscored:
         return
     path = job.out / PREDICTIONS
     without_label = pc.field("label") < 0
     answered = set(
         pq.read_table(path, columns=["split"], filters=without_label)["split"].to_pylist()
     )
-    lacking = [split for split in wanted if split not in answered]
+    lacking = [split for split in unscored if split not in answered]
     if lacking:
         raise FingerprintMismatch(
             expected=f"answers to the rows of {', '.join(lacking)} without a label",

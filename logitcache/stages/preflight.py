@@ -44,7 +44,7 @@ from logitcache.stages.rows import (
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import Plan, differences
 from logitcache.targets.table import codec_of_logits
-from logitcache.teacher.asked import occurring, task_of
+from logitcache.teacher.dump_job import occurring, task_of
 
 ADVICE = {
     "teacher": "Give --teacher a folder that save_pretrained made, or a model's hub name.",

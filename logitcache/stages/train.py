@@ -48,8 +48,8 @@ from logitcache.stages.workspace import self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
 from logitcache.student.model import lacks_tokenizer
-from logitcache.teacher.asked import label_digest
 from logitcache.teacher.dump import checked_plan
+from logitcache.teacher.dump_job import label_digest
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 

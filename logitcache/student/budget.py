@@ -120,8 +120,8 @@ class BudgetClock(TrainerCallback, ExportableState):
 
     def spent(self) -> float:
         """What has been spent in training, in the budget's unit."""
-        made = len(self.steps["progress"])
-        return float(made) if self.unit is Unit.STEPS else self.totals[self.unit]
+        steps = len(self.steps["progress"])
+        return float(steps) if self.unit is Unit.STEPS else self.totals[self.unit]
 
     def is_spent(self) -> bool:
         """Whether another step would lead further away from the budget."""

@@ -110,13 +110,8 @@ def fit(
     """
     train_rows = prepared["train"]
     teachers: dict[str, Teacher] = {} if teacher is None else {str(teacher): teacher}
-    has_logits = teacher is not None and getattr(teacher, "has_logits", True)
-    compared: dict[str, Teacher] = {}  # teachers of logits, by split
-    if teacher is not None and has_logits and task.evidence_names:
-        compared["train"] = teacher
-    for split, reference in (references or {}).items():
-        if getattr(reference, "has_logits", True):
-            compared[split] = reference
+    own = {} if teacher is None or not task.evidence_names else {"train": teacher}
+    compared = _with_logits({**own, **(references or {})})
     dev = _dev_places(prepared, task, compared.get("dev"), budget)
     each_epoch = dev is not None and budget is None
     clock = StepClock(stage, budget)
@@ -152,13 +147,10 @@ def fit(
     scores = {split: task.score(block) for split, block in predictions.items()}
     if budget is not None:
         budget.stand("evaluation")
-    cached = teacher if isinstance(teacher, Joined) and has_logits else None
+    cached = teacher if isinstance(teacher, Joined) and teacher.has_logits else None
     fidelity = _fidelity_of(scores, cached, samples["train"], predictions)
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
-    epoch = float(trainer.state.epoch)  # of the weights kept
-    if settings.select == "best" and trainer.state.best_global_step is not None:
-        epoch *= trainer.state.best_global_step / step
     return Fitted(
         scores=scores,
         predictions=predictions,
@@ -168,7 +160,7 @@ def fit(
         seconds_per_step=per_step,
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
-        epoch=epoch,
+        epoch=_epoch_kept(trainer, settings.select),
         history=_history(trainer.state.log_history, budget),
         unscored={split: predict(trainer, rows, task) for split, rows in unscored.items()},
     )
@@ -180,6 +172,22 @@ def _callbacks(clock: StepClock, budget: BudgetClock | None, settings: FitSettin
     if settings.checkpoint_steps is not None:
         callbacks.append(CheckpointEvery(settings.checkpoint_steps))
     return [callback for callback in callbacks if callback is not None]
+
+
+def _with_logits(teachers: Mapping[str, Teacher]) -> dict[str, Teacher]:
+    """The teachers that give logits, by split."""
+    return {
+        split: teacher
+        for split, teacher in teachers.items()
+        if getattr(teacher, "has_logits", True)
+    }
+
+
+def _epoch_kept(trainer: DistillTrainer, select: str) -> float:
+    state = trainer.state
+    if select != "best" or state.best_global_step is None:
+        return float(state.epoch)
+    return float(state.best_global_step / state.global_step * state.epoch)
 
 
 def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | None) -> None:

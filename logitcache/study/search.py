@@ -142,27 +142,27 @@ def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
     """The spec of the samples, and the one that the best of them will stand in: of the one task,
     student and method that are chosen. Raises SpecError for several.
     """
-    whole = overridden(spec, replace(config, epochs=None, methods=None))
-    task = _only("tasks", whole.tasks)
-    student = _only("students", whole.students)
-    kinds = {name: options["method"] for name, options in whole.methods.items()}
+    chosen_spec = overridden(spec, replace(config, epochs=None, methods=None))
+    task = _only("tasks", chosen_spec.tasks)
+    student = _only("students", chosen_spec.students)
+    kinds = {name: options["method"] for name, options in chosen_spec.methods.items()}
     taught = [name for name, kind in kinds.items() if METHODS[kind].reads_cache]
     candidates = config.methods or taught
-    check_names(candidates, whole.methods, "--methods")
+    check_names(candidates, chosen_spec.methods, "--methods")
     method = _only("methods", candidates)
     drawn = _drawn(config, kinds[method])
-    cell = (task, student, method, whole.seeds[0])
-    options = whole.options(*cell)
+    cell = (task, student, method, chosen_spec.seeds[0])
+    options = chosen_spec.options(*cell)
     own_options = {"data", "student", "method", *drawn[0]}
     settings = {name: value for name, value in options.items() if name not in own_options}
     bases = {}  # methods without a soft target that the best are to be compared with
     for name, kind in kinds.items():
         if kind == "base" and name != method:
-            base_options = whole.options(task, student, name, whole.seeds[0])
+            base_options = chosen_spec.options(task, student, name, chosen_spec.seeds[0])
             bases[name] = _differing(base_options, settings)
     resolved = replace(
-        whole,
-        tasks={task: {"data": options["data"], "teacher": whole.teacher_options(*cell)}},
+        chosen_spec,
+        tasks={task: {"data": options["data"], "teacher": chosen_spec.teacher_options(*cell)}},
         students={student: {"student": options["student"]}},
         methods=bases,
         settings=settings,
@@ -174,7 +174,7 @@ def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
         tuned[f"{method}-{number:02d}"] = {"method": options["method"], **values}
     if config.epochs is not None:
         settings = {**settings, "epochs": config.epochs}
-    search = replace(resolved, methods=tuned, settings=settings, seeds=whole.seeds[:1])
+    search = replace(resolved, methods=tuned, settings=settings, seeds=chosen_spec.seeds[:1])
     return search, resolved
 
 

@@ -311,13 +311,13 @@ def parsed_options(
     """Options by name, with numbers that YAML took for text (``2e-5``) as numbers."""
     if not isinstance(values, Mapping):
         raise _wrong("options by name", values, where)
-    named = {str(name).replace("-", "_"): value for name, value in values.items()}
-    for name in PLACED.intersection(named).difference(allowed):
+    by_name = {str(name).replace("-", "_"): value for name, value in values.items()}
+    for name in PLACED.intersection(by_name).difference(allowed):
         advice = "The study gives it itself. Leave it out."
         raise SpecError(expected=expected, found=repr(name), advice=advice, where=where)
-    _check_known(named, allowed, where, expected)
+    _check_known(by_name, allowed, where, expected)
     declared = {**DUMP, **TRAIN}
-    return {name: typed_value(declared[name], value) for name, value in named.items()}
+    return {name: typed_value(declared[name], value) for name, value in by_name.items()}
 
 
 def typed_value(declared: Declared, value: Any) -> Any:
@@ -343,17 +343,17 @@ def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: s
     if not isinstance(entry, Mapping):
         raise _wrong("a mapping with `set`", entry, where)
     _check_known(entry, (*AXES, "seeds", "set", "teacher"), where, _KEY)
-    named: dict[str, Any] = {}
+    chosen_axes: dict[str, Any] = {}
     for axis in AXES:
         if axis in entry:
-            named[axis] = options.names(entry[axis])
+            chosen_axes[axis] = options.names(entry[axis])
             if axes is not None:
-                check_names(named[axis], axes[axis], f"{where}: {axis}")
+                check_names(chosen_axes[axis], axes[axis], f"{where}: {axis}")
     if "seeds" in entry:
-        named["seeds"] = _seeds(entry["seeds"], where)
+        chosen_axes["seeds"] = _seeds(entry["seeds"], where)
     values = parsed_options(entry.get("set", {}), OF_TRIALS, f"{where}: set")
     teacher = _teacher(entry.get("teacher", {}), f"{where}: teacher")
-    return Override(values, teacher, **named)
+    return Override(values, teacher, **chosen_axes)
 
 
 def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:

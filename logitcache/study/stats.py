@@ -253,7 +253,10 @@ def resample(
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
     chunks = []
     for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
-        columns = [one.of_counts(counts) - other.of_counts(counts) for one, other in pairs]
+        columns = [
+            sums.of_counts(counts) - baseline_sums.of_counts(counts)
+            for sums, baseline_sums in pairs
+        ]
         chunks.append(np.stack(columns, axis=1))
     return Resampled(np.concatenate(chunks), seed)
 
@@ -293,10 +296,10 @@ def components(differences: Float) -> Components:
     grand_mean = differences.mean()
     if rows == 1:
         return Components(float(seed_means.var(ddof=1)), 0.0)
-    rest = differences - seed_means[:, None] - row_means + grand_mean
+    residual = differences - seed_means[:, None] - row_means + grand_mean
     of_seeds = rows * ((seed_means - grand_mean) ** 2).sum() / (seeds - 1)
     of_rows = seeds * ((row_means - grand_mean) ** 2).sum() / (rows - 1)
-    of_rest = (rest**2).sum() / ((seeds - 1) * (rows - 1))
+    of_rest = (residual**2).sum() / ((seeds - 1) * (rows - 1))
     excess = max(float(of_rows - of_rest), 0.0)
     return Components(float(of_seeds) / rows, excess / (seeds * rows))
 
@@ -316,13 +319,17 @@ def multi_bootstrap(
     (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
     """
     pairs = _paired_sums(metric, predictions, baseline)
-    whole = []
-    for one, other in pairs:
-        whole.append(float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0))))
-    of_rows = np.stack([one.pseudo_values() - other.pseudo_values() for one, other in pairs])
-    of_rows += np.asarray(whole)[:, None] - of_rows.mean(axis=1, keepdims=True)
+    scores = []
+    for sums, baseline_sums in pairs:
+        scores.append(
+            float(sums.score(sums.of_row.sum(0)) - baseline_sums.score(baseline_sums.of_row.sum(0)))
+        )
+    of_rows = np.stack(
+        [sums.pseudo_values() - baseline_sums.pseudo_values() for sums, baseline_sums in pairs]
+    )
+    of_rows += np.asarray(scores)[:, None] - of_rows.mean(axis=1, keepdims=True)
     parts = components(of_rows)
-    mean = float(np.mean(whole))
+    mean = float(np.mean(scores))
     means = resampled.with_seeds()
     spread = float(means.std())
     scale = 0.0

@@ -122,15 +122,15 @@ def _trial(entry: folders.Entry) -> Trial:
 def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
     results = [read_result(path) for path in find_results([folder])]
-    named: set[str] = set()
+    teacher_names: set[str] = set()
     for result in results:
         if result.method in METHODS and METHODS[result.method].reads_cache:
-            named.update(result.teacher_names)
+            teacher_names.update(result.teacher_names)
     teachers: _Teachers = {}
     trials = []
     for result in results:
         student = str(result.settings.get("student", "student"))
-        if result.folder.name in named:
+        if result.folder.name in teacher_names:
             teachers.setdefault(result.source, []).append((student, result.metrics))
         else:
             trials.append(Trial(result.source, student, result.method, result))
@@ -190,8 +190,8 @@ def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str])
         question.resamples,
         question.margin,
     )
-    place = {method: number for number, method in enumerate(order)}
-    rows = sorted(comparison.rows, key=lambda row: place.get(row.method, len(order)))
+    rank = {method: number for number, method in enumerate(order)}
+    rows = sorted(comparison.rows, key=lambda row: rank.get(row.method, len(order)))
     passes = teacher_passes_of([trial.result for trial in trials])
     return replace(comparison, rows=tuple(rows), teacher_passes=passes)
 

@@ -231,10 +231,10 @@ def choose_split(results: Sequence[Result], split: str | None) -> str:
         return min(common)
     first = results[0]
     strangers = [result for result in results if not result.splits & first.splits]
-    other = strangers[0] if strangers else results[-1]
+    second = strangers[0] if strangers else results[-1]
     raise SpecError(
         expected="a split that all results have",
-        found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
+        found=f"{_list(first.splits)} in {first.folder} and {_list(second.splits)} in {second.folder}",
         advice="Leave one of them out.",
     )
 

@@ -247,7 +247,7 @@ def run_sample(
         report(epoch, score)
     if sample.state is not State.PENDING:
         return
-    scores = Scored(folder, sample, metric, report)
+    scores = ScoreReporter(folder, sample, metric, report)
     try:
         source = Sources(study, SILENT).of(trial.config)
         config = replace(trial.config, predict=False, report_to="none")
@@ -257,7 +257,7 @@ def run_sample(
         write_sample(folder, replace(scores.sample, state=state, error=words_of(error)))
 
 
-class Scored(Reporter):
+class ScoreReporter(Reporter):
     """Records a sample's score after each epoch and reports it."""
 
     def __init__(

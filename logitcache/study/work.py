@@ -29,7 +29,7 @@ from logitcache.study.ends import Ends
 from logitcache.study.folder import End, State
 from logitcache.study.plan import Plan, Teacher, Trial
 from logitcache.study.run import FINISHED, Sources
-from logitcache.teacher.asked import task_of
+from logitcache.teacher.dump_job import task_of
 from logitcache.teacher.report import DumpReport
 
 POLL = 0.5  # seconds until trials that others hold are looked at again

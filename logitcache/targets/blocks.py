@@ -121,8 +121,8 @@ def _reduced(values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     positions, width = values.shape
     whole_blocks = width // BLOCK
     words = whole_blocks * BLOCK
-    whole = values[:, :words].reshape(positions, whole_blocks, BLOCK)
-    reduced = reduce(whole)
+    full = values[:, :words].reshape(positions, whole_blocks, BLOCK)
+    reduced = reduce(full)
     if words == width:
         return reduced
     last_block = values[:, None, words:]

@@ -91,5 +91,5 @@ class Sampled(SparseCodec):
         ids = filled(bytes_to_ids(columns["ids"], self.width), entries)
         share = columns["drawn"].astype(np.float32) / np.float32(self.n)
         prob = filled(share, entries)
-        rest = np.zeros_like(entropy)
-        return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)
+        zero_rest = np.zeros_like(entropy)
+        return Sparse(ids, prob, zero_rest, entropy, self.temperature, is_drawn=True)

@@ -224,8 +224,8 @@ class VarOpt(SparseCodec):
         with_value = slice(0, value.shape[1])
         has_value = slot[with_value] < certain[:, None]
         prob[:, with_value] = np.where(has_value, value, prob[:, with_value])
-        rest = np.zeros_like(entropy)
-        return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)
+        zero_rest = np.zeros_like(entropy)
+        return Sparse(ids, prob, zero_rest, entropy, self.temperature, is_drawn=True)
 
 
 @dataclass(frozen=True)

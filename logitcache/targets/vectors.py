@@ -72,10 +72,10 @@ class VectorCodec(FixedCodec):
 
     def restored(self, vectors: Tensor) -> Tensor:
         """What will be read, f32[P, width]."""
-        kept = self.reduce(vectors)
-        if "scale" in kept:
-            return (kept["vector"].float() - ZERO) * kept["scale"][:, None]
-        return kept["vector"].float()
+        reduced = self.reduce(vectors)
+        if "scale" in reduced:
+            return (reduced["vector"].float() - ZERO) * reduced["scale"][:, None]
+        return reduced["vector"].float()
 
     def reduce(self, vectors: Tensor, draw: Draw | None = None) -> Kept:
         import torch

@@ -65,9 +65,9 @@ def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
     if not rows:
         raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")
     drawn = subset(rows, LEAST_ROWS, SEED)
-    wanted = POSITIONS * len(drawn) // max(1, positions(drawn))
-    wanted = max(LEAST_ROWS, min(ROWS, wanted))
-    return subset(rows, wanted, SEED) if wanted > len(drawn) else drawn
+    count = POSITIONS * len(drawn) // max(1, positions(drawn))
+    count = max(LEAST_ROWS, min(ROWS, count))
+    return subset(rows, count, SEED) if count > len(drawn) else drawn
 
 
 def head_alone(panel: Panel, rows: Rows, settings: DumpSettings) -> Head[torch.Tensor] | None:

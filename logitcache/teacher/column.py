@@ -37,8 +37,8 @@ from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import parse, recorded_codec
-from logitcache.teacher.asked import (
-    Asked,
+from logitcache.teacher.dump_job import (
+    DumpJob,
     R,
     check_classes,
     checked_shard_rows,
@@ -54,7 +54,7 @@ NAMED = 3  # rows that a message names
 
 
 @dataclass(frozen=True)
-class Recorded(Asked):
+class Recorded(DumpJob):
     """A dump of answers that lie somewhere already."""
 
     called: str  # the teacher

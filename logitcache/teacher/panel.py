@@ -30,7 +30,7 @@ from logitcache.payloads import Head
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
-from logitcache.teacher.asked import R, Receiver
+from logitcache.teacher.dump_job import R, Receiver
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.signals import TeacherOutput
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from logitcache import identity
-from logitcache.cache.layout import EVERY_TOKEN, Kept, columns_of, columns_of_signals
+from logitcache.cache.layout import EVERY_TOKEN, StoredSignal, columns_of, columns_of_signals
 from logitcache.config.teacher import DumpSettings
 from logitcache.cost.flops import forward_cost
 from logitcache.data.match import match_labels, pairs_of
@@ -38,16 +38,6 @@ from logitcache.targets.sampled import Sampled
 from logitcache.targets.table import codec_of_logits, named, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
-from logitcache.teacher.asked import (
-    Asked,
-    R,
-    check_classes,
-    checked_shard_rows,
-    class_names,
-    data_record,
-    occurring,
-    task_of,
-)
 from logitcache.teacher.calibration import (
     calibrated,
     choice_note,
@@ -56,6 +46,16 @@ from logitcache.teacher.calibration import (
     unigram_of,
 )
 from logitcache.teacher.conditions import conditions
+from logitcache.teacher.dump_job import (
+    DumpJob,
+    R,
+    check_classes,
+    checked_shard_rows,
+    class_names,
+    data_record,
+    occurring,
+    task_of,
+)
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
     OneTeacher,
@@ -74,7 +74,7 @@ DRAWING = (Sampled, VarOpt)  # codecs that draw from the teacher
 
 
 @dataclass(frozen=True)
-class Planned(Asked):
+class Planned(DumpJob):
     """A dump of models that are asked."""
 
     panel: Panel
@@ -280,7 +280,7 @@ def _plan(
     settings: DumpSettings,
     codec: Codec,
     table: Rows,
-    kept: Sequence[Kept],
+    kept: Sequence[StoredSignal],
     like: Plan | None,
 ) -> Plan:
     """``like`` is a plan of the same teacher: its digests are not computed again."""
@@ -321,7 +321,9 @@ def _plan(
     )
 
 
-def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> dict[str, Any]:
+def _identified(
+    panel: Panel, names: tuple[str, ...], kept: Sequence[StoredSignal]
+) -> dict[str, Any]:
     """The teacher, as a plan records it."""
     teacher = panel.first
     recorded = {
@@ -338,12 +340,12 @@ def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> d
     return recorded
 
 
-def any_of_tokens(kept: Sequence[Kept]) -> bool:
+def any_of_tokens(kept: Sequence[StoredSignal]) -> bool:
     """Whether some signal has a vector of each token."""
     return any(signal.level == EVERY_TOKEN for signal in kept)
 
 
-def _preprocessor(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, Any]:
+def _preprocessor(teacher: TeacherModel, kept: Sequence[StoredSignal]) -> dict[str, Any]:
     """How rows are read, as a plan records it."""
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.convert import Made, arrays_of, made
+from logitcache.cache.convert import Conversion, arrays_of, conversion
 from logitcache.cache.layout import (
     HASH,
     LABEL,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 TOGETHER = 1 << 24  # logits that are computed at once: the head is read once for all of them
 
 
-def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -> Made:
+def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -> Conversion:
     """Write the answers of a complete cache with the codec that ``codec`` names, into the store of
     the cache or another one. Running it again goes on where it stopped.
 
@@ -104,7 +104,7 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
         for index in missing:
             _write(cache, new_codec, writer, index, assets)
         writer.seal()
-        return made(out, len(missing))
+        return conversion(out, len(missing))
 
 
 def _kept_once(cache: Cache, codec: Codec) -> dict[str, Array]:

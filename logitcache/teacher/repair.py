@@ -32,12 +32,12 @@ from logitcache.store.manifest import (
 from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
-Ask = Callable[[Plan], Asked]  # loads whoever answered for the rows of a plan
+Ask = Callable[[Plan], DumpJob]  # loads whoever answered for the rows of a plan
 
 
 @dataclass(frozen=True)

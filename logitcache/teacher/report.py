@@ -17,7 +17,7 @@ from logitcache.records import LOGITS, Answers, Block, Dense, evenly_spaced, row
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.nothing import NoLogits
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.summary import Summary
 
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
@@ -86,7 +86,7 @@ class DumpReport:
 def report(
     cache: Cache,
     tally: Summary,
-    plan: Asked,
+    plan: DumpJob,
     source: Source,
     split: str,
     may_ask: bool,
@@ -142,8 +142,8 @@ def report(
 def _codec_bytes(cache: Cache) -> int:
     """Bytes of the columns of the codecs over all shards, without what stands beside them."""
     stored = {column.name for column in cache.codec.columns()}
-    for kept in cache.signals.values():
-        stored.update(column.name for column in kept.columns())
+    for signal in cache.signals.values():
+        stored.update(column.name for column in signal.columns())
     total = 0
     for column in cache.manifest.plan.columns:
         if column.name in stored:
@@ -231,7 +231,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     )
 
 
-def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
+def _on_dev(plan: DumpJob, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many labels, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0

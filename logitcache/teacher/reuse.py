@@ -17,7 +17,7 @@ from logitcache.cache.signals import stored
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan, differences, display_name
-from logitcache.teacher.asked import NAMES
+from logitcache.teacher.dump_job import NAMES
 
 SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
@@ -33,7 +33,7 @@ def _answering(plan: Plan) -> dict[str, Any]:
     return {name: document[name] for name in SAME}
 
 
-class Known:
+class OlderCache:
     """The rows of a finished cache, by their hash. Equal texts have equal answers, so which of them
     is found does not matter.
     """
@@ -73,13 +73,15 @@ class Known:
     def stored_signals(self, row_id: Int64) -> dict[str, dict[str, Array]]:
         """The columns of each of its signals."""
         columns = {}
-        for name, kept in self.cache.signals.items():
-            columns[name] = stored(self.cache, kept, row_id)[1]
+        for name, signal in self.cache.signals.items():
+            columns[name] = stored(self.cache, signal, row_id)[1]
         return columns
 
     def tokens(self, row_id: Int64) -> Int64:
         """How many tokens of each of these rows have vectors: i64[n]; 0 where none are kept."""
-        of_tokens = [kept for kept in self.cache.signals.values() if kept.level == EVERY_TOKEN]
+        of_tokens = [
+            signal for signal in self.cache.signals.values() if signal.level == EVERY_TOKEN
+        ]
         if not of_tokens:
             return np.zeros(len(row_id), np.int64)
         records = self.cache.reader.places(row_id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitcache.cache.layout import Kept
+from logitcache.cache.layout import StoredSignal
 from logitcache.data.order import position_keys
 from logitcache.records import (
     LOGITS,
@@ -88,7 +88,7 @@ class Assembly:
         assets: Mapping[str, Array] = NO_ASSETS,
         *,
         seed: int = 0,
-        kept: Sequence[Kept] = (),
+        kept: Sequence[StoredSignal] = (),
     ) -> None:
         """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
         random numbers, ``kept`` are signals that are kept too.
@@ -196,13 +196,13 @@ class Assembly:
         for start in range(0, max(1, len(vectors)), together):
             part = slice(start, start + together)
             parts.append(self._kept(vectors[part], keys[part]))
-        kept = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if not vectors.is_cuda:
-            return _Reduced(rows, kept, None)
-        kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
+            return _Reduced(rows, columns, None)
+        columns = {name: tensor.to("cpu", non_blocking=True) for name, tensor in columns.items()}
         copied = torch.cuda.Event()
         copied.record()
-        return _Reduced(rows, kept, copied)
+        return _Reduced(rows, columns, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """What is kept of some positions, and whether they are finite and the codec can hold them."""

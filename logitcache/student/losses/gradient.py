@@ -155,8 +155,10 @@ class _Soft:
             values = softmax.mul_(scale[:, None]).addcmul_(self.p, weight[:, None], value=-1)
             return loss, Gradient(values, torch.ones_like(scale))
         if target.tail is Tail.BUCKET:
-            others, values = _bucket(softmax, target, scale, weight)
-            return loss - target.rest * (lse + others), Gradient(values, torch.ones_like(scale))
+            log_unlisted, values = _bucket(softmax, target, scale, weight)
+            return loss - target.rest * (lse + log_unlisted), Gradient(
+                values, torch.ones_like(scale)
+            )
         unscaled = weight * _inverse(scale)
         rest = (unscaled * target.rest)[:, None]
         if target.tail is Tail.UNIFORM:
@@ -208,8 +210,8 @@ def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
         return _Soft(dot, mass, payload, None)
     mass = mass + payload.rest
     if payload.tail is Tail.UNIFORM:
-        others = (z.sum(1) - listed.sum(1)) / max(1, z.shape[1] - listed.shape[1])
-        dot = dot + payload.rest * others
+        mean_unlisted = (z.sum(1) - listed.sum(1)) / max(1, z.shape[1] - listed.shape[1])
+        dot = dot + payload.rest * mean_unlisted
     elif payload.tail is Tail.UNIGRAM:
         assert payload.unigram is not None
         dot = dot + payload.rest * (z @ payload.unigram)

@@ -110,9 +110,9 @@ def _check_kind(name: str, kind: type) -> None:
     """Raises TypeError for a term whose class nothing here adds up: its loss would be left out."""
     if not issubclass(kind, Gold | Soft | SignalTerm):
         own = f"{kind.__module__}.{kind.__qualname__}"
-        wanted = f"{SignalTerm.__module__}.{SignalTerm.__qualname__}"
+        expected = f"{SignalTerm.__module__}.{SignalTerm.__qualname__}"
         raise TypeError(
-            f"term {name}: expected a class that derives from {wanted}, found {own}. "
+            f"term {name}: expected a class that derives from {expected}, found {own}. "
             "Derive it from that; a loss of logits is a logitcache.student.term.Term of its own."
         )
 
@@ -202,7 +202,7 @@ def _signals_of(teacher: Any) -> TeacherSignals:
     """What a teacher has besides logits."""
     if isinstance(teacher, Joined | Cache):
         cache = teacher.caches[0] if isinstance(teacher, Joined) else teacher
-        widths = {name: kept.codec.width for name, kept in cache.signals.items()}
+        widths = {name: signal.codec.width for name, signal in cache.signals.items()}
         layers = cache.manifest.plan.teacher.get("layers")
         return TeacherSignals(widths, attention_in(cache.assets, tuple(widths)), layers)
     return _signals_of_model(teacher.teacher.model)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from logitcache import identity
-from logitcache.cache.layout import EVERY_TOKEN, Kept, signals_of
+from logitcache.cache.layout import EVERY_TOKEN, StoredSignal, signals_of
 from logitcache.data.match import Match
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -45,7 +45,7 @@ R = TypeVar("R", bound=Receiver)
 
 
 @dataclass(frozen=True)
-class Asked(ABC):
+class DumpJob(ABC):
     """A dump made ready: its rows and plan, and whoever answers, with columns in the data's order."""
 
     rows: Rows
@@ -55,7 +55,7 @@ class Asked(ABC):
     task: Classification
 
     @cached_property
-    def kept(self) -> tuple[Kept, ...]:
+    def kept(self) -> tuple[StoredSignal, ...]:
         """The signals that the cache is to keep beside, or in place of, logits."""
         return tuple(signals_of(self.plan).values())
 
