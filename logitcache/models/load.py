@@ -68,27 +68,24 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
     """Raises SpecError where the weights of a teacher and its configuration are of two models: a
     head of another number of columns, or more layers than are used.
     """
-    for name, stored, expected in sorted(info["mismatched_keys"]):
-        contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
-        advice = "Correct id2label in its config.json: one name for each column."
-        raise SpecError(
-            expected="weights of the model in config.json",
-            found=contents,
-            advice=advice,
-            where=path,
-        )
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
-    # one that has a head: of a body for training some layers may be taken
-    if surplus and not info["missing_keys"]:
+    mismatched = sorted(info["mismatched_keys"])
+    if mismatched:
+        name, stored, expected = mismatched[0]
+        contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
+        advice = "Correct id2label in its config.json: one name for each column."
+    elif surplus and not info["missing_keys"]:  # of a body alone some layers may be taken
         contents = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
-        raise SpecError(
-            expected="weights of the model in config.json",
-            found=contents,
-            advice=advice,
-            where=path,
-        )
+    else:
+        return
+    raise SpecError(
+        expected="weights of the model in config.json",
+        found=contents,
+        advice=advice,
+        where=path,
+    )
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:

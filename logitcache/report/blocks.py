@@ -42,9 +42,7 @@ def section(
     title: str, headline: str, blocks: Sequence[Block | None], notes: Sequence[str] = ()
 ) -> Section:
     """A section of the blocks that there are."""
-    return Section(
-        title, headline, tuple(block for block in blocks if block is not None), tuple(notes)
-    )
+    return Section(title, headline, tuple(filter(None, blocks)), tuple(notes))
 
 
 def table(columns: Mapping[str, Iterable[str]]) -> Table | None:

@@ -192,10 +192,15 @@ class Curves:
         axes.grid()
 
     def _draw_mark(self, axes: Axes, x: float, text: str) -> None:
-        line = next((line for line in self.lines if line.key == self.marked), self.lines[0])
+        marked = [line for line in self.lines if line.key == self.marked]
+        line = marked[0] if marked else self.lines[0]
         axes.axvline(x, color=MUTED, linewidth=1.2, linestyle=":")
         axes.plot(x, float(np.interp(x, line.xs, line.ys)), "o", color=INK, markersize=7)
-        side, offset = ("left", 9) if x < 0.6 * axes.get_xlim()[1] else ("right", -9)
+        side = "right"
+        offset = -9
+        if x < 0.6 * axes.get_xlim()[1]:
+            side = "left"
+            offset = 9
         axes.annotate(
             text,
             (x, 0.97),

@@ -85,11 +85,10 @@ def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     """The section's title; with what sets this bench apart, where there are several of its kind."""
     peers = [peer for peer in benches if peer.kind == bench.kind and peer is not bench]
     marks = []
-    if not all(bench.same_machine(peer) for peer in peers):
+    if not all(map(bench.same_machine, peers)):
         marks.append(bench.short_machine)
-    settings = [peer.setting for peer in peers]
     for key, value in bench.setting.items():
-        if any(setting.get(key) != value for setting in settings):
+        if any(peer.setting.get(key) != value for peer in peers):
             marks.append(f"{key} {value}")
     title = section.title
     if marks:
@@ -173,12 +172,8 @@ def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool)
     element = add(main, "section", id=entry.id)
     add(element, "h2", entry.title)
     if not bench.complete:
-        add(
-            element,
-            "p",
-            "This bench was interrupted: what follows was measured until then.",
-            class_="note",
-        )
+        note = "This bench was interrupted: what follows was measured until then."
+        add(element, "p", note, class_="note")
     if not alike:
         _measured_on(element, bench)
     command = add(element, "p", class_="facts")

@@ -145,11 +145,10 @@ def percent(share: float | None) -> str:
     if share is None:
         return NONE
     value = 100 * share
-    if value >= 9.95:
-        return f"{value:.0f}{_HELD}%"
+    decimals = 2
     if value >= 0.95:
-        return f"{value:.1f}{_HELD}%"
-    return f"{value:.2f}{_HELD}%"
+        decimals = 0 if value >= 9.95 else 1
+    return f"{value:.{decimals}f}{_HELD}%"
 
 
 def median_of(ratio: Ratio | None) -> str:
@@ -206,7 +205,7 @@ def held(ratios: Iterable[Ratio]) -> str:
     most_rounds = max(ratio.rounds for ratio in confident)
     rounds = f"{least_rounds}"
     if most_rounds > least_rounds:
-        rounds = f"{least_rounds} to {most_rounds}"
+        rounds += f" to {most_rounds}"
     share = math.floor(100 * min(ratio.confidence for ratio in confident) + 1e-9)
     text = f"hold the true median with {share} % confidence at least ({rounds} rounds)"
     if len(confident) < len(measured):

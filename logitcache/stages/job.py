@@ -149,18 +149,18 @@ class Job:
         source = student_digest(self.config.student)
         if source is not None:
             values["student_source"] = source
+        tokenizer = self.config.tokenizer
+        division = self.source.division
         unlabelled = self.unlabelled()
         return {
             **values,
             **self.objective.record(),
             "format": FORMAT,
             "student": checkpoint_name(self.config.student),
-            "tokenizer": None
-            if self.config.tokenizer is None
-            else checkpoint_name(self.config.tokenizer),
+            "tokenizer": None if tokenizer is None else checkpoint_name(tokenizer),
             "tokenizer_fingerprint": self.reads,
             "data": self.source.digest(),
-            "division": None if self.source.division is None else self.source.division.to_dict(),
+            "division": None if division is None else division.to_dict(),
             "label_names": self.task.label_names,
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,

@@ -172,18 +172,14 @@ def _with_folder(job: Job) -> Job:
     workspace's own has another folder, unless a run that learns from it has begun in the plain one.
     """
     fingerprint = job.cache_fingerprint
-    if (
-        job.requested.out is not None
-        or not job.requested.caches
-        or cache_of(job.out) == fingerprint
-    ):
+    if job.requested.out is not None or not job.requested.caches:
+        return job
+    if cache_of(job.out) == fingerprint:
         return job
     if METHODS[job.config.method].reads_cache:
         with suppress(LogitCacheError):  # none is found, or several
-            if (
-                workspace_teacher(job.config, job.source, job.train, job.task, SILENT).fingerprint
-                == fingerprint
-            ):
+            usual = workspace_teacher(job.config, job.source, job.train, job.task, SILENT)
+            if usual.fingerprint == fingerprint:
                 return job
     out, settings = default_folder(job.requested, job.source, fingerprint)
     return replace(job, out=out, settings_name=settings)
@@ -283,12 +279,11 @@ def _has_same_rows(cache: Cache, table: Rows) -> bool:
     row_hash = cache.row_hashes()
     if cache.level != ROW:
         return np.array_equal(np.sort(row_hash), np.sort(table.row_hash))
-    label = cache.labels(np.arange(len(cache)))
-    cache_order = np.lexsort((label, row_hash))
-    table_order = np.lexsort((table.label, table.row_hash))
-    if not np.array_equal(row_hash[cache_order], table.row_hash[table_order]):
-        return False
-    return np.array_equal(label[cache_order], table.label[table_order])
+    rows = np.stack([row_hash, cache.labels(np.arange(len(cache)))])
+    rows_of_table = np.stack([table.row_hash, table.label])
+    return np.array_equal(
+        rows[:, np.lexsort(rows[::-1])], rows_of_table[:, np.lexsort(rows_of_table[::-1])]
+    )
 
 
 def _own_teacher(job: Job, reporter: Reporter) -> Joined:
@@ -300,13 +295,12 @@ def _own_teacher(job: Job, reporter: Reporter) -> Joined:
     if folds is None:
         panel = OneTeacher(_first_copy(job, reporter))
     else:
-        copies = []
+        loaders = []
         for fold in range(folds):
             reporter.note(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
-            copies.append(_copy_without(job, (fold, folds), reporter))
-        panel = FoldTeachers(
-            [partial(load_copy, job.config.seed, type(job.task), copy) for copy in copies]
-        )
+            copy = _copy_without(job, (fold, folds), reporter)
+            loaders.append(partial(load_copy, job.config.seed, type(job.task), copy))
+        panel = FoldTeachers(loaders)
     starts = job.starts()
     return join([_answers(panel, job, split, reporter) for split in starts], starts, task=job.task)
 

@@ -213,7 +213,7 @@ class DistillTrainer(Trainer):
         prediction_loss_only: bool,
         ignore_keys: Any = None,
     ) -> tuple[None, Tensor, Tensor]:
-        batch = self._prepare_inputs(inputs)["batch"]
+        batch: Any = self._prepare_inputs(inputs)["batch"]
         with torch.no_grad(), self.compute_loss_context_manager():
             _, logits = model(batch)
             teacher = None if batch.teacher is None else compared(logits, batch.teacher)
