@@ -7,7 +7,7 @@ fold, and whoever holds a cache can tell every row's fold from the hashes in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -89,7 +89,7 @@ class FoldTeachers:
     most one is held at a time besides the first. Raises SpecError where more than weights differ.
     """
 
-    def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
+    def __init__(self, loaders: Sequence[Callable[[], TeacherModel]]) -> None:
         self.loaders = loaders
         # one at most; shared by those that answer in another order
         self.held: dict[int, TeacherModel] = {}
