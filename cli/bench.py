@@ -96,9 +96,7 @@ def read(as_json: bool, out: Path | None, **values: Any) -> None:
 def plan(
     as_json: bool, out: Path | None, rows: int, steps: int, rounds: int, memory: bool, **values: Any
 ) -> None:
-    """Calibrate, forecast a dump and some training steps, and measure them, several times in one
-    process.
-    """
+    """Calibrate, forecast a dump and some training steps, and measure them, several times."""
     config = typed(PlanConfig, {**values, "rows": rows})
     check_measured(config.work.columns)
     check_out(out)

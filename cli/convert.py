@@ -28,12 +28,12 @@ def command(cache: Path | str, out: Path, as_json: bool, **values: Any) -> None:
         from logitcache.cache.convert import convert
 
         assert config.to is not None
-        made = convert(cache, out, config.to)
+        result = convert(cache, out, config.to)
     else:
         from logitcache.teacher.recode import recode
 
-        made = recode(cache, out, config.codec, config.to)
-    written = {"to": config.to, "codec": config.codec, **asdict(made)}
+        result = recode(cache, out, config.codec, config.to)
+    written = {"to": config.to, "codec": config.codec, **asdict(result)}
     show({"out": str(out), **written}, as_json, render)
 
 

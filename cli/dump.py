@@ -122,9 +122,7 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def render(document: dict[str, Any], *, by_model: bool = True) -> str:
-    """The report that ends a dump. ``by_model`` is False where no model ran, as the
-    answers existed.
-    """
+    """The report that ends a dump. ``by_model`` is False where no model ran, as answers existed."""
     pairs = [*_size(document, by_model), *_teacher(document)]
     pairs += [("note", remark) for remark in document["remarks"]]
     splits = [*document["held_out"]]

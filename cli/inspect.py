@@ -1,6 +1,4 @@
-"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one
-row.
-"""
+"""``logitcache inspect``: what a cache holds. Reads one JSON file and at most one row; no torch."""
 
 from __future__ import annotations
 
@@ -178,7 +176,7 @@ def _answer(entry: dict[str, Any], skipped: bool) -> str:
     """The most probable classes of one position, and its entropy."""
     if entry["entropy"] is None:
         return "none: the dump skipped it" if skipped else "none: it keeps vectors, no logits"
-    top = ", ".join(f"{each['label']} {each['probability']:.4f}" for each in entry["top"])
+    top = ", ".join(f"{answer['label']} {answer['probability']:.4f}" for answer in entry["top"])
     return f"{top} (entropy {entry['entropy']:.4f} nats)"
 
 

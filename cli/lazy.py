@@ -1,6 +1,4 @@
-"""Groups of commands: one that knows the nearest name of a mistyped command, and one that loads
-commands on use.
-"""
+"""Groups of commands: one names the nearest of a mistyped command, one loads them on use."""
 
 from __future__ import annotations
 

@@ -81,9 +81,7 @@ class Logitcache(LazyGroup):
     """The group, with one line on stderr and an exit code for each error that is no bug of ours."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """As click's, where the disk may also be full when ``--help`` is printed, before a command
-        is called.
-        """
+        """As click's; the disk may be full when ``--help`` is printed, before a command runs."""
         try:
             return super().main(*args, **settings)
         except OSError as error:
@@ -145,9 +143,7 @@ class Logitcache(LazyGroup):
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """The replacement of characters that the output's encoding (ASCII, say) lacks: an error handler
-    of codecs.
-    """
+    """How characters are replaced that the output's encoding lacks: an error handler of codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -220,9 +216,7 @@ def _discard_stdout() -> None:
 
 
 def _is_reader_gone() -> bool:
-    """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker
-    that died.
-    """
+    """Whether the broken pipe is our own output's (``logitcache ... | head``), not a worker's."""
     if not hasattr(select, "poll"):  # on Windows
         return True
     poll = select.poll()

@@ -165,9 +165,7 @@ def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
 
 
 class Checked(click.ParamType[Any]):
-    """A number or a choice, checked as its declaration says, so that a refusal is the same line
-    everywhere.
-    """
+    """A number or a choice, checked as declared, so that a refusal reads the same everywhere."""
 
     def __init__(self, declared: Declared, metavar_type: click.ParamType[Any]) -> None:
         """``metavar_type`` is the type of click that ``--help`` shows."""
@@ -204,9 +202,7 @@ def _click_type(declared: Declared) -> click.ParamType[Any]:
 
 
 def typed(config: type[C], values: Mapping[str, Any]) -> C:
-    """The configuration that a command line asks for, checked before anything heavy is imported.
-    Raises SpecError.
-    """
+    """The configuration of a command line, checked before heavy imports. Raises SpecError."""
     specified = {name: value for name, value in values.items() if value is not None and value != ()}
     configuration = build(config, specified, typed=True)
     check = getattr(configuration, "check", None)

@@ -54,9 +54,7 @@ def first_few(values: Iterable[Any], count: int = 8) -> str:
 
 
 def finish_bench(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    """Write and print the document of a bench. Where the bench was interrupted, end with the
-    signal's exit code.
-    """
+    """Write and print the document of a bench. After an interrupt, exit with its code."""
     from logitcache.bench.document import write
     from logitcache.report.terminal import bench_text
 

@@ -1,6 +1,4 @@
-"""Signals: a command that is interrupted or terminated unwinds its stack, so that locks and
-temporary files go.
-"""
+"""Signals: an interrupted or terminated command unwinds its stack: locks and temporary files go."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ RESEND = 0.02  # seconds until a signal that a destructor swallowed is sent agai
 
 
 class Stopped(SystemExit):
-    """Raised at the point where a signal met the process; no library takes it for an error of its
-    own.
-    """
+    """Raised where a signal met the process; no library takes it for an error of its own."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)

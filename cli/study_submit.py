@@ -29,16 +29,18 @@ def command(folder: Path, as_json: bool, **values: Any) -> None:
     from logitcache.study.studied import trials_of
 
     out = config.out or folder / f"submission-{config.method}.zip"
-    made = submit(trials_of(folder), config.method, config.student, config.seed, out)
-    answered = {name: str(trial.result.folder) for name, trial in made.trials.items()}
+    submission = submit(trials_of(folder), config.method, config.student, config.seed, out)
+    answered = {name: str(trial.result.folder) for name, trial in submission.trials.items()}
     if as_json:
-        print_json({"out": str(made.path), "answered": answered, "filled": list(made.filled)})
+        print_json(
+            {"out": str(submission.path), "answered": answered, "filled": list(submission.filled)}
+        )
     else:
         for name, trial in answered.items():
             click.echo(f"{name}: {trial}")
-        click.echo(made.path)
-    if made.filled:
+        click.echo(submission.path)
+    if submission.filled:
         NOTES.note(
             "not answered; filled with a constant, so the score is meaningless: "
-            f"{', '.join(made.filled)}"
+            f"{', '.join(submission.filled)}"
         )

@@ -60,15 +60,15 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
 def render(live: dict[str, Any]) -> str:
     """The teacher's new answers beside the cache's, with the verdict last."""
     same = live["same_bytes"]
-    asked = f"{live['rows']:,} rows"
+    answered = f"{live['rows']:,} rows"
     if same is not None:
-        asked += f"; {same:,} gave the same bytes"
+        answered += f"; {same:,} gave the same bytes"
     divergence = ""
     if live["kl_mean"] is not None:
         divergence = f"; KL {live['kl_mean']:.3g} on average, {live['kl_max']:.3g} at most"
     of_what = "" if live["moved"] is None else " of entropies"
     pairs = [
-        ("asked again", asked),
+        ("asked again", answered),
         (
             "difference",
             f"{live['difference']:.3g}{of_what} at most (row {live['worst_row']}){divergence}",

@@ -1,6 +1,4 @@
-"""Several processes of one command, each with one part of the work; the first that fails ends all
-of them.
-"""
+"""Several processes of one command, each with a part of the work; one failure ends all."""
 
 from __future__ import annotations
 

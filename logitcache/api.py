@@ -1,5 +1,4 @@
-"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ``compare``
-and others.
+"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ....
 
 Every option is declared in ``logitcache.config``; the signatures here are generated from the
 declarations (``config/signatures.py``), so that editors complete them.
@@ -50,7 +49,7 @@ from logitcache.study.folder import StudyFolder
 from logitcache.study.search import Search
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as repairing
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
@@ -69,8 +68,7 @@ def load(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[RowsOptions],
 ) -> Source:
-    """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and
-    identities.
+    """The rows that ``--data`` (and ``--unlabelled``) name, with splits, labels and identities.
 
     ``data`` may also be rows in memory: columns (``{"text": [...], "label": [...]}``), a pandas
     DataFrame, an arrow Table or a ``datasets.Dataset``, or these by split (``{"train": ..., "dev":
@@ -123,8 +121,7 @@ def dump(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[DumpOptions],
 ) -> DumpReport:
-    """Ask a teacher about every row of one split, once, and store what it says: ``logitcache
-    dump``.
+    """Ask a teacher about every row of one split and store what it says: ``logitcache dump``.
 
     >>> report = logitcache.dump("roberta-large", "reviews.csv", max_length=64)  # doctest: +SKIP
     >>> report.cache, report.rows, report.scores["accuracy"], report.entropy     # doctest: +SKIP
@@ -181,14 +178,12 @@ def repair_config(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
-    precedence.
-    """
+    """:func:`repair` with a configuration, of which ``data`` and ``unlabelled`` take precedence."""
     from logitcache.stages.again import planned_again
 
     folder = local_path(cache, "cache", REPAIR_LOCALLY)
 
-    def plan_again(plan: Plan) -> Asked:
+    def plan_again(plan: Plan) -> DumpJob:
         again = planned_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
@@ -359,8 +354,8 @@ def run_study(
     """
     from logitcache.study.run import run
 
-    named = spec if isinstance(spec, Mapping) else str(spec)
-    return run(named, build(StudyConfig, options), reporter_of(reporter, notify))
+    source = spec if isinstance(spec, Mapping) else str(spec)
+    return run(source, build(StudyConfig, options), reporter_of(reporter, notify))
 
 
 def tune(
@@ -378,8 +373,8 @@ def tune(
     """
     from logitcache.study.tune import tune
 
-    named = spec if isinstance(spec, Mapping) else str(spec)
-    return tune(named, build(TuneConfig, options), reporter_of(reporter, notify))
+    source = spec if isinstance(spec, Mapping) else str(spec)
+    return tune(source, build(TuneConfig, options), reporter_of(reporter, notify))
 
 
 def _check_name(name: Any) -> None:

@@ -18,9 +18,7 @@ _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
 def visible(value: object) -> str:
-    """What somebody has written, with nothing in it that a terminal would obey: that is shown as
-    Python escapes it.
-    """
+    """Somebody's text with nothing that a terminal would obey: shown as Python escapes it."""
     text = str(value)
     if text.isprintable():
         return text
@@ -49,8 +47,7 @@ def counted(count: float, noun: str) -> str:
 
 
 class LogitCacheError(ValueError):
-    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends
-    with.
+    """Base of all errors that are not our own bug. ``exit_code`` is the command line's.
 
     ``reason`` says what is wrong where ``expected`` and ``found`` do not say it all; without them
     it is the whole of it and may include the advice. ``where`` is a path, a row or an option.
@@ -98,6 +95,11 @@ class LogitCacheError(ValueError):
         line = self.message if self.where is None else f"{self.where}: {self.message}"
         # names come from files that anybody may have written
         return visible(" ".join(line.splitlines()))
+
+    def inside(self, where: str) -> LogitCacheError:
+        """Name what the place named so far is a part of; returns itself, to be raised."""
+        self.where = where if self.where is None else f"{where}: {self.where}"
+        return self
 
     def at(self, where: str | PathLike[str]) -> LogitCacheError:
         """Name the place, unless one is named already; returns itself, to be raised."""

@@ -1,6 +1,4 @@
-"""Packages that only some commands need, and the extra of `pip install logitcache[EXTRA]` that
-brings each.
-"""
+"""Packages that only some commands need, and the extra of `logitcache[EXTRA]` that brings each."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ EXTRAS = {
 
 
 def not_installed(error: ImportError) -> SpecError | None:
-    """The error over a package of an extra that is not installed; None where another module is
-    missing.
-    """
+    """The error over a package of an extra that is not installed; None for another module."""
     package = (error.name or "").partition(".")[0]
     extra = EXTRAS.get(package)
     if extra is None or not isinstance(error, ModuleNotFoundError):

@@ -1,6 +1,4 @@
-"""The Hugging Face hub: names, the commits that they stand for, and errors of its libraries in one
-line.
-"""
+"""The Hugging Face hub: names, the commits that they stand for, and its errors in one line."""
 
 from __future__ import annotations
 
@@ -43,9 +41,7 @@ def on_hub(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit of a repository. ``local``: the hub could not be reached, so only its cached files
-    can be read.
-    """
+    """A commit of a repository. ``local``: the hub is not reached; cached files are read."""
 
     sha: str  # 40 hexadecimal digits
     local: bool
@@ -112,8 +108,7 @@ def resolve(
 
 def _not_asked(error: Exception) -> SpecError:
     """The error over a variable that keeps the hub's library from asking: a proxy that needs a
-    package, a certificate that is not there, a token that no header can hold, a folder that is
-    none.
+    package, a certificate that is not there, a token that no header can hold, a missing folder.
     """
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return SpecError(
@@ -235,9 +230,7 @@ def endpoint() -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and its causes, each once; suppressed ones too, as the libraries suppress the hub's
-    own.
-    """
+    """An error and its causes, each once, with those that the hub's libraries suppress."""
     visited: list[BaseException] = []
     while error is not None and error not in visited:
         visited.append(error)

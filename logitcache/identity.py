@@ -1,8 +1,7 @@
 """Who is who: hashes of rows (the proof of a join, never the join) and digests of everything a
 fingerprint names.
 
-All are blake2b over an unambiguous byte string, so they are the same on every machine and in every
-version.
+All are blake2b over an unambiguous byte string: the same on every machine and in every version.
 """
 
 from __future__ import annotations
@@ -36,9 +35,7 @@ def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int6
 
 
 def hash_bytes(rows: Iterable[tuple[bytes, ...]]) -> Int64:
-    """64-bit hash of the fields of each row, which are bytes: i64[N]. Each is hashed with its
-    length, as texts are.
-    """
+    """64-bit hash of the fields (bytes) of each row, each with its length: i64[N]."""
     return np.frombuffer(b"".join(map(_hash64_of, rows)), dtype="<i8").astype(np.int64)
 
 

@@ -144,9 +144,7 @@ class Replay(Generic[A]):
 
 @dataclass(frozen=True)
 class Vectors(Generic[A]):
-    """Vectors as they are: hidden states, attention inputs, embeddings. The bits of bfloat16 are
-    u16.
-    """
+    """Vectors as they are: hidden states, attention inputs, embeddings; bfloat16 as bits (u16)."""
 
     vectors: A  # f[P, d]
 

@@ -1,5 +1,4 @@
-"""What Linux, macOS and Windows do differently: locks, flags of files, free space, memory, cores,
-processes.
+"""What Linux, macOS and Windows do differently: locks, file flags, space, memory, cores, processes.
 
 Windows has neither `fcntl` nor `resource`, opens no folders, and cannot map a file to a place in
 memory of one's choice; macOS has no affinity and counts memory in bytes. A system without any file
@@ -53,8 +52,7 @@ def private_memory(size: int) -> mmap.mmap:
 
 
 def lock(handle: int, *, shared: bool) -> None:
-    """Lock an open file, or turn the lock that is held by this handle into the other kind, without
-    waiting.
+    """Lock an open file, or change the kind of this handle's lock, without waiting.
 
     Raises BlockingIOError where others hold it, OSError (ENOLCK) where the system has no locks.
     """
@@ -116,9 +114,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that one more file may have in a folder: room on the disk, within the limit on the size
-    of files.
-    """
+    """Bytes that one more file may have in a folder: free space, within the limit of file sizes."""
     free = shutil.disk_usage(folder).free
     if resource is None:
         return free

@@ -80,9 +80,7 @@ def together(
 
 
 def end_with_parent() -> None:
-    """In a process that :func:`together` has started: end with SIGTERM when the one that started it
-    is gone, and with it our stdin.
-    """
+    """In a process that :func:`together` started: end with SIGTERM when its parent is gone."""
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

@@ -1,6 +1,4 @@
-"""The processes that a launcher such as torchrun started together; this one alone where there are
-no others.
-"""
+"""The processes that a launcher such as torchrun started together; else this one alone."""
 
 from __future__ import annotations
 
@@ -54,9 +52,7 @@ def ranks() -> int:
 
 
 def _wrong_variables(size: str) -> dict[str, str]:
-    """The variables of a launcher that do not fit a number of processes, with their values; empty
-    for one that is missing.
-    """
+    """A launcher's variables that do not fit a number of processes; empty for a missing one."""
     wrong = {}
     for name in STARTED:
         if (os.environ.get(name) or size) != size:
@@ -84,9 +80,7 @@ def _wrong_variables(size: str) -> dict[str, str]:
 
 
 def launched_rank() -> tuple[int, int] | None:
-    """The number of this process, from 0, and how many torchrun (or another launcher) started; None
-    for one alone.
-    """
+    """This process's number from 0, and how many a launcher started; None for one alone."""
     rank = os.environ.get("RANK", "")
     size = os.environ.get("WORLD_SIZE", "")
     if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
@@ -95,9 +89,7 @@ def launched_rank() -> tuple[int, int] | None:
 
 
 def check_launcher() -> None:
-    """Raises SpecError where `accelerate launch` is set to train in another way than our own
-    options say.
-    """
+    """Raises SpecError where `accelerate launch` would train otherwise than our own options say."""
     for name, plain in PLAIN.items():
         value = os.environ.get(name, "").lower()
         if value and value not in plain:
@@ -136,9 +128,7 @@ def can_meet() -> bool:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes, in order of rank, on the first; an empty list on the others.
-    Waits for the last.
-    """
+    """The values of all processes by rank, on the first; [] on others. Waits for the last."""
     import torch.distributed
 
     own_group = not torch.distributed.is_initialized()
@@ -153,9 +143,7 @@ def gathered(value: T) -> list[T]:
 
 @contextmanager
 def on_its_own() -> Iterator[None]:
-    """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others
-    do.
-    """
+    """What a launcher has set is forgotten meanwhile: this process trains alone."""
     names = [*LAUNCHED, *STARTED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -166,17 +154,13 @@ def on_its_own() -> Iterator[None]:
 
 @contextmanager
 def alone_if_one() -> Iterator[None]:
-    """What a launcher of one process has set is forgotten meanwhile: there is nobody to be
-    introduced to.
-    """
+    """What a launcher of one process has set is forgotten meanwhile: it has no peers."""
     with on_its_own() if ranks() == 1 else nullcontext():
         yield
 
 
 def _check_address(host: str) -> None:
-    """Raises SpecError for the name of a machine that nobody knows: torch would look for it for ten
-    minutes.
-    """
+    """Raises SpecError for an unknown machine's name: torch would look for it for ten minutes."""
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:

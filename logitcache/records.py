@@ -1,5 +1,4 @@
-"""What crosses between rooms: frozen records, each with its shapes written where a field is
-declared.
+"""What crosses between rooms: frozen records, with shapes where a field is declared.
 
 Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K
 classes, V words, d hidden). A record of arrays is generic in its array type: numpy from the data
@@ -45,9 +44,7 @@ def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
 
 
 def stretches(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
-    """The places of some stretches of a column, one after another: (their indptr i64[n + 1], the
-    places i64[``indptr[-1]``]).
-    """
+    """The places of stretches of a column, in turn: (indptr i64[n + 1], places i64[indptr[-1]])."""
     indptr = ends_of(lengths)
     return indptr, np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
 
@@ -107,9 +104,7 @@ class Side(StrEnum):
 
 
 class Documents(StrEnum):
-    """How the documents of a row are kept apart: by their positions alone, or by a mask of every
-    pair of tokens.
-    """
+    """How a row's documents are kept apart: by positions alone, or by a mask of token pairs."""
 
     POSITIONS = "positions"
     MASK = "mask"
@@ -154,9 +149,7 @@ class Padding:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split (or a selection of them) as a model reads them, without padding: what
-    batches are made of.
-    """
+    """Rows of one split (or a selection) as a model reads them, unpadded, to make batches of."""
 
     row_id: Int64  # [N]
     view: Int64  # [N]
@@ -237,9 +230,7 @@ class Answers:
 
     @property
     def logits(self) -> Float32:
-        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has
-        kept less.
-        """
+        """Its full vectors of ``logits``: f32[P, W]. Raises SpecError where a codec keeps less."""
         payload = self.payload
         if isinstance(payload, Replay):
             return payload.replayed()
@@ -358,9 +349,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch(Generic[A]):
-    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts
-    nowhere.
-    """
+    """One step's rows, as the student's forward takes it. A position of weight 0 does not count."""
 
     row_id: A  # i64[B]
     view: A  # i64[B]

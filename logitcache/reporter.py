@@ -1,9 +1,7 @@
-"""Messages and progress of a long operation: one reporter is passed down from the command to the
-loop.
+"""Messages and progress of an operation: one reporter is passed down from the command to the loop.
 
 A *note* is one message. A *stage* is work of a known amount, with a clock of its own. A *phase* is
-a named part of the work that may be timed. A reporter decides what is shown; results do not depend
-on it.
+a named part of the work that may be timed. A reporter decides what is shown.
 """
 
 from __future__ import annotations
@@ -80,9 +78,7 @@ class Reporter:
     def stage(
         self, name: str, unit: str, total: int | None = None
     ) -> AbstractContextManager[Meter]:
-        """A stage that lasts as long as the context. Without a total, it is to be started when that
-        is known.
-        """
+        """A stage, as long as the context. Without a total, it is started when that is known."""
         return self._lasting(Meter(name, unit, self), total)
 
     @contextmanager
@@ -101,9 +97,7 @@ class Reporter:
         """Called with a training's scores on dev after an epoch, once its checkpoint is there."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """A part of the work that lasts as long as the context. Phases nest, and may run on several
-        threads.
-        """
+        """A part of the work, as long as the context. Phases nest, and may run on threads."""
         return nullcontext()
 
     def started(self, stage: Meter) -> None:

@@ -30,7 +30,7 @@ from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT
 from logitcache.stages.relabelled import check_gold_labels
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.asked import class_names
+from logitcache.teacher.dump_job import class_names
 from tests.fake_caches import one_each
 
 WORDS = ("good", "bad", "very good", "not so bad", "neutral", "joy", "old anger", "other")

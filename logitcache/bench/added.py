@@ -38,9 +38,7 @@ class Added:
 def added(
     work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS
 ) -> Added:
-    """Measure gathering, comparing hashes and decoding; moving the answers to the device; target
-    and loss, forward and backward.
-    """
+    """Time what cached KD adds to a step: gathering and decoding, transfer, target and loss."""
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})
     size = min(work.config.batch_size, len(work.rows))

@@ -24,9 +24,7 @@ from logitcache.teacher.work import Work
 
 
 class UnreadTeacher(OneTeacher):
-    """A teacher without the digest of its weights, whose size in a plan is the same for any
-    weights.
-    """
+    """A teacher without the digest of its weights, whose size in a plan is the same for all."""
 
     def identity(self) -> dict[str, Any]:
         return {"weights": identity.digest_json("weights"), **self.first.arithmetic()}
@@ -37,9 +35,7 @@ class UnreadTeacher(OneTeacher):
 
 @dataclass(frozen=True)
 class TokenisedPlan(Planned):
-    """A dump of rows that are tokens already. Where the plan has more rows than ``tokens``, these
-    are repeated.
-    """
+    """A dump of rows that are tokens already, repeated where the plan has more rows."""
 
     tokens: Examples | None = None
 
@@ -65,9 +61,7 @@ def tokens_as_source(work: Workload) -> Source:
 
 
 def write_cache(plan: Planned, folder: Path) -> float:
-    """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsynced
-    files.
-    """
+    """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsync."""
     with CacheWriter(folder, plan.plan, tensors=plan.kept_once()) as writer:
         summary = Summary.of_table(len(plan.rows), plan.task, plan.plan.data.get("split"))
         return timed(lambda: Work(writer, plan, summary).finish())

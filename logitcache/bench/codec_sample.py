@@ -28,9 +28,8 @@ from logitcache.teacher.plan import Planned
 def compare_codecs(
     config: DumpConfig, settings: CodecsConfig, reporter: Reporter = SILENT
 ) -> list[CodecFigures]:
-    """The figures of the codecs asked for; within a budget, the best first: that of the least error
-    of a batch's gradient. Raises SpecError for a head that is no linear map, or a budget that no
-    codec keeps to.
+    """The figures of the codecs asked for; within a budget, by the error of a batch's gradient.
+    Raises SpecError for a head that is no linear map, or a budget that no codec keeps to.
     """
     for text in settings.codecs:
         parse(text).check_answers(are_words_counted=True)
@@ -88,9 +87,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
 
 @dataclass
 class _Kept:
-    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P]
-    are of all rows.
-    """
+    """Keeps answers and labels of their positions. ``indptr`` i64[N + 1], ``label`` i64[P]."""
 
     indptr: Int64
     label: Int64

@@ -258,9 +258,7 @@ def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor
 
 
 def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each. What is
-    neither drawn nor estimated is bias.
-    """
+    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each."""
     nothing = torch.zeros(len(p), dtype=torch.float64)
     if isinstance(codec, Sampled):
         return (p * (1 - p)).sum(1) / codec.n, nothing

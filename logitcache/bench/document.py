@@ -36,9 +36,7 @@ def document(
     seed: int = 0,
     complete: bool = True,
 ) -> Document:
-    """The document of a bench: its results, with machine, versions and setting. ``command`` is the
-    command line.
-    """
+    """The document of a bench: its results, machine, versions, setting and command line."""
     from logitcache.bench.machine import machine, versions
 
     assert bench in BENCHES, bench
@@ -90,9 +88,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Document:
-    """Read a document that a bench has written. Raises SpecError for another file or another
-    schema.
-    """
+    """Read a document that a bench has written. Raises SpecError for another file or schema."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

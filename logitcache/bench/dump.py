@@ -70,8 +70,7 @@ class Measured:
 def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
     """Measure, and return the document. After an interrupt it holds what was measured until then.
 
-    Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of
-    other labels.
+    Raises SpecError for what cannot be measured, FingerprintMismatch for a teacher of other labels.
     """
     config.check()
     # dumps are written where the workspace's caches lie
@@ -173,8 +172,8 @@ def _pipeline(material: Material) -> Case:
     texts, pairs = material.source.split("train").texts()
     inputs: list[Any] = texts
     if pairs is not None:
-        both = zip(texts, pairs, strict=True)
-        inputs = [{"text": text, "text_pair": pair} for text, pair in both]
+        text_pairs = zip(texts, pairs, strict=True)
+        inputs = [{"text": text, "text_pair": pair} for text, pair in text_pairs]
     with quiet():
         classify: Callable[..., Any] = transformers.pipeline(
             "text-classification",
@@ -198,9 +197,7 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch
-    of all rows.
-    """
+    """Bare forward passes over the first rows in batches of growing budgets, up to all in one."""
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))

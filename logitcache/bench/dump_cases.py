@@ -112,7 +112,7 @@ def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
         random_head = True
         teacher = _random_teacher(config, source, str(device), folder)
     else:
-        teacher, random_head = teacher_of(config, task, str(device), reporter)
+        teacher, random_head = teacher_of(config, task, config.max_length, str(device), reporter)
     longest = min(config.tokens or config.max_length, teacher.max_length)
     if config.tokens is not None and longest < config.tokens:
         raise SpecError(

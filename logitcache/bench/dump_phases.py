@@ -74,9 +74,7 @@ class Spent(Reporter):
 
 
 def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
-    """Seconds of each phase of one dump, which add up to its time, and seconds of the writer's
-    thread.
-    """
+    """Seconds of each phase of one dump, which add up to its time, and of the writer's thread."""
     spent = Spent(fence)
     total = timed(partial(dump, spent), fence)
     seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}
@@ -102,8 +100,7 @@ def peak_memory_of(rows: int, folder: Path) -> int:
     """The largest memory (:func:`own_memory`) in bytes of a dump of so many made-up rows of 3 to 20
     words by a teacher of one layer, in a process of its own.
 
-    Raises SpecError where the system does not report it (it is not Linux), or where the dump does
-    not succeed.
+    Raises SpecError where the system does not report it (it is not Linux), or where the dump fails.
     """
     if own_memory("self") is None:
         raise SpecError(

@@ -79,18 +79,16 @@ def make_cache(folder: Path, rows: int, width: int, shard_rows: int, logits: Log
     """A whole cache without a teacher, written as a dump writes one."""
     codec = DenseCodec(width, "float16")
     source = np.random.default_rng(0)
-    columns = columns_of(codec, ROW)
-    teacher = {"name": "none", "label_names": [f"class {i}" for i in range(width)]}
     plan = Plan(
-        Classification.name,
-        teacher,
-        {},
-        {},
-        {},
-        {"logits": codec.to_dict()},
-        columns,
-        rows,
-        shard_rows,
+        task=Classification.name,
+        teacher={"name": "none", "label_names": [f"class {i}" for i in range(width)]},
+        preprocessor={},
+        data={},
+        preparation={},
+        targets={"logits": codec.to_dict()},
+        columns=columns_of(codec, ROW),
+        rows=rows,
+        shard_rows=shard_rows,
     )
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:
@@ -130,9 +128,7 @@ def _make_memmap(folder: Path, logits: Array) -> None:
 
 
 def _open_memmap(folder: Path) -> Opened:
-    """The memory map as a plain array, read by ``take``, which is three to six times as fast as
-    indexing the memmap.
-    """
+    """The memory map as an array, read by ``take``: 3 to 6 times as fast as indexing a memmap."""
     mapped = np.asarray(np.load(folder / "logits.npy", mmap_mode="r"))
     return Opened(
         len(mapped),

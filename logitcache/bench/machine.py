@@ -37,7 +37,13 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a figure may depend on."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    installed = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            installed[name] = version(name)
+        except PackageNotFoundError:
+            installed[name] = "none"
+    return installed
 
 
 def peak_memory() -> int:
@@ -51,9 +57,7 @@ def peak_memory() -> int:
 
 
 def process_status(pid: int | str, name: str) -> int | None:
-    """A size from /proc/PID/status in bytes; None where the system has no such file, or the process
-    is gone.
-    """
+    """A size from /proc/PID/status in bytes; None without such a file, or process."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -109,13 +113,6 @@ class Energy:
     def joules(self) -> float | None:
         """The joules so far; None where they are not counted."""
         return None if self._read is None else self._read()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _processor() -> str:

@@ -1,6 +1,4 @@
-"""How much memory a method's training takes: each in a process of its own, which ends before the
-next begins.
-"""
+"""How much memory a method's training takes: each in a process of its own, one after another."""
 
 from __future__ import annotations
 
@@ -41,9 +39,7 @@ class Peak:
 
 
 def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
-    """Train a few steps of a case in a process of its own. ``cache`` is a folder, for the cases
-    that read one.
-    """
+    """Train a few steps of a case in a process of its own. ``cache``: for cases that read one."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(config, name, cache, sender), daemon=True)

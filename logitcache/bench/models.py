@@ -1,10 +1,9 @@
-"""Models to be timed: of a checkpoint, or of an architecture with random weights, as weights decide
-no time.
-"""
+"""Models to be timed: of a checkpoint, or of an architecture with random weights (as fast)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,7 +30,7 @@ from logitcache.models.loading import loading
 from logitcache.models.quiet import quiet
 from logitcache.records import Padding
 from logitcache.reporter import Reporter
-from logitcache.student.model import build_student
+from logitcache.student.model import build_student, llama_config
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 Config: TypeAlias = WorkloadConfig | DumpBenchConfig
@@ -117,26 +116,12 @@ def drawn_language_model(
     """A model of an architecture with fresh weights, in single precision."""
     transformers.set_seed(seed)
     auto = getattr(transformers, kind.auto_model)
-    model: PreTrainedModel = auto.from_config(
-        _language_config(name, kind, vocabulary), dtype=torch.float32
-    )
+    if is_shape(name) and kind.views_are_draws:
+        config = llama_config(name, vocabulary, LONGEST)
+    else:
+        config = config_of(name, vocabulary)
+    model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
     return model
-
-
-def _language_config(name: str, kind: type[LanguageModel], vocabulary: int) -> Any:
-    """The architecture of a name; of a shape that of a small Llama, or a small BERT."""
-    if not is_shape(name) or not kind.views_are_draws:
-        return config_of(name, vocabulary)
-    layers, width, heads = parse_shape(name)
-    return transformers.LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * width,
-        max_position_embeddings=LONGEST,
-        tie_word_embeddings=True,
-    )
 
 
 def model_figures(name: str, model: nn.Module) -> dict[str, Any]:
@@ -146,9 +131,7 @@ def model_figures(name: str, model: nn.Module) -> dict[str, Any]:
 
 
 def counted_flops(call: Callable[[], object]) -> float:
-    """FLOPs of a call by torch's counter, which sees neither inference mode nor every fused
-    attention kernel.
-    """
+    """FLOPs of a call by torch's counter, which misses inference mode and some fused attention."""
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         call()
     return float(counter.get_total_flops())
@@ -163,20 +146,47 @@ def as_teacher(model: PreTrainedModel, tokenizer: Any, config: Config, device: s
     return TeacherModel(model, tokenizer, name, config.dtype, Padding.of(tokenizer))
 
 
+def untrained_teacher(
+    config: Config,
+    init: str,
+    task: Classification,
+    tokenizer: Any,
+    length: int,
+    device: str,
+    **options: Any,
+) -> TeacherModel:
+    """A teacher with a random head on a checkpoint's body, or (``init`` random) all random."""
+    with quiet():
+        model = build_student(config.teacher, init, task, tokenizer, length, config.seed, **options)
+    teacher = as_teacher(model, tokenizer, config, device)
+    return replace(teacher, kind=type(task), width=task.width(tokenizer))
+
+
 def teacher_of(
-    config: Config, task: Classification, device: str, reporter: Reporter
+    config: Config,
+    task: Classification | type[LanguageModel],
+    length: int,
+    device: str,
+    reporter: Reporter,
+    *,
+    tokenizer: str | None = None,
 ) -> tuple[TeacherModel, bool]:
-    """The teacher of a checkpoint, and whether its head is random: one without a trained head gets
-    a random one.
+    """The teacher of a checkpoint, and whether its head is random, as none was trained.
+
+    A kind of language model is a task of the tokenizer's vocabulary. ``tokenizer`` names another
+    than the checkpoint's own.
     """
+    kind = task if isinstance(task, type) else type(task)
     options: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
-        return load_teacher(config.teacher, config.dtype, device, **options), False
+        teacher = load_teacher(
+            config.teacher, config.dtype, device, kind=kind, tokenizer=tokenizer, **options
+        )
+        return teacher, False
     except UntrainedHead:
         reporter.note(f"teacher: {config.teacher} has no trained head: a random one is timed")
-    tokenizer = load_tokenizer(config.teacher, **options)
-    with quiet():
-        model = build_student(
-            config.teacher, "pretrained", task, tokenizer, config.max_length, config.seed, **options
-        )
-    return as_teacher(model, tokenizer, config, device), True
+    loaded = load_tokenizer(tokenizer or config.teacher, **options)
+    if isinstance(task, type):
+        task = task(task.width(loaded) or 0, None)
+    teacher = untrained_teacher(config, "pretrained", task, loaded, length, device, **options)
+    return teacher, True

@@ -1,8 +1,7 @@
 """``logitcache bench overhead``: the cost of a training step by method, and of all steps together.
 
 All methods are measured in one process, in blocks whose order rotates, over the same batches. The
-memory of each method is measured in a process of its own, and the phases of a step in blocks of
-their own.
+memory of each method is measured in a process of its own, a step's phases in blocks of their own.
 """
 
 from __future__ import annotations
@@ -72,8 +71,7 @@ def bench(
     """Measure, and return the document. After an interrupt it holds what was measured until then.
 
     Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of
-    other labels. A method that does not fit in memory has its ``error`` in the document, beside the
-    others.
+    other labels. A method that does not fit in memory has its ``error`` in the document.
     """
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]

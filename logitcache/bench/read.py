@@ -156,9 +156,7 @@ class ReadBench:
         self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
 
     def measure_loaders(self, folder: Path, width: int, workers: int) -> None:
-        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its
-        workers started before.
-        """
+        """Ways that trainings read from, behind a DataLoader: one epoch of random batches."""
         cases: dict[str, Case] = {}
         rows: dict[str, int] = {}
         for way in self.ways:
@@ -179,17 +177,17 @@ class ReadBench:
         repeats: int,
         settle: int,
     ) -> None:
-        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``:
-        batches of a repeat.
-        """
+        """Measure in turn; an interrupt leaves the whole rounds. ``calls``: batches of a repeat."""
         times: Times = {}
         try:
             in_turn(cases, self.config.rounds, repeats, settle, into=times)
         finally:
             if times and all(times.values()):
-                batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
-                for name, blocks in batches.items():
-                    self.cases.append(case(name, rows[name], blocks, batches[OURS]))
+                per_batch: dict[str, list[list[float]]] = {}
+                for name, blocks in times.items():
+                    per_batch[name] = (np.array(blocks) / calls[name]).tolist()
+                for name, seconds in per_batch.items():
+                    self.cases.append(case(name, rows[name], seconds, per_batch[OURS]))
 
 
 def _case(
@@ -237,15 +235,8 @@ def _repeated(read: Case, calls: int) -> Case:
     return run
 
 
-def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
-    """Seconds of one batch."""
-    return [[seconds / calls for seconds in block] for block in blocks]
-
-
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a
-    DataLoader.
-    """
+    """A whole batch is requested at once, each way's fastest use of a DataLoader."""
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)
@@ -273,9 +264,7 @@ def _epoch(loader: Iterable[Any]) -> Case:
 
 
 class Stored:
-    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for
-    itself.
-    """
+    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker."""
 
     def __init__(self, open_store: Callable[[Path], Opened], folder: Path) -> None:
         self.open_store = open_store
@@ -307,9 +296,7 @@ def _logits(batch: Any) -> Any:
 
 @contextmanager
 def _ended_at_once() -> Iterator[None]:
-    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has
-    to end.
-    """
+    """An interrupt ends the workers too: a DataLoader would wait for them for too long."""
     try:
         yield
     except INTERRUPTED:

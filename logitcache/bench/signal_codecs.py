@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from logitcache.cache.layout import Kept
+from logitcache.cache.layout import StoredSignal
 from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.data.order import subset
@@ -50,7 +50,7 @@ def compare_signal_codecs(
     return figures
 
 
-def _figures(signal: Kept, dtype: str, vectors: torch.Tensor) -> SignalFigures:
+def _figures(signal: StoredSignal, dtype: str, vectors: torch.Tensor) -> SignalFigures:
     codec: VectorCodec = replace(signal.codec, dtype=dtype)
     error = relative_error(codec.restored(vectors), vectors)
     return SignalFigures(

@@ -82,9 +82,7 @@ class OnlineTrainer(DistillTrainer):
 
 
 class BlockClock(TrainerCallback):
-    """The times of a block's steps. The first ``settle`` steps do not count, and the last one ends
-    the training.
-    """
+    """The times of a block's steps. The first ``settle`` do not count; the last ends training."""
 
     def __init__(self, fence: Callable[[], object], singly: bool) -> None:
         self.fence = fence
@@ -135,9 +133,7 @@ class Case:
         return self.clock.seconds()
 
     def _let_go(self) -> None:
-        """Release the optimiser's moments and the gradients, so that memory holds those of one case
-        at a time.
-        """
+        """Release the optimiser's moments and the gradients: memory holds one case at a time."""
         trainer = self.trainer
         trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
         trainer.optimizer = trainer.lr_scheduler = None

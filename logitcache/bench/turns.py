@@ -25,9 +25,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of the rounds' ratios, and an interval of it; ``confidence`` is what so many
-    rounds can reach.
-    """
+    """The median of the rounds' ratios, and an interval of it at the ``confidence`` reached."""
 
     median: float
     low: float

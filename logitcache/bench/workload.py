@@ -18,7 +18,14 @@ import transformers
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_model, teacher_of
+from logitcache.bench.models import (
+    VOCABULARY,
+    as_teacher,
+    config_of,
+    random_model,
+    teacher_of,
+    untrained_teacher,
+)
 from logitcache.config.bench import WorkloadConfig
 from logitcache.config.own import usual_init
 from logitcache.config.shapes import is_shape
@@ -197,16 +204,12 @@ def _teacher(
     config: WorkloadConfig, task: Classification, split: Rows, device: str, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
     """The teacher, and whether its head is random."""
+    length = config.max_length
     if is_shape(config.teacher):
         folder = config.workspace.tokenizers
-        tokenizer = student_tokenizer(
-            config.teacher, None, split, VOCABULARY, config.max_length, folder
-        )
-        model = build_student(
-            config.teacher, "random", task, tokenizer, config.max_length, config.seed
-        )
-        return as_teacher(model, tokenizer, config, device), True
-    teacher, random_head = teacher_of(config, task, device, reporter)
+        tokenizer = student_tokenizer(config.teacher, None, split, VOCABULARY, length, folder)
+        return untrained_teacher(config, "random", task, tokenizer, length, device), True
+    teacher, random_head = teacher_of(config, task, length, device, reporter)
     if not random_head:
         check_count(teacher.label_names, task, config.teacher)
     return teacher, random_head
@@ -257,11 +260,15 @@ def _random_rows(
     pads = [config.pad_token_id for config in configs if config.pad_token_id is not None]
     pad = int(pads[0]) if pads else 0
     indptr = ends_of(lengths)
-    ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    view: Int64 = np.zeros(n, np.int64)
-    cut = np.zeros(n, np.bool_)
+    tokens = source.integers(min(5, words - 1), words - 1, indptr[-1])
     return Examples(
-        np.arange(n), view, row_hash, label, {"input_ids": ids}, cut, Padding(Side.RIGHT, pad, 0)
+        row_id=np.arange(n),
+        view=np.zeros(n, np.int64),
+        row_hash=row_hash,
+        label=label,
+        inputs={"input_ids": Ragged(tokens.astype(np.int32), indptr)},
+        cut=np.zeros(n, np.bool_),
+        padding=Padding(Side.RIGHT, pad, 0),
     )
 
 

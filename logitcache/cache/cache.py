@@ -15,7 +15,15 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.index import HashIndex, advice_over_texts, check_views, locate, lookup
-from logitcache.cache.layout import LABEL, POSITION, TOKENS, Kept, codec_of, inputs_of, signals_of
+from logitcache.cache.layout import (
+    LABEL,
+    POSITION,
+    TOKENS,
+    StoredSignal,
+    codec_of,
+    inputs_of,
+    signals_of,
+)
 from logitcache.cache.signals import vectors_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
 from logitcache.records import LOGITS, Answers, Array, Int64, Ragged
@@ -78,8 +86,8 @@ class Cache:
         return self._rows
 
     def __repr__(self) -> str:
-        plan = self.manifest.plan
-        teacher, data = plan.teacher.get("name"), plan.data
+        teacher = self.manifest.plan.teacher.get("name")
+        data = self.manifest.plan.data
         unit = "tokens" if self.holds_rows else "classes"
         answers = f" x {self.codec.width} {unit}" if self.has_logits else ""
         return visible(
@@ -150,9 +158,7 @@ class Cache:
 
     @cached_property
     def index(self) -> HashIndex:
-        """All rows by their hash. Built when it is first needed: rows at their own places never
-        need it.
-        """
+        """All rows by their hash, built when needed: rows at their own places do not need it."""
         return HashIndex(self.row_hashes(), self.skipped)
 
     def take(
@@ -229,15 +235,12 @@ class Cache:
         return self.take(np.arange(len(row_hash)), row_hash)
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal
-        texts the first.
-        """
+        """The first row of each text, by the hashes of texts; -1 where there is none: i64[n]."""
         return self.index.find(np.asarray(row_hash, dtype=np.int64))
 
     def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:
         """The row of this cache that has the text of each of these rows: i64[n]. That is the row of
-        the same number where it has the text, else the one that :meth:`find` finds; -1 where there
-        is none.
+        that number where it has the text, else the one that :meth:`find` finds, or -1.
         """
         return lookup(self, row_id, row_hash)
 
@@ -249,17 +252,14 @@ class Cache:
         return locate(self, row_id, row_hash, advice_of)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
-        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for
-        a row that is not here.
-        """
+        """The hash of these rows' texts, or of all in order: i64[N]. Raises AlignmentError."""
         if row_id is None:
             row_id = np.arange(len(self))
         return self.stored_columns(row_id, ("row_hash",))["row_hash"]
 
     def labels(self, row_id: Int64, view: Int64 | int = 0) -> Int64:
         """The gold labels that the positions of these rows had when they were dumped, as columns of
-        the logits, -1 where there was none: i64[P]. Raises AlignmentError for a row that is not
-        here.
+        the logits, -1 for none: i64[P]. Raises AlignmentError for a row that is not here.
         """
         records = self._vectors(row_id, view)[1]
         labels: Int64 = self.reader.take(records, (LABEL,))[LABEL]
@@ -315,7 +315,7 @@ class Cache:
         return not isinstance(self.codec, NoLogits)
 
     @cached_property
-    def signals(self) -> dict[str, Kept]:
+    def signals(self) -> dict[str, StoredSignal]:
         """What it keeps of the teacher beside, or in place of, logits, by name."""
         return signals_of(self.manifest.plan)
 
@@ -333,9 +333,12 @@ class Cache:
         self._check_answered(self.locate(row_id, row_hash))
 
     def _check_answered(self, row_id: Int64) -> None:
-        if len(self.skipped) and (bad := np.isin(row_id, self.skipped)).any():
+        if not len(self.skipped):
+            return
+        is_skipped = np.isin(row_id, self.skipped)
+        if is_skipped.any():
             raise AlignmentError(
-                f"row {row_id[bad][0]} has no answer: the dump skipped it",
+                f"row {row_id[is_skipped][0]} has no answer: the dump skipped it",
                 advice=f"Leave out the {len(self.skipped):,} rows of Cache.skipped, as `logitcache train` does.",
                 where=self.where,
             )
@@ -393,7 +396,5 @@ class Cache:
                 yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
-        """Read every byte and compare checksums, the plan and every receipt too; the faults found,
-        none if all is well.
-        """
+        """Read every byte and compare checksums, the plan and every receipt; returns the faults."""
         return list(self.reader.faults())

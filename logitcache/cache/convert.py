@@ -46,7 +46,7 @@ RANGES = 8  # of missing rows, named in a message
 
 
 @dataclass(frozen=True)
-class Made:
+class Conversion:
     """The result of a conversion or a merge."""
 
     rows: int
@@ -56,7 +56,7 @@ class Made:
     fingerprint: str  # of the new cache; of an export, that of the cache that was exported
 
 
-def convert(cache: Path | str, out: Path, kind: str) -> Made:
+def convert(cache: Path | str, out: Path, kind: str) -> Conversion:
     """Write a complete cache's answers in another store, or as Parquet; a string is a URL. Raises
     CorruptShard where the cache is not as it was written, FingerprintMismatch where ``out`` holds
     another one, and what the writer raises.
@@ -71,7 +71,7 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
     return to_parquet(reader, out) if kind == PARQUET else to_store(reader, out, kind)
 
 
-def to_store(reader: Reader, out: Path, store: str) -> Made:
+def to_store(reader: Reader, out: Path, store: str) -> Conversion:
     """See :func:`convert`."""
     tensor_file = reader.manifest.plan.tensors
     data = None if tensor_file is None else tensors.read(reader.files, tensor_file)
@@ -85,13 +85,13 @@ def to_store(reader: Reader, out: Path, store: str) -> Made:
                 writer.write(index, arrays, receipt.sketches, receipt.conditions)
                 written += 1
         writer.seal()
-        return made(out, written)
+        return conversion(out, written)
 
 
-def made(out: Path, written: int) -> Made:
+def conversion(out: Path, written: int) -> Conversion:
     """What a finished cache holds, of which so many shards were written now."""
     manifest = Reader.open(out).manifest
-    return Made(
+    return Conversion(
         manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest
     )
 
@@ -138,10 +138,8 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     return arrays
 
 
-def to_parquet(reader: Reader, out: Path) -> Made:
-    """One file for each shard, with page checksums: a row for each row and view, levels below as
-    lists in lists.
-    """
+def to_parquet(reader: Reader, out: Path) -> Conversion:
+    """One file per shard, with page checksums: a row for each row and view, levels as lists."""
     metadata = _metadata(reader)
     if out.exists() and not out.is_dir():
         raise SpecError(
@@ -163,7 +161,7 @@ def to_parquet(reader: Reader, out: Path) -> Made:
         size = sum((out / name).stat().st_size for name in names)
     finally:
         lock.release()
-    return Made(len(reader), len(names), written, size, reader.manifest.digest)
+    return Conversion(len(reader), len(names), written, size, reader.manifest.digest)
 
 
 def _metadata(reader: Reader) -> bytes:
@@ -180,9 +178,7 @@ def _metadata(reader: Reader) -> bytes:
 
 
 def _exported(out: Path, names: list[str], metadata: bytes) -> set[str]:
-    """The names of this export's files that an earlier command wrote. Raises SpecError where the
-    folder holds something else.
-    """
+    """The names of this export's files from an earlier command. Raises SpecError for others."""
     exported = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     for name in sorted(exported):
         if name not in names or _read_metadata(out / name) != metadata:
@@ -250,7 +246,7 @@ def _lists(column: Column, arrays: Mapping[str, Array]) -> pa.Array:
     return values
 
 
-def merge(out: Path, parts: Sequence[Path]) -> Made:
+def merge(out: Path, parts: Sequence[Path]) -> Conversion:
     """Copy the shards of unfinished (or finished) caches of one plan into one cache, and seal it.
     The first part named that has a shard gives it; one that is in ``out`` as it was written stays.
     Raises FingerprintMismatch naming the field where a part is of another plan, CorruptShard where
@@ -287,7 +283,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
                 where=out,
             )
         writer.seal()
-        return made(out, written)
+        return conversion(out, written)
 
 
 def _plan(part: Path) -> Plan:
@@ -306,9 +302,7 @@ def _plan(part: Path) -> Plan:
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
-    """A part's receipt of a shard; None where it has none. Raises CorruptShard for a receipt of
-    another plan.
-    """
+    """A part's receipt of a shard, or None. Raises CorruptShard for a receipt of another plan."""
     path = part / SHARDS / receipt_name(index)
     refuse_link(part / SHARDS)
     if not path.is_file():
@@ -328,9 +322,7 @@ def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
 
 
 def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
-    """A shard's files and their bytes. Raises CorruptShard where size or digest are not those of
-    the receipt.
-    """
+    """A shard's files and their bytes. Raises CorruptShard where size or digest differ."""
     for file in receipt.files:
         path = LocalFolder(part / SHARDS).path(file)
         refuse_links(part / SHARDS, file.name)

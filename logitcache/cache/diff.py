@@ -1,6 +1,4 @@
-"""How far two caches differ: row by row, each row of one with the row of the same text in the
-other, block by block.
-"""
+"""How far two caches differ, block by block, each row beside that of the same text."""
 
 from __future__ import annotations
 
@@ -100,18 +98,18 @@ def difference(a: Cache, b: Cache) -> Difference:
     _finish(result, totals, is_sparse=isinstance(a.codec, SparseCodec))
     result.signals = signals.result()
     totals.differs |= signals.differs
-    same_rows = not (
-        result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b
+    unmatched = (
+        result.moved,
+        *(result.only_a, result.only_b),
+        *(result.skipped_a, result.skipped_b),
+        *(result.positions_a, result.positions_b),
     )
-    same_positions = not (result.positions_a or result.positions_b)
-    result.identical = len(a) == len(b) and same_rows and same_positions and not totals.differs
+    result.identical = len(a) == len(b) and not any(unmatched) and not totals.differs
     return result
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """The rows of A, of these, that A and B both answer, and their rows in B; the others are
-    counted.
-    """
+    """The rows of A, of these, that A and B both answer, and those of B; counts the others."""
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -136,7 +134,8 @@ def _compare(
     result.positions_a += len(a.index) - len(kept_a)
     result.positions_b += len(b.index) - len(kept_b)
     row = rows[rows_of(a.indptr)[kept_a]]
-    target_a, target_b = a.payload, b.payload
+    target_a = a.payload
+    target_b = b.payload
     if isinstance(target_a, Sparse) and isinstance(target_b, Sparse):
         totals.add_sparse(row, target_a.select(kept_a), target_b.select(kept_b))
         return
@@ -163,11 +162,11 @@ def _check_alike(a: Cache, b: Cache) -> None:
     if NoLogits in (type(a.codec), type(b.codec)):
         check_shared(a, b)
         return
-    kinds = [_kind(cache) for cache in (a, b)]
-    if kinds[0] != kinds[1]:
+    expected = _kind(a)
+    if _kind(b) != expected:
         raise SpecError(
-            expected=f"{kinds[0]}, as in {a.where}",
-            found=kinds[1],
+            expected=f"{expected}, as in {a.where}",
+            found=_kind(b),
             advice="Compare caches of one codec.",
             where=b.where,
         )
@@ -284,7 +283,8 @@ def _check_vocabulary(a: Cache, b: Cache) -> None:
     """Raises FingerprintMismatch where caches of tokens give them other ids, or one alone holds its
     rows. A cache of rows' answers alone has no ids of tokens.
     """
-    ids_a, ids_b = (cache.manifest.plan.preprocessor.get("map") for cache in (a, b))
+    ids_a = a.manifest.plan.preprocessor.get("map")
+    ids_b = b.manifest.plan.preprocessor.get("map")
     differ = a.holds_rows != b.holds_rows
     differ |= a.holds_rows and a.codec.width != b.codec.width
     if ids_a is not None and ids_b is not None:
@@ -299,9 +299,7 @@ def _check_vocabulary(a: Cache, b: Cache) -> None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """The conditions that differ between the shards of both caches: by name, the values in A and in
-    B.
-    """
+    """The conditions that differ between the shards of two caches: by name, the values of both."""
     names: set[str] = set()
     for receipt in (*a.manifest.receipts, *b.manifest.receipts):
         names.update(receipt.conditions)

@@ -15,9 +15,7 @@ BLOCK_ROWS = 256  # whose vectors are compared at once
 
 
 class SignalTotals:
-    """Relative distances of the vectors of two caches, added up over rows: for each signal that both
-    keep with one width.
-    """
+    """Relative distances of the vectors of two caches, for each signal of one width in both."""
 
     def __init__(self, a: Cache, b: Cache) -> None:
         self.a = a
@@ -60,7 +58,7 @@ def relative_distances(a: Array, b: Array) -> Float64:
 
 
 def _widths(cache: Cache) -> dict[str, int]:
-    return {name: kept.codec.width for name, kept in cache.signals.items()}
+    return {name: signal.codec.width for name, signal in cache.signals.items()}
 
 
 def shared(a: Cache, b: Cache) -> list[str]:

@@ -14,7 +14,7 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def kl(p: Float32, q: Float32) -> Float64:
-    """KL(one || other) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
+    """KL(p || q) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
     from scipy.special import log_softmax  # takes long to load
 
     log_p = log_softmax(p.astype(np.float64), axis=1)
@@ -25,8 +25,7 @@ def kl(p: Float32, q: Float32) -> Float64:
 
 
 class Spread:
-    """Mean, quantiles and maximum of many values at or above 0, kept in a histogram: memory does
-    not grow with them.
+    """Mean, quantiles and maximum of many values at or above 0 in a histogram of constant size.
 
     Bins are 1 % wide on a logarithmic scale from 1e-12 to 1e6; values below count as 0.
     """
@@ -49,9 +48,7 @@ class Spread:
         self.largest = max(self.largest, float(values.max(initial=0.0)))
 
     def result(self) -> dict[str, Any]:
-        """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where
-        nothing was added.
-        """
+        """``mean``, ``p50``, ``p95``, ``p99`` (at most 1 % too low) and ``max``; 0 for no value."""
         below = np.cumsum(self.counts)
         count = int(below[-1])
         lower_edges = np.concatenate([[0.0], self.edges])

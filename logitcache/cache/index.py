@@ -1,5 +1,4 @@
-"""An index of rows by the hash of their text, for rows whose own place in a table holds another
-text.
+"""An index of rows by the hash of their text, for rows whose place holds another text.
 
 A row's own place is tried first, which costs one comparison of two columns. Only the rows that do
 not fit there are looked up in a sorted index, which is built for the first such row: one sort of
@@ -21,14 +20,10 @@ ABSENT = -1
 
 
 class HashIndex:
-    """Rows by their hash. Of equal texts the first row is found, an answered one before one without
-    an answer.
-    """
+    """Rows by their hash. Of equal texts the first row is found, answered before unanswered."""
 
     def __init__(self, row_hash: Int64, unanswered: Int64) -> None:
-        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], the rows that have no
-        answer.
-        """
+        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], those without answer."""
         if len(unanswered):
             is_unanswered = np.zeros(len(row_hash), bool)
             is_unanswered[unanswered] = True

@@ -1,6 +1,4 @@
-"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row,
-decoded. No torch, no download.
-"""
+"""The document of `logitcache inspect`: a cache from its manifest alone, and one row. No torch."""
 
 from __future__ import annotations
 
@@ -84,9 +82,7 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 
 def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a plan records of its teacher. Raises FormatError where a field that is shown is not
-    what a dump writes.
-    """
+    """What a plan records of its teacher. Raises FormatError for a shown field of another type."""
     order = recorded.get("label_order")
     folds = recorded.get("folds")
     is_order = isinstance(order, list) and {int}.issuperset(map(type, order))

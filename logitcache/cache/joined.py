@@ -62,9 +62,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a training set from ``start`` on, and the caches that answer for them; several
-    are averaged.
-    """
+    """The rows of a training set from ``start`` on, and the caches that answer them (averaged)."""
 
     name: str
     start: int
@@ -100,9 +98,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a student learns from: answers like a cache, from one or many, with columns in the
-    data's order.
-    """
+    """What a student learns from: answers of one or many caches, columns in the data's order."""
 
     parts: tuple[Part, ...]
     match: Match  # of the first cache's columns to the data's classes
@@ -159,9 +155,7 @@ class Joined:
     def take(
         self, row_id: Int64, row_hash: Int64, view: Int64, signals: Sequence[str] = ()
     ) -> Answers:
-        """The teachers' answers for these rows, in this order; rows may repeat. Raises
-        AlignmentError.
-        """
+        """The teachers' answers for these rows in order; rows may repeat. Raises AlignmentError."""
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view, signals)
         answers = []
@@ -191,9 +185,7 @@ class Joined:
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
-        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's
-        to refuse.
-        """
+        """Each part, and the places in ``row_id`` of its rows; a negative row is the first's."""
         starts = [part.start for part in self.parts]
         number = np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
         return [(part, np.flatnonzero(number == index)) for index, part in enumerate(self.parts)]

@@ -34,8 +34,7 @@ def join(
     label_map: Mapping[str, str] | None = None,
     rows: Rows | None = None,
 ) -> Joined:
-    """Give every part of a training set its caches: ``starts`` names the parts and their first
-    rows, in order.
+    """Give every part of a training set its caches: ``starts`` has the parts and their first rows.
 
     A cache answers for the part that its split's name says; with ``rows`` (of the whole training
     set, numbered as ``starts`` says), one that lacks texts of that part, but has all of another's,
@@ -129,9 +128,7 @@ def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
 
 
 def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
-    """The part that a cache answers for: that of its split's name, unless it has all texts of
-    another part alone.
-    """
+    """The part that a cache answers for: its split's, unless another alone has all its texts."""
     split = str(cache.manifest.plan.data.get("split"))
     own = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
     if parts == [own] or (own in texts and _has(cache, *texts[own])):
@@ -192,8 +189,7 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
 
 def _check_codecs(parts: Sequence[Part]) -> None:
     """Raises SpecError for targets that cannot be put together: some words of each position
-    averaged, or in another order of columns; parts whose targets a loss would have to read in two
-    ways.
+    averaged or reordered; parts whose targets a loss would have to read in two ways.
     """
     for member in chain(*(part.members for part in parts)):
         if not isinstance(member.cache.codec, SparseCodec):
@@ -285,9 +281,7 @@ def teacher_digest(cache: Cache) -> str:
 
 
 def _like(first: Cache, cache: Cache) -> Int64:
-    """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises
-    FingerprintMismatch.
-    """
+    """A cache's columns in the first one's order, by name: i64[K]. Raises FingerprintMismatch."""
     names = first.label_names
     if cache.label_names == names:
         return np.arange(len(names))

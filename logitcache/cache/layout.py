@@ -1,6 +1,4 @@
-"""Which columns hold a teacher's answers: those of a row beside its hash, or a level of their own
-below it.
-"""
+"""Which columns hold a teacher's answers: columns of rows, or a level of their own below."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ LABEL, POSITION = "label", "position"
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredSignal:
     """A signal that a cache keeps: one vector of every token of a row, or of the row."""
 
     name: str  # hidden:12
@@ -43,18 +41,16 @@ class Kept:
         return tuple(columns)
 
 
-def signals_of(plan: Plan) -> dict[str, Kept]:
-    """The signals that a cache keeps beside, or in place of, its logits, by name. Raises FormatError
-    where their columns are not there.
-    """
+def signals_of(plan: Plan) -> dict[str, StoredSignal]:
+    """The signals that a cache keeps, by name. Raises FormatError for missing columns."""
     signals = {}
     for name, recorded in plan.targets.items():
         codec = codec_from_dict(recorded) if recorded.get("kind") == VectorCodec.kind else None
         if name == LEVEL or not isinstance(codec, VectorCodec):
             continue
-        signal = Kept(name, codec, ROW)
+        signal = StoredSignal(name, codec, ROW)
         if not set(signal.columns()) <= set(plan.columns):
-            signal = Kept(name, codec, EVERY_TOKEN)
+            signal = StoredSignal(name, codec, EVERY_TOKEN)
         if not set(signal.columns()) <= set(plan.columns):
             raise FormatError(
                 expected=f"columns of {name}", found=", ".join(map(str, plan.columns))
@@ -63,7 +59,7 @@ def signals_of(plan: Plan) -> dict[str, Kept]:
     return signals
 
 
-def columns_of_signals(signals: Sequence[Kept]) -> tuple[Column, ...]:
+def columns_of_signals(signals: Sequence[StoredSignal]) -> tuple[Column, ...]:
     """Their columns, with the ends of each row's tokens where some have one vector a token."""
     columns: list[Column] = []
     for signal in signals:

@@ -33,9 +33,7 @@ def stored_rows(cache: Cache) -> Rows:
 
 
 def _tokens(cache: Cache, rows: Int64) -> dict[str, Ragged]:
-    """The tokens of these rows, in mapped files. Read block by block, as a token takes dozens of
-    bytes on the way.
-    """
+    """The tokens of these rows, in mapped files. Read by blocks: a token takes dozens of bytes."""
     columns: defaultdict[str, Spool] = defaultdict(lambda: Spool(np.int32))
     lengths = Spool(np.int64)
     for block in token_blocks(len(rows)):
@@ -53,9 +51,7 @@ def views_of(cache: Cache) -> int:
 
 
 def stored_source(caches: Mapping[str, Cache]) -> Source:
-    """The splits that these caches hold, each a table of its own; the first one says what they are
-    called.
-    """
+    """The splits that these caches hold, each a table of its own, named by the first cache."""
     first = next(iter(caches.values()))
     plan = first.manifest.plan
     return Source(

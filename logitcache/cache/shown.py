@@ -1,6 +1,4 @@
-"""A cache as people look at it: the answer of one row, all answers as a table, and what a notebook
-shows.
-"""
+"""A cache as people look at it: one row's answer, all answers as a table, a notebook's view."""
 
 from __future__ import annotations
 
@@ -58,9 +56,8 @@ class Answer:
 
 
 def answer_of(cache: Cache, row: int) -> Answer | list[Answer]:
-    """The answer of a row; of rows with several positions, a list of one answer for each. A
-    negative row counts from the end. Raises AlignmentError for a row that is not in the cache, or
-    has no answer.
+    """The answer of a row; of rows with several positions, a list. A negative row counts from the
+    end. Raises AlignmentError for a row that is not in the cache, or has no answer.
     """
     row = operator.index(row)
     row = row + len(cache) if row < 0 else row
@@ -95,8 +92,7 @@ def class_names(cache: Cache) -> tuple[str, ...]:
 def to_pandas(cache: Cache, rows: Sequence[int] | Array | None = None) -> Any:
     """A pandas DataFrame of one line for each answer: ``row``, ``row_hash``, ``position`` (where
     rows have several), ``label``, ``answer`` (the most probable class) and ``p(NAME)`` of each
-    class. Rows without an answer are left out. ``rows`` alone, in their order, where they are
-    given.
+    class. Rows without an answer are left out, and all but ``rows``.
     """
     import pandas
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logitcache.cache.layout import Kept
+from logitcache.cache.layout import StoredSignal
 from logitcache.errors import SpecError
 from logitcache.records import LOGITS, Array, Int64, Ragged
 from logitcache.store.columns import ROW
@@ -34,7 +34,7 @@ def vectors_of(
 
 
 def stored(
-    cache: Cache, signal: Kept, row_id: Int64, view: Int64 | int = 0
+    cache: Cache, signal: StoredSignal, row_id: Int64, view: Int64 | int = 0
 ) -> tuple[Int64, dict[str, Array]]:
     """A signal of these rows as it lies on disk: (indptr i64[n + 1], its codec's columns)."""
     records = cache.reader.places(row_id, view)
@@ -47,9 +47,7 @@ def stored(
 
 
 def missing(cache: Cache, *names: str) -> SpecError:
-    """The refusal of signals that a cache does not keep, naming those that it does and the options
-    of a dump that would keep all.
-    """
+    """The refusal of signals that a cache lacks: what it has, and the options to dump them with."""
     stored_names = list(cache.signals)
     if not isinstance(cache.codec, NoLogits):
         stored_names.insert(0, LOGITS)
@@ -64,9 +62,7 @@ def missing(cache: Cache, *names: str) -> SpecError:
 
 
 def check_logits(teacher: Any) -> None:
-    """Raises SpecError for a cache, or one of several joined, that keeps no logits. A live teacher
-    has them.
-    """
+    """Raises SpecError for caches that keep no logits. A live teacher has them."""
     for cache in getattr(teacher, "caches", (teacher,)):
         if not getattr(cache, "has_logits", True):
             raise missing(cache, LOGITS)

@@ -258,9 +258,7 @@ def check_some(methods: tuple[str, ...], names: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class OverheadConfig:
-    """What ``bench overhead`` measures: ``rounds`` blocks of ``steps`` steps of each case, after
-    ``settle`` that do not count.
-    """
+    """What ``bench overhead`` measures: ``rounds`` of ``steps`` steps after ``settle`` ones."""
 
     work: WorkloadConfig = field(default_factory=WorkloadConfig)
     methods: tuple[str, ...] = option(

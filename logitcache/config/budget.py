@@ -1,5 +1,4 @@
-"""A training's budget: how much it may spend, what of that the clock counts, and which text it may
-read. No torch.
+"""A training's budget: how much it may spend, what counts, and which text it may read. No torch.
 
 A budget is an amount of one of four things: seconds of training, FLOPs, tokens that the student
 reads, or optimiser steps. ``steps-of:RUN`` is the steps of another run, at the learning rates that

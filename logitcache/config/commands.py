@@ -35,9 +35,7 @@ from logitcache.config.tune import TuneConfig
 
 @dataclass(frozen=True)
 class Takes:
-    """The options of a configuration, as a command takes them: without some, some required, some of
-    another default.
-    """
+    """A configuration's options as a command takes them: fewer, required, or with new defaults."""
 
     config: type
     without: frozenset[str] = frozenset()

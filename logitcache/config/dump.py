@@ -84,9 +84,7 @@ class DumpConfig:
     )
 
     def check(self) -> None:
-        """Raises SpecError for values, or combinations of them, that no data and no machine can
-        make right.
-        """
+        """Raises SpecError for values, or combinations, that are wrong whatever the data."""
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         embedding.check_similarity(self.columns.task, self.similarity)
@@ -151,9 +149,7 @@ class WorkersConfig:
 
 @dataclass(frozen=True)
 class AgainConfig:
-    """Who answered about which rows, for a cache that can name them itself: ``repair`` and ``verify
-    --live``.
-    """
+    """Who answered which rows, for a cache that can name them: ``repair``, ``verify --live``."""
 
     teacher: str | None = option(None, "Default: the teacher that the cache names.", group=TEACHER)
     tokenizer: str | None = tokenizer()

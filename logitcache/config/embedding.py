@@ -60,9 +60,7 @@ def check_method(task: str | None, methods: Sequence[str]) -> None:
 
 
 def check_student(task: str | None, method: str, student: str) -> None:
-    """Raises SpecError for a sentence encoder that is to learn anything but vectors, or that is no
-    model of `transformers`.
-    """
+    """Raises SpecError for a sentence encoder that is to learn other things than vectors."""
     if task != EMBEDDING:
         return
     if not compares_vectors(method):

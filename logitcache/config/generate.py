@@ -95,9 +95,7 @@ def _single(declared: Declared) -> str:
 
 
 def reference(command: str) -> str:
-    """The options of a command as a Markdown list. Those that an earlier command has too are listed
-    by name alone.
-    """
+    """A command's options as a Markdown list; those of an earlier command by name alone."""
     items = []
     shared: dict[str, list[str]] = {}
     for declared in options_of_command(command):

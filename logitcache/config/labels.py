@@ -1,6 +1,4 @@
-"""Class names as they are typed: ``--labels A,B``, ``--label-map DATA=TEACHER`` and
-``--class-weight NAME=WEIGHT``.
-"""
+"""Class names as typed: ``--labels A,B``, ``--label-map A=B``, ``--class-weight NAME=WEIGHT``."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ def _by_number(names: Mapping[Any, Any]) -> list[Any]:
 
 
 def map_of(value: Any) -> dict[str, str]:
-    """A label map, from a mapping or as it is typed; class numbers are names too. Raises ValueError
-    for what is neither.
-    """
+    """A label map, from a mapping or as typed; class numbers are names too. Raises ValueError."""
     if isinstance(value, str):
         return parse_map(value)
     if not isinstance(value, Mapping) or not all(
@@ -64,9 +60,7 @@ BALANCED = "balanced"
 
 
 def weights_of(value: Any) -> str | dict[str, float]:
-    """``balanced``, or the weight of each class from a mapping or as it is typed. Raises
-    ValueError, SpecError.
-    """
+    """``balanced``, or weights by class, from a mapping or typed. Raises ValueError, SpecError."""
     if value == BALANCED:
         return BALANCED
     expected = f"{BALANCED}, or NAME=WEIGHT,... with weights above 0"

@@ -1,10 +1,8 @@
-"""The methods, each one entry of :data:`METHODS`: a name, the paper's defaults, and how its target
-is mixed.
+"""The methods, each one entry of :data:`METHODS`: name, defaults and how its target is mixed.
 
 Base, label smoothing, TF-reg, Self-KD and KD are all cross-entropy against a mixture of three
 distributions, ``q' = label * onehot + uniform * 1/K + teacher * p_teacher`` (Kobyzev et al. 2023,
-eqs. 1-6). A method says how much of each; the student computes the loss from that, whatever the
-number of classes.
+eqs. 1-6). A method says how much of each; the student computes the loss from that.
 """
 
 from __future__ import annotations
@@ -21,9 +19,7 @@ from logitcache.errors import SpecError, short
 
 @dataclass(frozen=True)
 class Mixture:
-    """How much of a target is the label, the uniform distribution and the teacher's answer. The
-    three sum to 1.
-    """
+    """The weights of the label, the uniform distribution and the teacher in a target: sum 1."""
 
     label: float
     uniform: float = 0.0
@@ -60,9 +56,7 @@ def _label_smoothing(alpha: float, a: float, width: int) -> Mixture:
 
 
 def _tf_reg(alpha: float, a: float, width: int) -> Mixture:
-    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5): (a - r) onehot + r K
-    uniform.
-    """
+    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5): (a - r) onehot + r K u."""
     r = (1 - a) / (width - 1)
     return Mixture(label=1 - alpha + alpha * (a - r), uniform=alpha * r * width)
 
@@ -101,9 +95,7 @@ METHODS = Methods(
 
 
 def method_name(value: Any) -> str:
-    """The name of a method, in any case, or ``module:Class``. Raises SpecError for another one, with
-    the nearest as advice.
-    """
+    """The name of a method, in any case, or ``module:Class``. Raises SpecError for another."""
     names = {name.casefold(): name for name in METHODS}
     if isinstance(value, str) and value.casefold() in names:
         return names[value.casefold()]

@@ -2,8 +2,7 @@
 
 An option is declared on a dataclass field with :func:`option`: default, help, bounds or choices. A
 configuration may hold other dataclasses; their options count as its own (:func:`options_of`).
-:func:`build` makes a configuration from values by option name, and :func:`validate` checks one that
-was made by hand.
+:func:`build` makes a configuration from values by option name; :func:`validate` checks one.
 """
 
 from __future__ import annotations
@@ -67,9 +66,7 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
-    name.
-    """
+    """One declared option. ``name`` is what is typed, with underscores; empty: the field's name."""
 
     help: str
     name: str = ""
@@ -153,9 +150,7 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
-    they are declared.
-    """
+    """The options of a configuration (a dataclass) and of those it holds, in the order declared."""
     return _options_of(config, ())
 
 
@@ -213,9 +208,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def nearest_or_all(name: str, names: Iterable[str]) -> str:
-    """Advice with the names most like this one, or with all where none is: for an error that does
-    not list them.
-    """
+    """Advice with the names most like this one, or with all where none is like it."""
     return nearest(name, names) or f"Known are {', '.join(sorted(names))}."
 
 
@@ -267,9 +260,7 @@ def validate(config: Any) -> None:
 
 
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
-    """The value as the option holds it: numbers of any library as Python's own, paths as Path.
-    Raises SpecError.
-    """
+    """The value as the option holds it: Python's own numbers, paths as Path. Raises SpecError."""
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
@@ -337,9 +328,7 @@ def local_path(value: str | os.PathLike[str], where: str, advice: str = WRITTEN_
 
 
 def file_path(url: str) -> Path:
-    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not
-    on this machine.
-    """
+    """The path that a ``file://`` URL names. Raises SpecError for one with a host."""
     _, _, path = url.partition("://")
     if not path.startswith("/"):
         raise SpecError(

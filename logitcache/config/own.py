@@ -80,9 +80,7 @@ def check_importable(names: Iterable[str]) -> None:
 
 
 def named(term: Any) -> str:
-    """The name of a term that somebody has in memory, under which :func:`own_term` gives it back.
-    Raises SpecError for what is none.
-    """
+    """The name of a term in memory, by which :func:`own_term` finds it. Raises SpecError."""
     kind = type(term)
     if isinstance(term, type) or not callable(term):
         raise SpecError(
@@ -130,9 +128,7 @@ def load(name: str) -> Any:
 
 
 def own_term(name: str) -> Any:
-    """The term of a name: of a class, an object that it makes without arguments. Raises SpecError
-    where it cannot be imported or made.
-    """
+    """The term of a name; of a class, an object made without arguments. Raises SpecError."""
     value = load(name)
     if not isinstance(value, type):
         return value

@@ -1,6 +1,4 @@
-"""Options of the commands that look at caches and results: compare, inspect, verify, convert, demo
-and report.
-"""
+"""Options of commands on caches and results: compare, inspect, verify, convert, demo, report."""
 
 from __future__ import annotations
 

@@ -27,9 +27,7 @@ def is_shape(model: str) -> bool:
 
 
 def parse_shape(model: str, where: str | None = None) -> tuple[int, int, int]:
-    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH, which the
-    option ``where`` names. Raises SpecError.
-    """
+    """Layers, width and attention heads (one per 64 of width) of LAYERSxWIDTH. Raises SpecError."""
     match = SHAPE.fullmatch(model)
     assert match is not None, model
     layers, width = int(match[1]), int(match[2])
@@ -53,9 +51,7 @@ def check_shape(model: str, where: str) -> None:
 
 
 def check_weights(model: str, init: str | None) -> None:
-    """Raises SpecError for a student of a shape that is impossible, or that is to have pretrained
-    weights.
-    """
+    """Raises SpecError for a student of an impossible shape, or a shape with pretrained weights."""
     check_shape(model, "--student")
     if is_shape(model) and init == "pretrained":
         raise SpecError(
@@ -90,9 +86,7 @@ def check_revision(checkpoint: str, revision: str | None) -> None:
 
 
 def layer_numbers(value: Any) -> tuple[int, ...]:
-    """Numbers of layers, from a sequence of them or separated by commas; or one, as YAML reads it.
-    Raises ValueError.
-    """
+    """Numbers of layers, from a sequence, separated by commas, or one. Raises ValueError."""
     parts = str(value).split(",") if isinstance(value, str | int) else value
     try:
         numbers = tuple(int(part) for part in parts)

@@ -44,7 +44,7 @@ def parse_signal(text: str) -> SignalSpec:
     there is not, a layer that is no number, or settings of logits.
     """
     head, _, settings = text.strip().partition(",")
-    kind, colon, which = head.partition(":")
+    kind, colon, selector = head.partition(":")
     where = f"--signal {text}"
     if kind not in NAMES:
         advice = nearest(kind, NAMES)
@@ -53,21 +53,21 @@ def parse_signal(text: str) -> SignalSpec:
         )
     if kind in LAYERED:
         try:
-            return SignalSpec(kind, int(which), "", settings)
+            return SignalSpec(kind, int(selector), "", settings)
         except ValueError:
             raise SpecError(
                 expected="the number of a layer",
-                found=repr(which) if colon else "none",
+                found=repr(selector) if colon else "none",
                 advice=f"For example, {kind}:-1 is the last layer.",
                 where=where,
             ) from None
     if kind == POOLED:
-        pooling = which if colon else POOLINGS[0]
+        pooling = selector if colon else POOLINGS[0]
         if pooling not in POOLINGS:
             advice = nearest(pooling, POOLINGS)
             raise SpecError(
                 expected=f"one of {', '.join(POOLINGS)}",
-                found=repr(which),
+                found=repr(selector),
                 advice=advice,
                 where=where,
             )

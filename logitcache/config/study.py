@@ -46,9 +46,7 @@ def seeds(value: Any) -> tuple[int, ...]:
 
 
 def assignments(value: Any) -> dict[str, Any]:
-    """Options of `train` by name, from a mapping or as NAME=VALUE. Raises ValueError for what is
-    neither.
-    """
+    """Options of `train` by name, from a mapping or NAME=VALUE. Raises ValueError otherwise."""
     if isinstance(value, Mapping):
         return {str(name).replace("-", "_"): setting for name, setting in value.items()}
     pairs = value.split(",") if isinstance(value, str) else list(value)

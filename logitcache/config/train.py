@@ -267,9 +267,7 @@ class TrainConfig:
         return (self.cache,) if isinstance(self.cache, str | Path) else tuple(self.cache)
 
     def check(self) -> None:
-        """Raises SpecError for values, or combinations of them, that no data and no machine can
-        make right.
-        """
+        """Raises SpecError for values, or combinations, that are wrong whatever the data."""
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         embedding.check_similarity(self.columns.task, self.similarity)
@@ -321,9 +319,7 @@ class TrainConfig:
             )
 
     def _check_live(self) -> None:
-        """Raises SpecError for a teacher in the loop beside answers that lie in a cache, or where
-        none is asked.
-        """
+        """Raises SpecError for a live teacher beside cached answers, or where none is needed."""
         conflict = None
         if self.columns.task not in LANGUAGE:
             conflict = f"task {self.columns.task or 'classification'}"

@@ -63,9 +63,7 @@ class Workspace:
         return self.folder / "runs" / _plain(source) / "-".join(filter(None, parts))
 
     def teacher(self, source: str, checkpoint: str, digest: str) -> Path:
-        """Where a teacher lies that was fine-tuned here; ``digest`` is of everything that was asked
-        of it.
-        """
+        """Where a teacher lies that was fine-tuned here; ``digest`` is of all its settings."""
         return (
             self.folder
             / "teachers"
@@ -74,15 +72,11 @@ class Workspace:
 
     @property
     def self_kd(self) -> Path:
-        """Self-KD's own first copies and caches: apart from ``caches``, where kd looks for a
-        teacher's.
-        """
+        """Self-KD's first copies and caches, apart from ``caches``, where kd finds a teacher's."""
         return self.folder / "self-kd"
 
     def first_copy(self, digest: str) -> Path:
-        """Where Self-KD's first copy lies when the base run of its seed has other settings:
-        ``digest`` is of these.
-        """
+        """Where Self-KD's first copy lies if its seed's base run has other settings than these."""
         return self.self_kd / f"copy-{digest[:12]}"
 
 

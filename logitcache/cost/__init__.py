@@ -1,3 +1,1 @@
-"""What distillation costs, before and after: measured in turn, written down with the machine it was
-measured on.
-"""
+"""What distillation costs, before and after: measured in turn, and recorded with the machine."""

@@ -90,9 +90,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Sums:
-    """A study's cost with a teacher in the loop, with caches, and if each method cost what base or
-    label smoothing costs.
-    """
+    """A study's cost with a teacher in the loop, with caches, and as if all cost base or LS."""
 
     online: float
     cached: float

@@ -150,9 +150,7 @@ def update_bytes(shape: Shape) -> float:
 
 
 def expected_online_ratio(n_teacher: float, n_student: float) -> float:
-    """A teacher in the loop ÷ label smoothing, for parameters outside the embeddings: 1 + 2 N_t / 6
-    N_s.
-    """
+    """A live teacher ÷ label smoothing, for parameters outside embeddings: 1 + 2 N_t / 6 N_s."""
     return 1 + n_teacher / (3 * n_student)
 
 

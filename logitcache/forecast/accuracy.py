@@ -81,7 +81,10 @@ def bench(
     codec_of_logits(config.settings)
     rows = config.work.rows or PlanBenchConfig.rows
     config = replace(config, work=replace(config.work, rows=rows))
-    inputs = _inputs(config, rows, reporter)
+    if config.is_language:
+        inputs = few_rows(config, load_language(config, reporter), rows)
+    else:
+        inputs = replace(load_inputs(config, reporter, only=rows), finetune=None)
     measured = Measured()
     with until_interrupted(reporter) as measuring:
         _measure(config, inputs, measured, reporter, rounds, steps)
@@ -106,13 +109,6 @@ def bench(
         seed=config.work.seed,
         complete=measuring.complete,
     )
-
-
-def _inputs(config: PlanConfig, rows: int, reporter: Reporter) -> Inputs:
-    """Models, rows, and the dump that is forecast and made."""
-    if config.is_language:
-        return few_rows(config, load_language(config, reporter), rows)
-    return replace(load_inputs(config, reporter, only=rows), finetune=None)
 
 
 def _measure(

@@ -47,20 +47,20 @@ class Announced:
 
 def announced(config: PlanConfig, models: Models, source: Source) -> Announced:
     """The codecs of a forecast. Raises SpecError for one that this teacher cannot have."""
-    asked = codec_of_logits(config.settings).codec(models.width)
+    chosen = codec_of_logits(config.settings).codec(models.width)
     if not config.settings.keeps_logits:
-        return Announced({config.stored: asked}, {}, ())
-    wanted = {config.codec: asked}
+        return Announced({config.stored: chosen}, {}, ())
+    codecs_by_name = {config.codec: chosen}
     for text in USUAL:
         spec = parse(text)
         if spec.kind != "topk" or spec.settings["k"] <= models.width:
-            wanted.setdefault(text, spec.codec(models.width))
+            codecs_by_name.setdefault(text, spec.codec(models.width))
     sample = _sample(config, models, source)
     codecs: dict[str, Codec] = {}
-    for text, codec in wanted.items():
-        made = _ready(codec, models, sample)
-        if made is not None:
-            codecs[text] = made
+    for text, codec in codecs_by_name.items():
+        prepared = _prepared(codec, models, sample)
+        if prepared is not None:
+            codecs[text] = prepared
         elif text == config.codec:
             raise SpecError(
                 expected="a teacher whose logits one linear map makes",
@@ -79,9 +79,7 @@ def announced(config: PlanConfig, models: Models, source: Source) -> Announced:
 
 
 def _sample(config: PlanConfig, models: Models, source: Source) -> Iterable[Tensor] | None:
-    """The teacher's answers to some rows of train; None where none is to be asked, or it answers
-    at random.
-    """
+    """The teacher's answers to some rows of train; None where none is wanted or at random."""
     if not config.calibrate or models.random_head:
         return None
     panel = OneTeacher(models.teacher)
@@ -90,7 +88,7 @@ def _sample(config: PlanConfig, models: Models, source: Source) -> Iterable[Tens
     return answers_of_sample(panel, rows, settings, head_alone(panel, rows, settings))
 
 
-def _ready(codec: Any, models: Models, sample: Iterable[Tensor] | None) -> Codec | None:
+def _prepared(codec: Any, models: Models, sample: Iterable[Tensor] | None) -> Codec | None:
     """The codec with the numbers that decide its bytes; None where the teacher cannot have it."""
     if isinstance(codec, Auto):
         model = models.teacher.model
@@ -111,8 +109,8 @@ def _ready(codec: Any, models: Models, sample: Iterable[Tensor] | None) -> Codec
         return replace(codec, c=max(1.0, codec.mean), values=VALUES_SHARE * codec.mean)
     if isinstance(codec, Sampled):
         return replace(codec, distinct=codec.n**DISTINCT_POWER)
-    ready: Codec = codec
-    return ready
+    prepared: Codec = codec
+    return prepared
 
 
 def _of_bytes(codec: Auto) -> Codec:
@@ -120,10 +118,10 @@ def _of_bytes(codec: Auto) -> Codec:
     dense = DenseCodec(codec.width)
     if dense.bytes_per_position() <= codec.bytes:
         return dense
-    one = VarOpt(width=codec.width, mean=1.0, c=1.0, values=VALUES_SHARE)
-    fixed = one.bytes_per_position() - one.ids_column().bytes - VALUES_SHARE
-    mean = (codec.bytes - fixed) / (one.ids_column().bytes + VALUES_SHARE)
-    return VarOpt(width=codec.width, mean=max(1.0, min(mean, one.cap, codec.width)))
+    smallest = VarOpt(width=codec.width, mean=1.0, c=1.0, values=VALUES_SHARE)
+    fixed = smallest.bytes_per_position() - smallest.ids_column().bytes - VALUES_SHARE
+    mean = (codec.bytes - fixed) / (smallest.ids_column().bytes + VALUES_SHARE)
+    return VarOpt(width=codec.width, mean=max(1.0, min(mean, smallest.cap, codec.width)))
 
 
 def once_of(codec: Codec, models: Models) -> int:

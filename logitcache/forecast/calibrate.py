@@ -1,5 +1,4 @@
-"""Times some of the teacher's batches, as a dump makes them, and some training steps, as a run
-takes them.
+"""Times some of the teacher's batches and some training steps, made as dump and run do.
 
 Single batches are timed; the time of a whole dump or run is the sum over the lengths of the rows.
 """
@@ -181,9 +180,7 @@ class Calibration:
         return Pace(widths[::-1], seconds_per_token[::-1])
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
-        """The same batches with fewer rows, where all of them would take too long: judged by a few
-        rows of one.
-        """
+        """The same batches with fewer rows where all take too long, judged by one of few rows."""
         sample = batches[len(batches) // 2][:LEAST_ROWS]
         forward_pass = self._forward_pass(sample)
         forward_pass()
@@ -193,9 +190,7 @@ class Calibration:
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
     def _forward_pass(self, batch: Int64) -> Callable[[], object]:
-        """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded
-        meanwhile.
-        """
+        """A dump's batch, from rows to logits; on a GPU several, as it is padded meanwhile."""
         teacher = self.work.teacher
         rows = self.work.teacher_rows
         return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]
@@ -215,7 +210,7 @@ class Calibration:
         probe = float(np.mean(self.case.block(1, 1)))
         steps = int(np.clip(self.seconds / probe, *STEPS))
         seconds = self.case.block(SETTLE, steps)
-        return self._of_epoch(seconds, self.work.rows, SETTLE, SETTLE + steps)
+        return float(np.mean(seconds)) * self.share(SETTLE, SETTLE + steps)
 
     def _batches(self, rows: Examples) -> list[Int64]:
         config = self.work.config
@@ -223,16 +218,8 @@ class Calibration:
             rows.lengths(), config.batch_size, config.seed, config.group_by_length
         )
 
-    def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
-        """The mean. Rows of like length make batches of unlike width: those first..last stand for
-        all by theirs.
-        """
-        return float(np.mean(seconds)) * self.share(first, last, rows)
-
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
-        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped
-        by length.
-        """
+        """A mean batch of the epoch ÷ the mean of those first..last, by width; 1 without grouping."""
         if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
@@ -280,7 +267,7 @@ class Calibration:
         batches = [pad(rows, batch) for batch in self._batches(rows)[:BATCHES]]
         answer(batches[0])
         seconds = [timed(partial(answer, batch), self.fence) for batch in batches]
-        return self._of_epoch(seconds, rows, 0, len(seconds))
+        return float(np.mean(seconds)) * self.share(0, len(seconds), rows)
 
     def _student_answers(self, inputs: Any) -> torch.Tensor:
         """The student's logits without a gradient, in its own precision."""

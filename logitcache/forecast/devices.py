@@ -14,9 +14,7 @@ DEVICE_CHARACTERS = 120  # of a device's name in an error
 
 
 def device_of(name: str | None) -> Device:
-    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises
-    SpecError where it is not in the table.
-    """
+    """A device from its maker's data sheet, this machine's or a named GPU. Raises SpecError."""
     gpu = flops.gpu(name or "")
     if gpu is not None:
         return gpu

@@ -1,6 +1,4 @@
-"""An epoch's batches, and how some of them stand for all: with rows grouped by length, batches
-differ in width.
-"""
+"""An epoch's batches, and how a few stand for all: grouped by length, they differ in width."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ def mean_tokens(lengths: Int64, batches: Sequence[Int64]) -> float:
 
 
 def share_of_epoch(lengths: Int64, batches: Sequence[Int64], first: int, last: int) -> float:
-    """Padded tokens of a batch of the epoch ÷ those of batches first..last, which were timed; 1
-    where those are all.
-    """
+    """Padded tokens of an epoch's batch ÷ those of the timed first..last; 1 where those are all."""
     if last > len(batches):
         return 1.0
     return mean_tokens(lengths, batches) / mean_tokens(lengths, batches[first:last])

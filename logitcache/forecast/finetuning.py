@@ -1,6 +1,4 @@
-"""What it takes to fine-tune a teacher: steps as a dump's fine-tuning takes them, on a copy of the
-teacher.
-"""
+"""What it takes to fine-tune a teacher: steps as a dump takes them, on a copy of the teacher."""
 
 from __future__ import annotations
 
@@ -44,9 +42,8 @@ def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: floa
     """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``. ``forward``:
     seconds of the teacher's answer to one row.
 
-    Where a whole batch would take too long, fewer rows are timed, and half of these: a line through
-    both separates what grows with the tokens from what a step takes whatever its batch (the
-    optimiser).
+    Where a whole batch would take too long, fewer rows are timed, and half of these: a line
+    separates what grows with the tokens from what a step takes whatever its batch (the optimiser).
     """
     affordable = seconds / 2 / (PASSES * max(forward, 1e-9))
     rows = int(np.clip(affordable, 2, min(finetune.batch_size, len(work.teacher_rows))))

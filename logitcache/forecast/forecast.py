@@ -66,9 +66,7 @@ class Dumped:
 
 @dataclass(frozen=True)
 class Totals:
-    """What all runs take, with the dump, and ``online_hours`` what they would with teachers in the
-    loop.
-    """
+    """What all runs take with the dump, and ``online_hours`` with teachers in the loop instead."""
 
     epochs: float
     seeds: int
@@ -140,22 +138,27 @@ def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
 def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
     if config.is_encoder:
         config = replace(config, signals=SentenceEmbedding.settings(config.settings).signals)
-    device = None if config.calibrate else device_of(config.work.device)
-    work = replace(config.work, rows=config.work.rows or SAMPLE)
-    # need not be in this machine
-    named_gpu = device is not None and flops.gpu(work.device or "") is not None
-    if named_gpu:
+    work = config.work
+    device = None if config.calibrate else device_of(work.device)
+    is_elsewhere = device is not None and flops.gpu(work.device or "") is not None
+    if is_elsewhere:  # the GPU that is named need not be in this machine
         work = replace(work, device="cpu")
     if config.is_language:
-        inputs = load_language(replace(config, work=replace(work, rows=config.work.rows)), reporter)
+        inputs = load_language(replace(config, work=work), reporter)
     elif config.is_encoder:
+        work = replace(work, rows=work.rows or SAMPLE)
         inputs = load_encoders(replace(config, work=work), reporter)
     else:
+        work = replace(work, rows=work.rows or SAMPLE)
         inputs = load_inputs(replace(config, work=work), reporter)
-    if named_gpu:
+    if is_elsewhere:
         inputs = replace(inputs, process=0)
     if device is not None:
-        return forecast(config, inputs, _from_flops(config, inputs, device), device)
+        if config.is_language:
+            speeds = tokens_from_flops(inputs, device)
+        else:
+            speeds = from_flops(inputs.work, device, inputs.finetune)
+        return forecast(config, inputs, speeds, device)
     reporter.note("calibrating: some of the teacher's batches, some training steps")
     with calibration(config, inputs) as measured:
         return forecast(config, inputs, measured.speeds(), None)
@@ -167,12 +170,6 @@ def calibration(config: PlanConfig, inputs: Inputs) -> Calibration:
         return TokenCalibration(config, inputs)
     kind = EncoderCalibration if config.is_encoder else Calibration
     return kind(inputs.work, inputs.dumps[0], config.seconds, inputs.finetune)
-
-
-def _from_flops(config: PlanConfig, inputs: Inputs, device: Device) -> Speeds:
-    if config.is_language:
-        return tokens_from_flops(inputs, device)
-    return from_flops(inputs.work, device, inputs.finetune)
 
 
 def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device | None) -> Forecast:
@@ -288,9 +285,7 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
 
 
 def held_logits(values: float, device: str) -> int:
-    """Logits of a vocabulary that a training holds at once, with their gradients: all of a batch,
-    or those of a chunk.
-    """
+    """Logits that a training holds at once, with gradients: all of a batch, or of a chunk."""
     kind = "cpu" if device == "cpu" else "cuda"
     if kind == "cpu" or values > PLAIN_VALUES[kind]:
         values = min(values, CHUNK_VALUES[kind])

@@ -36,7 +36,7 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.rows import named_rows
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec
-from logitcache.teacher.asked import checked_shard_rows
+from logitcache.teacher.dump_job import checked_shard_rows
 from logitcache.teacher.plan import DRAWING, Planned, check_draws, planned
 
 SAMPLE_BYTES = 2_000_000  # of the text of a split that is tokenised
@@ -45,9 +45,7 @@ DRAWN_ROWS = 256  # rows of random tokens that stand for all
 
 @dataclass(frozen=True)
 class SampledRows:
-    """Rows of tokens made of some of the documents. ``rows``: estimated row count of the full data,
-    by split.
-    """
+    """Rows of tokens of some documents. ``rows``: the full data's estimated rows, by split."""
 
     source: Source
     rows: Mapping[str, int]
@@ -118,14 +116,14 @@ def _sampled(documents: Source, models: Models, settings: DumpSettings) -> Sampl
         is_packed = settings.sequences.recipe().pack
         shares[split] = sizes[index].sum() / sizes.sum() if is_packed else len(index) / len(rows)
     started = time.perf_counter()
-    made = models.teacher.as_rows(documents.with_tables(tables), settings, SILENT)
-    made_rows = sum(map(len, made.splits.values()))
+    sample_rows = models.teacher.as_rows(documents.with_tables(tables), settings, SILENT)
+    made_rows = sum(map(len, sample_rows.splits.values()))
     seconds = (time.perf_counter() - started) / max(1, made_rows)
     counts = {}
-    for split, rows in made.splits.items():
-        whole = round(len(rows) / made.views / shares[split])
-        counts[split] = whole * made.views
-    return SampledRows(made, counts, seconds)
+    for split, rows in sample_rows.splits.items():
+        rows_of_all = round(len(rows) / sample_rows.views / shares[split])
+        counts[split] = rows_of_all * sample_rows.views
+    return SampledRows(sample_rows, counts, seconds)
 
 
 def _bytes_of(rows: Rows) -> Int64:
@@ -141,8 +139,8 @@ def _drawn(config: PlanConfig, models: Models) -> SampledRows:
     work = config.work
     assert work.tokens is not None
     recipe = config.sequences.recipe()
-    wanted = (work.rows or 64 * work.batch_size) * recipe.views
-    rows = min(wanted, max(DRAWN_ROWS, work.batch_size) * recipe.views)
+    planned_rows = (work.rows or 64 * work.batch_size) * recipe.views
+    rows = min(planned_rows, max(DRAWN_ROWS, work.batch_size) * recipe.views)
     draw = np.random.default_rng(work.seed)
     indptr = np.arange(rows + 1) * work.tokens
     ids = draw.integers(0, models.width, indptr[-1]).astype(np.int32)
@@ -170,7 +168,7 @@ def _drawn(config: PlanConfig, models: Models) -> SampledRows:
         documents="0" * 32,
         views=recipe.views,
     )
-    return SampledRows(source, {"train": wanted}, 0.0)
+    return SampledRows(source, {"train": planned_rows}, 0.0)
 
 
 def _splits(config: PlanConfig, source: Source) -> list[str]:

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from logitcache.bench.models import LONGEST, VOCABULARY, as_teacher, drawn_language_model
+from logitcache.bench.models import (
+    LONGEST,
+    VOCABULARY,
+    as_teacher,
+    drawn_language_model,
+    teacher_of,
+    untrained_teacher,
+)
 from logitcache.bench.workload import drawn_tokenizer, note_models
 from logitcache.config.bench import PlanConfig
 from logitcache.config.own import usual_init
@@ -17,10 +24,10 @@ from logitcache.data.source import Source
 from logitcache.data.tasks.language import LanguageModel
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
-from logitcache.models.load import UntrainedHead, load_tokenizer
+from logitcache.models.load import load_tokenizer
 from logitcache.reporter import Reporter
 from logitcache.student.model import build_student, student_tokenizer
-from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache.teacher.model import TeacherModel
 
 
 @dataclass(frozen=True)
@@ -83,60 +90,33 @@ def _teacher(
     """The teacher, and whether its head is random."""
     work = config.work
     length = config.sequences.seq_len or LONGEST
-    options: Any = {"revision": work.revision, "trust_remote_code": work.trust_remote_code}
-    if is_shape(work.teacher):
-        tokenizer = student_tokenizer(
-            work.teacher,
-            work.student_tokenizer,
-            documents.split("train"),
-            VOCABULARY,
-            length,
-            work.workspace.tokenizers,
-        )
-        return _untrained(config, kind, tokenizer, "random", device, {}), True
-    try:
-        teacher = load_teacher(
-            work.teacher, work.dtype, device, kind=kind, tokenizer=work.student_tokenizer, **options
-        )
-        return teacher, False
-    except UntrainedHead:
-        reporter.note(f"teacher: {work.teacher} has no trained head: a random one is timed")
-    tokenizer = load_tokenizer(work.student_tokenizer or work.teacher, **options)
-    return _untrained(config, kind, tokenizer, "pretrained", device, options), True
-
-
-def _untrained(
-    config: PlanConfig,
-    kind: type[LanguageModel],
-    tokenizer: Any,
-    init: str,
-    device: str,
-    options: dict[str, Any],
-) -> TeacherModel:
-    """A teacher with a random head."""
-    work = config.work
-    width = kind.width(tokenizer)
-    length = config.sequences.seq_len or LONGEST
-    task = kind(width or 0, None)
-    model = build_student(work.teacher, init, task, tokenizer, length, work.seed, **options)
-    return replace(as_teacher(model, tokenizer, work, device), kind=kind, width=width)
+    if not is_shape(work.teacher):
+        return teacher_of(work, kind, length, device, reporter, tokenizer=work.student_tokenizer)
+    tokenizer = student_tokenizer(
+        work.teacher,
+        work.student_tokenizer,
+        documents.split("train"),
+        VOCABULARY,
+        length,
+        work.workspace.tokenizers,
+    )
+    task = kind(kind.width(tokenizer) or 0, None)
+    return untrained_teacher(work, "random", task, tokenizer, length, device), True
 
 
 def _drawn_teacher(
     config: PlanConfig, kind: type[LanguageModel], documents: Source | None, device: str
 ) -> TeacherModel:
-    """A teacher of an architecture alone. Where documents are to be tokenised, its tokenizer is
-    needed.
-    """
+    """A teacher of an architecture alone; its tokenizer is needed to tokenise documents."""
     work = config.work
     if documents is None:
         model = drawn_language_model(work.teacher, kind, work.vocabulary, work.seed)
         width = int(model.config.get_text_config().vocab_size)
         tokenizer = drawn_tokenizer(0)
     else:
-        named = work.student_tokenizer or work.teacher
+        name = work.student_tokenizer or work.teacher
         try:
-            tokenizer = load_tokenizer(named, work.revision, work.trust_remote_code)
+            tokenizer = load_tokenizer(name, work.revision, work.trust_remote_code)
         except SpecError as error:
             raise SpecError(
                 expected="a tokenizer to count tokens",

@@ -29,9 +29,7 @@ SAMPLE = 2048  # rows whose lengths stand for all
 
 @dataclass(frozen=True)
 class Inputs:
-    """A sample of the rows with both models, the plans of the dumps, and how many rows there are of
-    each kind.
-    """
+    """A sample of the rows with both models, the plans of the dumps, and the rows of each kind."""
 
     work: Workload
     dumps: tuple[Planned, ...]  # of the dumped split, and of unlabelled rows
@@ -71,7 +69,9 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
     work = load(config.work, reporter)
     source = _source(config, work)
     if only is not None:
-        source = _sample(source, only)
+        train = source.split("train")
+        sample = train.select(evenly_spaced(len(train), only))
+        source = source.with_tables({"train": replace(sample, row_id=np.arange(len(sample)))})
     unlabelled = source.splits.get(UNLABELLED_SPLIT)
     splits = [config.split]
     if config.split == "train" and unlabelled is not None:
@@ -108,9 +108,7 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
 
 
 def _dev_rows(config: PlanConfig, source: Source) -> int:
-    """Dev rows that a dump's report asks the teacher about: none where dev is a part of the table
-    that is dumped.
-    """
+    """Dev rows that a dump's report asks about: none where dev is a part of the dumped table."""
     dev = source.splits.get("dev")
     if config.split != "train" or dev is None or source.shares_table("dev"):
         return 0
@@ -124,9 +122,7 @@ def density_of(dump: Planned, sample: Examples) -> Density:
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:
-    """Whether a dump fine-tunes this teacher. Raises SpecError where it would have to, and must
-    not.
-    """
+    """Whether a dump fine-tunes this teacher. Raises SpecError if it must but may not."""
     if finetune.mode == "never" and work.random_head and not work.shape_only:
         problem = "--finetune never: expected a trained head, found none"
         advice = "Leave --finetune never out, or name a trained teacher."
@@ -139,9 +135,3 @@ def _source(config: PlanConfig, work: Workload) -> Source:
     if config.work.tokens is not None:
         return tokens_as_source(work)
     return held_out(named_rows(config.work, config.unlabelled, SILENT), SILENT)
-
-
-def _sample(source: Source, rows: int) -> Source:
-    train = source.split("train")
-    sample = train.select(evenly_spaced(len(train), rows))
-    return source.with_tables({"train": replace(sample, row_id=np.arange(len(sample)))})

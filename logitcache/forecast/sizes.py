@@ -1,6 +1,4 @@
-"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes
-alone.
-"""
+"""What a cache weighs on disk, and what a training or a dump needs of memory, from shapes alone."""
 
 from __future__ import annotations
 
@@ -100,8 +98,8 @@ def cache_bytes(
             shard = store.encode(index, plan.columns, zeros)
             encoded[rows] = [file.described("") for file in shard.values()]
         names = store.names(index, plan.columns)
-        named = zip(names, encoded[rows], strict=True)
-        files = tuple(replace(file, name=name) for name, file in named)
+        renamed = zip(names, encoded[rows], strict=True)
+        files = tuple(replace(file, name=name) for name, file in renamed)
         counts = {level: round(rows * records[level]) for level in levels(plan.columns)}
         receipt = Receipt(digest, start, end - start, counts, files, sketches, stated)
         missing += receipt.bytes * ((end - start) / rows - 1)
@@ -127,9 +125,7 @@ def _zeros(columns: Sequence[Column], rows: int, records: Mapping[str, float]) -
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a
-    GPU).
-    """
+    """Bytes that a training takes on its device. ``process``: held before it (0 on a GPU)."""
 
     student: Shape
     rows: int  # of a batch
@@ -139,9 +135,8 @@ class Memory:
     logits: int = 0  # of a vocabulary that are held, in single precision
 
     def training(self) -> int:
-        """Weights, gradients, moments and what a forward pass keeps for the backward one
-        (Korthikanti et al. 2022, eq. 1, without the attention matrix: `transformers` does not keep
-        it).
+        """Weights, gradients, moments and what a forward pass keeps (Korthikanti et al. 2022, eq.
+        1, without the attention matrix: `transformers` does not keep it).
         """
         shape = self.student
         size = BYTES[self.dtype]
@@ -155,7 +150,5 @@ class Memory:
         return self.process + per_parameter * shape.parameters + activations + logits
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
-        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's
-        numbers.
-        """
+        """What a model that answers ``tokens`` at a time takes: weights and one layer's numbers."""
         return BYTES[dtype] * (model.parameters + ANSWERING * tokens * model.width)

@@ -1,5 +1,4 @@
-"""Speeds of a language model: of a dump of a few rows and of training steps, which are timed, or
-from FLOPs.
+"""Speeds of a language model: a dump of a few rows and training steps are timed, or FLOPs counted.
 
 What a dump computes besides the body (the head at the kept positions, the codec, the report) is
 most of its time for small teachers of large vocabularies, so a real dump is timed, into a folder
@@ -84,13 +83,13 @@ class TokenCalibration(Calibration):
         """Seconds of a token, of real dumps of some rows."""
         rows = self.planned.rows
         draws = self.planned.draws
-        few = min(len(rows), FIRST_ROWS * draws)
-        tokens, seconds = self._dumped(few)
-        affordable = int(self.seconds / max(seconds, 1e-6) * few / draws)
-        many = min(len(rows), affordable * draws)
-        if many >= 2 * few:
-            few_tokens, few_seconds = self._dumped(max(few, many // 8 // draws * draws))
-            tokens, seconds = self._dumped(many)
+        few_rows = min(len(rows), FIRST_ROWS * draws)
+        tokens, seconds = self._dumped(few_rows)
+        affordable = int(self.seconds / max(seconds, 1e-6) * few_rows / draws)
+        most_rows = min(len(rows), affordable * draws)
+        if most_rows >= 2 * few_rows:
+            few_tokens, few_seconds = self._dumped(max(few_rows, most_rows // 8 // draws * draws))
+            tokens, seconds = self._dumped(most_rows)
             if tokens > few_tokens and seconds > few_seconds:
                 slope = (seconds - few_seconds) / (tokens - few_tokens)
                 self.written = max(0.0, seconds - slope * tokens)
@@ -124,9 +123,7 @@ class TokenCalibration(Calibration):
             student.train(training)
 
     def _of_batch(self, model: TeacherModel) -> float:
-        """Seconds of a model's answers to a training batch, of as many rows as their logits fit
-        into memory.
-        """
+        """Seconds of a model's answers to a training batch, of as many rows as fit into memory."""
         rows = self.work.rows
         longest = int(rows.lengths().max())
         size = self.work.config.batch_size

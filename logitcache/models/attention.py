@@ -123,9 +123,7 @@ def _rotated(vectors: Tensor, frequencies: Tensor) -> Tensor:
 
 
 def hidden_size(model: PreTrainedModel) -> int:
-    """Numbers of a hidden state. Raises SpecError where the model's configuration has none: a module
-    of a user's own.
-    """
+    """Numbers of a hidden state. Raises SpecError where the model's configuration has none."""
     return int(_configured(model, "hidden_size"))
 
 

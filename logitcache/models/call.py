@@ -138,17 +138,17 @@ def ask_several(
 def on_device(inputs: Mapping[str, Array], model: PreTrainedModel) -> dict[str, Tensor]:
     """Numpy's arrays as tensors on the model's device."""
     device = model.device
-    return {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in inputs.items()}
+    tensors = {}
+    for name, array in inputs.items():
+        tensors[name] = torch.from_numpy(array).to(device, non_blocking=True)
+    return tensors
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
-    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is
-    another question.
-    """
+    """Whether the forward pass has an attention mask for an argument, heeded or not."""
     parameters = inspect.signature(model.forward).parameters
-    return "attention_mask" in parameters or any(
-        p.kind is p.VAR_KEYWORD for p in parameters.values()
-    )
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return "attention_mask" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -178,13 +178,11 @@ def _halved(
         if rows == 1:
             raise
     half = rows // 2
-    first = _halved(
-        model, {name: values[:half] for name, values in inputs.items()}, padding, per_token
-    )
+    first_rows = {name: values[:half] for name, values in inputs.items()}
+    second_rows = {name: values[half:] for name, values in inputs.items()}
+    first = _halved(model, first_rows, padding, per_token)
     try:
-        second = _halved(
-            model, {name: values[half:] for name, values in inputs.items()}, padding, per_token
-        )
+        second = _halved(model, second_rows, padding, per_token)
     except ModelFailed as error:
         error.row += half
         raise
@@ -215,9 +213,13 @@ def _forward(
         raise _failed(model, inputs, error) from error
     tokens = inputs["input_ids"].shape[1]
     for shape, is_per_token in zip(shapes, per_token, strict=True):
-        if shape[:-1] != ((rows, tokens) if is_per_token else (rows,)):
-            expected = f"({rows}, {tokens}, classes)" if is_per_token else f"({rows}, classes)"
-            what = "tokens" if is_per_token else "whole texts"
+        vectors: tuple[int, ...] = (rows,)
+        what = "whole texts"
+        if is_per_token:
+            vectors = (rows, tokens)
+            what = "tokens"
+        if shape[:-1] != vectors:
+            expected = f"({', '.join(map(str, vectors))}, classes)"
             raise SpecError(
                 f"{_class_name(model)}: expected logits of shape {expected} for {rows} rows, found {shape}. "
                 f"Use a model that classifies {what}."

@@ -13,8 +13,7 @@ from logitcache.errors import FingerprintMismatch
 
 def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What `transformers` has to be told besides the path, so that a checkpoint's columns have the
-    names that its configuration gives them: nothing, or ``id2label`` (whose length is the number of
-    columns).
+    names that its configuration gives them: nothing, or ``id2label``.
 
     ``settings`` say where a checkpoint of the hub is read. Raises FingerprintMismatch as
     :func:`names_in` does, and what reading the file raises.
@@ -27,8 +26,7 @@ def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names_in(document: Mapping[str, Any], path: str) -> tuple[dict[int, str], bool]:
-    """The names by column that a config.json gives, and whether `transformers` finds them by
-    itself.
+    """The names by column that a config.json gives, and whether `transformers` finds them.
 
     Raises FingerprintMismatch where ``id2label`` and ``label2id`` contradict each other, or do not
     number the columns from 0.

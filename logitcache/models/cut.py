@@ -102,9 +102,7 @@ def _renumbered(weights: Mapping[str, Any], prefix: str, layers: Sequence[int]) 
 
 
 def _shortened(settings: Mapping[str, Any], depth: int, layers: Sequence[int]) -> dict[str, Any]:
-    """A configuration's values for fewer layers: their number, whatever the model calls it, and
-    lists with a value for each layer.
-    """
+    """A configuration's values for fewer layers: their number, and lists of one value a layer."""
     shorter = dict(settings)
     for name, value in settings.items():
         if isinstance(value, list) and len(value) == depth and name != "architectures":

@@ -45,8 +45,7 @@ class Described:
 
     def is_trained_as(self, kind: type[Classification]) -> bool:
         """Whether it surely has a trained head for this task, so that it is asked as it is: its
-        configuration names the architecture, and its weights hold a matrix of one row a class
-        outside the body.
+        configuration names the architecture, and a matrix outside the body has one row a class.
         """
         suffix = kind.auto_model.removeprefix("Auto").removeprefix("ModelFor")
         architectures = self.config.get("architectures")
@@ -68,9 +67,7 @@ class Described:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The names of its columns, in order. Raises FingerprintMismatch where its configuration
-        contradicts itself.
-        """
+        """The names of its columns, in order. Raises FingerprintMismatch for a contradiction."""
         names, _ = names_in(self.config, self.name)
         if names:
             return tuple(name for _, name in sorted(names.items()))
@@ -84,16 +81,12 @@ class Described:
         return tuple(f"LABEL_{i}" for i in range(count))
 
     def check_problem(self) -> None:
-        """Raises SpecError where its outputs are no distribution over classes that exclude one
-        another.
-        """
+        """Raises SpecError where its outputs are no distribution over exclusive classes."""
         check_problem(self.config.get("problem_type"), len(self.class_names), self.name)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Its tokenizer, of the library `tokenizers`, which neither cuts nor pads; None where it
-        has none of it.
-        """
+        """Its tokenizer, of the library `tokenizers`, without truncation and padding, or None."""
         path = self.folder / TOKENIZER
         if not path.is_file():
             return None
@@ -119,9 +112,7 @@ class Described:
 
 
 def described(name: str) -> Described | None:
-    """The checkpoint of this name where its files are on this machine: in a folder, or kept of the
-    hub; else None.
-    """
+    """The checkpoint of this name if its files are here, in a folder or the hub's cache."""
     if Path(name).is_dir():
         return Described(name, Path(name))
     if not hub.on_hub(name):
@@ -143,9 +134,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
-    """The shapes of a safetensors file's tensors by name, from its header alone; empty where that
-    cannot be read.
-    """
+    """The tensors' shapes in a safetensors file by name, from its header; empty if unreadable."""
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))

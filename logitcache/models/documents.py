@@ -1,5 +1,4 @@
-"""Documents of a packed row kept apart: each is answered as it is alone, whatever stands before it
-in the row.
+"""Documents of a packed row kept apart: each is answered as it is alone in its row.
 
 Rows say where documents begin by their positions (0 at each beginning). There are two ways to tell
 a model: by ``position_ids`` alone, from which `transformers` builds a block-diagonal causal mask,
@@ -55,9 +54,7 @@ def numbered(positions: Tensor, is_token: Tensor) -> Tensor:
 
 
 def _first_position(model: PreTrainedModel) -> int:
-    """The position of a row's first token: RoBERTa and its kin count from behind the padding
-    token's.
-    """
+    """The position of a row's first token: RoBERTa and its kin count from behind padding's."""
     tables = (
         module for name, module in model.named_modules() if name.endswith("position_embeddings")
     )
@@ -99,9 +96,7 @@ def find_documents(
 
 
 def _packed_rows(rows: Rows, padding: Padding) -> Examples:
-    """A few rows of several documents, of unequal lengths; where no row has more than one, halves
-    of rows.
-    """
+    """A few rows of several documents, of unequal lengths; halves of rows where each has one."""
     starts = rows.tokens["position_ids"]
     row = np.repeat(np.arange(len(starts)), starts.lengths())
     counts = np.bincount(row[starts.values == 0], minlength=len(starts))

@@ -17,9 +17,7 @@ AGAIN = "Save or download it again."
 
 @dataclass(frozen=True)
 class Failure:
-    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that
-    was to load it.
-    """
+    """A checkpoint that was not loaded: its files and the error. ``auto``: the class to load it."""
 
     path: str
     names: list[str]  # of its files; none where they cannot be listed

@@ -29,9 +29,7 @@ def an_adapter(remark: str = "") -> SpecError:
 
 
 def nested(failure: Failure) -> SpecError | None:
-    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence
-    transformer's.
-    """
+    """A folder above the checkpoint: a Trainer's, a repository's in the hub's cache, and so on."""
     if "config.json" in failure.names:
         return None
     files = [*files_like(failure, "*/config.json"), *files_like(failure, "snapshots/*/config.json")]
@@ -62,9 +60,7 @@ def no_config(failure: Failure) -> SpecError | None:
 
 
 def fault_of(folder: Path) -> SpecError | None:
-    """Why the files of a folder are no model's, whatever library looks at it: an error without its
-    place; None where they may be one's.
-    """
+    """Why the files of a folder are no model's: an error without its place; None for others."""
     names = sorted(path.name for path in folder.iterdir())
     failure = Failure(str(folder), names, FileNotFoundError())
     for check in (adapter, nested, no_config):

@@ -27,9 +27,7 @@ def is_gguf(path: str) -> bool:
 
 
 def check_gguf(path: str) -> None:
-    """Raises SpecError where there is no such file, it is none of this format, or the package that
-    reads it is missing.
-    """
+    """Raises SpecError without the file, for another format, or without the package for it."""
     file = Path(path)
     expected = "a .gguf file"
     if not file.is_file():

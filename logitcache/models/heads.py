@@ -37,9 +37,7 @@ CHECKED_SIZES = (4.0, 400.0)
 
 
 def has_head(model: PreTrainedModel) -> bool:
-    """Whether its answers are made by one linear map that is a plain matrix here: not one that is
-    spread over processes.
-    """
+    """Whether its answers are made by one linear map, a plain matrix in this process."""
     head = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
     return (
@@ -50,9 +48,7 @@ def has_head(model: PreTrainedModel) -> bool:
 
 
 def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
-    """The last linear map of a model with one; only its first ``width`` columns, where that is
-    said.
-    """
+    """The last linear map of a model with one; its first ``width`` columns, if that is set."""
     linear = model.get_output_embeddings()
     assert isinstance(linear, nn.Linear)
     config = model.config.get_text_config()
@@ -113,8 +109,7 @@ def remakes_logits(model: PreTrainedModel, rows: Examples, padding: Padding) -> 
 
 
 def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> None:
-    """Raises SpecError where the logits that a head makes of what it is given are not the model's
-    own.
+    """Raises SpecError where the logits that a head makes are not the model's own.
 
     The beginnings of some rows are asked about, once for each of :data:`CHECKED_SIZES`. What the
     head is given is multiplied so that its largest logit is of that size, and the model's own code

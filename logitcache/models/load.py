@@ -1,6 +1,4 @@
-"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which
-tokenizer.
-"""
+"""Checkpoints in, for teacher and student: device and precision, what is missing, the tokenizer."""
 
 from __future__ import annotations
 
@@ -55,9 +53,7 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
 
 
 def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
-    """Raises SpecError where a weight is stored as that of a model inside another one, as
-    DataParallel and torch.compile have it.
-    """
+    """Raises SpecError where weights are stored as another model's part, as DataParallel has it."""
     wrapper = next((key.removesuffix(name) for key in stored if key.endswith(f".{name}")), None)
     if wrapper is not None:
         raise SpecError(
@@ -72,27 +68,24 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
     """Raises SpecError where the weights of a teacher and its configuration are of two models: a
     head of another number of columns, or more layers than are used.
     """
-    for name, stored, expected in sorted(info["mismatched_keys"]):
-        contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
-        advice = "Correct id2label in its config.json: one name for each column."
-        raise SpecError(
-            expected="weights of the model in config.json",
-            found=contents,
-            advice=advice,
-            where=path,
-        )
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
-    # one that has a head: of a body for training some layers may be taken
-    if surplus and not info["missing_keys"]:
+    mismatched = sorted(info["mismatched_keys"])
+    if mismatched:
+        name, stored, expected = mismatched[0]
+        contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
+        advice = "Correct id2label in its config.json: one name for each column."
+    elif surplus and not info["missing_keys"]:  # of a body alone some layers may be taken
         contents = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
-        raise SpecError(
-            expected="weights of the model in config.json",
-            found=contents,
-            advice=advice,
-            where=path,
-        )
+    else:
+        return
+    raise SpecError(
+        expected="weights of the model in config.json",
+        found=contents,
+        advice=advice,
+        where=path,
+    )
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
@@ -166,9 +159,7 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
 
 
 def _is_empty(tokenizer: Any) -> bool:
-    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes
-    seconds.
-    """
+    """Whether it knows only special tokens. The vocabulary comes last: CANINE's takes seconds."""
     tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
     if not set(tokens) <= set(tokenizer.all_special_ids):
         return False
@@ -198,8 +189,7 @@ def load_tokenizer(
     what: str = "tokenizer",
     advice: str = RESAVE,
 ) -> Any:
-    """The tokenizer of a checkpoint, with a padding token (another special one where it has none:
-    its end, if any).
+    """The tokenizer of a checkpoint, with a padding token (another special one where it lacks one).
 
     Raises SpecError where there is none, where it brings code of its own and is not trusted to run
     it, or where it asks for inputs that are not known here. It says that no ``what`` can be loaded.
@@ -226,9 +216,7 @@ def load_tokenizer(
 
 
 def _name_pad_token(tokenizer: Any, path: str) -> None:
-    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no
-    special token at all.
-    """
+    """Give the tokenizer a padding token if it lacks one. Raises SpecError if none can serve."""
     if tokenizer.pad_token is not None:
         return
     candidates = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
@@ -240,9 +228,7 @@ def _name_pad_token(tokenizer: Any, path: str) -> None:
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
-    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises
-    SpecError where it cannot read texts.
-    """
+    """Names of what the tokenizer makes of texts. Raises SpecError where it cannot read texts."""
     try:
         return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
     except Exception as error:  # whatever a tokenizer of tables or pages raises

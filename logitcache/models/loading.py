@@ -61,9 +61,7 @@ def loading(
 
 @contextmanager
 def saving(name: str) -> Iterator[None]:
-    """The same for saving. What is said of the disk passes through: libraries have no type of their
-    own for that.
-    """
+    """The same for saving. Errors of the disk pass through: libraries have no type for them."""
     try:
         with quiet():
             yield
@@ -98,9 +96,7 @@ def _is_about_the_checkpoint(error: BaseException) -> bool:
 
 
 def _cause_of(failure: Failure, checks: Checks) -> SpecError:
-    """Why a checkpoint was not loaded: an error without its place. Its advice is empty where none
-    is known.
-    """
+    """Why a checkpoint was not loaded: an error without its place. Advice may be empty."""
     if isinstance(failure.error, SpecError) and failure.folder.exists():
         return failure.error
     try:

@@ -57,7 +57,7 @@ class OwnStudent(PreTrainedModel):
 
     def __init__(self, config: OwnConfig) -> None:
         super().__init__(config)
-        self.module = _made(config)
+        self.module = _module_of(config)
         parameters = inspect.signature(self.module.forward).parameters.values()
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         names = {parameter.name for parameter in parameters}
@@ -125,7 +125,7 @@ class OwnStudent(PreTrainedModel):
             )
 
 
-def _made(config: OwnConfig) -> nn.Module:
+def _module_of(config: OwnConfig) -> nn.Module:
     """The module of a configuration. Raises SpecError where it cannot be made."""
     maker = own.load(config.own)
     if isinstance(maker, nn.Module):

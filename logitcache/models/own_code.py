@@ -1,6 +1,4 @@
-"""The code that a checkpoint brings, where it runs (``--trust-remote-code``): a part of what a
-teacher is.
-"""
+"""The code that a checkpoint brings (``--trust-remote-code``): a part of what a teacher is."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ def code_digest(*objects: Any) -> str | None:
     """Digest of the files that the classes of these objects were imported from, and of those that
     these import relatively. None where no class of theirs came with a checkpoint.
 
-    The files are the copies that were imported: they stay as they are when the checkpoint's own are
-    edited.
+    The files are the copies that were imported, whatever happens to the checkpoint's own.
     """
     modules = set()
     for item in objects:

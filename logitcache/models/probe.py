@@ -84,9 +84,8 @@ class Probe:
     budget: int = BUDGET
 
     def choose(self, candidates: tuple[Padding, Padding], equal: Padding) -> Padding:
-        """The first of the candidates that gives the reference's answers; ``equal`` (rows of equal
-        length together) where none does. Raises SpecError where even that differs from the
-        reference.
+        """The first of the candidates that gives the reference's answers; ``equal`` where none
+        does. Raises SpecError where even that differs from the reference.
         """
         probe, alone = self.alone(equal)
         lengths = probe.rows.lengths()
@@ -171,9 +170,7 @@ def _spread(order: Int64, rows: int) -> list[Int64]:
 
 
 def _difference(answers: Float32, reference: Float32) -> float:
-    """The largest, over rows with a finite reference; infinite where one of them has no finite
-    answer.
-    """
+    """The largest, over rows with a finite reference; infinite where one has no finite answer."""
     finite = np.isfinite(reference).all(axis=1)
     apart = np.abs(answers[..., finite, :] - reference[finite])
     if np.isnan(apart).any():
@@ -200,7 +197,10 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
         if pairs is not None:
             second = [_joined(pairs, start, length) for start in starts]
         parts.append(prepare(tokenizer, _rows(long, second), length))
-    return _together(parts)
+    inputs = {}
+    for name in parts[0].inputs:
+        inputs[name] = _concatenated([part.inputs[name] for part in parts])
+    return _examples(inputs, parts[0].padding)
 
 
 def _lengths(shortest: int, longest: int) -> Int64:
@@ -225,7 +225,8 @@ def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
 def _joined(texts: list[str], start: int, tokens: int) -> str:
     """Texts one after the other until they have so many tokens, if they have any."""
     parts: list[str] = []
-    words, characters = 0, 0
+    words = 0
+    characters = 0
     for token in range(start, start + tokens):
         text = texts[token % len(texts)]
         parts.append(text)
@@ -243,18 +244,19 @@ def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
     return Rows(first, second, np.zeros_like(numbers), numbers, numbers)
 
 
-def _together(parts: list[Examples]) -> Examples:
-    inputs = {}
-    for name in parts[0].inputs:
-        inputs[name] = _concatenated([part.inputs[name] for part in parts])
-    return _examples(inputs, parts[0].padding)
-
-
 def _examples(inputs: dict[str, Ragged], padding: Padding) -> Examples:
     """Inputs as rows of no data: numbered, without labels."""
     numbers = np.arange(len(inputs["input_ids"]))
-    none = np.zeros_like(numbers)
-    return Examples(numbers, none, numbers, none, inputs, none.astype(np.bool_), padding)
+    zeros = np.zeros_like(numbers)
+    return Examples(
+        row_id=numbers,
+        view=zeros,
+        row_hash=numbers,
+        label=zeros,
+        inputs=inputs,
+        cut=zeros.astype(np.bool_),
+        padding=padding,
+    )
 
 
 def _concatenated(parts: list[Ragged]) -> Ragged:
@@ -289,16 +291,16 @@ def find_padding(
                 chosen = probe.choose(sides, equal)
                 if "position_ids" not in rows.tokens:
                     return chosen
+
+                def rounding(reference: Array) -> float:
+                    return TIMES * tolerance(dtype, reference, 0.0)
+
                 every = partial(ask, model, per_token=True)
-                return find_documents(every, model, chosen, rows, partial(_rounding, dtype))
+                return find_documents(every, model, chosen, rows, rounding)
             except RuntimeError as error:
                 if not out_of_memory(error) or max_length < LEAST:
                     raise
             max_length //= 2  # the rows may be much shorter than the longest that was allowed
-
-
-def _rounding(dtype: torch.dtype, reference: Array) -> float:
-    return TIMES * tolerance(dtype, reference, 0.0)
 
 
 def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding) -> torch.Tensor:
@@ -332,16 +334,14 @@ def padding_remark(chosen: Padding, own: Padding) -> str:
 
 
 def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
-    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an
-    error of its own.
-    """
+    """Raises SpecError for token types without an embedding: a GPU's own error says little."""
     types = rows.inputs.get("token_type_ids")
     if types is None:
         return
-    tables = [
-        module for name, module in model.named_modules() if name.endswith("token_type_embeddings")
-    ]
-    sizes = [table.num_embeddings for table in tables if isinstance(table, torch.nn.Embedding)]
+    sizes = []
+    for name, module in model.named_modules():
+        if name.endswith("token_type_embeddings") and isinstance(module, torch.nn.Embedding):
+            sizes.append(module.num_embeddings)
     highest = int(types.values.max(initial=0))
     if sizes and highest >= min(sizes):
         raise SpecError(
@@ -368,8 +368,7 @@ def undisturbed(model: PreTrainedModel) -> Iterator[None]:
 
 def _candidates(own: Padding, takes_mask: bool) -> tuple[tuple[Padding, Padding], Padding]:
     """The sides to be tried, the tokenizer's first, and the way without any. Where something is
-    padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too,
-    as by hand.
+    padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too.
     """
     left = replace(own, side=Side.LEFT, mask=takes_mask)
     right = replace(own, side=Side.RIGHT, mask=takes_mask)

@@ -29,9 +29,7 @@ def on_device(head: Head[Any], device: torch.device) -> Head[Tensor]:
 
 
 def as_computed(values: Tensor) -> Tensor:
-    """Stored values as they are computed with: the bits of bfloat16 (u16) as such; halves on a CPU
-    in single.
-    """
+    """Stored values as computed with: bits of bfloat16 (u16) as such; halves on a CPU in single."""
     if values.dtype == torch.uint16:
         values = values.view(torch.bfloat16)
     if values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float16):
@@ -85,9 +83,7 @@ def projector_of(head: Head[Tensor]) -> Projector:
 
 @dataclass(frozen=True)
 class Projected:
-    """Logits f32[P, V] that are computed where they are read. What is read holds until the next
-    reading.
-    """
+    """Logits f32[P, V] that are computed where they are read, and hold until the next reading."""
 
     hidden: Tensor  # f[P, d]
     projector: Projector

@@ -174,9 +174,11 @@ class _Files:
     hub: Mapping[str, Any]
 
     def find(self, name: str) -> str | None:
-        missing = {"_raise_exceptions_for_missing_entries": False}
-        found: str | None = cached_file(self.path, name, **self.hub, **missing)
-        return found
+        """The path of a file; None without it."""
+        path: str | None = cached_file(
+            self.path, name, **self.hub, _raise_exceptions_for_missing_entries=False
+        )
+        return path
 
     def json(self, name: str) -> Any:
         path = self.find(name)
@@ -204,11 +206,12 @@ def _read_layout(files: _Files) -> tuple[Layout | None, list[dict[str, Tensor]]]
     normalises = kinds[-1] == "Normalize"
     expected = ["Transformer", "Pooling", *["Dense"] * len(maps), *["Normalize"] * normalises]
     if kinds != expected or modules[0]["path"]:
-        advice = (
-            "Name a model of these modules, with the files of its Transformer in the folder itself."
+        raise SpecError(
+            expected="modules Transformer, Pooling, and perhaps Dense and Normalize",
+            found=", ".join(kinds),
+            advice="Name a model of these modules, with the files of its Transformer in the folder itself.",
+            where=f"{files.path}: {MODULES}",
         )
-        known = "modules Transformer, Pooling, and perhaps Dense and Normalize"
-        raise _refused(f"{files.path}: {MODULES}", known, ", ".join(kinds), advice)
     _check_reading(files)
     pooling = _pooling_of(files, modules[1]["path"])
     dense = [_map_of(files, path) for path in maps]
@@ -234,9 +237,7 @@ def _kinds_of(modules: Any, where: str) -> list[str]:
 
 
 def _check_reading(files: _Files) -> None:
-    """Raises SpecError where a text is changed before it is read: by a prompt, or by lower case that
-    is not its tokenizer's own.
-    """
+    """Raises SpecError where a text is changed before it is read: by a prompt, or lower case."""
     prompt = files.json(f"config_{_PACKAGE}.json").get("default_prompt_name")
     if prompt is not None:
         advice = "Put the prompt before the texts, and null there."
@@ -270,9 +271,9 @@ def _pooling_of(files: _Files, path: str) -> str:
         if key.startswith(prefix) and value:
             kind = key.removeprefix(prefix)
             kinds.append(kind.removesuffix("_tokens").removesuffix("_token"))
-    named = config.get("pooling_mode")  # newer files: one name, or several
-    if named is not None:
-        kinds = [named] if isinstance(named, str) else list(map(str, named))
+    mode = config.get("pooling_mode")  # newer files: one name, or several
+    if mode is not None:
+        kinds = [mode] if isinstance(mode, str) else list(map(str, mode))
     if len(kinds) != 1 or kinds[0] not in POOLINGS:
         advice = "Name a model that pools by one of them."
         where = f"{files.path}: {path}/config.json"
@@ -289,21 +290,22 @@ def _map_of(files: _Files, path: str) -> tuple[tuple[int, int, bool, str], dict[
     weights = files.find(f"{path}/model.safetensors")
     where = f"{files.path}: {path}"
     if activation not in ACTIVATIONS:
-        known = f"an activation among {', '.join(ACTIVATIONS)}"
-        raise _refused(where, known, activation, "Name another model.")
+        expected = f"an activation among {', '.join(ACTIVATIONS)}"
+        raise _refused(where, expected, activation, "Name another model.")
     if weights is None:
         advice = "Save the model again with sentence-transformers, which writes it."
         raise _refused(where, "model.safetensors", "none", advice)
     try:
-        state = {name.removeprefix("linear."): one for name, one in load_file(weights).items()}
+        stored = load_file(weights)
     except SafetensorError:
-        found = "model.safetensors, which is cut or damaged"
-        raise _refused(where, "weights in safetensors", found, AGAIN) from None
+        damage = "model.safetensors, which is cut or damaged"
+        raise _refused(where, "weights in safetensors", damage, AGAIN) from None
+    state = {name.removeprefix("linear."): tensor for name, tensor in stored.items()}
     width = config.get("in_features")
     out = config.get("out_features")
-    stored = list(state["weight"].shape)
-    if stored != [out, width]:
-        raise _refused(where, f"a map of {width} to {out} numbers", f"weights {stored}", AGAIN)
+    shape = list(state["weight"].shape)
+    if shape != [out, width]:
+        raise _refused(where, f"a map of {width} to {out} numbers", f"weights {shape}", AGAIN)
     return (width, out, "bias" in state, activation), state
 
 
@@ -320,8 +322,8 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
     layout = model.layout
     width = int(model.config.get_text_config().hidden_size)
     pooling: dict[str, Any] = {"word_embedding_dimension": width}
-    for name, ours in (("cls_token", "first"), ("mean_tokens", "mean")):
-        pooling[f"pooling_mode_{name}"] = layout.pooling == ours
+    for name, own_name in (("cls_token", "first"), ("mean_tokens", "mean")):
+        pooling[f"pooling_mode_{name}"] = layout.pooling == own_name
     for name in ("max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"):
         pooling[f"pooling_mode_{name}"] = False
     paths = [("Transformer", ""), ("Pooling", "1_Pooling")]
@@ -329,12 +331,16 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
     for linear, (width, out, bias, activation) in zip(model.maps, layout.maps, strict=True):
         path = f"{len(paths)}_Dense"
         kind = "linear.Identity" if activation == "Identity" else f"activation.{activation}"
-        config = {"in_features": width, "out_features": out, "bias": bias}
-        _write(
-            folder / path / "config.json",
-            {**config, "activation_function": f"torch.nn.modules.{kind}"},
-        )
-        state = {f"linear.{name}": one.contiguous() for name, one in linear.state_dict().items()}
+        config = {
+            "in_features": width,
+            "out_features": out,
+            "bias": bias,
+            "activation_function": f"torch.nn.modules.{kind}",
+        }
+        _write(folder / path / "config.json", config)
+        state = {}
+        for name, tensor in linear.state_dict().items():
+            state[f"linear.{name}"] = tensor.contiguous()
         save_file(state, folder / path / "model.safetensors")
         paths.append(("Dense", path))
     if layout.normalises:

@@ -1,6 +1,4 @@
-"""What a checkpoint's configuration says of outputs, precision, problem and padding: put right, or
-refused.
-"""
+"""A checkpoint's configuration of outputs, precision, problem and padding: mended or refused."""
 
 from __future__ import annotations
 
@@ -47,8 +45,7 @@ def pads_by_config(model: PreTrainedModel, tokenizer: Any) -> Padding:
 
     That is the one its configuration names: decoders find a row's last token by it. Where the
     configuration names none, or one that no text can hold, a row asked alone is read at its last
-    token: then the padding is ``free``, and the model gets the tokenizer's token for the sake of
-    whoever else asks it.
+    token: then the padding is ``free``, and the model gets the tokenizer's token.
     """
     own = Padding.of(tokenizer)
     pad_token = model.config.get_text_config().pad_token_id
@@ -64,9 +61,7 @@ def is_token(token: Any, model: PreTrainedModel) -> bool:
 
 
 def embeddings(model: PreTrainedModel, otherwise: int) -> int:
-    """Tokens that the model has embeddings for; ``otherwise`` where it has no table of them
-    (CANINE).
-    """
+    """Tokens that the model has embeddings for; ``otherwise`` where it has no table (CANINE)."""
     try:
         table: Any = model.get_input_embeddings()
     except NotImplementedError:
@@ -84,8 +79,7 @@ def name_pad_token(model: PreTrainedModel, token: int) -> None:
 
 
 def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """Student and tokenizer name one padding token, so that what is saved answers in a batch as it
-    does alone.
+    """Student and tokenizer name one padding token: saved, it answers in batches as alone.
 
     The model's own stays where the tokenizer has it among its special tokens: decoders read a row
     by it, and encoders like RoBERTa count positions from it. Any other token of the vocabulary
@@ -115,9 +109,7 @@ def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def make_room_for_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """An embedding for a padding token that was added to the tokenizer, for this student or for one
-    before it.
-    """
+    """An embedding for a padding token added to the tokenizer, for this student or earlier."""
     if tokenizer.pad_token == NEW_PAD and embeddings(model, len(tokenizer)) < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 

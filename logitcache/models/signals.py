@@ -1,9 +1,8 @@
 """What is looked at in a model, teacher and student alike: one vector at each token, or of each row.
 
 What :func:`watched` gives is called as the model itself is and answers with signals in place of the
-logits. So whatever asks a model (:mod:`logitcache.models.call`: padding, rows of equal length,
-halves of a batch, gradients) serves every signal. Where no signal needs the head, the body alone is
-called.
+logits. So whatever asks a model (:mod:`logitcache.models.call`) serves every signal. Where no
+signal needs the head, the body alone is called.
 
 Layers count from 1; ``hidden:0`` is the output of the embeddings. As in ``transformers``, the hidden
 state of the last layer has passed the body's last normalisation.
@@ -55,18 +54,14 @@ class Signal(ABC):
 
     @abstractmethod
     def observe(self, model: PreTrainedModel, note: Note) -> RemovableHandle:
-        """Have the model give a tensor to ``note`` in every forward pass, until the handle is
-        removed.
-        """
+        """Have the model give a tensor to ``note`` in each forward pass, until removed."""
 
     def of_pass(self, noted: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """The signal, of what was noted in a forward pass of these inputs."""
         return noted
 
     def resolved(self, model: PreTrainedModel) -> Signal:
-        """The same, counted from the model's first layer. Raises SpecError for a layer that it has
-        not.
-        """
+        """The same, counted from the model's first layer. Raises SpecError for a missing layer."""
         return self
 
     def assets(self, model: PreTrainedModel) -> dict[str, Array]:
@@ -79,9 +74,7 @@ class Signal(ABC):
 
 
 class Watched:
-    """A model that answers with signals in place of its logits; with a tuple of them where there are
-    several.
-    """
+    """A model that answers with signals in place of its logits: one, or a tuple of several."""
 
     def __init__(self, model: PreTrainedModel, signals: Sequence[Signal]) -> None:
         self.watched_model = model
@@ -250,9 +243,7 @@ class Projected(Signal):
 
 @dataclass(frozen=True)
 class Pooled(Signal):
-    """One vector of a row: the mean of the last hidden state over its tokens, or that of its first
-    token.
-    """
+    """One vector of a row: the mean of the last hidden state over its tokens, or its first."""
 
     per_row: ClassVar[bool] = True
     pooling: str = "mean"

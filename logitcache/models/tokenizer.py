@@ -1,5 +1,4 @@
-"""What a tokenizer does, part by part: two tokenizers with one fingerprint give every text the same
-tokens.
+"""What a tokenizer does, part by part: one fingerprint, the same tokens of every text.
 
 Each part has a name of its own (``normalizer``, ``merges``, ``truncation_side``, ...), so that
 whoever compares two fingerprints can say what differs. A part is read from the tokenizer in memory,
@@ -75,9 +74,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
 
 
 def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
-    """The parts of a tokenizer that the library `tokenizers` computes. Its decoder is left out: it
-    makes texts.
-    """
+    """What the library `tokenizers` computes. Its decoder is left out: it makes texts."""
     document = json.loads(backend.to_str())
     model = dict(document["model"])
     vocabulary = tokenizer.get_vocab()
@@ -98,9 +95,7 @@ def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
 
 
 def _python_parts(tokenizer: Any) -> dict[str, Any]:
-    """The parts of a tokenizer written in Python: its class, what that was made with, its
-    vocabulary and merges.
-    """
+    """A tokenizer written in Python: its class, its arguments, its vocabulary and merges."""
     ranks = getattr(tokenizer, "bpe_ranks", None) or {}
     pieces = getattr(tokenizer, "sp_model", None)
     model = b"" if pieces is None else pieces.serialized_model_proto()
@@ -130,9 +125,7 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
 
 
 def _added_tokens(tokenizer: Any) -> list[Any]:
-    """Every token that is looked for before a text is cut up: its id, its text and how it is looked
-    for.
-    """
+    """Each token that is looked for before a text is cut up: id, text and how it is looked for."""
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     added: Mapping[int, Any] = tokenizer.added_tokens_decoder
     tokens: list[list[Any]] = []
@@ -165,9 +158,7 @@ def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:
 
 
 def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
-    """Ids and token types of one example; nothing where the tokenizer cannot read it, which is a
-    trait too.
-    """
+    """Ids and token types of one example; nothing if the tokenizer cannot read it (a trait too)."""
     try:
         encoding = tokenizer(*fields, verbose=False, **how)
     except (
@@ -181,9 +172,7 @@ def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
 
 @contextmanager
 def _state_kept(backend: Any) -> Iterator[None]:
-    """The padding and truncation of the last call stay in the library's object, and are saved with
-    it.
-    """
+    """The padding and truncation of the last call stay in the library's object, and are saved."""
     if backend is None:
         yield
         return

@@ -45,9 +45,7 @@ def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
 
 
 def write_tokenizer(arrays: Mapping[str, Array], folder: Path) -> bool:
-    """Make the folder of the tokenizer that is among these arrays; False where none is. The folder
-    appears as a whole.
-    """
+    """Make the folder of the tokenizer among these arrays, as a whole; False where none is."""
     files = {name.removeprefix(PREFIX): arrays[name] for name in arrays if name.startswith(PREFIX)}
     if not files:
         return False

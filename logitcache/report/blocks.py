@@ -1,6 +1,4 @@
-"""The parts of a report, for any renderer: sections of blocks; a block has a caption, a picture and
-a table.
-"""
+"""The parts of a report, for any renderer: sections of blocks with caption, picture and table."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from logitcache.report.words import NONE, Unit, digits, percent, seconds, sizes
 
 @dataclass(frozen=True)
 class Table:
-    """Texts. The first column names a row and is set at the left; all others hold figures, at the
-    right.
-    """
+    """Texts. The first column names a row and is set at the left; figures at the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -24,9 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """One thing that was measured. ``caption``: sentences that give what is seen in words and
-    figures.
-    """
+    """One thing that was measured. ``caption``: sentences that give it in words and figures."""
 
     title: str
     caption: str
@@ -48,9 +42,7 @@ def section(
     title: str, headline: str, blocks: Sequence[Block | None], notes: Sequence[str] = ()
 ) -> Section:
     """A section of the blocks that there are."""
-    return Section(
-        title, headline, tuple(block for block in blocks if block is not None), tuple(notes)
-    )
+    return Section(title, headline, tuple(filter(None, blocks)), tuple(notes))
 
 
 def table(columns: Mapping[str, Iterable[str]]) -> Table | None:

@@ -1,6 +1,4 @@
-"""Pictures of what benches measured. Each is a record of what is drawn, and draws itself as wide as
-it is read.
-"""
+"""Pictures of what benches measured: records of what is drawn, which draw themselves to a width."""
 
 from __future__ import annotations
 
@@ -194,10 +192,15 @@ class Curves:
         axes.grid()
 
     def _draw_mark(self, axes: Axes, x: float, text: str) -> None:
-        line = next((line for line in self.lines if line.key == self.marked), self.lines[0])
+        marked = [line for line in self.lines if line.key == self.marked]
+        line = marked[0] if marked else self.lines[0]
         axes.axvline(x, color=MUTED, linewidth=1.2, linestyle=":")
         axes.plot(x, float(np.interp(x, line.xs, line.ys)), "o", color=INK, markersize=7)
-        side, offset = ("left", 9) if x < 0.6 * axes.get_xlim()[1] else ("right", -9)
+        side = "right"
+        offset = -9
+        if x < 0.6 * axes.get_xlim()[1]:
+            side = "left"
+            offset = 9
         axes.annotate(
             text,
             (x, 0.97),
@@ -254,9 +257,7 @@ class Dots:
         legend(figure, grid[0], look)
 
     def _label_factor(self) -> float:
-        """How many times as much each label of the axis is as the last: what leaves room between
-        them.
-        """
+        """How many times as much each label of the axis is as the last, to leave room between."""
         values: list[float] = []
         for _, lines in self.panels:
             for line in lines:

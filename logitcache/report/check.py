@@ -28,8 +28,8 @@ def check_text(report: Report) -> str:
     if report.match is not None:
         lines += ["", shown(report.match)]
     serious = [finding for finding in report.findings if finding.is_serious]
-    others = [finding for finding in report.findings if not finding.is_serious]
-    lines += [*_findings("Serious", serious), *_findings("Worth a look", others)]
+    minor = [finding for finding in report.findings if not finding.is_serious]
+    lines += [*_findings("Serious", serious), *_findings("Worth a look", minor)]
     if not report.findings and not report.refusals:
         lines += ["", "Nothing to say."]
     if report.refusals:
@@ -94,8 +94,8 @@ def _classes(report: Report) -> Columns:
     if len(names) > len(order):
         columns["class"].append(f"… {len(names) - len(order):,} more")
         for shape in shapes:
-            rest = int(shape.counts.sum() - shape.counts[order].sum())
-            columns[shape.name].append(f"{rest:,}")
+            unlisted = int(shape.counts.sum() - shape.counts[order].sum())
+            columns[shape.name].append(f"{unlisted:,}")
     return columns
 
 

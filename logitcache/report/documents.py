@@ -1,6 +1,4 @@
-"""Documents that benches wrote. They are read with care: they may have been edited, or their bench
-interrupted.
-"""
+"""Documents that benches wrote, read with care: they may be edited, or their bench interrupted."""
 
 from __future__ import annotations
 
@@ -67,8 +65,12 @@ class Part:
     def numbers(self, key: str) -> dict[str, float]:
         """The numbers in the object under a key; those that are none are left out."""
         inner = self.part(key)
-        numbers = {name: inner.number(name) for name in inner.values}
-        return {name: number for name, number in numbers.items() if number is not None}
+        numbers = {}
+        for name in inner.values:
+            number = inner.number(name)
+            if number is not None:
+                numbers[name] = number
+        return numbers
 
     def series(self, key: str) -> list[float]:
         """The numbers in the list under a key; 0 where an item is null or not finite."""
@@ -94,9 +96,8 @@ class Part:
         high = max(part.number("high", median), median)
         if low <= 0:
             return None
-        return Ratio(
-            median, low, high, part.number("confidence") or 0.0, int(part.number("rounds") or 0)
-        )
+        confidence = part.number("confidence", 0.0)
+        return Ratio(median, low, high, confidence, int(part.number("rounds", 0.0)))
 
     def ratios(self, depth: int = 0) -> Iterator[Ratio]:
         """All ratios in it, nested up to ``_DEEPEST`` deep, excluding those of failed cases."""
@@ -210,8 +211,11 @@ class Bench:
     def models(self) -> dict[str, Model]:
         """Its teacher and its student, where it has them."""
         setting = self.document.part("setting")
-        roles = filter(setting.values.get, ("teacher", "student"))
-        return {role: _model(setting, role) for role in roles}
+        models = {}
+        for role in ("teacher", "student"):
+            if setting.values.get(role):
+                models[role] = _model(setting, role)
+        return models
 
     @property
     def data(self) -> str:
@@ -285,8 +289,12 @@ def case_label(part: Part) -> str:
 
 def failures(cases: Sequence[Part]) -> list[str]:
     """A sentence for each case that failed."""
-    failed = [part for part in cases if part.text("error")]
-    return [f"{case(part.text('name'))} was not measured: {part.text('error')}" for part in failed]
+    sentences = []
+    for part in cases:
+        error = part.text("error")
+        if error:
+            sentences.append(f"{case(part.text('name'))} was not measured: {error}")
+    return sentences
 
 
 def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
@@ -304,20 +312,19 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
 
 
 def differences(benches: Sequence[Bench]) -> str:
-    """A sentence that names the files where they are of different models or data; empty where they
-    are not.
-    """
-    models = False
-    data = False
+    """A sentence that names the files where their models or data differ; empty where not."""
+    kinds = set()
     for first, second in combinations(benches, 2):
-        roles = first.models.keys() & second.models.keys()
-        models = models or any(not first.models[role].like(second.models[role]) for role in roles)
-        data = data or (first.data != second.data and "" not in (first.data, second.data))
-    if not models and not data:
+        for role in first.models.keys() & second.models.keys():
+            if not first.models[role].like(second.models[role]):
+                kinds.add("models")
+        if first.data != second.data and "" not in (first.data, second.data):
+            kinds.add("data")
+    if not kinds:
         return ""
-    kinds = [name for name, differ in (("models", models), ("data", data)) if differ]
     files = [f"{plain(bench.path.name, 60)}: {bench.subject}" for bench in benches if bench.subject]
-    return f"These files are of different {listed(kinds)}: {'; '.join(files)}."
+    different = listed(sorted(kinds, reverse=True))
+    return f"These files are of different {different}: {'; '.join(files)}."
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -72,9 +72,7 @@ def colour(name: str) -> str:
 
 
 def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> bytes:
-    """The picture as PNG (200 dots per inch) or SVG. ``inline``: letters stay letters and nothing
-    lies behind them.
-    """
+    """The picture as PNG (200 dots per inch) or SVG. ``inline``: text stays text, on no ground."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.rcsetup import cycler
@@ -127,9 +125,7 @@ def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
 
 
 def check_picture(path: Path) -> None:
-    """Raises SpecError unless a picture can be written there: ``path`` ends in .png or .svg in a
-    folder that exists.
-    """
+    """Raises SpecError unless ``path`` ends in .png or .svg in a folder that exists."""
     if path.suffix not in SUFFIXES:
         raise SpecError(
             expected=f"a picture ending in {' or '.join(SUFFIXES)}",

@@ -72,16 +72,16 @@ def _headline(document: Part, cases: Sequence[Part]) -> str:
         clauses.append(
             f"a dump takes {ratio_text(over_bare)} of the bare forward's time on the same batches"
         )
-    others: list[str] = []
+    comparisons: list[str] = []
     for name, ratio in ratios.items():
         if name not in ("dump", "bare forward") and not is_one(ratio):
             name = plain(name, 60)
             clause = f"{name} takes {ratio_text(ratio)} of a dump's time"
-            if others:
+            if comparisons:
                 clause = f"{name} {ratio_text(ratio)}"
-            others.append(clause)
-    if others:
-        clauses.append(listed(others))
+            comparisons.append(clause)
+    if comparisons:
+        clauses.append(listed(comparisons))
     return sentence("; ".join(clauses))
 
 
@@ -165,13 +165,15 @@ def _memory(document: Part) -> Block | None:
     points = _points(document.rows("memory"), "rows", "peak_bytes")
     if not points:
         return None
-    fewest, least = points[0]
-    most, highest = points[-1]
+    least_rows, least_bytes = points[0]
+    most_rows, most_bytes = points[-1]
     peaks = [peak for _, peak in points]
-    caption = f"A dump of {most:,.0f} rows holds {sizes(peaks).text(highest)} at most"
+    caption = f"A dump of {most_rows:,.0f} rows holds {sizes(peaks).text(most_bytes)} at most"
     if len(points) > 1:
-        change = "more" if highest >= least else "less"
-        caption += f", {size_text(abs(highest - least))} {change} than one of {fewest:,.0f}"
+        change = "more" if most_bytes >= least_bytes else "less"
+        caption += (
+            f", {size_text(abs(most_bytes - least_bytes))} {change} than one of {least_rows:,.0f}"
+        )
     columns = {"rows": [whole(rows) for rows, _ in points], **sizes_of("peak memory", peaks)}
     return Block("Memory as rows grow", f"{caption}.", None, table(columns))
 

@@ -32,8 +32,7 @@ def report(
 ) -> None:
     """Write a page of these benches' documents; it and ``reporter`` say where they are of different
     models or data. Raises SpecError for files that no bench wrote or that do not belong together
-    (``mixed`` allows several machines), and for a page that does not end in .html in a folder that
-    exists.
+    (``mixed`` allows several machines), and for a page that is no .html in a folder.
     """
     if out.suffix != ".html":
         raise SpecError(
@@ -84,13 +83,12 @@ def page(benches: Sequence[Bench]) -> str:
 
 def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     """The section's title; with what sets this bench apart, where there are several of its kind."""
-    others = [other for other in benches if other.kind == bench.kind and other is not bench]
+    peers = [peer for peer in benches if peer.kind == bench.kind and peer is not bench]
     marks = []
-    if not all(bench.same_machine(other) for other in others):
+    if not all(map(bench.same_machine, peers)):
         marks.append(bench.short_machine)
-    settings = [other.setting for other in others]
     for key, value in bench.setting.items():
-        if any(setting.get(key) != value for setting in settings):
+        if any(peer.setting.get(key) != value for peer in peers):
             marks.append(f"{key} {value}")
     title = section.title
     if marks:
@@ -100,8 +98,10 @@ def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
 
 def add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
     """A new element in another. ``class_`` stands for class, ``aria_label`` for aria-label."""
-    named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    child = ET.SubElement(parent, tag, named)
+    html_attributes = {
+        name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()
+    }
+    child = ET.SubElement(parent, tag, html_attributes)
     child.text = text
     return child
 
@@ -172,12 +172,8 @@ def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool)
     element = add(main, "section", id=entry.id)
     add(element, "h2", entry.title)
     if not bench.complete:
-        add(
-            element,
-            "p",
-            "This bench was interrupted: what follows was measured until then.",
-            class_="note",
-        )
+        note = "This bench was interrupted: what follows was measured until then."
+        add(element, "p", note, class_="note")
     if not alike:
         _measured_on(element, bench)
     command = add(element, "p", class_="facts")
@@ -221,17 +217,15 @@ def _table(figure: ET.Element, table: Table) -> None:
     for cell in table.header:
         add(head, "th", cell, scope="col")
     body = add(element, "tbody")
-    for first, *others in table.rows:
+    for first, *figures in table.rows:
         row = add(body, "tr")
         add(row, "th", first, scope="row")
-        for cell in others:
+        for cell in figures:
             add(row, "td", cell)
 
 
 def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:
-    """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the
-    page's.
-    """
+    """A picture as an element of a page; its ids begin with ``prefix``, colours are the page's."""
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
         for child in list(parent):

@@ -1,6 +1,4 @@
-"""What a training step costs with each method: the section of `bench overhead`, and its picture for
-a README.
-"""
+"""What a training step costs with each method: the section of `bench overhead`, its picture."""
 
 from __future__ import annotations
 

@@ -51,7 +51,11 @@ def _accuracy(document: Part) -> Block | None:
             name = part.text("what")
             ratios.setdefault(name, []).append(predicted / measured)
             unit = seconds(measured)
-            columns["what"].append(_round_label(document, name))
+            label = _PREDICTED.get(name, name)
+            steps = document.part("setting").number("steps")
+            if name == "step" and steps:
+                label = f"time of {steps:,.0f} training steps"
+            columns["what"].append(label)
             columns["predicted"].append(unit.text(predicted))
             columns["measured"].append(unit.text(measured))
             columns["predicted ÷ measured"].append(f"{predicted / measured:.3f}")
@@ -78,14 +82,6 @@ def _accuracy(document: Part) -> Block | None:
         )
     picture = Hits(tuple(dots), "predicted ÷ measured", _AIM)
     return Block("Predicted beside measured", f"{caption}.", picture, table(columns))
-
-
-def _round_label(document: Part, name: str) -> str:
-    """What one round measured: so many steps, and not one."""
-    steps = document.part("setting").number("steps")
-    if name == "step" and steps:
-        return f"time of {steps:,.0f} training steps"
-    return _PREDICTED.get(name, name)
 
 
 def _methods(document: Part) -> Block | None:
@@ -146,10 +142,10 @@ def _cache(document: Part) -> Block | None:
     setting = document.part("setting")
     positions = setting.number("positions")
     if positions:
-        named = setting.text("codec")
-        size = sizes(totals).text(codecs[named].number("bytes"))
+        codec = setting.text("codec")
+        size = sizes(totals).text(codecs[codec].number("bytes"))
         caption = (
-            f"The cache of {positions:,.0f} positions, {case(named)}, is planned to take {size}."
+            f"The cache of {positions:,.0f} positions, {case(codec)}, is planned to take {size}."
         )
         columns["bytes a position"] = figures(codecs.values(), "bytes_per_position")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.config.methods import is_taught
+from logitcache.errors import counted
 from logitcache.report.drawing import COLOURS, MUTED, OTHER, Look, jitter, lying_axes, save
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import LOWER_IS_BETTER
@@ -36,9 +36,7 @@ def dots(comparison: Comparison, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Dots:
-    """Each method's seeds, mean and interval. ``of_study``: the interval is over seeds and rows,
-    and the title stands elsewhere.
-    """
+    """Each method's seeds, mean and interval. ``of_study``: over seeds and rows, and untitled."""
 
     comparison: Comparison
     of_study: bool = False
@@ -54,7 +52,11 @@ class Dots:
         figure.set_size_inches(look.width, 1.5 + 0.48 * len(rows))
         figure.supxlabel(_caption(comparison, self.of_study), fontsize=0.8 * look.font, color=MUTED)
         sample = f"{comparison.test_rows:,} {comparison.evidence.unit}"
-        title = f"{metric} on {comparison.evidence.name} ({sample}), {_seeds(rows)}"
+        counts = [len(row.values) for row in rows]
+        seeds = counted(counts[0], "seed")
+        if min(counts) != max(counts):
+            seeds = f"{min(counts)}–{max(counts)} seeds"
+        title = f"{metric} on {comparison.evidence.name} ({sample}), {seeds}"
         if not self.of_study:
             axes.set_title(title, weight="bold")
         axes.margins(x=0.06)
@@ -107,14 +109,6 @@ def _draw_difference(
             va="center",
             weight=weight,
         )
-
-
-def _seeds(rows: Sequence[Row]) -> str:
-    """How many seeds the rows have: ``1 seed``, ``3 seeds``, ``3–5 seeds``."""
-    counts = [len(row.values) for row in rows]
-    if min(counts) != max(counts):
-        return f"{min(counts)}–{max(counts)} seeds"
-    return "1 seed" if counts[0] == 1 else f"{counts[0]} seeds"
 
 
 def _caption(comparison: Comparison, of_study: bool) -> str:

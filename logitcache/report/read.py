@@ -9,7 +9,6 @@ from logitcache.report.charts import DotLine, Dots
 from logitcache.report.documents import Part, case_label, failures, numbers_of
 from logitcache.report.words import (
     NONE,
-    Unit,
     case,
     factor,
     listed,
@@ -17,7 +16,6 @@ from logitcache.report.words import (
     plain,
     ratio_text,
     seconds,
-    shown,
     sizes,
     time_text,
     whole,
@@ -54,11 +52,12 @@ def _headline(cases: Sequence[Part]) -> str:
 def _headline_case(cases: Sequence[Part]) -> Part | None:
     """Our own reader, if possible with random rows of the usual width and without a DataLoader."""
     own = [part for part in cases if part.text("name") == "logitcache" and part.spread("seconds")]
-    plain_calls = [
-        part for part in own if _order(part) == "random" and part.number("workers") is None
-    ]
-    usual = [part for part in plain_calls if part.number("width") == _WIDTH]
-    return next(iter([*usual, *plain_calls, *own]), None)
+
+    def rank(part: Part) -> tuple[bool, bool]:
+        is_plain_call = _order(part) == "random" and part.number("workers") is None
+        return is_plain_call, is_plain_call and part.number("width") == _WIDTH
+
+    return max(own, key=rank, default=None)
 
 
 def _warm(cases: Sequence[Part]) -> Block | None:
@@ -82,17 +81,14 @@ def _warm_table(cases: Sequence[Part]) -> Table | None:
         for cell, column in zip(line, columns.values(), strict=True):
             column.append(cell)
     for order in _ORDERS:
-        parts = [readers.get(order) for readers in lines.values()]
-        columns[f"{order}, {unit.name}"] = [_time_cell(part, unit) for part in parts]
-        columns[f"{order} ÷ logitcache"] = [_ratio_cell(part) for part in parts]
+        times_of_order = columns[f"{order}, {unit.name}"] = []
+        ratios = columns[f"{order} ÷ logitcache"] = []
+        for readers in lines.values():
+            reading = readers.get(order)
+            time = None if reading is None else reading.spread("seconds")
+            times_of_order.append(NONE if time is None else unit.show(time.median))
+            ratios.append(_ratio_cell(reading))
     return table(columns)
-
-
-def _time_cell(part: Part | None, unit: Unit) -> str:
-    if part is None:
-        return NONE
-    time = part.spread("seconds")
-    return shown(time, lambda spread: unit.show(spread.median))
 
 
 def _ratio_cell(part: Part | None) -> str:

@@ -36,7 +36,7 @@ class Curves:
         search = self.search
         axes = figure.add_subplot()
         figure.set_size_inches(look.width, 0.6 * look.width)
-        named = [sample.name for sample in search.best(min(self.best, len(_BEST)))]
+        names = [sample.name for sample in search.best(min(self.best, len(_BEST)))]
         for sample in search.samples:
             if not sample.scores:
                 continue
@@ -44,8 +44,8 @@ class Curves:
             colour = RIVAL
             width = 1.0
             label = None
-            if sample.name in named:
-                rank = named.index(sample.name)
+            if sample.name in names:
+                rank = names.index(sample.name)
                 colour = _BEST[rank]
                 width = 2.2
                 values = [
@@ -60,7 +60,7 @@ class Curves:
         axes.set_xlabel("epochs")
         axes.set_ylabel(f"{search.metric} on dev")
         title = (
-            f"{len(search.samples)} settings of {search.spec.name}, the best {len(named)} in colour"
+            f"{len(search.samples)} settings of {search.spec.name}, the best {len(names)} in colour"
         )
         axes.set_title(title, weight="bold")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,6 +1,4 @@
-"""The sections of a study's report: the table in the paper's layout, verdicts, pictures, cost and
-calibration.
-"""
+"""The sections of a study's report: table in the paper's layout, verdicts, pictures, cost."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from logitcache.report.words import NONE, digits, percent, shown, time_text
 from logitcache.study import paper
 from logitcache.study.metrics import calibration_error, row_sums
 from logitcache.study.outcomes import Cell, Studied
-from logitcache.study.results import Predictions, Result
+from logitcache.study.results import Predictions
 from logitcache.study.rows import Row
 from logitcache.study.verdict import p_text, scale_of, spoken
 
@@ -45,11 +43,10 @@ def study_sections(studied: Studied, paper_table: str | None = None) -> list[Sec
     ]
     if studied.unsaid:
         lines = table({"what the paper does not give": studied.unsaid})
-        block = Block(
-            "Settings that the paper leaves open", "Where each value comes from.", None, lines
-        )
+        title = "Settings that the paper leaves open"
+        block = Block(title, "Where each value comes from.", None, lines)
         sections.append(section("Left unsaid", "", [block]))
-    return [made for made in sections if made.blocks]
+    return [part for part in sections if part.blocks]
 
 
 def _marks(studied: Studied) -> list[str]:
@@ -67,12 +64,13 @@ def _where(studied: Studied, cell: Cell) -> str:
     return f"{paper.task_title(cell.task)}, {cell.student}"
 
 
-def _labels(cells: Sequence[Cell]) -> list[str]:
-    """The labels of all rows, in the order in which they are met."""
-    labels: dict[str, None] = {}
+def _labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """The labels of all rows, in the order in which they are met, and their methods."""
+    labels: dict[str, str] = {}
     for cell in cells:
-        labels |= dict.fromkeys(row.label for row in cell.comparison.rows)
-    return list(labels)
+        for row in cell.comparison.rows:
+            labels.setdefault(row.label, row.method)
+    return labels
 
 
 def _row(cell: Cell, label: str) -> Row | None:
@@ -80,12 +78,6 @@ def _row(cell: Cell, label: str) -> Row | None:
         if row.label == label:
             return row
     return None
-
-
-def _method(cells: Sequence[Cell], label: str) -> str:
-    """The method of a row that at least one task has."""
-    rows = [row for cell in cells for row in cell.comparison.rows]
-    return next(row.method for row in rows if row.label == label)
 
 
 def _spread(mean: float, std: float | None, metric: str) -> str:
@@ -103,9 +95,9 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
     rows = _teacher_row(cells)
     if rows:
         rows += _paper_row(cells, paper.TEACHER, paper_table)
-    for label in _labels(cells):
+    for label, method in _labels(cells).items():
         rows += _method_row(studied, student, label)
-        rows += _paper_row(cells, _method(cells, label), paper_table)
+        rows += _paper_row(cells, method, paper_table)
     titles = [f"{paper.task_title(cell.task)} ({cell.comparison.metric})" for cell in cells]
     header = ["method", *titles, "Score", "seeds"]
     has_score = len(cells) > 1
@@ -238,9 +230,11 @@ def _curves_block(studied: Studied, cell: Cell) -> Block | None:
     scale = scale_of(metric)
     lines = []
     for row in cell.comparison.rows:
-        runs = cell.results_of(row)
-        curves = [_curve(result, metric) for result in runs]
-        epochs = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+        curves = []
+        for result in cell.results_of(row):
+            history = [entry for entry in result.history if metric in entry]
+            curves.append({entry["epoch"]: entry[metric] for entry in history})
+        epochs = sorted(set.intersection(*map(set, curves))) if curves else []
         if len(epochs) > 1:
             means = [scale.factor * fmean(curve[epoch] for curve in curves) for epoch in epochs]
             lines.append(Line(row.method, spoken(row.label), tuple(epochs), tuple(means)))
@@ -249,10 +243,6 @@ def _curves_block(studied: Studied, cell: Cell) -> Block | None:
     picture = Curves(tuple(lines), "epoch", f"{metric} on dev, {scale.unit}", from_zero=False)
     caption = f"{metric} on dev after each epoch, the mean over seeds."
     return Block(_where(studied, cell), caption, picture)
-
-
-def _curve(result: Result, metric: str) -> dict[float, float]:
-    return {entry["epoch"]: entry[metric] for entry in result.history if metric in entry}
 
 
 def _cost_block(studied: Studied) -> Block | None:
@@ -296,10 +286,8 @@ def _calibration_block(studied: Studied) -> Block | None:
         split = cell.comparison.split
         for row in cell.comparison.rows:
             scored = [result.predictions[split] for result in cell.results_of(row)]
-            of_seeds = map(calibration_error, scored)
-            errors = [error for error in of_seeds if error is not None]
-            means = map(_mean_loss, scored)
-            losses = [loss for loss in means if loss is not None]
+            errors = [error for error in map(calibration_error, scored) if error is not None]
+            losses = [loss for loss in map(_mean_loss, scored) if loss is not None]
             if not errors and not losses:  # of vectors
                 continue
             values = (

@@ -61,7 +61,8 @@ def document(studied: Studied) -> dict[str, Any]:
 def _row(cell: Cell, row: Row) -> dict[str, Any]:
     judgement = cell.judgements.get(row.label)
     judged = {"p_holm": getattr(judgement, "p_value", None)}
-    judged |= {name: getattr(judgement, name, None) for name in _JUDGED}
+    for name in _JUDGED:
+        judged[name] = getattr(judgement, name, None)
     return {
         "task": cell.task,
         "student": cell.student,

@@ -1,6 +1,4 @@
-"""The style sheet of a page: colours for light and dark screens, widths for wide and narrow ones
-and for paper.
-"""
+"""The style sheet of a page: colours for light and dark, widths for wide, narrow and paper."""
 
 from __future__ import annotations
 

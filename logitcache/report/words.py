@@ -145,17 +145,14 @@ def percent(share: float | None) -> str:
     if share is None:
         return NONE
     value = 100 * share
-    if value >= 9.95:
-        return f"{value:.0f}{_HELD}%"
+    decimals = 2
     if value >= 0.95:
-        return f"{value:.1f}{_HELD}%"
-    return f"{value:.2f}{_HELD}%"
+        decimals = 0 if value >= 9.95 else 1
+    return f"{value:.{decimals}f}{_HELD}%"
 
 
 def median_of(ratio: Ratio | None) -> str:
-    """The median alone, with the decimals that its interval is worth; 1 for what is compared with
-    itself.
-    """
+    """The median alone, with the decimals that its interval warrants; 1 for itself."""
     if ratio is None:
         return NONE
     if is_one(ratio):
@@ -204,11 +201,11 @@ def held(ratios: Iterable[Ratio]) -> str:
     confident = [ratio for ratio in measured if ratio.confidence > 0]
     if not confident:
         return "hold nothing: one round was measured"
-    least = min(ratio.rounds for ratio in confident)
-    most = max(ratio.rounds for ratio in confident)
-    rounds = f"{least}"
-    if most > least:
-        rounds = f"{least} to {most}"
+    least_rounds = min(ratio.rounds for ratio in confident)
+    most_rounds = max(ratio.rounds for ratio in confident)
+    rounds = f"{least_rounds}"
+    if most_rounds > least_rounds:
+        rounds += f" to {most_rounds}"
     share = math.floor(100 * min(ratio.confidence for ratio in confident) + 1e-9)
     text = f"hold the true median with {share} % confidence at least ({rounds} rounds)"
     if len(confident) < len(measured):
@@ -234,8 +231,8 @@ def listed(parts: Sequence[str], last: str = "and") -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """The lines of a table: its first column at the left, the others at the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        figures = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+    for first, *cells in rows:
+        figures = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         yield "  ".join([first.ljust(widths[0]), *figures]).rstrip()
 
 

@@ -15,7 +15,7 @@ from logitcache.stages import dump as dumping
 from logitcache.stages.rows import load, with_rows
 from logitcache.store.manifest import Plan
 from logitcache.targets.table import codec_from_dict
-from logitcache.teacher.asked import Asked, task_of
+from logitcache.teacher.dump_job import DumpJob, task_of
 from logitcache.teacher.dump_record import DumpRecord
 from logitcache.teacher.plan import planned, recorded_map
 
@@ -56,10 +56,8 @@ def planned_again(
     unlabelled: Data | None,
     reporter: Reporter,
     plan: Plan,
-) -> Asked:
-    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
-    plan names them.
-    """
+) -> DumpJob:
+    """The dump of a cache planned again, of the configuration's teacher and rows or its own."""
     recorded = DumpRecord.of(plan)
     codec = codec_from_dict(plan.targets["logits"])
     data = config.data if data is None else data

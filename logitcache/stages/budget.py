@@ -92,9 +92,7 @@ def charge_of(config: TrainConfig, teacher: Joined, row_id: Int64) -> Charge:
 
 
 def recorded_progress(run: Path) -> tuple[float, ...]:
-    """What share of its budget a run had spent after each of its steps. Raises SpecError,
-    FormatError.
-    """
+    """The share of its budget a run had spent after each step. Raises SpecError, FormatError."""
     path = run / STEPS_FILE
     if not path.is_file():
         raise SpecError(
@@ -110,9 +108,7 @@ def recorded_progress(run: Path) -> tuple[float, ...]:
 
 
 def budget_record(config: TrainConfig, charge: Charge = NOT_CHARGED) -> dict[str, Any]:
-    """What a run records of its budget; empty without one. The steps of another run are recorded by
-    their content.
-    """
+    """What a run records of its budget, if any. Steps of another run are recorded by content."""
     pretraining = config.pretraining
     budget = pretraining.budget
     if budget is None:

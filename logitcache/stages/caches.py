@@ -14,10 +14,10 @@ from logitcache.stages.dump_cost import add_cost
 from logitcache.stages.stage import Stage
 from logitcache.store.destination import check_place
 from logitcache.store.lock import Lock
-from logitcache.teacher.asked import Asked
 from logitcache.teacher.dump import fill
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.report import DumpReport
-from logitcache.teacher.reuse import Known
+from logitcache.teacher.reuse import OlderCache
 
 
 @dataclass
@@ -28,10 +28,10 @@ class Dump(Stage[DumpReport]):
     several processes write one cache, under locks of their own (:class:`CacheWriter`).
     """
 
-    planned: Asked
+    planned: DumpJob
     source: Source
     folder: Path
-    reuse: Known | None = None
+    reuse: OlderCache | None = None
     overwrite: bool = False
     part: tuple[int, int] | None = None
     content: str = "this cache"

@@ -86,6 +86,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``check --json``."""
+        refusals = []
+        for error in self.refusals:
+            refusal = {"kind": error.kind, "exit_code": error.exit_code, "message": str(error)}
+            refusals.append(refusal)
         return {
             "data": self.source.name,
             "task": self.source.task,
@@ -94,7 +98,7 @@ class Report:
             "max_length": self.max_length,
             "labels": None if self.match is None else _match_document(self.match),
             "findings": [finding.to_dict() for finding in self.findings],
-            "refusals": [_refusal(error) for error in self.refusals],
+            "refusals": refusals,
             "notes": list(self.notes),
             "seconds": self.seconds,
         }
@@ -121,17 +125,13 @@ def first_of(finding: Finding) -> tuple[str, str]:
 
 
 def _match_document(match: Match) -> dict[str, Any]:
-    columns = {name: int(column) for name, column in zip(match.data, match.order, strict=True)}
+    columns = dict(zip(match.data, match.order.tolist(), strict=True))
     return {
         "by": match.kind.value,
         "columns": columns,
         "names": list(match.names),
         "text": shown(match),
     }
-
-
-def _refusal(error: LogitCacheError) -> dict[str, Any]:
-    return {"kind": error.kind, "exit_code": error.exit_code, "message": str(error)}
 
 
 @dataclass
@@ -263,13 +263,6 @@ def _cut(source: Source, split: str, is_cut: Any, detail: str) -> Iterator[Findi
         return
     rows = source.splits[split]
     first = int(is_cut.argmax())
-    location = source.place(split, int(rows.row_id[first]))
-    yield Finding(
-        Fault.LONG,
-        split,
-        int(is_cut.sum()),
-        len(rows),
-        location,
-        quoted(rows.text[first].as_py()),
-        detail,
-    )
+    place = source.place(split, int(rows.row_id[first]))
+    text = quoted(rows.text[first].as_py())
+    yield Finding(Fault.LONG, split, int(is_cut.sum()), len(rows), place, text, detail)

@@ -1,6 +1,4 @@
-"""``--layers``: a student that is cut out of a checkpoint, and from there on a checkpoint like any
-other.
-"""
+"""``--layers``: a student cut out of a checkpoint, from there on a checkpoint like any other."""
 
 from __future__ import annotations
 

@@ -44,9 +44,7 @@ def with_init(config: TrainConfig) -> TrainConfig:
 
 
 def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
-    """The configuration with the weights to keep. Raises SpecError where the best ones cannot be
-    told.
-    """
+    """The configuration with the weights to keep. Raises SpecError where none can be told best."""
     dev = source.splits.get("dev")
     has_labels = dev is not None and bool((dev.label >= 0).any())
     if config.select == "best" and not has_labels:
@@ -63,8 +61,7 @@ def default_folder(
     config: TrainConfig, source: Source, cache: str | None = None
 ) -> tuple[Path, str]:
     """The default folder of a run, and the name of its settings. The first run of a method and a
-    seed has ``METHOD-seedN``; a run of other settings has the folder of its own name
-    (:func:`run_folder`).
+    seed has ``METHOD-seedN``; other settings have the folder of their name.
     """
     own = run_folder(config, source, cache)
     first = config.workspace.run(source.name, config.method, config.seed)
@@ -75,9 +72,7 @@ def default_folder(
 
 
 def settings_in(folder: Path) -> str | None:
-    """The name of the settings of the run in a folder; None where there is no run, or it cannot be
-    read.
-    """
+    """The name of the settings of the run in a folder; None for no run, or an unreadable one."""
     try:
         recorded = read_json(folder / RUN)
     except (OSError, FormatError):
@@ -113,9 +108,7 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
 
 
 def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
-    """What decides a run's result beside its data, method, student's name and seed, with defaults
-    filled in.
-    """
+    """What decides a run's result beside data, method, student's name and seed, with defaults."""
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     config = with_selection(
         with_init(replace(config, metric=config.metric or own_metric(source))), source

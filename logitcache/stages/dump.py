@@ -24,11 +24,11 @@ from logitcache.targets.table import codec_of_logits
 if TYPE_CHECKING:
     from logitcache.cache.cache import Cache
     from logitcache.targets.codec import Codec
-    from logitcache.teacher.asked import Asked
+    from logitcache.teacher.dump_job import DumpJob
     from logitcache.teacher.panel import Panel
     from logitcache.teacher.plan import Planned
     from logitcache.teacher.report import DumpReport
-    from logitcache.teacher.reuse import Known
+    from logitcache.teacher.reuse import OlderCache
 
 
 def dump(
@@ -63,13 +63,13 @@ def dump(
     from logitcache.stages.caches import Dump
     from logitcache.stages.stage import result_of
     from logitcache.teacher.dump import begun_codec
-    from logitcache.teacher.reuse import Known
+    from logitcache.teacher.reuse import OlderCache
 
     say_remark(source, reporter)
     reuse = _reused(config, source, splits)
-    older = None if reuse is None else Known(reuse)
+    older = None if reuse is None else OlderCache(reuse)
     source, plan = planner(config, source, older, reporter)
-    plans: dict[str, Asked] = {}
+    plans: dict[str, DumpJob] = {}
     codecs: list[Codec] = []  # of this dump, and of what was begun: one is calibrated once
     begun = [] if config.overwrite else splits
     if is_language:  # a split that is dumped alone is one of the same dump
@@ -105,8 +105,8 @@ def _splits_of(config: DumpConfig, source: Source, also: Sequence[str]) -> list[
 
 
 def planner(
-    config: DumpConfig, source: Source, older: Known | None = None, reporter: Reporter = SILENT
-) -> tuple[Source, Callable[[str, Sequence[Codec]], Asked]]:
+    config: DumpConfig, source: Source, older: OlderCache | None = None, reporter: Reporter = SILENT
+) -> tuple[Source, Callable[[str, Sequence[Codec]], DumpJob]]:
     """The source as its rows are put to the teacher, and a function that plans the dump of a split:
     of answers that exist already, where the teacher's name says so, or of a model, which is loaded
     (and trained first where needed) by this call. ``older`` are answers that are copied. The
@@ -134,7 +134,7 @@ def planner(
         keep_tokenizer(panel.first.tokenizer, config.workspace)
     first: list[Planned] = []  # what is learnt of the teacher there holds for the other splits
 
-    def plan(split: str, codecs: Sequence[Codec]) -> Asked:
+    def plan(split: str, codecs: Sequence[Codec]) -> DumpJob:
         planned = checked_plan(
             panel,
             rows,
@@ -190,9 +190,7 @@ def _device(config: DumpConfig) -> str | None:
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
-    names.
-    """
+    """Folder of a split's cache; that of unlabelled rows is beside the one that ``--out`` names."""
     if config.out is None:
         return config.workspace.cache(
             source.name, split, config.teacher.folder, config.finetune.folds

@@ -16,7 +16,7 @@ from logitcache.config.budget import Unit
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 from logitcache.store.json_files import read_json, write_json
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.report import DumpReport
 
 FORMAT = "logitcache-dump-cost/1"
@@ -27,7 +27,11 @@ def _path(workspace: Workspace, plan: str, part: str = "") -> Path:
 
 
 def add_cost(
-    workspace: Workspace, asked: Asked, report: DumpReport, part: tuple[int, int] | None, anew: bool
+    workspace: Workspace,
+    job: DumpJob,
+    report: DumpReport,
+    part: tuple[int, int] | None,
+    anew: bool,
 ) -> None:
     """Add what a call of `dump` has cost to what calls before it had; in place of it, where the
     cache is made ``anew``. Each ``part`` of a dump has a file of its own.
@@ -36,10 +40,10 @@ def add_cost(
     if not rows:
         return
     suffix = "" if part is None else f"-{part[0] + 1}of{part[1]}"
-    path = _path(workspace, asked.plan.digest(), suffix)
+    path = _path(workspace, job.plan.digest(), suffix)
     before: dict[str, Any] = read_json(path) if path.is_file() and not anew else {}
     tokens = report.tokens_per_second * report.seconds
-    flops = asked.flops(rows, tokens, report.positions * rows / max(1, report.rows))
+    flops = job.flops(rows, tokens, report.positions * rows / max(1, report.rows))
     document = {
         "format": FORMAT,
         "rows": before.get("rows", 0) + rows,
@@ -51,9 +55,7 @@ def add_cost(
 
 
 def cost_of_rows(workspace: Workspace, cache: Cache, unit: Unit, rows: int) -> float:
-    """What the dump of so many rows of a cache costs, in seconds or FLOPs. Raises SpecError where
-    that is not recorded.
-    """
+    """What the dump of so many rows of a cache costs, in seconds or FLOPs. Raises SpecError."""
     pattern = _path(workspace, cache.manifest.plan.digest(), "*")
     recorded = [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
     costs = [cost for cost in recorded if cost.get(unit) is not None]

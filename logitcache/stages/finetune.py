@@ -152,9 +152,7 @@ def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
 
 
 def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
-    """Raises SpecError before a fine-tuning where answers are to be reused: none of them can be the
-    new teacher's.
-    """
+    """Raises SpecError for ``--reuse`` before fine-tuning: no old answer is the new teacher's."""
     advice = "Dump again without --reuse."
     if folds is None:
         workspace = job.config.workspace
@@ -171,9 +169,7 @@ def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
 
 
 def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
-    """The teacher fine-tuned in this workspace that gave a cache's answers: of those of its name,
-    the one with its weights.
-    """
+    """The teacher of this workspace that gave a cache's answers: of its name and weights."""
     teacher = cache.manifest.plan.teacher
     name = escape(Path(str(teacher.get("name"))).name)
     dtype = teacher.get("dtype")

@@ -82,15 +82,15 @@ def is_done(job: Job) -> bool:
 
 def _check_answers(job: Job) -> None:
     """Raises FingerprintMismatch where a complete run has not answered rows that are to be."""
-    wanted = job.unscored()
-    if not wanted:
+    unscored = job.unscored()
+    if not unscored:
         return
     path = job.out / PREDICTIONS
     without_label = pc.field("label") < 0
     answered = set(
         pq.read_table(path, columns=["split"], filters=without_label)["split"].to_pylist()
     )
-    lacking = [split for split in wanted if split not in answered]
+    lacking = [split for split in unscored if split not in answered]
     if lacking:
         raise FingerprintMismatch(
             expected=f"answers to the rows of {', '.join(lacking)} without a label",
@@ -117,9 +117,7 @@ def read_result(out: Path) -> dict[str, Any]:
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
-    """The record of the run in a folder; None where the folder is missing or empty. Raises
-    SpecError where it holds something else.
-    """
+    """The record of the run in a folder; None for no files. Raises SpecError for other files."""
     if not out.exists():
         return None
     names = [out.name]
@@ -177,9 +175,7 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
 
 
 def claim(job: Job) -> None:
-    """Write the run's record into its folder; with ``--overwrite`` the run that was there is
-    removed first.
-    """
+    """Write the run's record into its folder; ``--overwrite`` removes an earlier run first."""
     if job.config.overwrite:
         forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
@@ -189,9 +185,7 @@ def claim(job: Job) -> None:
 
 
 def forget(out: Path) -> None:
-    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is
-    still a run's.
-    """
+    """Remove the files of a run alone, ``run.json`` last: after a kill it is still a run's."""
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

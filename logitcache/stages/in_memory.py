@@ -140,9 +140,7 @@ def _digest(model: Any, tokenizer: Any) -> str:
 
 @contextmanager
 def advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
-    they have names.
-    """
+    """Add advice to a mismatch in a default folder, which unnamed rows in memory share."""
     try:
         yield
     except FingerprintMismatch as error:

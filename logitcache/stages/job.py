@@ -94,9 +94,7 @@ class Job:
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
-        does not have.
-        """
+        """The weight of each class in the loss, f32[K]. Raises SpecError for an unknown class."""
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -130,9 +128,7 @@ class Job:
         return starts_of(self.objective.method, self.source)
 
     def row_counts(self) -> tuple[int, int]:
-        """How many rows of training have a label, and how many have none; a row under several masks
-        is one.
-        """
+        """How many rows of training have a label, and how many not; several masks count once."""
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 
@@ -153,18 +149,18 @@ class Job:
         source = student_digest(self.config.student)
         if source is not None:
             values["student_source"] = source
+        tokenizer = self.config.tokenizer
+        division = self.source.division
         unlabelled = self.unlabelled()
         return {
             **values,
             **self.objective.record(),
             "format": FORMAT,
             "student": checkpoint_name(self.config.student),
-            "tokenizer": None
-            if self.config.tokenizer is None
-            else checkpoint_name(self.config.tokenizer),
+            "tokenizer": None if tokenizer is None else checkpoint_name(tokenizer),
             "tokenizer_fingerprint": self.reads,
             "data": self.source.digest(),
-            "division": None if self.source.division is None else self.source.division.to_dict(),
+            "division": None if division is None else division.to_dict(),
             "label_names": self.task.label_names,
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,

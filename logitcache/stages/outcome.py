@@ -1,6 +1,4 @@
-"""The files of a run that `logitcache compare` reads: ``result.json`` and ``predictions.parquet``
-(docs/results.md).
-"""
+"""The files that `logitcache compare` reads: ``result.json``, ``predictions.parquet``."""
 
 from __future__ import annotations
 
@@ -94,9 +92,7 @@ def code_version(package: Path) -> str:
 
 
 def _held_out(job: Job) -> dict[str, Any]:
-    """How the rows that were scored were held out, and which of them share their text with a
-    training row.
-    """
+    """How the scored rows were held out, and which of them share their text with a training row."""
     division = job.source.division
     shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
     return {"division": None if division is None else division.to_dict(), "shared_texts": shared}

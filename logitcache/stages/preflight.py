@@ -44,7 +44,7 @@ from logitcache.stages.rows import (
 from logitcache.store.json_files import read_json
 from logitcache.store.manifest import Plan, differences
 from logitcache.targets.table import codec_of_logits
-from logitcache.teacher.asked import occurring, task_of
+from logitcache.teacher.dump_job import occurring, task_of
 
 ADVICE = {
     "teacher": "Give --teacher a folder that save_pretrained made, or a model's hub name.",
@@ -129,9 +129,7 @@ def check_student(config: TrainConfig, source: Source) -> None:
 
 
 def check_teaching(config: TrainConfig, source: Source) -> None:
-    """Raises what the search for the caches of a run raises, unless they are at URLs; for Self-KD,
-    what its folds raise.
-    """
+    """Raises what the search for a run's caches, or Self-KD's folds, raise; not for URLs."""
     if not METHODS[config.method].needs_teacher:
         return
 
@@ -148,9 +146,7 @@ def check_teaching(config: TrainConfig, source: Source) -> None:
 
 
 def check_labels(source: Source) -> None:
-    """Raises SpecError unless the training rows can be learnt from: some have a label, of two
-    classes or more.
-    """
+    """Raises SpecError unless some training rows have a label, of two classes or more."""
     check_labelled(source)
     check_classes(source.split("train").labels, source)
 
@@ -208,9 +204,7 @@ def check_timed(config: WorkloadConfig | DumpBenchConfig) -> None:
 
 
 def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:
-    """The error over a checkpoint that is neither in a folder nor, for the reason ``on_hub``, on
-    the hub.
-    """
+    """The error over a checkpoint in no folder nor, for the reason ``on_hub``, on the hub."""
     problem = f"no {what} can be loaded: there is no such folder"
     if on_hub is None:
         return SpecError(problem, advice=ADVICE[what], where=name)
@@ -238,9 +232,7 @@ def teacher_match(
 def check_begun(
     source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path
 ) -> None:
-    """Raises FingerprintMismatch where a folder holds a cache that was begun with other rows or
-    settings.
-    """
+    """Raises FingerprintMismatch where a folder's cache was begun with other rows or settings."""
     path = folder / "plan.json"
     if not path.is_file():
         return

@@ -45,8 +45,7 @@ class Relabelled:
         """Classes of which most rows have one other class now: {class: (that class, rows that
         moved, rows)}.
 
-        A single row that moved to a class whose own rows stayed is a correction, and does not
-        count.
+        A single row that moved to a class whose rows stayed is a correction.
         """
         moved: dict[int, tuple[int, int, int]] = {}
         for label in np.unique(self.before):
@@ -89,9 +88,7 @@ def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:
 
 
 def relabelled(teacher: Joined, train: Rows) -> Relabelled:
-    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher``, which has
-    located them.
-    """
+    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher`` does."""
     keys = np.empty(0, np.int64)
     counts = np.empty(0, np.int64)
     for part, index in teacher.rows_by_part(train.row_id):

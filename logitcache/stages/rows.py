@@ -1,6 +1,4 @@
-"""The rows that a run or a dump names. No torch: what is wrong with them is said before any of it
-is loaded.
-"""
+"""The rows that a run or a dump names. No torch: errors in them come before it is loaded."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> 
 def named_rows(
     config: NamesRows, unlabelled: Data | None, reporter: Reporter, *, keep: bool = False
 ) -> Source:
-    """The rows that a configuration names, and unlabelled ones; with ``keep`` their tables stay in
-    memory.
-    """
+    """A configuration's rows, and unlabelled ones; with ``keep`` their tables stay in memory."""
     return sources.load(
         config.data,
         config.columns,
@@ -106,9 +102,7 @@ def check_labelled(source: Source) -> None:
 
 
 def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
-    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those
-    without a label.
-    """
+    """The rows a method is trained on: labelled ones, and unlabelled ones if a teacher answers."""
     rows = source.split("train")
     check_labelled(source)
     without_label = np.flatnonzero(rows.label < 0)

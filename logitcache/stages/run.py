@@ -1,8 +1,6 @@
-"""A run: a student is trained, scored and written into its result folder, whose lock the caller
-holds.
+"""A run: a student is trained, scored and written into its folder, which the caller has locked.
 
-The folder holds the student (as `transformers` loads it), ``predictions.parquet``, and, written
-last, ``result.json``.
+The folder holds the student, ``predictions.parquet``, and, written last, ``result.json``.
 """
 
 from __future__ import annotations
@@ -148,9 +146,7 @@ def _write(
 def _padding(
     job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter
 ) -> Padding:
-    """How the student's batches are padded; the tokenizer that is saved beside it is set to the
-    same side.
-    """
+    """How the student's batches are padded; its saved tokenizer is set to the same side."""
     own = Padding.of(tokenizer)
     with quiet():
         try:
@@ -193,9 +189,7 @@ def _row_counts(job: Job) -> str:
 
 
 def _remove_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are
-    moved out.
-    """
+    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` are moved out."""
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")
@@ -205,9 +199,7 @@ def _remove_checkpoints(out: Path) -> None:
 def _unscored(
     job: Job, tokenizer: object, max_length: int, padding: Padding
 ) -> dict[str, Examples]:
-    """The rows of held-out splits without a label, as the student reads them, if they are to be
-    answered.
-    """
+    """The rows of held-out splits without a label as the student reads them, if answered."""
     splits = {}
     for name, rows in job.unscored().items():
         examples = tokenised(tokenizer, job.reads or {}, rows, max_length)

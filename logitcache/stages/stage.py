@@ -1,5 +1,4 @@
-"""A stage: something that is made once into a folder of its own, such as a student, a fine-tuned
-teacher or a cache.
+"""A stage: something that is made once into a folder of its own: a student, a teacher, a cache.
 
 A stage's record (its settings, with fingerprints of what it depends on) lies in its folder. A
 folder is therefore in one of four states: complete, begun with the same record (and gone on with),
@@ -43,8 +42,7 @@ class Stage(ABC, Generic[R]):
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether the folder holds this very stage, complete. If not, ``run`` makes it, or goes on
-        with it.
+        """Whether the folder holds this very stage, complete. If not, ``run`` makes it.
 
         Raises FingerprintMismatch where the folder holds a stage of the same kind with another
         record, SpecError where it holds something of another kind. Changes nothing.

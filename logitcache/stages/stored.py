@@ -1,5 +1,4 @@
-"""A run whose rows lie in caches: the caches of a dump found, and the tokenizer that they were made
-with.
+"""A run whose rows lie in caches: those of a dump, and their tokenizer.
 
 Every method of a comparison reads the same rows from the same caches, base and label smoothing too.
 Where there is no cache, a method without a teacher makes its rows itself, as a dump would.
@@ -37,8 +36,7 @@ Caches = dict[str, Cache]  # by split
 
 def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) -> Caches:
     """The caches of one dump, by split: those that are named and those beside them, or those of
-    this data in the workspace. Empty where there is none, for a method without a teacher. Raises
-    SpecError.
+    this data in the workspace. Empty for none and no teacher. Raises SpecError.
     """
     if config.caches:
         caches = [Cache.open(location) for location in config.caches]
@@ -70,9 +68,7 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
 
 
 def _checked(caches: Caches, config: TrainConfig) -> Caches:
-    """Raises SpecError without a train split, or for options of other rows; FingerprintMismatch
-    for another task.
-    """
+    """Raises SpecError for options of other rows, FingerprintMismatch for another task."""
     where = next(iter(caches.values())).where
     if "train" not in caches:
         raise SpecError(
@@ -94,9 +90,7 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
 
 
 def check_sequences(sequences: Sequences, recorded: Mapping[str, Any]) -> None:
-    """Raises SpecError for the first option that is given with another value than the one that a
-    cache's rows were made with.
-    """
+    """Raises SpecError for the first option with another value than that of a cache's rows."""
     made_with = asdict(replace(Recipe(), **recorded))
     for declared in options_of(Sequences):
         value = declared.value_in(sequences)
@@ -281,9 +275,7 @@ def _first_difference(vocabulary: Mapping[str, int], workspace: Workspace, cache
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length of the cache's rows, and with what else they were made
-    with.
-    """
+    """The configuration with the length of the cache's rows, and with their other settings."""
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

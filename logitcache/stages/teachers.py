@@ -52,9 +52,7 @@ def teacher_of(
 def workspace_teacher(
     config: TrainConfig, source: Source, train: Rows, task: Classification, reporter: Reporter
 ) -> Joined:
-    """The one cache of each part of the rows in the workspace. Raises SpecError where there is
-    none, or several.
-    """
+    """The one cache of each part in the workspace. Raises SpecError for none or several."""
     starts = starts_of(config.method, source)
     # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
     is_drawn = source.division is not None and source.division.seed is not None

@@ -1,6 +1,4 @@
-"""Tokenised rows, kept for the next run of this process that reads the same ones: a study trains
-many students on them.
-"""
+"""Tokenised rows, kept for the next run of this process that reads the same ones."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD)
-made.
-"""
+"""``logitcache train``: a run with its teacher's answers: found, joined or (Self-KD) made."""
 
 from __future__ import annotations
 
@@ -50,8 +48,8 @@ from logitcache.stages.workspace import self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
 from logitcache.student.model import lacks_tokenizer
-from logitcache.teacher.asked import label_digest
 from logitcache.teacher.dump import checked_plan
+from logitcache.teacher.dump_job import label_digest
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 
@@ -69,9 +67,7 @@ class Run(Stage[R]):
     content = CONTENT
 
     def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
-        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it
-        runs.
-        """
+        """``name``: what the reporter calls the training. Self-KD first has no ``teacher``."""
         self.job = job
         self.teacher = teacher
         self.name = name
@@ -176,27 +172,21 @@ def _with_folder(job: Job) -> Job:
     workspace's own has another folder, unless a run that learns from it has begun in the plain one.
     """
     fingerprint = job.cache_fingerprint
-    if (
-        job.requested.out is not None
-        or not job.requested.caches
-        or cache_of(job.out) == fingerprint
-    ):
+    if job.requested.out is not None or not job.requested.caches:
+        return job
+    if cache_of(job.out) == fingerprint:
         return job
     if METHODS[job.config.method].reads_cache:
         with suppress(LogitCacheError):  # none is found, or several
-            if (
-                workspace_teacher(job.config, job.source, job.train, job.task, SILENT).fingerprint
-                == fingerprint
-            ):
+            usual = workspace_teacher(job.config, job.source, job.train, job.task, SILENT)
+            if usual.fingerprint == fingerprint:
                 return job
     out, settings = default_folder(job.requested, job.source, fingerprint)
     return replace(job, out=out, settings_name=settings)
 
 
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
-    """The caches that teach the run; None for a method without a teacher, and for one that teaches
-    itself.
-    """
+    """The caches that teach the run; None for a method without a teacher, and for Self-KD."""
     config = job.config
     if config.live is not None:  # it is loaded when the run is not done yet
         return None
@@ -265,9 +255,7 @@ def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
 
 
 def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
-    """Whether other rows may have been held out when a cache was dumped, judged by its labels and
-    rows alone.
-    """
+    """Whether other rows may have been held out for a cache's dump, by its labels and rows."""
     division = source.division
     if division is not None and not division.held_out:
         return False
@@ -285,39 +273,34 @@ def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
 
 
 def _has_same_rows(cache: Cache, table: Rows) -> bool:
-    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts
-    alone.
-    """
+    """Whether a cache has a table's rows with their labels, in any order; of words, the texts."""
     if len(cache) != len(table):
         return False
     row_hash = cache.row_hashes()
     if cache.level != ROW:
         return np.array_equal(np.sort(row_hash), np.sort(table.row_hash))
-    label = cache.labels(np.arange(len(cache)))
-    cache_order = np.lexsort((label, row_hash))
-    table_order = np.lexsort((table.label, table.row_hash))
-    if not np.array_equal(row_hash[cache_order], table.row_hash[table_order]):
-        return False
-    return np.array_equal(label[cache_order], table.label[table_order])
+    rows = np.stack([row_hash, cache.labels(np.arange(len(cache)))])
+    rows_of_table = np.stack([table.row_hash, table.label])
+    return np.array_equal(
+        rows[:, np.lexsort(rows[::-1])], rows_of_table[:, np.lexsort(rows_of_table[::-1])]
+    )
 
 
 def _own_teacher(job: Job, reporter: Reporter) -> Joined:
     """Self-KD's teacher: the base run of this seed (trained now where it is missing) answers the
-    rows that it was trained on; with folds, K runs that each left one fold out answer for that
-    fold.
+    rows that it was trained on; with folds, K runs each answer for the fold left out.
     """
     folds = job.config.folds
     panel: Panel
     if folds is None:
         panel = OneTeacher(_first_copy(job, reporter))
     else:
-        copies = []
+        loaders = []
         for fold in range(folds):
             reporter.note(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
-            copies.append(_copy_without(job, (fold, folds), reporter))
-        panel = FoldTeachers(
-            [partial(load_copy, job.config.seed, type(job.task), copy) for copy in copies]
-        )
+            copy = _copy_without(job, (fold, folds), reporter)
+            loaders.append(partial(load_copy, job.config.seed, type(job.task), copy))
+        panel = FoldTeachers(loaders)
     starts = job.starts()
     return join([_answers(panel, job, split, reporter) for split in starts], starts, task=job.task)
 

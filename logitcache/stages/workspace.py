@@ -153,9 +153,7 @@ def _plan(path: Path) -> Plan | None:
 
 
 def _or_average(caches: list[Cache]) -> str:
-    """More advice: the averages of caches make sense only if all or none of their teachers have
-    seen the rows.
-    """
+    """More advice: averages make sense only if all or none of the teachers saw the rows."""
     if len({"folds" in cache.manifest.plan.teacher for cache in caches}) > 1:
         return " (the one with folds has no row that was answered by a teacher trained on it)"
     return ", or name each and average them with --teachers mean"

@@ -277,9 +277,7 @@ class _Mapped:
             self.views[name].origins[number] = offset - batch * table.batch_rows * size
 
     def _open(self, shard_number: int) -> tuple[memoryview, Any]:
-        """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those
-        that were written.
-        """
+        """A shard's bytes and Arrow's reader of them, once header and footer are proved intact."""
         table = self.table
         shard = table.shards[shard_number]
         file = table.file(shard)

@@ -98,9 +98,7 @@ def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
 
 
 def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
-    """The number of records of each level. Asserts that the arrays are those of the columns, and
-    that ends fit.
-    """
+    """The number of records of each level. Asserts that arrays fit the columns and ends."""
     assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
     records = {level: len(arrays[members[0].name]) for level, members in levels(columns).items()}
     for column in columns:

@@ -29,9 +29,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def check_place(folder: Path) -> None:
-    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is
-    claimed.
-    """
+    """Raises SpecError for a place where no cache can be made. Nothing is claimed."""
     check_folder(folder)
     refuse_inside(folder)
     names = names_in(folder) if folder.exists() else set()
@@ -40,9 +38,7 @@ def check_place(folder: Path) -> None:
 
 
 def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign
-    file.
-    """
+    """Raises SpecError for a folder inside a cache, where it would be a foreign file."""
     for above in folder.resolve().parents:
         if _is_cache(above):
             raise SpecError(
@@ -67,9 +63,7 @@ def _is_ours(stated: Mapping[str, Any]) -> bool:
 
 
 def own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
-    """The plan of the cache in this folder, which holds files of these names. Raises SpecError
-    where it holds something else.
-    """
+    """The plan of the cache in this folder of these names. Raises SpecError for another folder."""
     advice = "Choose another place, or an empty folder."
     if PLAN not in names or names - OWN_NAMES:
         content = (

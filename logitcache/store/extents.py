@@ -1,5 +1,4 @@
-"""Extents: the pieces that tile a file from its first byte to its last, each with a checksum of its
-own.
+"""Extents: the pieces that tile a file from its first byte to its last, each with its checksum.
 
 A reader checks a piece when it first touches it, so a flipped bit is noticed before a row of that
 piece is given out, and reading costs no more than hashing what is read, once.
@@ -62,9 +61,7 @@ class File:
 
     @classmethod
     def from_dict(cls, value: Any) -> File:
-        """Raises FormatError where a field is missing or of another type, or the extents do not
-        tile the file.
-        """
+        """Raises FormatError for a field missing or mistyped, or extents that leave gaps."""
         if not has_fields(value, cls) or not 0 <= value["bytes"] <= MAX_BYTES:
             raise FormatError("receipt: a file's field is missing, unknown or of another type.")
         return cls(**{**value, "extents": _tiles(value["extents"], value["bytes"])})
@@ -92,9 +89,7 @@ def pieces(data: memoryview) -> tuple[Extent, ...]:
 
 
 def _tiles(pieces: list[Any], size: int) -> tuple[Extent, ...]:
-    """The extents of a file from their lengths and checksums. Raises FormatError unless they tile
-    so many bytes.
-    """
+    """A file's extents from lengths and checksums. Raises FormatError unless they tile it."""
     extents = []
     start = 0
     for piece in pieces:

@@ -12,9 +12,7 @@ _JSON: dict[Any, type] = {Mapping: dict, tuple: list}
 
 
 def has_fields(value: Any, record: Any, **extra: type) -> bool:
-    """Whether a JSON value is an object with exactly the fields of a dataclass, and more, each of
-    just its type: true is no number.
-    """
+    """Whether a JSON value has the fields of a dataclass, and more, each of just its type."""
     types = {**_json_types(record), **extra}
     if not isinstance(value, Mapping) or set(value) != set(types):
         return False
@@ -23,9 +21,7 @@ def has_fields(value: Any, record: Any, **extra: type) -> bool:
 
 @cache
 def _json_types(record: Any) -> dict[str, type]:
-    """The JSON type of each field of a dataclass; not of those that may be None, which are not
-    always there.
-    """
+    """The JSON type of each field of a dataclass that is always there: that may not be None."""
     hints = get_type_hints(record)
     hints = {name: hint for name, hint in hints.items() if get_origin(hint) is not UnionType}
     return {name: _JSON.get(get_origin(hint), hint) for name, hint in hints.items()}

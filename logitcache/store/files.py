@@ -95,9 +95,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def first_link(folder: Path, name: str | PurePath) -> Path | None:
-    """The first link on the way from a folder, which may be one itself, to a name below it; the
-    name counts too.
-    """
+    """The first link on the way from a folder to a name below it, both ends included."""
     path = folder
     for part in PurePath(name).parts:
         path = path / part
@@ -135,16 +133,12 @@ def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that a reader sees all of it or none, in place of what was there. Raises
-    DiskError, and its kind OutOfSpace.
-    """
+    """Write a file so that a reader sees all of it or none. Raises DiskError and its kinds."""
     write_pieces(path, [data], len(data))
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
-    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises
-    what the pieces raise, too.
-    """
+    """As :func:`write_atomic`, of pieces, about ``size`` bytes in all. Raises what they raise."""
     with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
 
@@ -164,9 +158,7 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
-    """Write a file under a temporary name, for the caller to rename. The temporary file is removed
-    whatever happens.
-    """
+    """Write a file under a temporary name, for the caller to rename; it is removed in any case."""
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
@@ -198,9 +190,7 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and
-    journals them, it does nothing.
-    """
+    """Make a rename in this folder survive a power loss. On Windows it does nothing."""
     if platforms.FOLDER is None:
         return
     handle = system.open_folder(folder)
@@ -230,9 +220,7 @@ def settle(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises
-    DiskError.
-    """
+    """Make a folder and those missing above it, to survive a power loss. Raises DiskError."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -263,9 +251,7 @@ def remove(folder: Path, name: str | PurePath) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises
-    DiskError.
-    """
+    """Remove a folder and all it holds; of a link, the link alone. Raises DiskError."""
     with disk(path):
         if path.is_symlink():
             system.remove(path)

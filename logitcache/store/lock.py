@@ -2,8 +2,7 @@
 naming the first; or it waits, where it needs what the first one makes.
 
 The operating system holds the lock, so it is released when its holder ends in any way. The lock
-file only names the holder for messages, and is removed with the lock: no file of a cache names a
-host.
+file only names the holder for messages, and is removed with the lock: no file names a host.
 """
 
 from __future__ import annotations
@@ -51,8 +50,7 @@ class Lock:
         the process that is waited for.
 
         Raises Locked naming the holder where another process holds it for longer than ``wait``
-        seconds, and at once where this very thread holds it; DiskError where the file system has no
-        locks.
+        seconds, or this very thread does; DiskError where the file system has no locks.
         """
         self.path = folder / name
         self.content = content
@@ -131,9 +129,7 @@ def lock_folder(folder: Path, **how: Any) -> Lock:
 
 
 def refuse_held(folder: Path, content: str) -> None:
-    """Raises Locked where a process holds a folder. Nothing is changed, not even the lock file of a
-    dead process.
-    """
+    """Raises Locked where a process holds a folder. Changes nothing, not even dead locks."""
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | platforms.NO_FOLLOW | platforms.OPENED)
     except OSError:
@@ -165,9 +161,7 @@ def alive(folder: Path, pattern: str) -> list[str]:
 
 
 def _give_back(path: Path, handle: int) -> bool:
-    """Close a lock file, and remove it unless another process shares the lock; returns whether none
-    does.
-    """
+    """Close a lock file; remove it, and return True, unless another process shares it."""
     try:
         platforms.lock(handle, shared=False)
         if platforms.POSIX and _is_at(handle, path):

@@ -2,8 +2,7 @@
 shard), the manifest (written last).
 
 The manifest exists if and only if the cache is complete. A shard without a receipt of this plan
-does not exist. No file names a time, a host, a user or a path, so the same dump made twice gives
-the same bytes.
+does not exist. No file names a time, a host, a user or a path: the same dump gives the same bytes.
 """
 
 from __future__ import annotations
@@ -122,9 +121,7 @@ class Receipt:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
-        """Raises FormatError where a field is missing or of another type, or the digest is not the
-        content's.
-        """
+        """Raises FormatError for a field missing or mistyped, or a digest of other content."""
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError("receipt: its content does not have the digest it states: damaged.")
@@ -148,16 +145,12 @@ class Receipt:
         return sum(file.bytes for file in self.files)
 
     def positions(self, plan: Plan) -> int:
-        """Vectors that were kept: one for each row and view, unless levels named as the plan's
-        targets hold them.
-        """
+        """Vectors that were kept: one for each row and view, or those of the targets' levels."""
         below = [records for level, records in self.records.items() if level in plan.targets]
         return sum(below) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
-        """Whether this is the receipt of that shard of a plan, with exactly the files that such a
-        shard has.
-        """
+        """Whether this is the receipt of that shard of a plan, with exactly a shard's files."""
         start, end = plan.shard(index)
         same_shard = (
             (self.plan, self.first_row, self.rows) == (digest, start, end - start)
@@ -250,9 +243,7 @@ def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
 
 
 def _tensors(plan: Mapping[str, Any]) -> File | None:
-    """The file of tensors that a plan's JSON names. Raises FormatError for another file than the
-    one they have.
-    """
+    """The file of tensors that a plan names. Raises FormatError for another name than theirs."""
     if "tensors" not in plan:
         return None
     file = File.from_dict(plan["tensors"])
@@ -287,9 +278,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Manifest:
-        """Raises FormatError where the digest is not the content's, or the content is not a
-        manifest's.
-        """
+        """Raises FormatError where the digest is not the content's, or that is no manifest."""
         _check_format(value)
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
@@ -335,9 +324,7 @@ def check_is_cache(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished,
-    FormatError where it is no cache.
-    """
+    """The manifest of a complete cache. Raises IncompleteCache, FormatError where it is none."""
     check_is_cache(folder)
     manifest = folder / MANIFEST
     plan = folder / PLAN

@@ -59,9 +59,7 @@ class Reader:
         return reader
 
     def check_files(self) -> None:
-        """Check that all files are there. Raises CorruptShard naming one that is missing or of
-        another size.
-        """
+        """Check that all files are there. Raises CorruptShard for one missing or misshapen."""
         tensors = self.manifest.plan.tensors
         for files in (
             *(receipt.files for receipt in self.manifest.receipts),
@@ -92,9 +90,7 @@ class Reader:
         return self.manifest.plan.rows
 
     def places(self, row_id: Int64, view: Int64 | int = 0) -> Places:
-        """Where these rows' records are: row_id i64[n] within the cache, view below the plan's
-        views.
-        """
+        """Where these rows' records are: row_id i64[n] in the cache, view below its views."""
         if len(self.shards) == 1:
             shard = np.zeros(len(row_id), np.int64)
             record = row_id
@@ -165,9 +161,7 @@ class Reader:
         return {level: _records_of(self.shards, level) for level in self.tables}
 
     def faults(self) -> Iterator[Fault]:
-        """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch
-        where the cache was replaced meanwhile.
-        """
+        """Everything that is not as written. Reads every byte. Raises FingerprintMismatch."""
         for fault in chain(
             self.faults_outside_shards(), self.tensor_faults(), *map(self.faults_of, self.shards)
         ):
@@ -194,9 +188,7 @@ class Reader:
                 )
 
     def faults_outside_shards(self) -> Iterator[Fault]:
-        """Faults outside the shards' files: the plan and the receipts must say what the manifest
-        says, and there must be no other files.
-        """
+        """Faults outside the shards' files: in plan and receipts, or files that are none of its."""
         expected = {PLAN: self.manifest.plan.to_dict()}
         tensors = self.manifest.plan.tensors
         names = set() if tensors is None else {f"{SHARDS}/{tensors.name}"}
@@ -224,9 +216,7 @@ class Reader:
         return None
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the
-        whole cache was replaced meanwhile.
-        """
+        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch."""
         self.refuse_replaced()
         return fault.error(self.where)
 

@@ -72,9 +72,7 @@ def place(name: str | os.PathLike[str]) -> str | Path:
 
 
 def open_reader(name: str | os.PathLike[str], *, check_sizes: bool = True) -> Reader:
-    """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and
-    :meth:`RemoteReader.of` do.
-    """
+    """Open a complete cache in a folder or at a URL. Raises what :class:`Reader`'s openers do."""
     url_or_path = place(name)
     if isinstance(url_or_path, str):
         return RemoteReader.of(url_or_path)
@@ -82,9 +80,7 @@ def open_reader(name: str | os.PathLike[str], *, check_sizes: bool = True) -> Re
 
 
 def home() -> Path:
-    """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or
-    ``~/.cache/logitcache``.
-    """
+    """Where fetched files lie, by fingerprint: ``$LOGITCACHE_HOME``, or ``~/.cache/logitcache``."""
     return Path(os.environ.get(HOME) or Path.home() / ".cache" / "logitcache")
 
 
@@ -146,9 +142,7 @@ class RemoteReader(Reader):
 
     @classmethod
     def of(cls, url: str) -> RemoteReader:
-        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where
-        the URL cannot be read.
-        """
+        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, SpecError."""
         where = f"{url}/{MANIFEST}"
         try:
             data = b"".join(stream(where, MAX_BYTES))
@@ -165,9 +159,7 @@ class RemoteReader(Reader):
         """Does nothing: files are fetched when they are needed."""
 
     def take(self, addresses: Places, names: Any) -> dict[str, Array]:
-        """As of a local cache; the error for a fetched file that was damaged later says to delete
-        it.
-        """
+        """As of a local cache; the error for a fetched file that was damaged says to delete it."""
         try:
             return super().take(addresses, names)
         except CorruptShard as error:
@@ -177,9 +169,7 @@ class RemoteReader(Reader):
             raise
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a fetched file, damaged after it was fetched: faulty files at the URL are
-        never kept.
-        """
+        """A fault in a fetched file, damaged since: faulty files at the URL are never kept."""
         error = fault.error(self.folder)
         error.advice = ANEW
         return error

@@ -51,18 +51,14 @@ class Shard:
     files: dict[str, File]
 
     def rows_of(self, level: str, first: int, last: int) -> tuple[int, int]:
-        """The first and last row that these records belong to; of a level below ``row``, those of
-        the whole shard.
-        """
+        """The first and last row of these records; of a level below ``row``, those of the shard."""
         if level != ROW or self.records[ROW] != self.rows * self.views:
             return self.first_row, self.first_row + max(self.rows, 1) - 1
         return self.first_row + first // self.views, self.first_row + last // self.views
 
 
 class Folder(Protocol):
-    """The files of shards: in a folder of this disk, or at a URL from which they are fetched when
-    first needed.
-    """
+    """The files of shards: in a folder of this disk, or at a URL and fetched when first needed."""
 
     def path(self, file: File) -> Path:
         """A file's place on this disk. Raises CorruptShard where there is none."""
@@ -78,9 +74,7 @@ class LocalFolder:
         return self.folder / file.name
 
     def holds(self, file: File) -> bool:
-        """Whether a file is there, itself and byte for byte, and every extent of it is what its
-        receipt says.
-        """
+        """Whether a file is there, byte for byte, and every extent of it is as its receipt says."""
         is_there = files.is_there(self.folder, file.name, file.bytes)
         return is_there and file.holds(memoryview(self.path(file).read_bytes()))
 

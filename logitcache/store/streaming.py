@@ -69,9 +69,7 @@ def stream(url: str, size: int) -> Iterator[bytes]:
 
 
 def _system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it. Raises SpecError where there is no such
-    protocol here.
-    """
+    """fsspec's file system for a URL, and the path in it. Raises SpecError for no such protocol."""
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0]
@@ -97,9 +95,7 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _patience(url: str) -> dict[str, Any]:
-    """Settings of a web server's file system: a file may take any time, and a server may pause for
-    SILENT_SECONDS.
-    """
+    """Settings of a web server's file system: no limit of time, pauses up to SILENT_SECONDS."""
     if not url.startswith(WEB):
         return {}
     import aiohttp
@@ -116,9 +112,7 @@ def _failures() -> tuple[type[BaseException], ...]:
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
-    """The failure of a web server that fsspec reports as a missing file; None where the file is
-    missing indeed.
-    """
+    """The failure that fsspec reports as a missing file; None where it is missing indeed."""
     cause = error.__cause__
     is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
     if url.startswith(WEB) and not is_absent and isinstance(cause, _failures()):

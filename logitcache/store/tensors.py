@@ -1,5 +1,4 @@
-"""Tensors that a cache keeps once, such as a teacher's last linear map: one safetensors file among
-its shards.
+"""Tensors that a cache keeps once, such as a teacher's head: one safetensors file among its shards.
 
 The plan records the file as a receipt records a shard's, so the tensors are part of the cache's
 identity, and a flipped bit is noticed when they are read.

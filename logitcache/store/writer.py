@@ -1,6 +1,4 @@
-"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it
-again goes on where it stopped.
-"""
+"""Writing a cache: plan, each shard and its receipt, the manifest last; it may be resumed."""
 
 from __future__ import annotations
 
@@ -50,8 +48,7 @@ CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
 
 class CacheWriter:
-    """Writes one cache, whose folder stays locked until it is closed. ``missing`` lists the shards
-    still to be written.
+    """Writes one cache, its folder locked until closed. ``missing`` are the shards to be written.
 
     With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards.
     The one that finds all shards written writes the manifest.
@@ -130,9 +127,7 @@ class CacheWriter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the lock under which parts look at what is there, claim shards and write the
-        manifest.
-        """
+        """Hold the lock for looking at what is there, claiming shards and writing the manifest."""
         if self.part is None:
             yield
             return
@@ -168,9 +163,7 @@ class CacheWriter:
             remove(folder, MANIFEST)
 
     def _put_tensors(self) -> None:
-        """Write the tensors that are kept once, unless they are there. Raises SpecError where
-        nobody has given them.
-        """
+        """Write the tensors that are kept once, unless there. Raises SpecError without them."""
         file = self.plan.tensors
         shards = self.folder / SHARDS
         if file is None:
@@ -191,9 +184,7 @@ class CacheWriter:
         write_new(shards / file.name, self._tensors)
 
     def _sweep(self, shards: range) -> None:
-        """Remove temporary files that interrupted writers of these shards left, and lock files of
-        dead processes.
-        """
+        """Remove what interrupted writers of these shards left: temporary files and dead locks."""
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]
@@ -242,9 +233,7 @@ class CacheWriter:
         sketches: Mapping[str, Any],
         conditions: Mapping[str, Any],
     ) -> Receipt:
-        """Write shard ``index`` and its receipt. The checksums are those of the bytes in memory,
-        not of what came back from the disk.
-        """
+        """Write shard ``index`` and its receipt. The checksums are of the bytes in memory."""
         start, end = self.plan.shard(index)
         records = check_arrays(self.plan.columns, arrays)
         encoded = self.store.encode(index, self.plan.columns, arrays)
@@ -295,9 +284,7 @@ class CacheWriter:
 
 
 def _lock_part(folder: Path, index: int, parts: int) -> Lock:
-    """Lock one part. Raises Locked where another process holds it, or where other processes write
-    parts of another number.
-    """
+    """Lock one part. Raises Locked where it is held, or others write parts of another number."""
     ending = f"-of-{parts}.lock"
     for name in alive(folder, PART):
         if not name.endswith(ending):

@@ -121,9 +121,7 @@ def group_name(index: int) -> str:
 
 
 def array_names(index: int, column: Column) -> tuple[str, str]:
-    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json`` and
-    ``00017.zarr/logits/c/0/0``.
-    """
+    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json``, ``.../logits/c/0/0``."""
     array = f"{index:05d}.zarr/{column.name}"
     return f"{array}/{META}", f"{array}/{chunk_key(column)}"
 

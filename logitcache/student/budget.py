@@ -63,9 +63,7 @@ NOT_CHARGED = Charge()
 
 @dataclass(frozen=True)
 class Plan:
-    """A budget as a run spends it. ``replayed`` is the share of the budget that another run had
-    spent after each step.
-    """
+    """A budget as a run spends it. ``replayed``: the share that another run spent by each step."""
 
     budget: Budget
     warmup: float
@@ -91,9 +89,7 @@ def rate(progress: float, warmup: float) -> float:
 
 
 class BudgetClock(TrainerCallback, ExportableState):
-    """The clock of a budget, and the end of the training. Checkpoints carry it, so a run that goes
-    on has spent what its weights have.
-    """
+    """The clock of a budget, and the end of the training; checkpoints carry what is spent."""
 
     def __init__(
         self, plan: Plan, flops_of: Callable[[int, int, int], float] | None, update_flops: float
@@ -124,8 +120,8 @@ class BudgetClock(TrainerCallback, ExportableState):
 
     def spent(self) -> float:
         """What has been spent in training, in the budget's unit."""
-        made = len(self.steps["progress"])
-        return float(made) if self.unit is Unit.STEPS else self.totals[self.unit]
+        steps = len(self.steps["progress"])
+        return float(steps) if self.unit is Unit.STEPS else self.totals[self.unit]
 
     def is_spent(self) -> bool:
         """Whether another step would lead further away from the budget."""
@@ -160,11 +156,7 @@ class BudgetClock(TrainerCallback, ExportableState):
         return {
             "unit": str(self.unit),
             "amount": plan.budget.amount,
-            "charged": {
-                "dump": plan.charge.amount,
-                "cost": plan.charge.cost,
-                "runs": plan.charge.runs,
-            },
+            "charged": {"dump": plan.charge.amount, **vars(plan.charge)},
             "training": self.spent(),
             **self.totals,
             "outside_seconds": self.outside,
@@ -177,11 +169,10 @@ class BudgetClock(TrainerCallback, ExportableState):
         words = [f"{shown(self.spent(), self.unit)} of {plan.budget} in {steps}"]
         if plan.charge.amount:
             words.append(f"{shown(plan.charge.amount, self.unit)} for the dump")
-        outside = {name.replace("_", "-"): seconds for name, seconds in self.outside.items()}
-        words.append(
-            "not counted: "
-            + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outside.items())
-        )
+        outside = []
+        for name, seconds in self.outside.items():
+            outside.append(f"{name.replace('_', '-')} {seconds:.1f} s")
+        words.append(f"not counted: {', '.join(outside)}")
         totals = self.totals
         words.append(
             f"{totals['seconds']:,.1f} s, {totals['tokens']:,.0f} tokens, {totals['flops']:.3g} FLOPs of training"
@@ -251,14 +242,14 @@ class BudgetClock(TrainerCallback, ExportableState):
         self.totals["seconds"] += now - self.mark
         self.mark = now
         self.totals["flops"] += self.update_flops
-        number = len(self.steps["progress"])
         for name, total in self.totals.items():
             self.steps[name].append(total)
-        self.steps["progress"].append(0.0)  # counted as a step, then set
-        replayed = self.plan.replayed
-        self.steps["progress"][-1] = (
-            replayed[number] if replayed else self.spent() / self.plan.amount
-        )
+        progress = self.steps["progress"]
+        progress.append(0.0)  # counted as a step, then set
+        if self.plan.replayed:
+            progress[-1] = self.plan.replayed[len(progress) - 1]
+        else:
+            progress[-1] = self.spent() / self.plan.amount
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         progress = self.steps["progress"]

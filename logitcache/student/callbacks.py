@@ -1,6 +1,4 @@
-"""What happens beside the steps of a training: the best checkpoint's place, checkpoints, a clock,
-and where Trainer logs.
-"""
+"""What happens beside a training's steps: best checkpoint, checkpoints, clock, logs."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ _NO_SCORES = {"loss", "runtime", "samples_per_second", "steps_per_second", "mode
 
 
 class BestPlace(TrainerCallback):
-    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's
-    folder now is.
+    """A resumed run's best checkpoint lies beside the one it goes on from, wherever it is.
 
     Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the
     last weights and says nothing.
@@ -38,9 +35,7 @@ class BestPlace(TrainerCallback):
 
 
 class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
-    it has evaluated.
-    """
+    """A checkpoint after so many steps too; Trainer takes that of an epoch's last step itself."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -68,9 +63,7 @@ class DevScores(TrainerCallback):
 
 
 def dev_scores(logged: Mapping[str, float]) -> dict[str, float]:
-    """The scores on dev among what a Trainer logs after an epoch; what else it logs is of its
-    speed.
-    """
+    """The scores on dev among what a Trainer logs after an epoch; other values are of speed."""
     scores = {}
     for logged_name, value in logged.items():
         name = logged_name.removeprefix(_EVAL)

@@ -2,8 +2,7 @@
 
 Trainer writes a checkpoint's files one by one. So it writes them elsewhere
 (``.writing/checkpoint-N``); then they are made to last, the file that lists them with their sizes
-is written, and the folder gets its name as the last act. One that has had its day loses its name
-first.
+is written, and the folder gets its name as the last act. An old one loses its name first.
 """
 
 from __future__ import annotations
@@ -28,9 +27,7 @@ def step(folder: Path) -> int:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not
-    written here.
-    """
+    """What is called a checkpoint there, in order of steps. A link is none: it is not ours."""
     folders = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
     return sorted((p for p in folders if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
@@ -86,9 +83,7 @@ def discard(checkpoint: Path) -> None:
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
-    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside
-    them.
-    """
+    """Keep the ``limit`` last checkpoints (all without one), and the best one."""
     checkpoints = checkpoints_in(folder)
     if not limit or not checkpoints:
         return
@@ -101,9 +96,7 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a
-    folder of ours is a link.
-    """
+    """Remove unfinished checkpoints after a kill; their names. Raises FormatError for links."""
     for path in (folder, folder / WRITING, folder / REMOVED):
         files.refuse_link(path)
     if not folder.is_dir():
@@ -120,9 +113,7 @@ def sweep(folder: Path) -> list[str]:
 
 @contextmanager
 def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises
-    OutOfSpace.
-    """
+    """A full disk under Trainer and safetensors, which they tell in words. Raises OutOfSpace."""
     try:
         yield
     except (OSError, LogitCacheError):

@@ -1,6 +1,4 @@
-"""A student, its gathered positions, head and loss as one module: the one that Trainer, DDP and
-FSDP wrap.
-"""
+"""A student, its gathered positions, head and loss as one module, which Trainer and DDP wrap."""
 
 from __future__ import annotations
 
@@ -123,24 +121,24 @@ class Distiller(nn.Module):
             loss = loss + self._of_logits(objective, batch, vectors[0], uses_head)
         if self.terms is not None:
             names = [signal.name for signal in own]
-            seen = dict(zip(names, vectors[len(first) :], strict=True))
+            by_signal = dict(zip(names, vectors[len(first) :], strict=True))
             row_weight = batch.weight.new_zeros(len(batch.row_id))
             row_weight = row_weight.index_add(0, batch.where[:, 0], batch.weight)
-            loss = loss + (self.terms(self.student, seen, batch) * row_weight).sum()
+            loss = loss + (self.terms(self.student, by_signal, batch) * row_weight).sum()
         return loss, loss.new_empty(0)
 
     def _of_logits(
         self, objective: SumObjective, batch: Batch[Tensor], vectors: Tensor, uses_head: bool
     ) -> Tensor:
         """The terms of logits: f[B, T, d] of what the head is given, or of logits."""
-        kept = at_positions(vectors, batch.where)
+        selected = at_positions(vectors, batch.where)
         if not uses_head:
-            logits = kept[:, : self.width]
+            logits = selected[:, : self.width]
             target = objective.target(batch.label, batch.teacher, logits.shape[1])
             return (logits_loss(logits, target) * batch.weight).sum()
         head = head_of(self.student, self.width)
         target = objective.target(batch.label, batch.teacher, len(head.weight))
-        return self._head_loss(kept, head, target, batch)
+        return self._head_loss(selected, head, target, batch)
 
     def _at_positions(self, model: PreTrainedModel, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""

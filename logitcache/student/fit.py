@@ -64,9 +64,7 @@ class Diverged(SpecError):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near the student came to its teacher, on labelled train rows: share of equal answers, and
-    mean KL(teacher || student) in nats.
-    """
+    """How near the student is to its teacher on train: equal answers, mean KL in nats."""
 
     agreement: float
     kl: float
@@ -112,13 +110,9 @@ def fit(
     """
     train_rows = prepared["train"]
     teachers: dict[str, Teacher] = {} if teacher is None else {str(teacher): teacher}
-    references = {
-        split: one for split, one in (references or {}).items() if getattr(one, "has_logits", True)
-    }
-    has_logits = teacher is not None and getattr(teacher, "has_logits", True)
-    if teacher is not None and has_logits and task.evidence_names:
-        references.setdefault("train", teacher)
-    dev = _dev_places(prepared, task, references.get("dev"), budget)
+    own = {} if teacher is None or not task.evidence_names else {"train": teacher}
+    compared = _with_logits({**own, **(references or {})})
+    dev = _dev_places(prepared, task, compared.get("dev"), budget)
     each_epoch = dev is not None and budget is None
     clock = StepClock(stage, budget)
     folder = out / "checkpoints"
@@ -146,11 +140,14 @@ def fit(
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = _predictions(trainer, samples, task, references)
-    scores = {split: task.score(p) for split, p in predictions.items()}
+    predictions = {}
+    for split, rows in samples.items():
+        if len(rows):
+            predictions[split] = predict(trainer, rows, task, compared.get(split))
+    scores = {split: task.score(block) for split, block in predictions.items()}
     if budget is not None:
         budget.stand("evaluation")
-    cached = teacher if isinstance(teacher, Joined) and has_logits else None
+    cached = teacher if isinstance(teacher, Joined) and teacher.has_logits else None
     fidelity = _fidelity_of(scores, cached, samples["train"], predictions)
     # a run that was resumed at its end has made no step of its own
     per_step = float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step)
@@ -177,6 +174,22 @@ def _callbacks(clock: StepClock, budget: BudgetClock | None, settings: FitSettin
     return [callback for callback in callbacks if callback is not None]
 
 
+def _with_logits(teachers: Mapping[str, Teacher]) -> dict[str, Teacher]:
+    """The teachers that give logits, by split."""
+    return {
+        split: teacher
+        for split, teacher in teachers.items()
+        if getattr(teacher, "has_logits", True)
+    }
+
+
+def _epoch_kept(trainer: DistillTrainer, select: str) -> float:
+    state = trainer.state
+    if select != "best" or state.best_global_step is None:
+        return float(state.epoch)
+    return float(state.best_global_step / state.global_step * state.epoch)
+
+
 def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | None) -> None:
     """Train from the ``last`` checkpoint on, which may be one after which the budget is spent.
     Raises Spent where the text has ended before the budget.
@@ -193,9 +206,7 @@ def _trained(trainer: DistillTrainer, last: Path | None, budget: BudgetClock | N
 def _history(
     logs: list[dict[str, float]], budget: BudgetClock | None
 ) -> tuple[dict[str, float], ...]:
-    """Scores on dev after each epoch, or after parts of a ``budget``, of what a Trainer has logged;
-    what else it logs is of its speed.
-    """
+    """Scores on dev after each epoch, or parts of a ``budget``, of what a Trainer has logged."""
     history = []
     for log in logs:
         scores = dev_scores(log)
@@ -224,9 +235,7 @@ def _dev_places(
 
 
 def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter) -> bool:
-    """Whether the student's logits are those of its last linear map alone, so that the loss may be
-    fused with it.
-    """
+    """Whether the student's logits are its last linear map alone, to be fused with the loss."""
     if not task.self_contained:  # few classes: nothing to fuse
         return False
     if remakes_logits(student, rows, rows.padding):
@@ -238,9 +247,7 @@ def _reads_head(student: Any, task: Classification, rows: Examples, stage: Meter
 
 
 def _rows_seen(train: Examples, batch: int, step: int) -> int:
-    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and
-    more. An epoch has one view of each row.
-    """
+    """Rows trained on, repeats counted, of whole epochs and more, with one view of each row."""
     n = len(train) // train.views
     epochs, steps = divmod(step, -(-n // batch))
     return epochs * n + steps * batch
@@ -315,38 +322,19 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     return rows.select(order), order
 
 
-def _predictions(
-    trainer: DistillTrainer,
-    samples: Mapping[str, Examples],
-    task: Classification,
-    references: Mapping[str, Teacher],
-) -> dict[str, Block]:
-    """The student's answers to each of these splits that has rows."""
-    predictions = {}
-    for split, rows in samples.items():
-        if len(rows):
-            predictions[split] = predict(trainer, rows, task, references.get(split))
-    return predictions
-
-
 def _fidelity_of(
     scores: Mapping[str, Mapping[str, float]],
     cached: Joined | None,
     train: Examples,
     predictions: Mapping[str, Block],
 ) -> Fidelity | None:
-    """How near the student came to its teacher on train, by its scores or else its answers; None
-    without a cache of logits.
-    """
+    """How near the student came to its teacher on train; None without a cache of logits."""
     of_train = scores.get("train", {})
     if "kl" in of_train:
         return Fidelity(of_train["agreement"], of_train["kl"])
     if cached is None or "train" not in predictions:
         return None
-    return _fidelity(cached, train, predictions["train"])
-
-
-def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
+    prediction = predictions["train"]
     answers = cached.take(train.row_id, train.row_hash, train.view)
     of_teacher, of_student = common_positions(answers, prediction.answers)
     teacher = answers.payload.select(of_teacher)
@@ -357,15 +345,7 @@ def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
 
 
 def peak_memory() -> int:
-    """Most memory this process has held, in bytes: allocated on the GPU where there is one, else
-    resident.
-    """
+    """Most memory this process has held, in bytes: allocated on the GPU, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return platforms.peak_memory()
-
-
-def _epoch_kept(trainer: DistillTrainer, select: str) -> float:
-    if select != "best" or trainer.state.best_global_step is None:
-        return float(trainer.state.epoch)
-    return float(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)

@@ -1,6 +1,4 @@
-"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions
-again.
-"""
+"""A student's answers to an evaluated batch: rows for Trainer to gather, then positions."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ FILLING = -100  # Trainer fills up with it too
 
 def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
     """Logits f32[B, M, K] and labels i64[B, M] of the rows of a batch, each filled up to the most
-    positions of one with what :func:`of_positions` takes away: Trainer cuts and gathers what it is
-    given by rows.
+    positions of one with what :func:`of_positions` takes away: Trainer gathers by rows.
     """
     row = batch.where[:, 0]
     counts = torch.bincount(row, minlength=len(batch.row_id))

@@ -1,6 +1,4 @@
-"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh
-weights, or a small BERT by its shape.
-"""
+"""The student to be trained: a checkpoint, an architecture with fresh weights, or a small BERT."""
 
 from __future__ import annotations
 
@@ -41,6 +39,10 @@ from logitcache.models.vocabulary import build_tokenizer
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import sync_file
 
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
+    *("vocab.txt", "vocab.json"),
+)
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 
 
@@ -81,20 +83,11 @@ def student_tokenizer(
 
 
 def lacks_tokenizer(student: str) -> bool:
-    """Whether a student is a shape, one of one's own, or a folder without a tokenizer: a
-    configuration alone.
-    """
+    """Whether a student is a shape, one of the user's own, or a folder without a tokenizer."""
     if is_shape(student) or is_own(student):
         return True
     folder = Path(student)
-    names = (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.txt",
-        "vocab.json",
-        "tokenizer.model",
-    )
-    return folder.is_dir() and not any((folder / name).is_file() for name in names)
+    return folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
 def build_student(
@@ -109,8 +102,7 @@ def build_student(
     trust_remote_code: bool = False,
     norm: str | None = None,
 ) -> PreTrainedModel:
-    """The student with a head of K classes that knows their names. The seed decides every fresh
-    weight.
+    """The student with a head of K classes that knows their names. The seed decides fresh weights.
 
     ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if
     ``trust_remote_code``. ``norm`` is where layers are normalised, pre or post. Raises SpecError
@@ -154,12 +146,12 @@ def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, A
 
 def _draw_head(model: PreTrainedModel) -> None:
     """Fresh weights for all that is not the body."""
-    fresh = type(model)(model.config).state_dict()
     prefix = f"{model.base_model_prefix}."
-    model.load_state_dict(
-        {name: tensor for name, tensor in fresh.items() if not name.startswith(prefix)},
-        strict=False,
-    )
+    head = {}
+    for name, tensor in type(model)(model.config).state_dict().items():
+        if not name.startswith(prefix):
+            head[name] = tensor
+    model.load_state_dict(head, strict=False)
 
 
 def _fresh(auto: Any, config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -180,8 +172,7 @@ def _from_checkpoint(
     revision: str | None,
     trust_remote_code: bool,
 ) -> PreTrainedModel:
-    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh
-    ones.
+    """A checkpoint's weights (a head for other labels is made anew), or fresh ones.
 
     Raises SpecError where it lacks weights of its body, and whatever a library raises.
     """
@@ -216,23 +207,17 @@ def _shape_config(
     labels: dict[str, Any],
     norm: str | None = None,
 ) -> Any:
-    """The configuration of a small BERT (with ``norm`` pre a MegatronBERT), or where the task is
-    causal of a small Llama.
-    """
-    layers, width, heads = parse_shape(student)
+    """The configuration of a small BERT (``norm`` pre: a MegatronBERT), or a causal small Llama."""
     if auto is transformers.AutoModelForCausalLM:
-        return transformers.LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=4 * width,
-            max_position_embeddings=max(max_length, 64),
-            tie_word_embeddings=True,
+        return llama_config(
+            student,
+            len(tokenizer),
+            max(max_length, 64),
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
+    layers, width, heads = parse_shape(student)
     kind = MegatronBertConfig if norm == "pre" else BertConfig
     return kind(
         vocab_size=len(tokenizer),
@@ -245,10 +230,23 @@ def _shape_config(
     )
 
 
+def llama_config(shape: str, vocabulary: int, positions: int, **settings: Any) -> Any:
+    """The configuration of a small Llama."""
+    layers, width, heads = parse_shape(shape)
+    return transformers.LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=positions,
+        tie_word_embeddings=True,
+        **settings,
+    )
+
+
 def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
-    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of
-    training, not after.
-    """
+    """Raises SpecError if configuration or tokenizer cannot be saved: before the training."""
     with saving(name), tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -259,8 +257,7 @@ def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
 
 
 def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors
-    lets nobody.
+    """A finished student as `transformers` loads it, readable as the umask says.
 
     The tokenizer is saved with the longest input that the student takes, so that ``pipeline(...,
     truncation=True)`` takes any text.

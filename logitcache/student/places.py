@@ -1,6 +1,4 @@
-"""Rows as Trainer's DataLoader asks for them: places in an order, of which a collator makes
-batches.
-"""
+"""Rows as Trainer's DataLoader asks for them: places, of which a collator makes batches."""
 
 from __future__ import annotations
 
@@ -18,17 +16,13 @@ BLOCK = 8192
 
 
 class Places(Dataset[int]):
-    """Places 0..n-1, and padding. A batch of places goes to the collator as one array: no Python
-    per row.
-    """
+    """Places 0..n-1, and padding. A batch of places goes to the collator as one array."""
 
     def __init__(self, n: int, order: EpochOrder | None = None) -> None:
         self.n, self.order = n, order
 
     def set_epoch(self, epoch: int) -> None:
-        """What accelerate calls where it does not reach the sampler: when several ranks resume
-        within an epoch.
-        """
+        """What accelerate calls where it does not reach the sampler, to resume several ranks."""
         if self.order is not None:
             self.order.set_epoch(epoch)
 

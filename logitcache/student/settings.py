@@ -35,9 +35,7 @@ class FitSettings:
     loss_execution: str = "auto"
 
     def share(self) -> int:
-        """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into
-        them.
-        """
+        """Rows of a micro-batch of one rank. Raises SpecError where a batch cannot be cut so."""
         cuts = self.accumulate * ranks()
         if self.batch_size % cuts:
             raise SpecError(

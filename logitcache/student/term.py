@@ -18,9 +18,8 @@ class Term(ABC):
     """A loss that a student learns from: ``logitcache.train(method=MyTerm())``, or
     ``--method module:MyTerm``.
 
-    Its attributes are its parameters: they are recorded, and two runs with other ones are two runs.
-    Weights of classes and rows, the mean over a step, gradient accumulation and ranks are the
-    trainer's.
+    Its attributes are its parameters: they are recorded, and tell runs apart. Weights of classes
+    and rows, the mean over a step, gradient accumulation and ranks are the trainer's.
     """
 
     needs_teacher: bool = True
@@ -57,9 +56,7 @@ class OwnObjective:
         *,
         some_unlabelled: bool = False,
     ) -> Tensor:
-        """Loss of each position, f[P]. Raises SpecError where the term raises, or returns something
-        else.
-        """
+        """Loss of each position, f[P]. Raises SpecError where the term fails or misshapes it."""
         payload = Dense(teacher) if isinstance(teacher, Tensor) else teacher
         if payload is not None and not isinstance(payload, Dense):
             raise SpecError(

@@ -1,5 +1,4 @@
-"""Training on `transformers.Trainer`: one module that holds body, head and loss, and the few hooks
-it needs.
+"""Training on `transformers.Trainer`: one module that holds body, head and loss, and a few hooks.
 
 ``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside
 it, so `transformers` loads them. The loss is a sum over positions divided by the weight of the
@@ -53,25 +52,19 @@ TERMS_FILE = "terms.safetensors"  # in a checkpoint: what terms learn beside the
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
-    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under
-    the name Trainer counts rows by.
-    """
+    """What Trainer carries: the batch's tensors, and its labels by which Trainer counts rows."""
     tensors = batch.map(torch.from_numpy)
     return {"labels": tensors.label, "batch": tensors}
 
 
 def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
-    """Places of train rows, or a batch that :class:`EvalPlaces` made; with its number of tokens,
-    padding aside.
-    """
+    """Places of train rows, or a batch of :class:`EvalPlaces`; with its number of real tokens."""
     batch = samples if isinstance(samples, Batch) else collator(samples)
     return {**to_torch(batch), "tokens": int(batch.inputs["attention_mask"].sum())}
 
 
 class DistillTrainer(Trainer):
-    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order,
-    our normalisation.
-    """
+    """`transformers.Trainer` for a :class:`Distiller`: records, our order, our normalisation."""
 
     loss_is_scaled_for_ga = True
 
@@ -107,15 +100,13 @@ class DistillTrainer(Trainer):
         if budget is not None and terms is not None:
             budget.flops_of_terms = terms.flops_of(student)
         bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
-        padding, per_token = collator.rows.padding, collator.task.per_token
-        width = collator.task.width_of_answers
         distiller = Distiller(
             student,
             objective,
-            padding,
+            collator.rows.padding,
             some_unlabelled=bare,
-            per_token=per_token,
-            width=width,
+            per_token=collator.task.per_token,
+            width=collator.task.width_of_answers,
             execution=None if loss_execution == "auto" else loss_execution,
             reads_head=reads_head,
             terms=terms,
@@ -133,9 +124,7 @@ class DistillTrainer(Trainer):
     def check_teacher(
         self, objective: Objective | OwnObjective | SumObjective, collator: Collator
     ) -> None:
-        """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
-        from.
-        """
+        """Raises SpecError for a method without a teacher to learn from, or rows without label."""
         if METHODS[objective.method].needs_teacher:
             if len(collator.teachers) != 1:
                 names = ", ".join(collator.teachers) or "none"
@@ -155,7 +144,8 @@ class DistillTrainer(Trainer):
         """The order of rows, whatever the number of ranks. They take micro-batches in turn, so a
         step's are theirs together; what several ranks lack at the end is padding.
         """
-        rows, args = self.collate.rows, self.args
+        rows = self.collate.rows
+        args = self.args
         n = len(rows) // rows.views
         seed = args.seed if args.data_seed is None else args.data_seed
         together = args.train_batch_size * args.world_size
@@ -181,10 +171,10 @@ class DistillTrainer(Trainer):
         """Total weight of the accumulated batch, over all ranks."""
         if not batch_samples:
             return None
-        total = (
-            torch.stack([sample["batch"].weight.sum() for sample in batch_samples]).sum().to(device)
-        )
-        total = self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
+        weights = [sample["batch"].weight.sum() for sample in batch_samples]
+        total = torch.stack(weights).sum().to(device)
+        if self.args.world_size > 1:
+            total = self.accelerator.reduce(total, "sum")
         return total.masked_fill(total == 0, 1)  # of rows without a kept position: their loss is 0
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -223,24 +213,22 @@ class DistillTrainer(Trainer):
         prediction_loss_only: bool,
         ignore_keys: Any = None,
     ) -> tuple[None, Tensor, Tensor]:
-        inputs = self._prepare_inputs(inputs)
+        batch: Any = self._prepare_inputs(inputs)["batch"]
         with torch.no_grad(), self.compute_loss_context_manager():
-            _, logits = model(inputs["batch"])
-            batch = inputs["batch"]
+            _, logits = model(batch)
             teacher = None if batch.teacher is None else compared(logits, batch.teacher)
             logits = self.collate.task.evidence(logits, batch.label, teacher)
         if not self.collate.task.per_token:  # one position a row, as Trainer's own users have it
-            return None, logits.float(), inputs["batch"].label
-        return None, *by_row(inputs["batch"], logits.float())
+            return None, logits.float(), batch.label
+        return None, *by_row(batch, logits.float())
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Whether the last evaluation is the best so far; of equal scores, the later is better."""
         is_best: bool = super()._determine_best_metric(metrics, trial)
         name = self.args.metric_for_best_model
-        if (
-            name is not None
-            and metrics[f"eval_{name.removeprefix('eval_')}"] == self.state.best_metric
-        ):
+        if name is None:
+            return is_best
+        if metrics[f"eval_{name.removeprefix('eval_')}"] == self.state.best_metric:
             self.state.best_global_step = self.state.global_step
             is_best = True
         return is_best
@@ -288,8 +276,11 @@ class DistillTrainer(Trainer):
         self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
     ) -> None:
         if state_dict is not None:
-            own = {name: one for name, one in state_dict.items() if name.startswith("student.")}
-            state_dict = {name.removeprefix("student."): one for name, one in own.items()}
+            weights = {}
+            for name, tensor in state_dict.items():
+                if name.startswith("student."):
+                    weights[name.removeprefix("student.")] = tensor
+            state_dict = weights
         terms = self.model.terms
         with self._inner():
             super()._save(output_dir, state_dict)

@@ -1,6 +1,4 @@
-"""The cells of a study's table (a method's scores over its seeds), while it fills up and when `study
-run` ends.
-"""
+"""The cells of a study's table (a method's scores over its seeds), growing and complete."""
 
 from __future__ import annotations
 
@@ -77,13 +75,14 @@ class Cells:
         Percent, mean ± std, and of how many seeds.
         """
         columns = list(dict.fromkeys((task, student) for task, student, _ in self.cells))
-        methods = list(dict.fromkeys(method for _, _, method in self.cells))
-        heading = ["", *(f"{task} · {student}" for task, student in columns)]
-        return [heading, *([method, *self._row(method, columns)] for method in methods)]
-
-    def _row(self, method: str, columns: Iterable[tuple[str, str]]) -> list[str]:
-        cells = [self.cells.get((task, student, method)) for task, student in columns]
-        return ["" if cell is None else cell.short() for cell in cells]
+        table = [["", *(f"{task} · {student}" for task, student in columns)]]
+        for method in dict.fromkeys(method for _, _, method in self.cells):
+            row = [method]
+            for task, student in columns:
+                cell = self.cells.get((task, student, method))
+                row.append("" if cell is None else cell.short())
+            table.append(row)
+        return table
 
     def add(self, trial: Planned, result: Mapping[str, Any]) -> Cell:
         """The cell of a trial, with the score of its result."""
@@ -93,9 +92,8 @@ class Cells:
             split = next(name for name in ("test", "dev", "train") if name in scores)
         metric = result["metric"]
         key = (trial.task, trial.student, trial.method)
-        before = self.cells.get(key)
-        others = () if before is None else before.scores
-        cell = Cell(*key, metric, split, (*others, scores[split][metric]), self.seeds)
+        earlier = self.cells[key].scores if key in self.cells else ()
+        cell = Cell(*key, metric, split, (*earlier, scores[split][metric]), self.seeds)
         self.cells[key] = cell
         return cell
 

@@ -33,9 +33,7 @@ MAX_LENGTH = 64
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How large a demo is. Students get fewer labelled rows than the teacher had: that is where a
-    teacher can help.
-    """
+    """How large a demo is. Students get fewer labelled rows than the teacher had, to need it."""
 
     teacher: str  # shape
     teacher_rows: int

@@ -50,9 +50,9 @@ class Dumped:
     task: str
     name: str
     trials: int  # that share it
-    finetune_hours: float | None
-    dump_hours: float | None
-    bytes: int | None
+    finetune_hours: float | None = None
+    dump_hours: float | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:
     options = trial.planned.options
     names = _TAKEN - _OF_TEACHER - {"method"}
     values = {name: value for name, value in options.items() if name in names}
-    if teacher is None:
-        return values
-    return {**values, **{n: value for n, value in teacher.options.items() if n in _TAKEN}}
+    if teacher is not None:
+        values |= {name: value for name, value in teacher.options.items() if name in _TAKEN}
+    return values
 
 
 def _group(
@@ -140,21 +140,19 @@ def _group(
     teacher = study.teachers.get(first.teacher or "")
     methods = dict(Counter(trial.planned.method for trial in trials))
     values = _cost_values(trials[0], teacher)
-    costed = {}
+    kinds = {}
     for name in methods:
-        method = study.spec.methods[name]["method"]
-        is_forecast = method in (*METHODS, EMBEDDING)
-        costed[name] = method if is_forecast else "kd"  # a user's own costs what kd does
-    values["method"] = sorted(set(costed.values()))
+        kind = study.spec.methods[name]["method"]
+        is_forecast = kind in (*METHODS, EMBEDDING)
+        kinds[name] = kind if is_forecast else "kd"  # a user's own costs what kd does
+    values["method"] = sorted(set(kinds.values()))
     live = trials[0].config.live
     values["workspace"] = workspace.folder
     reporter.note(f"{first.task} · {first.student}: {', '.join(methods)}")
     if teacher is not None:
         sharing = sum(trial.planned.teacher == teacher.id for trial in study.trials)
-        unknown = Dumped(
-            teacher.id, teacher.task, teacher.config.teacher.name, sharing, None, None, None
-        )
-        teachers.setdefault(teacher.id, unknown)
+        name = teacher.config.teacher.name
+        teachers.setdefault(teacher.id, Dumped(teacher.id, teacher.task, name, sharing))
     if is_own(trials[0].config.student):
         return Group(first.task, first.student, methods, None, "it is a student of your own")
     try:
@@ -181,7 +179,7 @@ def _group(
         )
     seconds = 0.0
     for name, count in methods.items():
-        cost = forecast.methods[costed[name] if live is None else ONLINE]
+        cost = forecast.methods[kinds[name] if live is None else ONLINE]
         run = _run_seconds(trials[0].config, cost, float(forecast.setting["tokens"]))
         if run is None:
             reason = "a budget of FLOPs, or of another run's steps, is not told in hours"
@@ -191,9 +189,7 @@ def _group(
 
 
 def _run_seconds(config: TrainConfig, cost: Costed, tokens: float) -> float | None:
-    """Of one run, whose rows have so many ``tokens``: of its epochs, or of its budget. None where a
-    budget is not told in seconds.
-    """
+    """Of one run of rows of so many ``tokens``; None where its budget tells no seconds."""
     budget = config.pretraining.budget
     if budget is None:
         return cost.run_seconds

@@ -11,9 +11,7 @@ from logitcache.study.results import Result
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rows that were scored. By default these are test rows that the user gave, none of them
-    trained on.
-    """
+    """The rows that were scored. By default test rows that the user gave, none trained on."""
 
     split: str = "test"
     # rows of the split that were held out of train; None where somebody gave them

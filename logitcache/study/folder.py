@@ -10,7 +10,7 @@ report needs none of these but ``teachers/*.json``. Nothing here loads torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,9 @@ class TeacherEntry:
     options: Mapping[str, Any]
     end: End
 
+    def to_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "end"}
+
     @property
     def figures(self) -> Mapping[str, Any]:
         return self.end.figures or {}
@@ -147,9 +150,7 @@ def check_foreign(folder: Path) -> None:
 
 
 def _is_built_in(path: Path) -> bool:
-    """Whether a folder holds built-in data alone, which a --dry-run, or a run that was broken off
-    before it began, has left.
-    """
+    """Whether a folder holds built-in data alone, which a --dry-run or an early end has left."""
     built = tuple(f"{name}-" for name in (corpus.NAME, *docstrings.NAMES))
     is_data = path.name == Workspace(path.parent).data.name and path.is_dir()
     return is_data and all(file.name.lstrip(".").startswith(built) for file in path.iterdir())
@@ -169,13 +170,12 @@ def read(folder: Path) -> StudyFolder:
         found = repr(document.get("format"))
         raise FormatError(expected=f"format {FORMAT!r}", found=found, where=folder / STUDY)
     try:
-        planned = [_planned(trial) for trial in document["trials"]]
         return StudyFolder(
             folder,
             document["name"],
             document["spec"],
             tuple(document["unsaid"]),
-            tuple(Entry(p, folder / "trials" / p.id, end_of(folder, p)) for p in planned),
+            tuple(_entry(folder, trial) for trial in document["trials"]),
             tuple(_teacher(folder, teacher) for teacher in document["teachers"]),
         )
     except (KeyError, TypeError) as error:
@@ -184,9 +184,9 @@ def read(folder: Path) -> StudyFolder:
         ) from None
 
 
-def _planned(trial: Mapping[str, Any]) -> Planned:
-    names = ("task", "student", "method", "seed", "options", "teacher")
-    return Planned(**{name: trial[name] for name in names})
+def _entry(folder: Path, trial: Mapping[str, Any]) -> Entry:
+    planned = Planned(**{field.name: trial[field.name] for field in fields(Planned)})
+    return Entry(planned, folder / "trials" / planned.id, end_of(folder, planned))
 
 
 def _teacher(folder: Path, teacher: Mapping[str, Any]) -> TeacherEntry:
@@ -195,9 +195,7 @@ def _teacher(folder: Path, teacher: Mapping[str, Any]) -> TeacherEntry:
 
 
 def end_of(folder: Path, trial: Planned) -> End:
-    """How a trial ended. It is done where its result is there, which is written last. Raises
-    FormatError for a broken file.
-    """
+    """How a trial ended: done where its result is there. Raises FormatError for a broken file."""
     end = _read_end(_end_path(folder, trial))
     is_there = (folder / "trials" / trial.id / RESULT).is_file()
     if is_there and end.state is not State.DONE:  # a kill came before its end was recorded

@@ -81,7 +81,10 @@ def submit(
         predicted = None if trial is None else _answers(test, trial)
         if trial is not None and predicted is not None:
             answered[test.file] = trial
-        files[test.file] = _text(predicted or [test.filling] * test.rows)
+        lines = ["index\tprediction"]
+        for index, answer in enumerate(predicted or [test.filling] * test.rows):
+            lines.append(f"{index}\t{answer}")
+        files[test.file] = "\n".join([*lines, ""]).encode()
     if not answered:
         folders = ", ".join(str(trial.result.folder) for trial in chosen.values())
         raise SpecError(
@@ -161,18 +164,14 @@ def _strings(test: Test, label_names: Sequence[str] | None, folder: Path) -> lis
     names = numbers if label_names is None else [name.lower() for name in label_names]
     for spelling in (test.answers, test.names, numbers):
         if sorted(names) == sorted(spelling):
-            return [test.answers[list(spelling).index(name)] for name in names]
+            answer_of = dict(zip(spelling, test.answers, strict=True))
+            return [answer_of[name] for name in names]
     raise SpecError(
         expected=f"classes called {', '.join(test.names or test.answers)}, or numbered",
         found=", ".join(names),
         advice="Rename the classes in the data (numbered ones: --labels), and train again.",
         where=folder,
     )
-
-
-def _text(answers: Sequence[str]) -> bytes:
-    lines = [f"{index}\t{answer}" for index, answer in enumerate(answers)]
-    return "\n".join(["index\tprediction", *lines, ""]).encode()
 
 
 def _zip(files: Mapping[str, bytes]) -> bytes:

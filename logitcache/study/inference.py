@@ -1,6 +1,4 @@
-"""What follows from a difference: corrections for several tests, equivalence within a margin, and
-the seeds that a decision needs.
-"""
+"""What follows from a difference: corrections for many tests, equivalence, seeds to decide."""
 
 from __future__ import annotations
 
@@ -33,8 +31,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def non_inferiority(estimate: Estimate, margin: float) -> float:
     """The p of the hypothesis that a method is worse than its baseline by the margin or more: a
-    small one shows that it is not (Wellek, 2010, section 2.3). A positive difference is a better
-    one.
+    small one shows that it is not (Wellek, 2010, section 2.3). Positive is better.
     """
     return estimate.p_of_at_most(-margin)
 
@@ -58,14 +55,6 @@ def power_of_t(effect: float | Float, freedom: float | Float, level: float) -> F
     return np.asarray(above + below, np.float64)
 
 
-def _power_of_margin(distance: Float, freedom: Float, level: float) -> Float:
-    """The chance that a one-sided t test rejects, so many standard errors from the margin."""
-    from scipy.stats import nct, t
-
-    critical = t.ppf(1 - level, freedom)
-    return np.asarray(nct.sf(critical, freedom, distance), np.float64)
-
-
 def has_too_few_rows(metric: str, estimate: Estimate) -> bool:
     """Whether other rows could undo a difference, however many seeds agree on it: its p of rows
     (`Estimate.p_of_rows`) is above that of an interval's end. Losses have no bound, so of theirs
@@ -81,9 +70,10 @@ def seeds_to_decide(
 ) -> int | None:
     """How many seeds decide with a chance of 80 %, if the observed effect and variance are the true
     ones: that there is a difference, or (with a margin) that it is smaller than that. The level is
-    that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not, as other rows
-    would be needed.
+    that of the first of ``tasks`` comparisons (Holm). None where 1,000 seeds do not.
     """
+    from scipy.stats import nct, t
+
     counts = range(2, MOST_SEEDS + 1)
     level = SIGNIFICANCE / tasks
     components = estimate.components
@@ -99,7 +89,8 @@ def seeds_to_decide(
         p_of_rows = max(estimate.p_of_rows(-margin), (-estimate).p_of_rows(-margin))
         if p_of_rows <= level:  # else more rows are needed
             distance = _quotient(margin - effect, _errors(components, counts))
-            decides |= _power_of_margin(distance, freedom, level) >= POWER
+            one_sided = nct.sf(t.ppf(1 - level, freedom), freedom, distance)
+            decides |= one_sided >= POWER
     return counts[decides.argmax()] if decides.any() else None
 
 

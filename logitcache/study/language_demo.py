@@ -32,9 +32,7 @@ LEARNING_RATE = 2e-3
 
 @dataclass(frozen=True)
 class LanguageSize:
-    """How large the demo is. The teacher reads all documents several times, the students once or
-    twice.
-    """
+    """How large the demo is. The teacher reads all documents several times, students less often."""
 
     teacher: str  # shape
     student: str  # shape

@@ -82,9 +82,7 @@ class RowSums:
         return self.score(counts @ self.of_row)
 
     def pseudo_values(self) -> Float:
-        """The jackknife's pseudo-value of each row, f64[R] (Quenouille, 1956; Tukey, 1958): of a
-        mean over rows, each row's own value.
-        """
+        """The jackknife's pseudo-value of each row, f64[R] (Quenouille, 1956; Tukey, 1958)."""
         rows = len(self.of_row)
         total = self.of_row.sum(0)
         return rows * self.score(total) - (rows - 1) * self.score(total - self.of_row)

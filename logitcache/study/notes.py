@@ -56,9 +56,7 @@ def notes_on(
     baseline: str,
     resamples: int,
 ) -> Iterator[str]:
-    """The notes, one by one. ``matched`` gives each group's baseline, ``bases`` all groups of the
-    baseline.
-    """
+    """The notes. ``matched``: each group's baseline, ``bases``: all groups of the baseline."""
     if not bases:
         yield f"no result of {baseline!r} is here, so there are no differences; found {_labels(rows)}"
     unmatched = []

@@ -13,9 +13,7 @@ from logitcache.study.spec import AXES, OF_TRIALS, Override, Spec, check_names, 
 
 
 def overridden(spec: Spec, config: StudyConfig) -> Spec:
-    """The spec with its axes cut, and its values replaced, as `study run` is asked to. Raises
-    SpecError.
-    """
+    """The spec with axes cut and values replaced, as `study run` asks. Raises SpecError."""
     for axis in AXES:
         names = getattr(config, axis)
         if names is not None:

@@ -46,12 +46,8 @@ class Teacher:
     config: DumpConfig
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "task": self.task,
-            "name": self.config.teacher.name,
-            "options": dict(self.options),
-        }
+        name = self.config.teacher.name
+        return {"id": self.id, "task": self.task, "name": name, "options": dict(self.options)}
 
 
 @dataclass(frozen=True)
@@ -89,13 +85,7 @@ class Plan:
                 elif planned != entry.planned and entry.folder.is_dir():
                     remove_folder(entry.folder)  # checkpoints made with the former options
                 trials[entry.planned.id] = planned
-            for teacher in before.teachers:
-                teachers[teacher.id] = {
-                    "id": teacher.id,
-                    "task": teacher.task,
-                    "name": teacher.name,
-                    "options": dict(teacher.options),
-                }
+            teachers |= {teacher.id: teacher.to_dict() for teacher in before.teachers}
             teachers |= {teacher.id: teacher.to_dict() for teacher in joined.teachers.values()}
         trials |= {trial.planned.id: trial.planned for trial in self.trials}
         teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
@@ -112,9 +102,7 @@ class Plan:
 
 
 def _may_change(entry: Entry, failed_teachers: Collection[str]) -> bool:
-    """Whether nothing of a trial exists that was made with its options: it failed, or was not run
-    for its teacher had failed.
-    """
+    """Whether nothing was made with a trial's options: it, or its teacher, failed."""
     if entry.state is State.FAILED:
         return True
     return entry.state is State.PENDING and entry.planned.teacher in failed_teachers
@@ -167,9 +155,7 @@ def _joined(before: Mapping[str, Any], spec: Spec) -> Spec:
 
 
 def load_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
-    """The spec that a name of a built-in one, a YAML file, a study's folder or a mapping holds.
-    Raises SpecError.
-    """
+    """The spec of a built-in name, a YAML file, a study's folder or a mapping. Raises SpecError."""
     if isinstance(spec, Mapping):
         return parse(spec, "spec")
     name = str(spec)
@@ -224,8 +210,7 @@ def plan(spec: Spec, out: Path) -> Plan:
             teacher = _teacher(spec, cell, out)
             trials.append(_trial(spec, cell, out, teacher))
         except LogitCacheError as error:
-            name = f"{spec.name}: {task}/{student}/{method}-seed{seed}"
-            error.where = name if error.where is None else f"{name}: {error.where}"
+            error.inside(f"{spec.name}: {task}/{student}/{method}-seed{seed}")
             raise
         if teacher is not None:
             teachers[teacher.id] = teacher
@@ -270,9 +255,7 @@ def _base_folder(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Path
 
 
 def _teacher(spec: Spec, cell: tuple[str, str, str, int], out: Path) -> Teacher | None:
-    """The teacher of a trial; None where its method has none. Raises SpecError where it has one and
-    the spec names none.
-    """
+    """The teacher of a trial; None where its method has none. Raises SpecError if not named."""
     options = _options(spec, cell)
     method = METHODS[options["method"]]
     is_language = options.get("task") in LANGUAGE  # all methods read their rows from caches

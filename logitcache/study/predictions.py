@@ -20,9 +20,7 @@ _NOT_LOGITS = frozenset(name for kind in TASKS.values() for name in kind.recorde
 
 @dataclass(frozen=True)
 class Predictions:
-    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K
-    classes.
-    """
+    """A student's answers to one split, in order of ``row_id``: R rows or positions, K classes."""
 
     row_id: Int64  # [R], strictly increasing; of positions, one number for each
     label: Int64  # [R], in [0, K)

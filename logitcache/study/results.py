@@ -259,31 +259,27 @@ def by_seed(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TASK) -> None:
-    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and
-    label names.
-    """
+    """Raises FingerprintMismatch, naming two folders, unless all have the same data and labels."""
     first = results[0]
-    for other in results[1:]:
+    for second in results[1:]:
         for name in names:
-            values = (getattr(first, name), getattr(other, name))
+            values = (getattr(first, name), getattr(second, name))
             if values[0] != values[1]:
                 raise FingerprintMismatch(
-                    expected=f"{first.folder} and {other.folder} to share one {name}",
+                    expected=f"{first.folder} and {second.folder} to share one {name}",
                     found=f"{values[0]} and {values[1]}",
                     advice="Leave one of them out.",
                 )
 
 
 def check_same_rows(results: Sequence[Result], split: str) -> None:
-    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split,
-    with the same labels.
-    """
+    """Raises FingerprintMismatch unless all predict the same rows of a split and labels."""
     first = results[0]
-    for other in results[1:]:
-        difference = _difference(first.predictions[split], other.predictions[split])
+    for second in results[1:]:
+        difference = _difference(first.predictions[split], second.predictions[split])
         if difference is not None:
             raise FingerprintMismatch(
-                expected=f"{first.folder} and {other.folder} to be evaluated on the same rows of {split}",
+                expected=f"{first.folder} and {second.folder} to be evaluated on the same rows of {split}",
                 found=difference,
                 advice="Leave one of them out, or train both with the same --data.",
             )
@@ -292,10 +288,10 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
 def have_same_rows(results: Sequence[Result], split: str) -> bool:
     """Whether all have the same data and the same scored rows of a split."""
     first = results[0]
-    for other in results[1:]:
-        if other.data_digest != first.data_digest:
+    for second in results[1:]:
+        if second.data_digest != first.data_digest:
             return False
-        if _difference(first.predictions[split], other.predictions[split]) is not None:
+        if _difference(first.predictions[split], second.predictions[split]) is not None:
             return False
     return True
 

@@ -1,6 +1,4 @@
-"""The rows of a comparison: results are grouped by method and settings, and each group is compared
-with its baseline, seed by seed.
-"""
+"""The rows of a comparison: groups of results, each compared with its baseline by seed."""
 
 from __future__ import annotations
 
@@ -50,9 +48,8 @@ _FOLLOWS_FROM = {
     "tokenizer_fingerprint": ("tokenizer", "vocabulary", "student", "max_length"),
 }
 _SHORT = 8  # digits of a digest that a label shows
-_TOLERANCE = (
-    1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
-)
+# A recorded metric may come from other arithmetic; another model's would be further off.
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,11 @@ class Group:
     @property
     def label(self) -> str:
         """``kd``, or ``kd (alpha=0.9)`` beside other groups of that method."""
-        values = {
-            name: "none" if value is None else _text(value) for name, value in self.variant.items()
-        }
-        pairs = ", ".join(f"{name}={value}" for name, value in values.items())
-        return f"{self.method} ({pairs})" if pairs else self.method
+        pairs = []
+        for name, value in self.variant.items():
+            text = "none" if value is None else _text(value)
+            pairs.append(f"{name}={text}")
+        return f"{self.method} ({', '.join(pairs)})" if pairs else self.method
 
 
 @dataclass(frozen=True)
@@ -89,9 +86,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: one method's scores over its seeds. In the metric's own unit:
-    fractions, or nats.
-    """
+    """One line of the table: a method's scores over its seeds, as fractions or nats."""
 
     label: str
     method: str
@@ -144,9 +139,7 @@ def _estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
-    """Groups in the table's order. Raises SpecError for two results of one method, settings and
-    seed.
-    """
+    """Groups in the table's order. Raises SpecError for one method, settings and seed twice."""
     by_method: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda result: result.seed):
         by_method.setdefault(result.method, []).append(result)
@@ -177,9 +170,7 @@ def _variants(results: Sequence[Result]) -> list[Group]:
                 advice="Leave one out.",
             )
         group.results[result.seed] = result
-    return sorted(
-        groups.values(), key=lambda group: [_order(value) for value in group.variant.values()]
-    )
+    return sorted(groups.values(), key=lambda group: list(map(_order, group.variant.values())))
 
 
 def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
@@ -197,13 +188,10 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings in which two results of one method may differ, with shortened digests of their data
-    and teachers.
-    """
+    """Settings in which results of one method may differ, with digests of data and teachers."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
-    if (
-        result.method not in METHODS or not METHODS[result.method].self_taught
-    ):  # each seed has a cache of its own
+    is_self_taught = result.method in METHODS and METHODS[result.method].self_taught
+    if not is_self_taught:  # else each seed has a cache of its own
         digests["cache"] = result.cache_fingerprint
         digests["teacher"] = "+".join(result.teachers) or None
     for name, digest in digests.items():
@@ -224,12 +212,12 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """The groups of another method to compare this one with: those that agree in the settings that
-    tell them apart.
-    """
-    return [
-        second for second in candidates if not differing_settings(group, second, second.variant)
-    ]
+    """The groups of another method to compare with: those that agree in distinguishing settings."""
+    agreeing = []
+    for candidate in candidates:
+        if not differing_settings(group, candidate, candidate.variant):
+            agreeing.append(candidate)
+    return agreeing
 
 
 def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:
@@ -244,9 +232,7 @@ def differing_settings(first: Group, second: Group, names: Iterable[str]) -> lis
 def build_row(
     group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int
 ) -> Row:
-    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result
-    contradicts itself.
-    """
+    """One row; ``baseline`` and ``ls`` are its partners. Raises FormatError for a contradiction."""
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
     difference = None

@@ -1,6 +1,4 @@
-"""``logitcache study run``: what has to be known before torch is loaded, and whether anything is
-left to do.
-"""
+"""``logitcache study run``: what is checked before torch is loaded, and whether work is left."""
 
 from __future__ import annotations
 

@@ -83,11 +83,11 @@ class Search:
 
     def best(self, count: int) -> list[Sample]:
         """The best samples, the best one first; of equal ones the earlier."""
-        scored = [sample for sample in self.samples if sample.scores]
-        ranked = sorted(
-            scored, key=lambda sample: -gain(self.metric, sample.best(self.metric) or 0.0)
-        )
-        return ranked[:count]
+
+        def loss(sample: Sample) -> float:
+            return -gain(self.metric, sample.best(self.metric) or 0.0)
+
+        return sorted((sample for sample in self.samples if sample.scores), key=loss)[:count]
 
 
 def read_sample(folder: Path, name: str, values: Mapping[str, Any]) -> Sample:
@@ -99,9 +99,9 @@ def read_sample(folder: Path, name: str, values: Mapping[str, Any]) -> Sample:
         return Sample(name, values, scores, State(document["state"]), document["error"])
     except FileNotFoundError:
         return Sample(name, values)
+    except FormatError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
         raise FormatError(
             expected="a sample's scores",
             found=f"a field that is wrong: {error}",
@@ -142,53 +142,49 @@ def samples_of(spec: Spec, config: TuneConfig) -> tuple[Spec, Spec]:
     """The spec of the samples, and the one that the best of them will stand in: of the one task,
     student and method that are chosen. Raises SpecError for several.
     """
-    whole = overridden(spec, replace(config, epochs=None, methods=None))
-    task = _only("tasks", whole.tasks)
-    student = _only("students", whole.students)
-    candidates = config.methods or [name for name in whole.methods if _is_tuned(whole, name)]
-    check_names(candidates, whole.methods, "--methods")
+    chosen_spec = overridden(spec, replace(config, epochs=None, methods=None))
+    task = _only("tasks", chosen_spec.tasks)
+    student = _only("students", chosen_spec.students)
+    kinds = {name: options["method"] for name, options in chosen_spec.methods.items()}
+    taught = [name for name, kind in kinds.items() if METHODS[kind].reads_cache]
+    candidates = config.methods or taught
+    check_names(candidates, chosen_spec.methods, "--methods")
     method = _only("methods", candidates)
-    drawn = _drawn(config, whole.methods[method]["method"])
-    methods = {f"{method}-{number:02d}": values for number, values in enumerate(drawn, 1)}
-    cell = (task, student, method, whole.seeds[0])
-    options = whole.options(*cell)
-    others = {"data", "student", "method", *drawn[0]}
-    settings = {name: value for name, value in options.items() if name not in others}
-    bases = {name: _base(whole, cell, name, settings) for name in _bases(whole, method)}
+    drawn = _drawn(config, kinds[method])
+    cell = (task, student, method, chosen_spec.seeds[0])
+    options = chosen_spec.options(*cell)
+    own_options = {"data", "student", "method", *drawn[0]}
+    settings = {name: value for name, value in options.items() if name not in own_options}
+    bases = {}  # methods without a soft target that the best are to be compared with
+    for name, kind in kinds.items():
+        if kind == "base" and name != method:
+            base_options = chosen_spec.options(task, student, name, chosen_spec.seeds[0])
+            bases[name] = _differing(base_options, settings)
     resolved = replace(
-        whole,
-        tasks={task: {"data": options["data"], "teacher": whole.teacher_options(*cell)}},
+        chosen_spec,
+        tasks={task: {"data": options["data"], "teacher": chosen_spec.teacher_options(*cell)}},
         students={student: {"student": options["student"]}},
         methods=bases,
         settings=settings,
         teacher={},
         overrides=(),
     )
-    tuned = {name: {"method": options["method"], **values} for name, values in methods.items()}
+    tuned = {}
+    for number, values in enumerate(drawn, 1):
+        tuned[f"{method}-{number:02d}"] = {"method": options["method"], **values}
     if config.epochs is not None:
         settings = {**settings, "epochs": config.epochs}
-    search = replace(resolved, methods=tuned, settings=settings, seeds=whole.seeds[:1])
+    search = replace(resolved, methods=tuned, settings=settings, seeds=chosen_spec.seeds[:1])
     return search, resolved
 
 
-def _bases(spec: Spec, tuned: str) -> list[str]:
-    """The methods without a soft target that the best are to be compared with."""
-    names = [name for name, options in spec.methods.items() if options["method"] == "base"]
-    return [name for name in names if name != tuned]
-
-
-def _base(
-    spec: Spec, cell: tuple[str, str, str, int], name: str, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The options of a base method, where they are not those of all."""
-    task, student, _, seed = cell
-    options = spec.options(task, student, name, seed)
-    own = {name: value for name, value in options.items() if settings.get(name) != value}
-    return {name: value for name, value in own.items() if name not in ("data", "student")}
-
-
-def _is_tuned(spec: Spec, method: str) -> bool:
-    return METHODS[spec.methods[method]["method"]].reads_cache
+def _differing(options: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a method that are not the settings of all."""
+    differing = {}
+    for name, value in options.items():
+        if name not in ("data", "student") and settings.get(name) != value:
+            differing[name] = value
+    return differing
 
 
 def _only(axis: str, names: Sequence[str] | Mapping[str, Any]) -> str:

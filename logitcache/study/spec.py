@@ -54,10 +54,12 @@ class Override:
     seeds: tuple[int, ...] | None = None
 
     def applies(self, task: str, student: str, method: str, seed: int) -> bool:
-        named = (self.tasks, self.students, self.methods, self.seeds)
-        values = (task, student, method, seed)
-        axes = zip(named, values, strict=True)
-        return all(names is None or value in names for names, value in axes)
+        return (
+            (self.tasks is None or task in self.tasks)
+            and (self.students is None or student in self.students)
+            and (self.methods is None or method in self.methods)
+            and (self.seeds is None or seed in self.seeds)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         document: dict[str, Any] = {}
@@ -72,9 +74,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Spec:
-    """A study's spec, checked. ``tasks``, ``students`` and ``methods`` map names, in the order of
-    tables, to options.
-    """
+    """A study's spec, checked. Its axes map names, in the order of tables, to options."""
 
     name: str
     seeds: tuple[int, ...]
@@ -100,10 +100,8 @@ class Spec:
 
     def options(self, task: str, student: str, method: str, seed: int) -> dict[str, Any]:
         """The options of `train` that are given for a trial."""
-        values: dict[str, Any] = dict(self.settings)
-        layers = [self.tasks[task], self.students[student], self.methods[method]]
-        for layer in layers:
-            values |= layer
+        layers = {**self.settings, **self.tasks[task], **self.students[student]}
+        values = {**layers, **self.methods[method]}
         values.pop("teacher", None)
         for override in self.overrides:
             if override.applies(task, student, method, seed):
@@ -120,10 +118,12 @@ class Spec:
 
 
 def _with_seed(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    return {
-        name: seed if value == OF_SEED and name.endswith("_seed") else value
-        for name, value in values.items()
-    }
+    """The options with the trial's own seed where they name that."""
+    resolved = dict(values)
+    for name, value in values.items():
+        if name.endswith("_seed") and value == OF_SEED:
+            resolved[name] = seed
+    return resolved
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def _at(where: str) -> Iterator[None]:
     try:
         yield
     except LogitCacheError as error:
-        error.where = where if error.where is None else f"{where}: {error.where}"
+        error.inside(where)
         raise
 
 
@@ -262,25 +262,23 @@ def _number(value: Any) -> float | None:
 
 
 def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
-    """The entries of an axis by name. A list holds values of the axis's own option; a mapping holds
-    such a value, or options, by name.
-    """
-    own = OWN_OPTION[axis]
+    """The entries of an axis by name: of a list of values, or a mapping of values or options."""
     where = f"{where}: {axis}"
     entries: dict[str, Any] = {}
+    if isinstance(value, str):
+        value = [value]
     if isinstance(value, Mapping):
         entries = dict(value)
-    else:
-        listed = [value] if isinstance(value, str) else value
-        if not isinstance(listed, Sequence):
-            raise _wrong("a list of names, or options by name", value, where)
-        for item in listed:
+    elif isinstance(value, Sequence):
+        for item in value:
             if not isinstance(item, str):
                 raise _wrong("a name", item, where)
             name = Path(item).stem if axis == "tasks" else Path(item).name.rpartition(":")[2]
             if name in entries:
                 raise _wrong("each name once", name, where)
-            entries[name] = {own: item}
+            entries[name] = {OWN_OPTION[axis]: item}
+    else:
+        raise _wrong("a list of names, or options by name", value, where)
     return {str(name): _entry(axis, str(name), entry, where) for name, entry in entries.items()}
 
 
@@ -313,13 +311,13 @@ def parsed_options(
     """Options by name, with numbers that YAML took for text (``2e-5``) as numbers."""
     if not isinstance(values, Mapping):
         raise _wrong("options by name", values, where)
-    named = {str(name).replace("-", "_"): value for name, value in values.items()}
-    for name in PLACED.intersection(named).difference(allowed):
+    by_name = {str(name).replace("-", "_"): value for name, value in values.items()}
+    for name in PLACED.intersection(by_name).difference(allowed):
         advice = "The study gives it itself. Leave it out."
         raise SpecError(expected=expected, found=repr(name), advice=advice, where=where)
-    _check_known(named, allowed, where, expected)
+    _check_known(by_name, allowed, where, expected)
     declared = {**DUMP, **TRAIN}
-    return {name: typed_value(declared[name], value) for name, value in named.items()}
+    return {name: typed_value(declared[name], value) for name, value in by_name.items()}
 
 
 def typed_value(declared: Declared, value: Any) -> Any:
@@ -345,17 +343,17 @@ def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: s
     if not isinstance(entry, Mapping):
         raise _wrong("a mapping with `set`", entry, where)
     _check_known(entry, (*AXES, "seeds", "set", "teacher"), where, _KEY)
-    named: dict[str, Any] = {}
+    chosen_axes: dict[str, Any] = {}
     for axis in AXES:
         if axis in entry:
-            named[axis] = options.names(entry[axis])
+            chosen_axes[axis] = options.names(entry[axis])
             if axes is not None:
-                check_names(named[axis], axes[axis], f"{where}: {axis}")
+                check_names(chosen_axes[axis], axes[axis], f"{where}: {axis}")
     if "seeds" in entry:
-        named["seeds"] = _seeds(entry["seeds"], where)
+        chosen_axes["seeds"] = _seeds(entry["seeds"], where)
     values = parsed_options(entry.get("set", {}), OF_TRIALS, f"{where}: set")
     teacher = _teacher(entry.get("teacher", {}), f"{where}: teacher")
-    return Override(values, teacher, **named)
+    return Override(values, teacher, **chosen_axes)
 
 
 def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:

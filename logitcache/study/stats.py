@@ -109,9 +109,7 @@ class Estimate:
         return self.error < 10.0**-_DECIMALS
 
     def p_of_at_most(self, limit: float) -> float:
-        """The one-sided p of the hypothesis that the true mean is ``limit`` or less, never below
-        that of the rows (`p_of_rows`).
-        """
+        """The one-sided p that the true mean is ``limit`` or less, at least that of the rows."""
         distance = self.mean - limit
         if distance <= 0:
             return 1.0 if self.is_constant else 1.0 - self._tail(-distance)
@@ -177,8 +175,7 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
 
     Exact over all patterns of signs for up to 50 pairs, with ties and zeros too (common: a metric
     over few rows takes few values); beyond that the normal approximation corrected for ties. Zeros
-    keep their ranks while ranking and are then left out (Pratt, 1959), so they weaken the evidence
-    instead of vanishing.
+    keep their ranks while ranking and are then left out (Pratt, 1959), which weakens the evidence.
     """
     n = len(differences)
     # equal differences must be tied in rank, and no difference must be 0
@@ -251,18 +248,26 @@ def resample(
     replacement and gives the same rows to all of them. A very large split gets fewer resamples than
     asked for, never below 1,000; the interval says how many it had.
     """
-    pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
+    pairs = _paired_sums(metric, predictions, baseline)
     rows = len(predictions[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
     chunks = []
     for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
-        columns = [one.of_counts(counts) - other.of_counts(counts) for one, other in pairs]
+        columns = [
+            sums.of_counts(counts) - baseline_sums.of_counts(counts)
+            for sums, baseline_sums in pairs
+        ]
         chunks.append(np.stack(columns, axis=1))
     return Resampled(np.concatenate(chunks), seed)
 
 
-def _sums(metric: str, predictions: Sequence[Predictions]) -> list[RowSums]:
-    return [row_sums(metric, answers) for answers in predictions]
+def _paired_sums(
+    metric: str, predictions: Sequence[Predictions], baseline: Sequence[Predictions]
+) -> list[tuple[RowSums, RowSums]]:
+    """The sums of each pair of predictions."""
+    sums = [row_sums(metric, answers) for answers in predictions]
+    baseline_sums = [row_sums(metric, answers) for answers in baseline]
+    return list(zip(sums, baseline_sums, strict=True))
 
 
 def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Iterator[Float]:
@@ -291,10 +296,10 @@ def components(differences: Float) -> Components:
     grand_mean = differences.mean()
     if rows == 1:
         return Components(float(seed_means.var(ddof=1)), 0.0)
-    rest = differences - seed_means[:, None] - row_means + grand_mean
+    residual = differences - seed_means[:, None] - row_means + grand_mean
     of_seeds = rows * ((seed_means - grand_mean) ** 2).sum() / (seeds - 1)
     of_rows = seeds * ((row_means - grand_mean) ** 2).sum() / (rows - 1)
-    of_rest = (rest**2).sum() / ((seeds - 1) * (rows - 1))
+    of_rest = (residual**2).sum() / ((seeds - 1) * (rows - 1))
     excess = max(float(of_rows - of_rest), 0.0)
     return Components(float(of_seeds) / rows, excess / (seeds * rows))
 
@@ -313,14 +318,18 @@ def multi_bootstrap(
     variance. So its shape is kept, and its width is that of an unbiased estimate of the variance
     (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
     """
-    pairs = list(zip(_sums(metric, predictions), _sums(metric, baseline), strict=True))
-    whole = []
-    for one, other in pairs:
-        whole.append(float(one.score(one.of_row.sum(0)) - other.score(other.of_row.sum(0))))
-    of_rows = np.stack([one.pseudo_values() - other.pseudo_values() for one, other in pairs])
-    of_rows += np.asarray(whole)[:, None] - of_rows.mean(axis=1, keepdims=True)
+    pairs = _paired_sums(metric, predictions, baseline)
+    scores = []
+    for sums, baseline_sums in pairs:
+        scores.append(
+            float(sums.score(sums.of_row.sum(0)) - baseline_sums.score(baseline_sums.of_row.sum(0)))
+        )
+    of_rows = np.stack(
+        [sums.pseudo_values() - baseline_sums.pseudo_values() for sums, baseline_sums in pairs]
+    )
+    of_rows += np.asarray(scores)[:, None] - of_rows.mean(axis=1, keepdims=True)
     parts = components(of_rows)
-    mean = float(np.mean(whole))
+    mean = float(np.mean(scores))
     means = resampled.with_seeds()
     spread = float(means.std())
     scale = 0.0

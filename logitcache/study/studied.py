@@ -1,7 +1,6 @@
 """A study's results: one comparison for each task and student, judged together.
 
-They are read from the folder of a study, or from a folder of result folders, whose task is then the
-name of their data.
+They are read from the folder of a study, or of result folders, whose data then names the task.
 """
 
 from __future__ import annotations
@@ -91,13 +90,13 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
         margin=question.margin or declared,
     )
     order = list(study.spec.get("methods", []))
-    made = _studied(study.name, trials, teachers, resolved, order)
-    _check_baseline(made, question.baseline)
+    studied = _studied(study.name, trials, teachers, resolved, order)
+    _check_baseline(studied, question.baseline)
     return replace(
-        made,
+        studied,
         is_margin_declared=declared is not None,
         unsaid=study.unsaid,
-        notes=(*_unfinished(study), *made.notes),
+        notes=(*_unfinished(study), *studied.notes),
     )
 
 
@@ -123,15 +122,15 @@ def _trial(entry: folders.Entry) -> Trial:
 def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
     results = [read_result(path) for path in find_results([folder])]
-    named: set[str] = set()
+    teacher_names: set[str] = set()
     for result in results:
         if result.method in METHODS and METHODS[result.method].reads_cache:
-            named.update(result.teacher_names)
+            teacher_names.update(result.teacher_names)
     teachers: _Teachers = {}
     trials = []
     for result in results:
         student = str(result.settings.get("student", "student"))
-        if result.folder.name in named:
+        if result.folder.name in teacher_names:
             teachers.setdefault(result.source, []).append((student, result.metrics))
         else:
             trials.append(Trial(result.source, student, result.method, result))
@@ -191,8 +190,8 @@ def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str])
         question.resamples,
         question.margin,
     )
-    place = {method: number for number, method in enumerate(order)}
-    rows = sorted(comparison.rows, key=lambda row: place.get(row.method, len(order)))
+    rank = {method: number for number, method in enumerate(order)}
+    rows = sorted(comparison.rows, key=lambda row: rank.get(row.method, len(order)))
     passes = teacher_passes_of([trial.result for trial in trials])
     return replace(comparison, rows=tuple(rows), teacher_passes=passes)
 
@@ -205,12 +204,12 @@ def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
     for result in results:
         teacher = (result.cache_fingerprint, result.teachers)
         teachers.setdefault(result.method, set()).add(teacher)
-    without = []
+    unlinked = []
     for result in results:
         if len(teachers[result.method]) > 1:
             result = replace(result, cache_fingerprint=None, teachers=())
-        without.append(result)
-    return without
+        unlinked.append(result)
+    return unlinked
 
 
 def _unified(results: Sequence[Result], split: str) -> list[Result]:
@@ -227,9 +226,7 @@ def _unified(results: Sequence[Result], split: str) -> list[Result]:
         check_same_rows(group, split)
     unified = []
     for result in results:
-        settings = {**result.settings}
-        for name in _OF_THE_ROWS:
-            settings.pop(name, None)
+        settings = {k: value for k, value in result.settings.items() if k not in _OF_THE_ROWS}
         settings["train_rows"] = results[0].train_rows
         unified.append(replace(result, settings=settings, cache_fingerprint=None, teachers=()))
     return unified
@@ -262,7 +259,10 @@ def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
         compared = [compared_of(row, row.difference) for _, row in members if row.difference]
         for (index, _), judgement in zip(members, judge(compared, margin), strict=True):
             judgements[index][label] = judgement
-    return [replace(cell, judgements=made) for cell, made in zip(cells, judgements, strict=True)]
+    judged = []
+    for cell, of_cell in zip(cells, judgements, strict=True):
+        judged.append(replace(cell, judgements=of_cell))
+    return judged
 
 
 def _on_cells(cells: Sequence[Cell]) -> Iterable[str]:

@@ -122,17 +122,16 @@ class Comparison:
         return pandas.DataFrame([row.to_json() for row in self.rows])
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``--json``: metrics as fractions (nll in nats), null where there is
-        nothing to say.
-        """
-        passes = self.teacher_passes
+        """The document of ``--json``: metrics as fractions (nll in nats), null for no value."""
+        passes = None
+        if self.teacher_passes is not None:
+            passes = {**vars(self.teacher_passes), "saved": self.teacher_passes.saved}
         return {
             "rows": [row.to_json() for row in self.rows],
             "verdict": self.verdict,
             "split": self.split,
             "baseline": self.baseline,
-            "teacher_passes": passes
-            and {"cached": passes.cached, "live": passes.live, "saved": passes.saved},
+            "teacher_passes": passes,
             "notes": [*self.coverage, *self.notes],
         }
 
@@ -225,17 +224,19 @@ def choose_split(results: Sequence[Result], split: str | None) -> str:
     if split is not None:
         _check_common("split", split, common, "")
         return split
-    if not common:
-        first = results[0]
-        other = next(
-            (result for result in results if not result.splits & first.splits), results[-1]
-        )
-        raise SpecError(
-            expected="a split that all results have",
-            found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
-            advice="Leave one of them out.",
-        )
-    return next((name for name in ("test", "dev") if name in common), min(common))
+    for name in ("test", "dev"):
+        if name in common:
+            return name
+    if common:
+        return min(common)
+    first = results[0]
+    strangers = [result for result in results if not result.splits & first.splits]
+    second = strangers[0] if strangers else results[-1]
+    raise SpecError(
+        expected="a split that all results have",
+        found=f"{_list(first.splits)} in {first.folder} and {_list(second.splits)} in {second.folder}",
+        advice="Leave one of them out.",
+    )
 
 
 def choose_metric(results: Sequence[Result], split: str, metric: str | None) -> str:
@@ -254,11 +255,13 @@ def choose_metric(results: Sequence[Result], split: str, metric: str | None) -> 
     return metric
 
 
-def _check_common(kind: str, name: str, common: Collection[str], place: str) -> None:
+def _check_common(kind: str, name: str, common: Collection[str], where: str) -> None:
     if name not in common:
-        expected = f"one that all results have{place} ({_list(common)})"
         raise SpecError(
-            expected=expected, found=repr(name), advice="Choose one of these.", where=f"--{kind}"
+            expected=f"one that all results have{where} ({_list(common)})",
+            found=repr(name),
+            advice="Choose one of these.",
+            where=f"--{kind}",
         )
 
 
@@ -278,9 +281,7 @@ def teacher_passes_of(results: Sequence[Result]) -> TeacherPasses | None:
 
 
 def render(comparison: Comparison, console: Console) -> None:
-    """Print the table, what its tests cover, the teacher passes and the verdict. Notes are left to
-    the caller.
-    """
+    """Print the table, what its tests cover, the teacher passes and the verdict; no notes."""
     console.print(_fitting(comparison, console))
     for sentence in comparison.coverage:
         console.print(sentence, style="dim", markup=False, highlight=False)
@@ -290,9 +291,7 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the
-    last if none does.
-    """
+    """The first table, of 0, 1 or 2 kinds of folded cells, that fits the console; else the last."""
     unbounded = console.options.update(max_width=_UNBOUNDED)
     for folds in _FOLDS:
         table = _table(comparison, folds)
@@ -318,9 +317,7 @@ def _table(comparison: Comparison, folds: int) -> Table:
 
 
 def _label(label: str, folds: int) -> str:
-    """A label as it is, or over several lines: each setting on its own, a long one broken after
-    ``_`` or ``=``.
-    """
+    """A label in one line, or one line per setting, a long one broken after ``_`` or ``=``."""
     if folds == 0:
         return label
     lines: list[str] = []

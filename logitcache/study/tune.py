@@ -209,9 +209,8 @@ def _state(sample: Sample, epochs: int, error: Mapping[str, str] | None) -> Stat
 
 def words(sample: Sample, metric: str) -> str:
     """A sample on one line: its settings, its best score, and how it ended."""
-    values = ", ".join(
-        f"{name} {value}" for name, value in sample.values.items() if name not in OF_SAMPLES
-    )
+    settings = (item for item in sample.values.items() if item[0] not in OF_SAMPLES)
+    values = ", ".join(f"{name} {value}" for name, value in settings)
     score = sample.best(metric)
     if score is None:
         error = sample.error or {}
@@ -236,21 +235,19 @@ def _in_ray(config: Mapping[str, Any]) -> None:
 def run_sample(
     folder: Path, name: str, metric: str, report: Callable[[float, float], object]
 ) -> None:
-    """Train a sample. ``report(epoch, score)`` is called for the scores on disk, then after each
-    epoch. A failure is recorded, not raised.
-    """
+    """Train a sample; ``report(epoch, score)`` gets old and new scores. Failures are recorded."""
     from logitcache.stages.train import train
     from logitcache.student.fit import Diverged
     from logitcache.study.work import words_of
 
     study = plan(read_spec(folder), folder)
-    (trial,) = (trial for trial in study.trials if trial.planned.method == name)
+    (trial,) = [trial for trial in study.trials if trial.planned.method == name]
     sample = read_sample(folder, name, study.spec.methods[name])
     for epoch, score in sample.scores:
         report(epoch, score)
     if sample.state is not State.PENDING:
         return
-    scores = Scored(folder, sample, metric, report)
+    scores = ScoreReporter(folder, sample, metric, report)
     try:
         source = Sources(study, SILENT).of(trial.config)
         config = replace(trial.config, predict=False, report_to="none")
@@ -260,7 +257,7 @@ def run_sample(
         write_sample(folder, replace(scores.sample, state=state, error=words_of(error)))
 
 
-class Scored(Reporter):
+class ScoreReporter(Reporter):
     """Records a sample's score after each epoch and reports it."""
 
     def __init__(

@@ -50,17 +50,17 @@ def p_equals(p: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value with two digits, and more where two digits would move it to 0.05 or across it; ``<
-    0.001`` where it is.
-    """
+    """A p value with two digits, or more where rounding would move it to 0.05; ``< 0.001``."""
     if p < SMALLEST_SHOWN:
         return f"< {SMALLEST_SHOWN}"
     if p >= SIGNIFICANCE + 0.005:
         return f"{p:.2f}"
-    texts = [f"{p:.{digits}g}" for digits in range(2, 10)]
-    return next(
-        (text for text in texts if float(text) != SIGNIFICANCE or p == SIGNIFICANCE), texts[-1]
-    )
+    text = ""
+    for digits in range(2, 10):
+        text = f"{p:.{digits}g}"
+        if float(text) != SIGNIFICANCE or p == SIGNIFICANCE:
+            break
+    return text
 
 
 def spoken(label: str) -> str:
@@ -196,9 +196,9 @@ def _reservation(metric: str, difference: Difference, evidence: Evidence) -> str
     if estimate is None:
         return ""
     if _holds_zero(estimate.interval):
-        others = f"seeds or {evidence.scored}" if estimate.has_rows else "seeds"
+        causes = f"seeds or {evidence.scored}" if estimate.has_rows else "seeds"
         interval = scale_of(metric).interval(estimate.interval)
-        return f", yet other {others} could undo it (95 % {interval})"
+        return f", yet other {causes} could undo it (95 % {interval})"
     if not has_too_few_rows(metric, estimate):
         return ""
     if not estimate.has_rows:
@@ -217,14 +217,14 @@ def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str
     estimate = difference.estimate
     n = difference.test.n
     if estimate is None or judgement.p_value is None:
-        more = f"undecided, run {seeds_needed() - n} more seeds"
-        return f"{more}: {name} - {baseline} = {figures}, and one seed has no p value"
+        advice = f"undecided, run {seeds_needed() - n} more seeds"
+        return f"{advice}: {name} - {baseline} = {figures}, and one seed has no p value"
     p = p_equals(judgement.p_value)
     corrected = f" (Holm, {judgement.tasks} tasks)" if judgement.tasks > 1 else ""
     figures = f"{figures} {scale.interval(estimate.interval)} over {n} seeds, {p}{corrected}"
     if judgement.finding is Finding.UNDECIDED:
-        more = _more_rows(estimate, scale) or _more_seeds(judgement, n)
-        return f"undecided, {more}: {name} - {baseline} = {figures}"
+        advice = _more_rows(estimate, scale) or _more_seeds(judgement, n)
+        return f"undecided, {advice}: {name} - {baseline} = {figures}"
     if judgement.finding is Finding.HELPS:
         return f"{name} helps: {figures}"
     if judgement.finding is Finding.HURTS:
@@ -250,8 +250,8 @@ def _more_seeds(judgement: Judgement, seeds: int) -> str:
     needed = judgement.seeds_to_decide
     if needed is None:
         return f"score more rows, as {MOST_SEEDS:,} seeds on these would not decide"
-    more = max(needed - seeds, 1)
-    return f"run {more} more seed{'s' if more > 1 else ''}"
+    count = max(needed - seeds, 1)
+    return f"run {count} more seed{'s' if count > 1 else ''}"
 
 
 def _holds_zero(interval: Interval) -> bool:

@@ -29,7 +29,7 @@ from logitcache.study.ends import Ends
 from logitcache.study.folder import End, State
 from logitcache.study.plan import Plan, Teacher, Trial
 from logitcache.study.run import FINISHED, Sources
-from logitcache.teacher.asked import task_of
+from logitcache.teacher.dump_job import task_of
 from logitcache.teacher.report import DumpReport
 
 POLL = 0.5  # seconds until trials that others hold are looked at again
@@ -108,9 +108,7 @@ class Worker:
         return End(State.DONE, figures={"data": source.digest()})
 
     def teacher(self, teacher: Teacher, trial: Trial) -> End:
-        """How a teacher has ended: it is made now, unless it has. Raises Locked where another
-        process makes it.
-        """
+        """How a teacher has ended, made now if needed. Raises Locked for one being made."""
         end = folder.teacher_end(self.study.folder, teacher.id)
         if end.state is State.FAILED:
             return end
@@ -151,9 +149,7 @@ class Worker:
 
 
 def words_of(error: Exception, teacher: str | None = None) -> dict[str, str]:
-    """An error as it is recorded: its kind, its message, and of what is no refusal of ours the last
-    lines of its traceback.
-    """
+    """An error as recorded: kind, message, and of our own bugs the end of the traceback."""
     words = {"kind": type(error).__name__, "message": str(error)}
     if isinstance(error, LogitCacheError):
         words["kind"] = error.kind

@@ -1,6 +1,5 @@
 """Several processes that share the trials of one study, on this machine or on a Ray cluster, each
-as :mod:`logitcache.study.work` says. They meet in the study's folder, and know nothing else of each
-other.
+as :mod:`logitcache.study.work` says. They meet in the study's folder.
 """
 
 from __future__ import annotations
@@ -122,9 +121,7 @@ def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
 
 
 def share(folder: str, names: Sequence[str], cwd: str, reporter: Reporter = SILENT) -> None:
-    """One process's part in the trials of these ids, of the study in the folder. ``cwd`` is
-    where paths in its spec begin.
-    """
+    """One process's part in a study: the trials of these ids, with paths relative to ``cwd``."""
     from logitcache.study.run import Sources, planned
     from logitcache.study.work import work
 

@@ -1,6 +1,4 @@
-"""The codec for a number of bytes: all logits where they fit, else the unbiased target of least
-variance.
-"""
+"""The codec for a number of bytes: all logits if they fit, else an unbiased sparse target."""
 
 from __future__ import annotations
 
@@ -21,9 +19,8 @@ MARGIN = 0.02  # of the bytes, by which a codec of one sample may stay below the
 
 @dataclass(frozen=True, kw_only=True)
 class Auto:
-    """A codec that is chosen when a sample of the teacher's vectors is there. What is exact goes
-    first; of the rest, ``varopt`` varies least for its bytes, and top-k is biased however many it
-    has.
+    """A codec that is chosen by a sample of the teacher's vectors. What is exact goes first; of the
+    rest, ``varopt`` varies least for its bytes, and top-k is biased however many it has.
     """
 
     kind: ClassVar[str] = "auto"

@@ -58,9 +58,7 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def likeliest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest value of each position, f[P, 1], and its word, the first one of equal values,
-    i64[P, 1], of f[P, V].
-    """
+    """The largest value of each position, f[P, 1], and its (first) word, i64[P, 1], of f[P, V]."""
     maxima = _maxima(values)
     block = maxima.argmax(1, keepdim=True)
     return _words(values, block, float("-inf")).first_largest()
@@ -123,8 +121,8 @@ def _reduced(values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     positions, width = values.shape
     whole_blocks = width // BLOCK
     words = whole_blocks * BLOCK
-    whole = values[:, :words].reshape(positions, whole_blocks, BLOCK)
-    reduced = reduce(whole)
+    full = values[:, :words].reshape(positions, whole_blocks, BLOCK)
+    reduced = reduce(full)
     if words == width:
         return reduced
     last_block = values[:, None, words:]
@@ -132,9 +130,7 @@ def _reduced(values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _words(values: Tensor, blocks: Tensor, filling: float) -> Words:
-    """The words of ``blocks``, i64[P, n], with their values of f[P, V]. Behind the last word of the
-    vocabulary there is ``filling``.
-    """
+    """The words of ``blocks``, i64[P, n], and their values; ``filling`` behind the last word."""
     import torch
 
     first = blocks[..., None] * BLOCK

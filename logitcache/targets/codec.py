@@ -54,9 +54,7 @@ class Codec(Protocol):
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """The codec that :meth:`to_dict` recorded. Raises FormatError where its fields are not a
-        codec's.
-        """
+        """The codec that :meth:`to_dict` recorded. Raises FormatError for fields of no codec."""
 
     @property
     def width(self) -> int:
@@ -75,9 +73,7 @@ class Codec(Protocol):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether it can reduce: some codecs have a number that follows from a sample of the
-        teacher's vectors.
-        """
+        """Whether it can reduce: some codecs need a number from a sample of the vectors."""
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Codec:
         """The codec with that number, from vectors f[P, W] each."""
@@ -91,17 +87,13 @@ class Codec(Protocol):
         """The columns of P positions. What lies on a device is waited for."""
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
-        """Columns of P positions to what the losses take. ``assets`` are the tensors that the cache
-        keeps once.
-        """
+        """Columns of P positions to what losses take. ``assets``: a cache's kept-once tensors."""
 
     def bytes_per_position(self) -> float:
         """Stored bytes of a position, on average where their number varies."""
 
     def entries_per_position(self) -> Mapping[str, float]:
-        """Mean number of entries of a position, by the column that counts them; empty where there
-        are no entries.
-        """
+        """Mean number of a position's entries, by the column that counts them; may be empty."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a manifest records of it: its kind and its fields."""
@@ -160,9 +152,7 @@ def of_entries(codec: Codec) -> dict[str, tuple[Stored, ...]]:
 
 
 def without_filling(reduced: Mapping[str, Array], codec: Codec) -> dict[str, Array]:
-    """Columns of entries [P, M, ...] as they are stored, one position's behind the other's: [sum of
-    counts, ...].
-    """
+    """Columns of entries [P, M, ...] as stored, position after position: [sum of counts, ...]."""
     packed = {column.name: reduced[column.name] for column in of_positions(codec)}
     for count, columns in of_entries(codec).items():
         for column in columns:

@@ -30,9 +30,7 @@ class Draw:
     key: Tensor
 
     def uniform(self, stream: int, count: int) -> Tensor:
-        """``count`` numbers for each position, f64[P, count] in [0, 1), multiples of 2^-53. Streams
-        are independent.
-        """
+        """``count`` numbers for each position in independent streams, f64[P, count] in [0, 1)."""
         import torch
 
         counter = torch.arange(count, device=self.key.device) + ((stream << _STREAM_BITS) + 1)

@@ -1,5 +1,4 @@
-"""Probabilities in few bits, rounded up or down at random so that the expectation is the value
-itself.
+"""Probabilities in few bits, rounded up or down at random so that the expectation is the value.
 
 With ``x`` between two neighbours ``low <= x <= high`` of a grid, ``high`` is taken with probability
 ``(x - low) / (high - low)``. Then ``E[stored] = x`` exactly, whatever the grid; the variance is
@@ -22,9 +21,7 @@ CODES = 256
 
 
 def to_half(values: Tensor, uniform: Tensor) -> Tensor:
-    """f16 of values f32[...] from 0 to 65,504, rounded at random. ``uniform`` f64 in [0, 1), of the
-    same shape.
-    """
+    """f16 of values f32[...] from 0 to 65,504, rounded by ``uniform`` f64[...] in [0, 1)."""
     import torch
 
     nearest = values.half()
@@ -39,17 +36,13 @@ def to_half(values: Tensor, uniform: Tensor) -> Tensor:
 
 @cache
 def grid(smallest: float) -> Float32:
-    """The 256 values of a byte: 0, and 255 in equal ratios from ``smallest`` to 1. f32[256],
-    ascending.
-    """
+    """The 256 values of a byte: 0, and equal ratios from ``smallest`` to 1. f32[256], ascending."""
     ratios = np.linspace(np.log(smallest), 0.0, CODES - 1)
     return np.concatenate([[0.0], np.exp(ratios)]).astype(np.float32)
 
 
 def to_byte(values: Tensor, smallest: float, uniform: Tensor) -> Tensor:
-    """u8 codes of values f32[...] from 0 to 1 on :func:`grid`, rounded at random by ``uniform``
-    f64[...].
-    """
+    """u8 codes of values f32[...] from 0 to 1 on :func:`grid`, rounded by ``uniform`` f64[...]."""
     import torch
 
     table = torch.from_numpy(grid(smallest)).to(values.device)

@@ -1,8 +1,6 @@
-"""Replay: what the teacher's last linear map is given, in the teacher's own dtype; the map itself
-is kept once.
+"""Replay: the inputs of the teacher's last linear map, in its own dtype; the map is kept once.
 
-The teacher's logits follow at any temperature, up to rounding, from d numbers of a position in
-place of V.
+The teacher's logits follow at any temperature, up to rounding, from d numbers in place of V.
 """
 
 from __future__ import annotations
@@ -27,9 +25,7 @@ WEIGHT, BIAS = "head_weight", "head_bias"
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayCodec(FixedCodec):
-    """Stores f[P, hidden] in ``dtype``. What it depends on of the teacher's head is known once it
-    is calibrated.
-    """
+    """Stores f[P, hidden] in ``dtype``. Calibration gives what it needs of the teacher's head."""
 
     kind: ClassVar[str] = "replay"
     width: int

@@ -1,5 +1,4 @@
-"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher's distribution with
-replacement.
+"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher with replacement.
 
 The estimate of p(v) is (times that v was drawn) / n: unbiased, with variance p (1 - p) / n. Equal
 draws are one entry with its count.
@@ -92,5 +91,5 @@ class Sampled(SparseCodec):
         ids = filled(bytes_to_ids(columns["ids"], self.width), entries)
         share = columns["drawn"].astype(np.float32) / np.float32(self.n)
         prob = filled(share, entries)
-        rest = np.zeros_like(entropy)
-        return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)
+        zero_rest = np.zeros_like(entropy)
+        return Sparse(ids, prob, zero_rest, entropy, self.temperature, is_drawn=True)

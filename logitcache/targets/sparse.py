@@ -1,6 +1,4 @@
-"""What the sparse codecs have in common: one temperature, entropy beside the entries, word numbers
-in few bytes.
-"""
+"""What sparse codecs share: one temperature, entropy beside entries, word numbers in few bytes."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ MOST_ENTRIES = np.iinfo(np.uint8).max  # of a position: a count is a byte
 
 @dataclass(frozen=True, kw_only=True)
 class SparseCodec(FixedCodec):
-    """Stores some words of each position with their probabilities at one temperature, and the
-    entropy of all.
-    """
+    """Stores some words of each position with probabilities at one temperature, and the entropy."""
 
     kind: ClassVar[str]
     width: int

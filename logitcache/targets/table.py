@@ -163,9 +163,7 @@ def _settings(kind: str, options: Mapping[str, Declared], words: str) -> dict[st
 
 
 def _as_typed(declared: Declared, value: str) -> Any:
-    """A typed word as a number where the setting is one; as it is where it is no number, to be
-    refused.
-    """
+    """A typed word as a number where the setting is one; unchanged where it is no number."""
     if declared.kind not in (int, float):
         return value
     try:
@@ -196,9 +194,7 @@ def _in_full(value: Any) -> str:
 
 
 def without_fitted(codec: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a codec that a plan records, without the numbers that follow from a sample of
-    answers.
-    """
+    """The settings of a codec in a plan, without the numbers that a sample of answers gives."""
     return {name: value for name, value in codec.items() if name not in FITTED}
 
 

@@ -1,5 +1,4 @@
-"""Top-k: the k most probable words with their probabilities, and what is left as a number of its
-own.
+"""Top-k: the k most probable words with their probabilities, and the rest as one number.
 
 Truncation is biased: the words behind the k-th have no probability of their own. What becomes of it
 is the ``tail``: one outcome more (the loss is the KL divergence over k + 1 outcomes, zero at p = q

@@ -1,5 +1,4 @@
-"""VarOpt: the unbiased sparse target whose summed variance is least for its expected number of
-entries.
+"""VarOpt: the unbiased sparse target of the least variance for its number of entries.
 
 Word v is kept with probability ``pi = min(1, c p)`` and is then worth ``p / pi``: p itself where c
 p >= 1, and 1 / c for every other word, so that the entry of such a word is its number alone. Among
@@ -89,9 +88,7 @@ class VarOpt(SparseCodec):
 
     @property
     def most(self) -> int:
-        """Entries of one position: at most c words have c p >= 1, and the pi of all add up to c at
-        most.
-        """
+        """A position's entries: at most c words have c p >= 1, and all pi add up to c at most."""
         assert self.c is not None
         return min(math.ceil(self.c) + 1, self.cap, self.width)
 
@@ -116,9 +113,7 @@ class VarOpt(SparseCodec):
         return self.c is not None
 
     def calibrated(self, vectors: Iterable[Tensor]) -> VarOpt:
-        """With the c that gives ``mean`` entries on average, found by halving: their number grows
-        with c.
-        """
+        """With the c that gives ``mean`` entries on average, by halving: it is monotonic."""
         curve = Curve.of(self, vectors)
         low = 1.0
         high = 2.0
@@ -229,8 +224,8 @@ class VarOpt(SparseCodec):
         with_value = slice(0, value.shape[1])
         has_value = slot[with_value] < certain[:, None]
         prob[:, with_value] = np.where(has_value, value, prob[:, with_value])
-        rest = np.zeros_like(entropy)
-        return Sparse(ids, prob, rest, entropy, self.temperature, is_drawn=True)
+        zero_rest = np.zeros_like(entropy)
+        return Sparse(ids, prob, zero_rest, entropy, self.temperature, is_drawn=True)
 
 
 @dataclass(frozen=True)
@@ -277,9 +272,7 @@ class Curve:
 
 
 def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
-    """The codec of the most entries whose positions take at most ``limit`` bytes on average, from
-    vectors f[P, V] each.
-    """
+    """The codec of the most entries within ``limit`` mean bytes, from vectors f[P, V] each."""
     curve = Curve.of(codec, vectors)
     low = 1.0
     high = float(codec.cap - 1)

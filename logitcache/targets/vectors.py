@@ -1,5 +1,4 @@
-"""Vectors as they are (hidden states, attention inputs, pooled embeddings), in two bytes a number or
-one.
+"""Vectors as they are (hidden states, attention inputs, pooled embeddings), in one or two bytes.
 
 ``float16`` has a relative error of at most 2^-11, ``bfloat16`` of 2^-8. ``int8`` stores ``round(x /
 s)`` with ``s = max |x| / 127`` of each vector in single precision: an error of at most s / 2 of each
@@ -73,10 +72,10 @@ class VectorCodec(FixedCodec):
 
     def restored(self, vectors: Tensor) -> Tensor:
         """What will be read, f32[P, width]."""
-        kept = self.reduce(vectors)
-        if "scale" in kept:
-            return (kept["vector"].float() - ZERO) * kept["scale"][:, None]
-        return kept["vector"].float()
+        reduced = self.reduce(vectors)
+        if "scale" in reduced:
+            return (reduced["vector"].float() - ZERO) * reduced["scale"][:, None]
+        return reduced["vector"].float()
 
     def reduce(self, vectors: Tensor, draw: Draw | None = None) -> Kept:
         import torch

@@ -1,6 +1,4 @@
-"""The number of a codec that follows from the teacher's answers, found on a sample of the rows
-before a dump.
-"""
+"""The number of a codec that follows from the teacher's answers to a sample of the rows."""
 
 from __future__ import annotations
 
@@ -37,8 +35,7 @@ def calibrated(
     head: Head[torch.Tensor] | None = None,
 ) -> Codec:
     """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the
-    same number. ``head`` makes the logits, where it does so alone. Raises SpecError where there is
-    no row to ask about.
+    same number. ``head`` alone makes the logits, where given. Raises SpecError without rows.
     """
     if codec.is_calibrated:
         return codec
@@ -48,9 +45,7 @@ def calibrated(
 def answers_of_sample(
     panel: Panel, rows: Rows, settings: DumpSettings, head: Head[torch.Tensor] | None
 ) -> Iterable[torch.Tensor]:
-    """The logits f32[P, V] of the rows that a codec is calibrated on, few positions at a time; they
-    may be gone through several times.
-    """
+    """The logits f32[P, V] to calibrate a codec on, few positions at a time, repeatable."""
     teacher = panel.first
 
     def positions(drawn: Int64) -> int:
@@ -70,9 +65,9 @@ def drawn_rows(rows: int, positions: Callable[[Int64], int]) -> Int64:
     if not rows:
         raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")
     drawn = subset(rows, LEAST_ROWS, SEED)
-    wanted = POSITIONS * len(drawn) // max(1, positions(drawn))
-    wanted = max(LEAST_ROWS, min(ROWS, wanted))
-    return subset(rows, wanted, SEED) if wanted > len(drawn) else drawn
+    count = POSITIONS * len(drawn) // max(1, positions(drawn))
+    count = max(LEAST_ROWS, min(ROWS, count))
+    return subset(rows, count, SEED) if count > len(drawn) else drawn
 
 
 def head_alone(panel: Panel, rows: Rows, settings: DumpSettings) -> Head[torch.Tensor] | None:

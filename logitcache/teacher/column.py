@@ -1,5 +1,4 @@
-"""A teacher whose answers lie somewhere already: a column of the data, of another table, or an
-array.
+"""A teacher whose answers lie somewhere already: a column of some table, or an array.
 
 Nothing is asked, so nothing here loads torch. In a table the rows are found by their texts, as
 everywhere; an array is joined by row, which its number of rows alone can prove. What a plan records
@@ -38,12 +37,13 @@ from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import parse, recorded_codec
-from logitcache.teacher.asked import (
-    Asked,
+from logitcache.teacher.dump_job import (
+    DumpJob,
     R,
+    check_classes,
     checked_shard_rows,
     class_names,
-    label_digest,
+    data_record,
     occurring,
     task_of,
 )
@@ -54,7 +54,7 @@ NAMED = 3  # rows that a message names
 
 
 @dataclass(frozen=True)
-class Recorded(Asked):
+class Recorded(DumpJob):
     """A dump of answers that lie somewhere already."""
 
     called: str  # the teacher
@@ -129,13 +129,7 @@ def recorded(
     own = labels.names or tuple(f"LABEL_{number}" for number in range(width))
     task = task_of(source, own)
     match = match_labels(own, task, answers.name, label_map, occurring=occurring(source))
-    if task.num_labels < 2:
-        raise SpecError(
-            expected="two classes or more",
-            found=task.num_labels,
-            advice="Give data of more, or name all classes with --labels.",
-            where=source.name,
-        )
+    check_classes(task, source)
     logits, kind = labels.logits(answers)
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
@@ -163,7 +157,7 @@ def recorded(
             "dtype": "float32",
         },
         preprocessor={"kind": "none"},
-        data=_data(source, split, rows),
+        data=data_record(source, split, rows),
         preparation={"on_nonfinite": settings.on_nonfinite},
         targets={"logits": codec.to_dict()},
         columns=columns,
@@ -176,24 +170,17 @@ def recorded(
     return plan_of_column
 
 
-def _data(source: Source, split: str, rows: Rows) -> dict[str, Any]:
-    return {
-        "source": source.name,
-        "split": split,
-        "rows": len(rows),
-        "digest": rows.digest(),
-        "labels": label_digest(rows),
-    }
-
-
 def _unread(rows: Rows) -> Examples:
     """Rows that no model reads: without tokens."""
     count = len(rows)
-    empty = Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
-    views = np.zeros(count, np.int64)
-    cut = np.zeros(count, np.bool_)
     return Examples(
-        rows.row_id, views, rows.row_hash, rows.label, {"input_ids": empty}, cut, NOT_READ
+        row_id=rows.row_id,
+        view=np.zeros(count, np.int64),
+        row_hash=rows.row_hash,
+        label=rows.label,
+        inputs={"input_ids": Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))},
+        cut=np.zeros(count, np.bool_),
+        padding=NOT_READ,
     )
 
 
@@ -223,9 +210,7 @@ def _read(
 def _text_columns(
     table: Table, texts: tuple[str, str | None], where: str
 ) -> tuple[str, str | None]:
-    """The text columns of another table: those called as in the data, else those of a usual name.
-    Raises SpecError where it has none.
-    """
+    """The text columns of another table: as in the data, or usual ones. Raises SpecError."""
     if all(name in table.columns for name in texts if name is not None):
         return texts
     try:
@@ -287,14 +272,10 @@ def _by_text(
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:
-    """With columns of zeros for classes of the data that no answer names, where all that are named
-    are the data's.
-    """
-    if (
-        labels.names is None
-        or source.label_names is None
-        or len(labels.names) >= len(source.label_names)
-    ):
+    """With columns of zeros for classes that no answer names, where all named are the data's."""
+    if labels.names is None or source.label_names is None:
+        return labels
+    if len(labels.names) >= len(source.label_names):
         return labels
     own = set(map(folded, labels.names))
     missing = [label for label in source.label_names if folded(label) not in own]
@@ -305,9 +286,7 @@ def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str)
 
 
 def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: str) -> None:
-    """Raises SpecError for rows without an answer, unless they are to be skipped, and where no row
-    has one.
-    """
+    """Raises SpecError for rows without an answer, unless skipped, or where no row has one."""
     missing = np.flatnonzero(np.isnan(logits).any(axis=1))
     if not len(missing) or (settings.on_nonfinite == "skip" and len(missing) < len(rows)):
         return

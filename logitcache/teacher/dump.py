@@ -2,8 +2,7 @@
 
 Inside a shard the teacher sees rows in order of length, in batches of a token budget; they are
 stored in row order. What a shard holds depends on its rows and the plan alone, so the same command
-goes on where it stopped, and several workers with disjoint parts of one plan make the cache that
-one would have made.
+goes on where it stopped, and workers with disjoint parts make one cache.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from logitcache.store.manifest import PLAN, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import codec_from_dict
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.gold import check_gold
 from logitcache.teacher.report import DumpReport, report, unfinished
-from logitcache.teacher.reuse import Known
+from logitcache.teacher.reuse import OlderCache
 from logitcache.teacher.summary import Summary
-from logitcache.teacher.work import Done, Work
+from logitcache.teacher.work import DumpCounts, Work
 
 if TYPE_CHECKING:
     from logitcache.teacher.model import TeacherModel
@@ -55,8 +54,7 @@ def dump_split(
     lock: Lock | None = None,
     reporter: Reporter = SILENT,
 ) -> DumpReport:
-    """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not
-    see the teacher.
+    """Make (or finish) the cache of one split; rows that ``reuse`` answers do not see the teacher.
 
     The caller may hold the folder's ``lock``. With ``part`` (i, n), i from 0, only that range of
     its shards: n workers make the cache, and the report of the one that seals it speaks for all.
@@ -74,8 +72,8 @@ def dump_split(
             advice="Name a new --out.",
             where=f"--reuse {folder}",
         )
-    older_answers = None if reuse is None else Known(reuse)
-    dump_plan = checked_plan(
+    older_answers = None if reuse is None else OlderCache(reuse)
+    job = checked_plan(
         teacher,
         source,
         split,
@@ -87,7 +85,7 @@ def dump_split(
         reporter=reporter,
     )
     return fill(
-        dump_plan,
+        job,
         source,
         folder,
         reuse=older_answers,
@@ -115,7 +113,7 @@ def checked_plan(
     *,
     label_map: Mapping[str, str] | None = None,
     own_classes: bool = False,
-    reuse: Known | None = None,
+    reuse: OlderCache | None = None,
     codecs: Sequence[Codec] = (),
     like: Planned | None = None,
     reporter: Reporter = SILENT,
@@ -128,26 +126,26 @@ def checked_plan(
 
     with reporter.phase("plan"):
         older = [] if reuse is None else [reuse.cache.codec]
-        dump_plan = planned(
+        job = planned(
             teacher, source, split, settings, label_map, codecs=[*codecs, *older], like=like
         )
-    if dump_plan.match.data:
-        reporter.note(shown(dump_plan.match))
+    if job.match.data:
+        reporter.note(shown(job.match))
     if reuse is not None:
-        reuse.check(dump_plan.plan)
-    if dump_plan.note:
-        reporter.note(f"{dump_plan.name}: {dump_plan.note}")
+        reuse.check(job.plan)
+    if job.note:
+        reporter.note(f"{job.name}: {job.note}")
     if not own_classes and settings.keeps_logits:
-        check_gold(dump_plan, source, reporter)
-    return dump_plan
+        check_gold(job, source, reporter)
+    return job
 
 
 def fill(
-    dump_plan: Asked,
+    job: DumpJob,
     source: Source,
     folder: Path,
     *,
-    reuse: Known | None = None,
+    reuse: OlderCache | None = None,
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
     lock: Lock | None = None,
@@ -157,31 +155,29 @@ def fill(
     :func:`dump_split`. Raises FingerprintMismatch where the folder holds another plan, SpecError
     for answers that cannot be used, Locked.
     """
-    split = str(dump_plan.plan.data["split"])
+    split = str(job.plan.data["split"])
     with reporter.phase("write"):
         claimed = CacheWriter(
             folder,
-            dump_plan.plan,
+            job.plan,
             overwrite=overwrite,
             part=part,
             lock=lock,
-            tensors=dump_plan.kept_once(),
+            tensors=job.kept_once(),
         )
     with claimed as writer:
         started = time.perf_counter()
-        summary = Summary.of(source, split, len(dump_plan.rows), dump_plan.task)
-        done = Work(writer, dump_plan, summary, reuse, reporter).finish()
+        summary = Summary.of(source, split, len(job.rows), job.task)
+        done = Work(writer, job, summary, reuse, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it
             with reporter.phase("report"):
                 cache = Cache.open(folder)
-                summary.add_shards(cache, set(range(dump_plan.plan.shard_count)) - set(done.shards))
-                dump_report = report(
-                    cache, summary, dump_plan, source, split, may_ask=reuse is None
-                )
+                summary.add_shards(cache, set(range(job.plan.shard_count)) - set(done.shards))
+                dump_report = report(cache, summary, job, source, split, may_ask=reuse is None)
         else:
             dump_report = unfinished(writer)
-    _say(dump_plan, done, reuse, folder, part, reporter)
+    _say(job, done, reuse, folder, part, reporter)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(
         dump_report,
@@ -191,25 +187,25 @@ def fill(
         rows_per_second=rate[0],
         tokens_per_second=rate[1],
         remarks=dump_report.remarks
-        if dump_plan.match.kind is Kind.SAME
-        else [shown(dump_plan.match), *dump_report.remarks],
+        if job.match.kind is Kind.SAME
+        else [shown(job.match), *dump_report.remarks],
     )
 
 
 def _say(
-    dump_plan: Asked,
-    done: Done,
-    older_answers: Known | None,
+    job: DumpJob,
+    done: DumpCounts,
+    older_answers: OlderCache | None,
     folder: Path,
     part: tuple[int, int] | None,
     reporter: Reporter,
 ) -> None:
     copied = f", {done.copied:,} were copied" if older_answers is not None else ""
     count, read = done.asked, "saw the teacher"
-    if "answers" in dump_plan.plan.teacher:
+    if "answers" in job.plan.teacher:
         count, read = done.asked - done.skipped, "have a recorded answer"
     part_name = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
-    reporter.note(f"{folder}: {count:,} of {len(dump_plan.rows):,} rows {read}{copied}{part_name}")
+    reporter.note(f"{folder}: {count:,} of {len(job.rows):,} rows {read}{copied}{part_name}")
     if done.skipped:
         reporter.note(
             f"{folder}: {done.skipped:,} rows have no answer (none, not finite, or too wide for the codec): skipped"

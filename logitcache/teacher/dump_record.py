@@ -50,9 +50,7 @@ class DumpRecord:
 
     @classmethod
     def of(cls, plan: Plan) -> DumpRecord:
-        """The record in a plan. Raises FormatError for a field that no dump writes so: then the
-        teacher cannot be asked again.
-        """
+        """The record in a plan. Raises FormatError for a field that no dump writes so."""
         _check(plan)
         return cls(
             teacher=plan.teacher["name"],

@@ -1,5 +1,4 @@
-"""Whether the gold labels agree with columns that were matched by number, before a dump spends its
-time.
+"""Whether the gold labels agree with columns that were matched by number, before a dump.
 
 Numbers say little of what a class is, so a few labelled rows are asked first. Where another order
 of the columns agrees far better with their labels, a dump is refused if one side has names or
@@ -19,7 +18,7 @@ from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64, ends_of
 from logitcache.reporter import Reporter
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 
 CHECKED_ROWS = 128
 MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
@@ -27,18 +26,17 @@ MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search f
 ERROR = 1e-6
 
 
-def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
+def check_gold(job: DumpJob, source: Source, reporter: Reporter) -> None:
     """Ask up to 128 labelled rows, as many of each class as there are: those to be dumped; where
     another split has more labelled ones, those. Where another order of the columns agrees far
-    better, that order is named: in a note if teacher and data number the classes alike, else in the
-    error.
+    better, that order is named: in a note if both number the classes alike, else in the error.
 
     Raises FingerprintMismatch.
     """
-    match = plan.match
+    match = job.match
     if match.kind is not Kind.NUMBERED:
         return
-    gold, answers = _answered_rows(plan, source)
+    gold, answers = _answered_rows(job, source)
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return
@@ -55,29 +53,27 @@ def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
         f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}"
     )
     if not match.numbers_alone:
-        raise FingerprintMismatch(observed, where=plan.name)
-    reporter.note(f"{plan.name}: {observed}")
+        raise FingerprintMismatch(observed, where=job.name)
+    reporter.note(f"{job.name}: {observed}")
 
 
-def _answered_rows(plan: Asked, source: Source) -> tuple[Int64, Int64]:
+def _answered_rows(job: DumpJob, source: Source) -> tuple[Int64, Int64]:
     """Labels and likeliest classes of the labelled positions of some rows: i64[n] each."""
-    splits = (plan.rows, *source.splits.values())
+    splits = (job.rows, *source.splits.values())
     labelled = max(splits, key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
     sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
-    answer = plan.answer(sample) if len(sample) else None
+    answer = job.answer(sample) if len(sample) else None
     if answer is None:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     examples, logits = answer
-    gold = plan.positions(examples).label
+    gold = job.positions(examples).label
     # a labelled row of words may have some without a label
     usable = np.isfinite(logits).all(axis=1) & (gold >= 0)
     return gold[usable], logits[usable].argmax(axis=1)
 
 
 def spread(labels: Int64, count: int) -> Int64:
-    """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the
-    rows: i64[n].
-    """
+    """Places of up to ``count`` labelled rows, classes alike, evenly over the rows: i64[n]."""
     rows = np.flatnonzero(labels >= 0)
     rows = rows[np.argsort(labels[rows], kind="stable")]
     _, sizes = np.unique(labels[rows], return_counts=True)
@@ -93,9 +89,7 @@ def spread(labels: Int64, count: int) -> Int64:
 
 
 def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
-    """Whether answers agree with the labels so often that independent ones, with the same counts,
-    would with probability below 1e-6.
-    """
+    """Whether answers agree with labels too often (p < 1e-6) to be independent of them."""
     from scipy.stats import binom
 
     if not len(gold):

@@ -1,5 +1,4 @@
-"""Some rows of a cache put to the teacher again, and judged against what the same teacher differs
-by from itself.
+"""Rows of a cache put to the teacher again, judged by how it differs from itself.
 
 Asked in the batches that the plan gives them, under the conditions of the receipts, the answers are
 the same bytes. Under others (threads, versions, device) the last bits move.
@@ -28,8 +27,8 @@ from logitcache.payloads import Sparse
 from logitcache.records import Array, Dense, Float32, Int64, rows_of
 from logitcache.targets.dense import DenseCodec
 from logitcache.targets.nothing import NoLogits
-from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.live_signals import LiveSignal, judge_signals
 from logitcache.teacher.live_targets import from_top, judge_replay, judge_sparse, whole_rows
 from logitcache.teacher.plan import Planned
@@ -59,10 +58,8 @@ class Live:
     signals: dict[str, LiveSignal] = field(default_factory=dict)
 
 
-def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
-    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none
-    has an answer.
-    """
+def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
+    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError for none."""
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
@@ -70,14 +67,14 @@ def live(cache: Cache, dump_plan: Asked, rows: int, seed: int = 0) -> Live:
             expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where
         )
     signals: dict[str, LiveSignal] = {}
-    if isinstance(dump_plan, Planned) and cache.signals:
-        signals = judge_signals(cache, dump_plan, drawn)
-    if isinstance(dump_plan.codec, NoLogits):
+    if isinstance(job, Planned) and cache.signals:
+        signals = judge_signals(cache, job, drawn)
+    if isinstance(job.codec, NoLogits):
         verdict = _of_signals(signals)
     else:
-        verdict = _of_logits(cache, dump_plan, drawn)
+        verdict = _of_logits(cache, job, drawn)
         verdict["agrees"] &= all(signal.agrees for signal in signals.values())
-    conditions = dump_plan.conditions()
+    conditions = job.conditions()
     apart: dict[str, Any] = {}
     for index in np.unique(drawn // cache.manifest.plan.shard_rows):
         apart |= differing(cache.manifest.receipts[index].conditions, conditions)
@@ -99,43 +96,39 @@ def _of_signals(signals: dict[str, LiveSignal]) -> dict[str, Any]:
     }
 
 
-def _of_logits(cache: Cache, dump_plan: Asked, drawn: Int64) -> dict[str, Any]:
+def _of_logits(cache: Cache, job: DumpJob, drawn: Int64) -> dict[str, Any]:
     """The verdict on logits, or what is kept of them."""
     batched, alone, doubled = (
-        np.concatenate(parts) for parts in zip(*_answers(cache, dump_plan, drawn), strict=True)
+        np.concatenate(parts) for parts in zip(*_answers(cache, job, drawn), strict=True)
     )
     answers = cache.take(drawn)
     payload = answers.payload
     row = drawn[rows_of(answers.indptr)]
     again = (batched, alone, doubled)
     if isinstance(payload, Dense):
-        return _judge(dump_plan, row, cache.stored(drawn), *again)
+        return _judge(job, row, cache.stored(drawn), *again)
     if isinstance(payload, Sparse):
         text = answers.row_hash[rows_of(answers.indptr)]
-        keys = position_keys(0, "codec", text, row % dump_plan.draws, answers.index)
-        return judge_sparse(dump_plan, row, payload, again, keys)
-    return judge_replay(dump_plan, row, payload.replayed(), again)
+        keys = position_keys(0, "codec", text, row % job.draws, answers.index)
+        return judge_sparse(job, row, payload, again, keys)
+    return judge_replay(job, row, payload.replayed(), again)
 
 
 def _answers(
-    cache: Cache, dump_plan: Asked, drawn: Int64
+    cache: Cache, job: DumpJob, drawn: Int64
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
-    """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy
-    of themselves.
-    """
+    """The logits of each shard's drawn rows: in its batches, alone, and beside a copy."""
     plan = cache.manifest.plan
     for index in np.unique(drawn // plan.shard_rows):
         start, stop = plan.shard(int(index))
         rows = drawn[(drawn >= start) & (drawn < stop)] - start
-        prepared = dump_plan.prepare(start, stop)
-        budget = cache.manifest.receipts[index].conditions.get(
-            "batch_tokens", dump_plan.batch_tokens
-        )
-        yield dump_plan.ask_again(prepared, budget, rows)
+        prepared = job.prepare(start, stop)
+        budget = cache.manifest.receipts[index].conditions.get("batch_tokens", job.batch_tokens)
+        yield job.ask_again(prepared, budget, rows)
 
 
 def _judge(
-    dump_plan: Asked,
+    job: DumpJob,
     row: Int64,
     stored: dict[str, Array],
     batched: Float32,
@@ -145,7 +138,7 @@ def _judge(
     """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P,
     K]; ``row`` i64[P] is the row of each position.
     """
-    codec = dump_plan.codec
+    codec = job.codec
     assert isinstance(codec, DenseCodec)
     again = codec.encode(batched)
     in_cache = codec.unpack(stored).logits
@@ -156,7 +149,7 @@ def _judge(
     # the spacing of the last number overflows
     largest = np.nextafter(np.finfo(size.dtype).max, size.dtype.type(0))
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
-    allowed = tolerance(DTYPES[dump_plan.plan.teacher["dtype"]], alone, control)
+    allowed = tolerance(DTYPES[job.plan.teacher["dtype"]], alone, control)
     differ = kl(in_cache, reference)
     same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)
     return {

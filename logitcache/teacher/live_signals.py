@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.layout import Kept
+from logitcache.cache.layout import StoredSignal
 from logitcache.payloads import single
 from logitcache.records import Float32, Int64, Ragged
 from logitcache.store.columns import ROW
@@ -41,15 +41,13 @@ def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, Liv
     alone = _live(planned, drawn, copies=1)
     doubled = _live(planned, drawn, copies=2)
     judgements = {}
-    for name, kept in cache.signals.items():
-        judgements[name] = _judged(kept, planned, drawn, stored[name], alone[name], doubled[name])
+    for name, signal in cache.signals.items():
+        judgements[name] = _judged(signal, planned, drawn, stored[name], alone[name], doubled[name])
     return judgements
 
 
 def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
-    """The teacher's signals now, f32[S, d] each. Each row is a batch of its own, of so many copies
-    of the row, whose first copy counts.
-    """
+    """The teacher's signals now, f32[S, d] each, of each row in a batch of so many copies."""
     batches: dict[str, list[Float32]] = {kept.name: [] for kept in planned.kept}
     for row in drawn.tolist():
         examples = planned.prepare(row, row + 1)
@@ -62,7 +60,12 @@ def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
 
 
 def _judged(
-    kept: Kept, planned: Planned, drawn: Int64, stored: Ragged, alone: Float32, doubled: Float32
+    kept: StoredSignal,
+    planned: Planned,
+    drawn: Int64,
+    stored: Ragged,
+    alone: Float32,
+    doubled: Float32,
 ) -> LiveSignal:
     """The judgement of one signal. ``stored`` are its vectors in the cache; ``alone`` and
     ``doubled`` f32[S, d] are the teacher's now, of rows alone and beside a copy of themselves.
@@ -90,7 +93,7 @@ def _judged(
     )
 
 
-def _rounding(kept: Kept, vectors: Float32) -> Float32:
+def _rounding(kept: StoredSignal, vectors: Float32) -> Float32:
     """How far each number may be moved by storing it: f32[S, d]."""
     if kept.codec.dtype == "int8":
         step = np.abs(vectors).max(1, keepdims=True) / 254.0

@@ -25,14 +25,14 @@ from logitcache.targets.codec import Codec
 from logitcache.targets.draws import Draw
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sparse import SparseCodec
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 
 MOVED = 0.01  # of the positions, that may list other words: break-points that rounding has moved
 CONTROLS = 10  # times the control's own share, besides
 
 
 def judge_sparse(
-    asked: Asked,
+    job: DumpJob,
     row: Int64,
     stored: Sparse[Array],
     again: tuple[Float32, Float32, Float32],
@@ -44,7 +44,7 @@ def judge_sparse(
     beside a copy of themselves. ``row`` i64[P] is the row of each position, ``keys`` i64[P] are
     those of its draws.
     """
-    codec = asked.codec
+    codec = job.codec
     assert isinstance(codec, SparseCodec)
     batched, alone, doubled = again
     drawn_batched = _drawn(codec, batched, keys, stored)
@@ -57,7 +57,7 @@ def judge_sparse(
     difference = np.abs(stored.entropy - entropy)
     control = float(np.abs(_entropy(codec, doubled) - entropy).max())
     logits_off = float(np.abs(from_top(doubled) - from_top(alone)).max())
-    rounding = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, logits_off)
+    rounding = tolerance(DTYPES[job.plan.teacher["dtype"]], alone, logits_off)
     spacing: Float64 = np.spacing(stored.entropy.astype(np.float16)).astype(np.float64)
     allowed = spacing + 2 * rounding * np.maximum(1, entropy) / codec.temperature
     few_moved = moved <= MOVED + CONTROLS * moved_control
@@ -76,17 +76,17 @@ def judge_sparse(
 
 
 def judge_replay(
-    asked: Asked, row: Int64, replayed: Float32, again: tuple[Float32, Float32, Float32]
+    job: DumpJob, row: Int64, replayed: Float32, again: tuple[Float32, Float32, Float32]
 ) -> dict[str, Any]:
     """The figures of a cache of ``replay``, by the fields of ``Live``. ``replayed`` are the logits
     f32[P, V] that the head in the cache makes; ``again`` as of :func:`judge_sparse`.
     """
-    assert isinstance(asked.codec, ReplayCodec)
+    assert isinstance(job.codec, ReplayCodec)
     _, alone, doubled = again
     reference = from_top(alone)
     difference = np.abs(replayed.astype(np.float64) - reference)
     control = float(np.abs(from_top(doubled) - reference).max())
-    allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
+    allowed = tolerance(DTYPES[job.plan.teacher["dtype"]], alone, control)
     divergence = kl(replayed, reference)
     return {
         "same_bytes": None,

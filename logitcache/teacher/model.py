@@ -1,6 +1,4 @@
-"""A teacher that is asked: loaded once, in eval mode, its columns in the order of the data's
-labels.
-"""
+"""A teacher: loaded once, in eval mode, its columns in the order of the data's labels."""
 
 from __future__ import annotations
 
@@ -109,9 +107,7 @@ class TeacherModel:
         return f"{len(self.label_names)} labels ({names})"
 
     def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
-        """The source whose rows are put to it: made of the texts where the task makes rows of its
-        own.
-        """
+        """The source of its rows: made of the texts where the task makes rows of its own."""
         if any(rows.tokens for rows in source.splits.values()):
             return source
         return self.kind.tokenised(
@@ -134,9 +130,7 @@ class TeacherModel:
         return weights_digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
-        """Digest of what the weights are computed with: the configuration, without names, places
-        and versions.
-        """
+        """Digest of the configuration that weights are computed with, not of names and versions."""
         settings = {}
         for name, value in self.model.config.to_dict().items():
             if name not in NOT_COMPUTED and not name.startswith("_"):
@@ -146,9 +140,7 @@ class TeacherModel:
         return identity.digest_json(json.loads(text, parse_constant=str))
 
     def arithmetic(self) -> dict[str, str]:
-        """What the weights are computed with: the settings, and the checkpoint's own code where
-        that runs.
-        """
+        """What weights are computed with: settings, and the checkpoint's own code if it runs."""
         code = code_digest(self.model, self.model.config)
         return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
@@ -178,9 +170,7 @@ class TeacherModel:
         return vectors[..., torch.from_numpy(self.order).to(vectors.device)]
 
     def answers(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
-        """The signal at the kept positions of the rows at these places, asked in one batch: f32[P,
-        W].
-        """
+        """The signal at the kept positions of the rows at these places, in one batch: f32[P, W]."""
         with reporter.phase("pad"):
             inputs = pad(rows, index, self.padding)
             where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
@@ -194,9 +184,7 @@ class TeacherModel:
         return at_positions(logits, torch.from_numpy(where).to(logits.device))
 
     def output(self, rows: Examples, index: Int64, reporter: Reporter = SILENT) -> TeacherOutput:
-        """What :meth:`answers` gives, and the other signals, from one forward pass. Raises
-        SpecError.
-        """
+        """:meth:`answers` and the other signals, from one forward pass. Raises SpecError."""
         with reporter.phase("pad"):
             inputs = pad(rows, index, self.padding)
             where = where_of(self.kind.positions(rows, index), inputs, self.padding.side)
@@ -233,16 +221,16 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
 
 def saved_digest(folder: Path, dtype: str) -> str | None:
     """The ``weights_digest`` that a saved model has in this precision, from its file alone; None
-    where there is no such file. Where a model computes with more than it saves (tied weights), the
-    digest is no model's.
+    where there is no such file. With tied weights, which are saved once, it is no model's.
     """
     try:
         state = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError):
         return None
-    return weights_digest(
-        {name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()}
-    )
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            state[name] = tensor.to(DTYPES[dtype])
+    return weights_digest(state)
 
 
 def _bytes(tensor: torch.Tensor) -> Array:
@@ -261,8 +249,7 @@ def load_teacher(
     tokenizer: str | None = None,
     pooling: str | None = None,
 ) -> TeacherModel:
-    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in
-    eval mode.
+    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file, in eval mode.
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs
     only if ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own, ``pooling``
@@ -313,9 +300,7 @@ def load_teacher(
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity
-    tests and the benchmark's baseline.
-    """
+    """The teacher in the loop, as a cache, for parity tests and the benchmark's baseline."""
 
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i

@@ -7,7 +7,7 @@ fold, and whoever holds a cache can tell every row's fold from the hashes in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from logitcache.payloads import Head
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
-from logitcache.teacher.asked import R, Receiver
+from logitcache.teacher.dump_job import R, Receiver
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.signals import TeacherOutput
 
@@ -48,9 +48,7 @@ class Panel(Protocol):
         """What a plan records of who answers, besides names and precision: the weights."""
 
     def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
-        """Each teacher that has something to answer, and the places in ``rows`` that it answers
-        for.
-        """
+        """Each teacher with something to answer, and its places in ``rows``."""
 
     def in_order(self, order: Int64 | None) -> Panel:
         """The same, answering with its columns in the data's order."""
@@ -88,11 +86,10 @@ class OneTeacher:
 
 class FoldTeachers:
     """One teacher for each fold. ``loaders[k]`` gives the one that was trained without fold k; at
-    most one is held at a time besides the first. Raises SpecError where they differ in more than
-    their weights.
+    most one is held at a time besides the first. Raises SpecError where more than weights differ.
     """
 
-    def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
+    def __init__(self, loaders: Sequence[Callable[[], TeacherModel]]) -> None:
         self.loaders = loaders
         # one at most; shared by those that answer in another order
         self.held: dict[int, TeacherModel] = {}
@@ -215,9 +212,8 @@ def ask_logits(
 def answer(
     panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None
 ) -> tuple[Float32, int]:
-    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the
-    token budget they were computed with. Raises SpecError where a single row does not fit in
-    memory.
+    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and their
+    token budget. Raises SpecError where a single row does not fit in memory.
     """
     indptr = positions_of(panel, rows).indptr
     vectors, fits = ask_all(panel, rows, batch_tokens, partial(Vectors, indptr), stage)

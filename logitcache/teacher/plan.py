@@ -1,6 +1,4 @@
-"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's
-order, the plan.
-"""
+"""What a dump will contain, before it is made: matched labels, columns in order, the plan."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 
 from logitcache import identity
-from logitcache.cache.layout import EVERY_TOKEN, Kept, columns_of, columns_of_signals
+from logitcache.cache.layout import EVERY_TOKEN, StoredSignal, columns_of, columns_of_signals
 from logitcache.config.teacher import DumpSettings
 from logitcache.cost.flops import forward_cost
 from logitcache.data.match import match_labels, pairs_of
@@ -40,15 +38,6 @@ from logitcache.targets.sampled import Sampled
 from logitcache.targets.table import codec_of_logits, named, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
-from logitcache.teacher.asked import (
-    Asked,
-    R,
-    checked_shard_rows,
-    class_names,
-    label_digest,
-    occurring,
-    task_of,
-)
 from logitcache.teacher.calibration import (
     calibrated,
     choice_note,
@@ -57,6 +46,16 @@ from logitcache.teacher.calibration import (
     unigram_of,
 )
 from logitcache.teacher.conditions import conditions
+from logitcache.teacher.dump_job import (
+    DumpJob,
+    R,
+    check_classes,
+    checked_shard_rows,
+    class_names,
+    data_record,
+    occurring,
+    task_of,
+)
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
     OneTeacher,
@@ -75,7 +74,7 @@ DRAWING = (Sampled, VarOpt)  # codecs that draw from the teacher
 
 
 @dataclass(frozen=True)
-class Planned(Asked):
+class Planned(DumpJob):
     """A dump of models that are asked."""
 
     panel: Panel
@@ -97,9 +96,7 @@ class Planned(Asked):
         return conditions(self.panel.first)
 
     def flops(self, rows: int, tokens: float, positions: float) -> float | None:
-        """Padding aside. Where answers are replayed, or none are kept, the last linear map is not
-        computed.
-        """
+        """Padding aside. Where answers are replayed or not kept, no last linear map is computed."""
         try:
             cost = forward_cost(self.panel.first.model)
         except SpecError:  # its configuration names no sizes
@@ -165,8 +162,7 @@ def planned(
     batches; without ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's
     class for classes of the data. The first of ``codecs``, of dumps that this one belongs to or is
     copied from, that has these settings is taken as it is; only where none has is a codec
-    calibrated. ``like`` is another split of the same dump: what was learnt of the teacher there is
-    not asked again.
+    calibrated. ``like`` is another split of the same dump, and what was learnt there is used.
 
     Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that
     does not fit, or a teacher that cannot be asked about the rows.
@@ -178,13 +174,7 @@ def planned(
     match = match_labels(
         first.label_names, task, first.name, label_map, occurring=occurring(source)
     )
-    if task.num_labels < 2 and task.fixed_label is None:
-        raise SpecError(
-            expected="two classes or more",
-            found=task.num_labels,
-            advice="Give data of more, or name all classes with --labels.",
-            where=source.name,
-        )
+    check_classes(task, source)
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
@@ -208,13 +198,7 @@ def planned(
     check_draws(settings.sequences.recipe().views, codec, task)
     if settings.keeps_logits and settings.codec.startswith(Auto.kind):
         note = "; ".join(filter(None, (note, choice_note(settings.codec, codec))))
-    data = {
-        "source": source.name,
-        "split": split,
-        "rows": len(rows),
-        "digest": rows.digest(),
-        "labels": label_digest(rows),
-    }
+    data = data_record(source, split, rows)
     if task.self_contained:
         once |= tokenizer_arrays(first.tokenizer)
         data["documents"] = source.documents
@@ -247,18 +231,16 @@ def _probed(
     Without ``padding`` the panel stays as it is.
     """
     train = source.dumped.get("train", rows)
-    asked = train if len(train) else rows
+    probed_rows = train if len(train) else rows
     note = ""
     if padding:
-        panel, note = _with_padding(panel, asked, settings.max_length)
-    head = head_alone(panel, asked, settings) if settings.keeps_logits else None
+        panel, note = _with_padding(panel, probed_rows, settings.max_length)
+    head = head_alone(panel, probed_rows, settings) if settings.keeps_logits else None
     return panel, head, note
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
-    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said
-    of that.
-    """
+    """The panel, in batches that give a row's own answers; and a note on that."""
     first = panel.first
     if not len(rows):
         return panel, ""
@@ -298,7 +280,7 @@ def _plan(
     settings: DumpSettings,
     codec: Codec,
     table: Rows,
-    kept: Sequence[Kept],
+    kept: Sequence[StoredSignal],
     like: Plan | None,
 ) -> Plan:
     """``like`` is a plan of the same teacher: its digests are not computed again."""
@@ -339,7 +321,9 @@ def _plan(
     )
 
 
-def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> dict[str, Any]:
+def _identified(
+    panel: Panel, names: tuple[str, ...], kept: Sequence[StoredSignal]
+) -> dict[str, Any]:
     """The teacher, as a plan records it."""
     teacher = panel.first
     recorded = {
@@ -356,22 +340,17 @@ def _identified(panel: Panel, names: tuple[str, ...], kept: Sequence[Kept]) -> d
     return recorded
 
 
-def any_of_tokens(kept: Sequence[Kept]) -> bool:
+def any_of_tokens(kept: Sequence[StoredSignal]) -> bool:
     """Whether some signal has a vector of each token."""
     return any(signal.level == EVERY_TOKEN for signal in kept)
 
 
-def _preprocessor(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, Any]:
+def _preprocessor(teacher: TeacherModel, kept: Sequence[StoredSignal]) -> dict[str, Any]:
     """How rows are read, as a plan records it."""
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    return {"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher, kept)}
-
-
-def _map(teacher: TeacherModel, kept: Sequence[Kept]) -> dict[str, str]:
-    """Which token has which id, where answers are tokens, or vectors of tokens: students are
-    compared by it.
-    """
-    if not teacher.kind.self_contained and not any_of_tokens(kept):
-        return {}
-    return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}
+    recorded = {"kind": teacher.kind.preprocessor, **tokenizer}
+    # students are compared by which token has which id, where answers are by token
+    if teacher.kind.self_contained or any_of_tokens(kept):
+        recorded["map"] = identity.digest_json(teacher.tokenizer.get_vocab())
+    return recorded

@@ -1,5 +1,4 @@
-"""The answers of a cache kept with another codec, as a dump with it would have kept them; no
-teacher is asked.
+"""A cache's answers in another codec, as a dump would have kept them; no teacher is asked.
 
 One cache of full answers (``float16``, ``float32`` or ``replay``) serves every other codec:
 
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.convert import Made, arrays_of, made
+from logitcache.cache.convert import Conversion, arrays_of, conversion
 from logitcache.cache.layout import (
     HASH,
     LABEL,
@@ -51,13 +50,12 @@ if TYPE_CHECKING:
 TOGETHER = 1 << 24  # logits that are computed at once: the head is read once for all of them
 
 
-def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -> Made:
+def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -> Conversion:
     """Write the answers of a complete cache with the codec that ``codec`` names, into the store of
     the cache or another one. Running it again goes on where it stopped.
 
     Raises SpecError for a cache whose answers are not full, or a codec that needs the teacher;
-    CorruptShard where the cache is not as it was written, FingerprintMismatch where ``out`` holds
-    another one.
+    CorruptShard for damage, FingerprintMismatch where ``out`` holds another cache.
     """
     if isinstance(place, Path) and out.resolve() == place.resolve():
         raise SpecError(
@@ -106,13 +104,11 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
         for index in missing:
             _write(cache, new_codec, writer, index, assets)
         writer.seal()
-        return made(out, len(missing))
+        return conversion(out, len(missing))
 
 
 def _kept_once(cache: Cache, codec: Codec) -> dict[str, Array]:
-    """The tensors that the new cache keeps once: those of the tokenizer and of signals, and what
-    the codec needs.
-    """
+    """The tensors that the new cache keeps once: tokenizer's, signals' and the codec's."""
     tensors = dict(cache.assets)
     for name in (WEIGHT, BIAS):  # of the old codec
         tensors.pop(name, None)

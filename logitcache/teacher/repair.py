@@ -32,12 +32,12 @@ from logitcache.store.manifest import (
 from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
-Ask = Callable[[Plan], Asked]  # loads whoever answered for the rows of a plan
+Ask = Callable[[Plan], DumpJob]  # loads whoever answered for the rows of a plan
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,7 @@ def repair(
 
 
 def _lock(folder: Path, held: ExitStack) -> Lock | None:
-    """The cache's lock, until the context ends. None where there is no cache, or where nothing can
-    be written.
-    """
+    """The cache's lock within the context; None for no cache, or none that can be written."""
     if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
         return None
     try:
@@ -160,8 +158,7 @@ def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
 
 def diagnose(folder: Path) -> Diagnosis:
     """Read every byte of a cache, whatever of it is damaged. Raises FormatError where it is none,
-    or both its plan and its manifest are damaged, or it is of another version, or its shards lie
-    behind a link.
+    or both its plan and its manifest are damaged, another version's, or its shards a link.
     """
     refuse_link(folder / SHARDS)
     manifest = _manifest(folder)
@@ -200,9 +197,7 @@ def diagnose(folder: Path) -> Diagnosis:
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says
-    it is a cache.
-    """
+    """The manifest, or None if damaged or missing. Raises FormatError if it may be no cache."""
     try:
         return read_manifest(folder)
     except IncompleteCache:

@@ -1,6 +1,4 @@
-"""The codec ``replay`` made ready: the teacher's last linear map as tensors, and the proof that it
-gives its logits.
-"""
+"""The codec ``replay`` made ready: the teacher's last linear map, proved to give its logits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a finished dump says of its teacher: how often it is right, how sure it is, and what that
-means for teaching.
-"""
+"""What a dump says of its teacher: how often right, how sure, and what that means for teaching."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from logitcache.records import LOGITS, Answers, Block, Dense, evenly_spaced, row
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.nothing import NoLogits
-from logitcache.teacher.asked import Asked
+from logitcache.teacher.dump_job import DumpJob
 from logitcache.teacher.summary import Summary
 
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
@@ -88,7 +86,7 @@ class DumpReport:
 def report(
     cache: Cache,
     tally: Summary,
-    plan: Asked,
+    plan: DumpJob,
     source: Source,
     split: str,
     may_ask: bool,
@@ -144,8 +142,8 @@ def report(
 def _codec_bytes(cache: Cache) -> int:
     """Bytes of the columns of the codecs over all shards, without what stands beside them."""
     stored = {column.name for column in cache.codec.columns()}
-    for kept in cache.signals.values():
-        stored.update(column.name for column in kept.columns())
+    for signal in cache.signals.values():
+        stored.update(column.name for column in signal.columns())
     total = 0
     for column in cache.manifest.plan.columns:
         if column.name in stored:
@@ -178,9 +176,7 @@ def _on_classes(
 
 
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
-    """How many rows of a cache were cut at max_length, and the first of them; copied rows are not
-    counted.
-    """
+    """How many rows of a cache were cut at max_length, copied ones aside, and the first of them."""
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
     rows = sum(shard["rows"] for shard in cut)
     first = min((shard["first"] for shard in cut), default=None)
@@ -212,9 +208,7 @@ def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
 
 
 def unfinished(writer: CacheWriter) -> DumpReport:
-    """What a part can say of a cache that others have shards to write of still: what is there so
-    far.
-    """
+    """What a part can say of a cache whose other shards are not written: what is there."""
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
@@ -237,7 +231,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     )
 
 
-def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
+def _on_dev(plan: DumpJob, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many labels, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
@@ -251,12 +245,11 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     lost = np.zeros(len(prepared), np.bool_)
     row = rows_of(positions.indptr)
     lost[row[~np.isfinite(logits).all(axis=1)]] = True
-    labelled = prepared.label >= 0
     block = Block(prepared.row_id, 0, answers, positions.label)
     scores = tally.task.score(block.select(~lost))
-    scored = (positions.label >= 0) & ~lost[row]
-    unanswered = labelled & lost
-    return scores, int(scored.sum()), int(unanswered.sum())
+    scored = int(((positions.label >= 0) & ~lost[row]).sum())
+    unanswered = int(((prepared.label >= 0) & lost).sum())
+    return scores, scored, unanswered
 
 
 def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> list[str]:
@@ -273,10 +266,8 @@ def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> li
         so = "they look permuted"
     elif scores["mcc"] < NEAR_CHANCE:
         chance = f"(accuracy {scores['accuracy']:.1%}, MCC {scores['mcc']:.2f})"
-        message, so = (
-            f"agrees with them hardly more than chance would {chance}",
-            "its labels may stand in another order",
-        )
+        message = f"agrees with them hardly more than chance would {chance}"
+        so = "its labels may stand in another order"
     else:
         return []
     advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
@@ -301,9 +292,7 @@ def _best_order(tally: Scores) -> float:
 def _remarks(
     scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str
 ) -> list[str]:
-    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest
-    there can be.
-    """
+    """What a gap between train and dev means; ``entropy`` as a share of the largest possible."""
     if not scores or not dev:
         return []
     # two standard errors of dev's accuracy

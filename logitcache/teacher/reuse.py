@@ -1,9 +1,7 @@
-"""Answers that an older cache has already: found by the hash of a row's text, copied as they are
-stored.
+"""Answers that an older cache has already: found by a row's hash, copied as stored.
 
 A corrected row costs one row. Only a cache of the same teacher, tokenizer, preparation and codec
-can be used, and only one whose bytes are those it was made with: a flipped bit must not be copied
-under a new checksum.
+can be used, and only one whose bytes are those it was made with: no damage may get a new checksum.
 """
 
 from __future__ import annotations
@@ -19,15 +17,13 @@ from logitcache.cache.signals import stored
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan, differences, display_name
-from logitcache.teacher.asked import NAMES
+from logitcache.teacher.dump_job import NAMES
 
 SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
 def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
-    """The fields by which the answers of two plans differ, names aside: (field, expected value,
-    actual value).
-    """
+    """The fields in which the answers of two plans differ but names: (field, expected, actual)."""
     yield from differences(_answering(expected), _answering(actual), without=NAMES)
 
 
@@ -37,7 +33,7 @@ def _answering(plan: Plan) -> dict[str, Any]:
     return {name: document[name] for name in SAME}
 
 
-class Known:
+class OlderCache:
     """The rows of a finished cache, by their hash. Equal texts have equal answers, so which of them
     is found does not matter.
     """
@@ -77,13 +73,15 @@ class Known:
     def stored_signals(self, row_id: Int64) -> dict[str, dict[str, Array]]:
         """The columns of each of its signals."""
         columns = {}
-        for name, kept in self.cache.signals.items():
-            columns[name] = stored(self.cache, kept, row_id)[1]
+        for name, signal in self.cache.signals.items():
+            columns[name] = stored(self.cache, signal, row_id)[1]
         return columns
 
     def tokens(self, row_id: Int64) -> Int64:
         """How many tokens of each of these rows have vectors: i64[n]; 0 where none are kept."""
-        of_tokens = [kept for kept in self.cache.signals.values() if kept.level == EVERY_TOKEN]
+        of_tokens = [
+            signal for signal in self.cache.signals.values() if signal.level == EVERY_TOKEN
+        ]
         if not of_tokens:
             return np.zeros(len(row_id), np.int64)
         records = self.cache.reader.places(row_id)

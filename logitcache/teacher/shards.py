@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitcache.cache.layout import Kept
+from logitcache.cache.layout import StoredSignal
 from logitcache.data.order import position_keys
 from logitcache.records import (
     LOGITS,
@@ -88,7 +88,7 @@ class Assembly:
         assets: Mapping[str, Array] = NO_ASSETS,
         *,
         seed: int = 0,
-        kept: Sequence[Kept] = (),
+        kept: Sequence[StoredSignal] = (),
     ) -> None:
         """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
         random numbers, ``kept`` are signals that are kept too.
@@ -152,9 +152,7 @@ class Assembly:
         self._store(before)
 
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
-        """Answers that lie in another cache already: ``columns`` of their positions, ``skipped``
-        bool[n].
-        """
+        """Answers that another cache has already: ``columns`` of positions, ``skipped`` bool[n]."""
         self.skipped[rows[skipped]] = True
         ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows, COPIED_VALUES // self.codec.width):
@@ -198,13 +196,13 @@ class Assembly:
         for start in range(0, max(1, len(vectors)), together):
             part = slice(start, start + together)
             parts.append(self._kept(vectors[part], keys[part]))
-        kept = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if not vectors.is_cuda:
-            return _Reduced(rows, kept, None)
-        kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
+            return _Reduced(rows, columns, None)
+        columns = {name: tensor.to("cpu", non_blocking=True) for name, tensor in columns.items()}
         copied = torch.cuda.Event()
         copied.record()
-        return _Reduced(rows, kept, copied)
+        return _Reduced(rows, columns, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """What is kept of some positions, and whether they are finite and the codec can hold them."""
@@ -290,7 +288,12 @@ class Assembly:
         answered = ~self.skipped[rows_of(self.layout.indptr)]
         if self._is_scored is not None and not isinstance(self.codec, SparseCodec):
             answered &= self._is_scored
-        return {name: _quantiles(values[answered]) for name, values in by_name.items()}
+        sketches: dict[str, list[float]] = {}
+        for name, values in by_name.items():
+            sketches[name] = []  # empty where a shard has no answer
+            if answered.any():
+                sketches[name] = np.quantile(values[answered], QUANTILES).round(6).tolist()
+        return sketches
 
 
 def _together(vectors: torch.Tensor | Projected | Float32) -> int:
@@ -306,11 +309,3 @@ def empty(column: Stored, records: int) -> Array:
     """Room for so many records of a column."""
     shape = (records, column.width) if column.width else (records,)
     return zeros(shape, column.dtype)
-
-
-def _quantiles(values: Float32) -> list[float]:
-    """Empty where a shard has no answer."""
-    if not len(values):
-        return []
-    quantiles: list[float] = np.quantile(values, QUANTILES).round(6).tolist()
-    return quantiles

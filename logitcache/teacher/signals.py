@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitcache.cache.layout import EVERY_TOKEN, Kept
+from logitcache.cache.layout import EVERY_TOKEN, StoredSignal
 from logitcache.config.signals import vector_signals
 from logitcache.config.teacher import DumpSettings
 from logitcache.errors import SpecError
@@ -38,13 +38,13 @@ class TeacherOutput:
 
 def kept_signals(
     settings: DumpSettings, teacher: TeacherModel
-) -> tuple[tuple[Kept, ...], dict[str, Array]]:
+) -> tuple[tuple[StoredSignal, ...], dict[str, Array]]:
     """(the signals that a dump keeps, the tensors of the teacher that a cache keeps with them).
     Raises SpecError for a signal that the teacher has not, or that is named twice.
     """
     from logitcache.models.signals import signal_of
 
-    kept: list[Kept] = []
+    kept: list[StoredSignal] = []
     assets: dict[str, Array] = {}
     for spec in vector_signals(settings.signals):
         signal = signal_of(spec.name).resolved(teacher.model)
@@ -56,7 +56,7 @@ def kept_signals(
                 advice="Name it once.",
                 where="--signal",
             )
-        kept.append(Kept(signal.name, codec, ROW if signal.per_row else EVERY_TOKEN))
+        kept.append(StoredSignal(signal.name, codec, ROW if signal.per_row else EVERY_TOKEN))
         assets |= signal.assets(teacher.model)
     if kept and settings.sequences.views not in (None, 1) and teacher.kind.views_are_draws:
         raise SpecError(
@@ -85,8 +85,9 @@ class SignalColumns:
     the tokens of each row end.
     """
 
-    def __init__(self, kept: Sequence[Kept], tokens: Int64) -> None:
-        self.kept, self.tokens = kept, tokens
+    def __init__(self, kept: Sequence[StoredSignal], tokens: Int64) -> None:
+        self.kept = kept
+        self.tokens = tokens
         rows = len(tokens) - 1
         # rows with a vector that does not fit, by signal
         self.unfit = {signal.name: np.zeros(rows, np.bool_) for signal in kept}
@@ -145,7 +146,7 @@ class SignalColumns:
         for signal in self.kept:
             self._put(signal, rows, stored[signal.name])
 
-    def _put(self, signal: Kept, rows: Int64, columns: Mapping[str, Array]) -> None:
+    def _put(self, signal: StoredSignal, rows: Int64, columns: Mapping[str, Array]) -> None:
         index = rows if signal.level == ROW else chosen(self.tokens, rows)[1]
         for column in signal.codec.columns():
             self.columns[signal.column(column.name)][index] = columns[column.name]

@@ -2,9 +2,8 @@
 
 Full answers of a vocabulary are read a few positions at a time, on the device that made them.
 Replayed logits are computed there again, and at most :data:`TOGETHER` of them are held at once. Of
-a large shard of training rows one position in :data:`EACH` is scored: passes over all words of
-every position take a tenth of a dump. Which ones follows from their places in the table, so equal
-rows have others.
+a large shard of training rows one position in :data:`EACH` is scored: of all they would take a
+tenth of a dump. Which ones follows from their places in the table, so equal rows have others.
 """
 
 from __future__ import annotations
@@ -41,9 +40,8 @@ def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
 
 
 class Summary:
-    """Sums over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of
-    dev and of any held-out split. With ``samples``, some positions of a large shard stand for all
-    of them.
+    """Sums over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of dev and of
+    any held-out split. With ``samples``, some positions stand for all of a large shard.
     """
 
     def __init__(

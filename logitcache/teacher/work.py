@@ -33,8 +33,8 @@ from logitcache.store.columns import ROW, ends
 from logitcache.store.tensors import decode
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.asked import Asked
-from logitcache.teacher.reuse import Known
+from logitcache.teacher.dump_job import DumpJob
+from logitcache.teacher.reuse import OlderCache
 from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import Summary
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Done:
+class DumpCounts:
     """What one call has done."""
 
     asked: int = 0
@@ -59,9 +59,9 @@ class Work:
     """The missing shards of one cache, or of one part of it."""
 
     writer: CacheWriter
-    planned: Asked
+    planned: DumpJob
     summary: Summary  # what is added up of the shards that are made
-    known: Known | None = None
+    older: OlderCache | None = None
     reporter: Reporter = SILENT
     # of shards that were once made with less than the plan's
     budgets: Mapping[int, int] = field(default_factory=dict)
@@ -72,12 +72,12 @@ class Work:
         tensors = self.planned.kept_once()
         return {} if tensors is None else decode(tensors)
 
-    def finish(self) -> Done:
+    def finish(self) -> DumpCounts:
         """Compute and write what is missing; seal the cache, if no other part has something to do.
         A cache that has no shard yet is forgotten if its answers cannot be used.
         """
         todo = self.writer.missing
-        done = Done()
+        done = DumpCounts()
         rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
         try:
             with self.reporter.stage("dump", "rows", rows) as stage:
@@ -92,7 +92,7 @@ class Work:
             done.sealed = not todo if complete else self.writer.seal()
         return done
 
-    def _write_shards(self, todo: list[int], done: Done, stage: Meter) -> None:
+    def _write_shards(self, todo: list[int], done: DumpCounts, stage: Meter) -> None:
         conditions = self.planned.conditions()
         budget = self.planned.batch_tokens
         pending: Future[None] | None = None
@@ -101,7 +101,9 @@ class Work:
                 start = self.budgets.get(index, budget)
                 shard, remarks, fits = self._shard(index, start, done, stage)
                 budget = fits if fits < start else budget
-                self._count(shard, index, done)
+                done.skipped += int(shard.skipped.sum())
+                done.shards.append(index)
+                self.summary.merge(shard.summary)
                 self._wait(pending)  # at most one shard waits to be written: memory stays flat
                 pending = pool.submit(self._write, index, shard, {**conditions, **remarks})
                 del shard  # its columns are freed as soon as they are written
@@ -113,32 +115,25 @@ class Work:
                 pending.result()
 
     def _shard(
-        self, index: int, budget: int, done: Done, stage: Meter
+        self, index: int, budget: int, done: DumpCounts, stage: Meter
     ) -> tuple[Assembly, dict[str, Any], int]:
-        """One shard's answers, what was particular about making them, and the token budget that
-        fits in memory. The budget of a plan is what is tried first; a smaller one is kept for the
-        shards after it.
+        """One shard's answers, remarks on making them, and the token budget that fits in memory.
+        The budget of a plan is what is tried first; a smaller one is kept for the shards after it.
         """
         planned = self.planned
         start, end = planned.plan.shard(index)
         position = np.full(end - start, -1)
-        if self.known is not None:
+        if self.older is not None:
             view = np.arange(start, end) % planned.draws
-            position = self.known.find(planned.rows.row_hash[start:end], view)
+            position = self.older.find(planned.rows.row_hash[start:end], view)
         new = np.flatnonzero(position < 0)
         old = np.flatnonzero(position >= 0)
         remarks: dict[str, Any] = {}
         with self.reporter.phase("tokenise"):
             examples = planned.prepare(start, end, new)
         layout = self._layout(start, end, examples, new, position)
-        begin = partial(
-            Assembly,
-            layout,
-            planned.codec,
-            self.summary.empty(),
-            self._assets,
-            kept=planned.kept,
-        )
+        summary = self.summary.empty()
+        begin = partial(Assembly, layout, planned.codec, summary, self._assets, kept=planned.kept)
         shard = begin()
         if len(new):
             shard, fits = self._answered(examples, new, budget, begin, stage)
@@ -157,13 +152,13 @@ class Work:
             budget = fits
             done.asked += len(new)
             done.tokens += examples.tokens
-        if self.known is not None and len(old):
-            older = position[old]
-            is_skipped = np.isin(older, self.known.cache.skipped)
-            shard.copy(old, self.known.stored(older), is_skipped)
+        if self.older is not None and len(old):
+            older_rows = position[old]
+            is_skipped = np.isin(older_rows, self.older.cache.skipped)
+            shard.copy(old, self.older.stored(older_rows), is_skipped)
             if shard.signals is not None:
-                shard.signals.copy(old, self.known.stored_signals(older))
-            remarks["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
+                shard.signals.copy(old, self.older.stored_signals(older_rows))
+            remarks["reused"] = {"rows": len(old), "cache": self.older.cache.fingerprint}
             done.copied += len(old)
             stage.advance(len(old))
         if shard.skipped.any():
@@ -199,15 +194,13 @@ class Work:
     def _layout(
         self, start: int, end: int, examples: Examples, new: Int64, position: Int64
     ) -> Layout:
-        """The kept positions of the rows of a shard. ``position`` is where the older cache has each
-        row, or -1.
-        """
+        """The kept positions of a shard's rows. ``position``: each in the older cache, or -1."""
         rows = self.planned.rows
         old = np.flatnonzero(position >= 0)
         positions = self.planned.positions(examples)
         answers = Answers(examples.row_hash, positions.indptr, positions.index, {})
-        if self.known is not None:
-            indptr, index = self.known.cache.positions(position[old])
+        if self.older is not None:
+            indptr, index = self.older.cache.positions(position[old])
             copied = Answers(rows.row_hash[start + old], indptr, index, {})
             order = np.argsort(np.concatenate([new, old]))
             answers = end_to_end([answers, copied]).rows(order)
@@ -220,15 +213,13 @@ class Work:
         if self.planned.kept:
             counts = np.zeros(end - start, np.int64)
             counts[new] = examples.lengths()
-            if self.known is not None:
-                counts[old] = self.known.tokens(position[old])
+            if self.older is not None:
+                counts[old] = self.older.tokens(position[old])
             tokens = ends_of(counts)
         return Layout(row_id, row_hash, answers.indptr, answers.index, label, view, tokens)
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
-        """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
-        such rows.
-        """
+        """Raises SpecError naming rows whose answers cannot be stored, unless they are skipped."""
         codec = self.planned.codec
         how = self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():
@@ -246,21 +237,18 @@ class Work:
             )
         if shard.signals is not None:
             shard.signals.check_fits(row_id, where, after)
-        is_half = isinstance(codec, DenseCodec) and codec.dtype == "float16"
-        wider = "Use --codec float32" if is_half else "Check the teacher's weights for huge values"
+        dtype = "float32"
+        wider = "Check the teacher's weights for huge values"
+        if isinstance(codec, DenseCodec) and codec.dtype == "float16":
+            dtype = "float16"
+            wider = "Use --codec float32"
         raise SpecError(
-            expected=f"logits that {'float16' if is_half else 'float32'} holds",
+            expected=f"logits that {dtype} holds",
             found=f"some more than {codec.largest_gap:.5g} below the largest of their row "
             f"in {_named(row_id[shard.too_wide])}",
             advice=f"{after} {wider}, {skip}",
             where=where,
         )
-
-    def _count(self, shard: Assembly, index: int, done: Done) -> None:
-        """Add up what a shard that will be written says."""
-        done.skipped += int(shard.skipped.sum())
-        done.shards.append(index)
-        self.summary.merge(shard.summary)
 
     def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
         layout = shard.layout
@@ -303,13 +291,9 @@ class _Placed:
                 if is_copy.all():
                     self.shard.add(places, vectors)
                 elif is_copy.any():
-                    kept = self._positions(self.rows[0, index], np.flatnonzero(is_copy))
-                    self.shard.add(places[is_copy], vectors[kept])
-
-    def _positions(self, rows: Int64, index: Int64) -> Int64:
-        """The positions, among those of ``rows``, of the rows at these places."""
-        indptr = chosen(self.shard.layout.indptr, rows)[0]
-        return chosen(indptr, index)[1]
+                    indptr = chosen(self.shard.layout.indptr, self.rows[0, index])[0]
+                    positions = chosen(indptr, np.flatnonzero(is_copy))[1]
+                    self.shard.add(places[is_copy], vectors[positions])
 
 
 def repeats(row_hash: Int64) -> Int64:

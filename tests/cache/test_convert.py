@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from logitcache.cache.convert import Made, convert, merge
+from logitcache.cache.convert import Conversion, convert, merge
 from logitcache.errors import (
     CorruptShard,
     FingerprintMismatch,
@@ -59,8 +59,8 @@ def test_there_and_back_is_the_same_cache(of: Plan, one: str, other: str, tmp_pa
     assert tree(tmp_path / "a") == tree(tmp_path / "c")
     assert read(tmp_path / "a") == read(tmp_path / "b")
     first, second = (Reader.open(tmp_path / name).manifest for name in "ab")
-    assert back == Made(50, 3, 3, first.bytes, first.digest)
-    assert there == Made(50, 3, 3, second.bytes, second.digest)
+    assert back == Conversion(50, 3, 3, first.bytes, first.digest)
+    assert there == Conversion(50, 3, 3, second.bytes, second.digest)
     assert second.plan == replace(first.plan, store=other)
     assert [(r.sketches, r.conditions) for r in first.receipts] == [
         (r.sketches, r.conditions) for r in second.receipts
@@ -215,7 +215,9 @@ def test_parquet_says_the_same(tmp_path: Path) -> None:
     made = convert(tmp_path / "a", tmp_path / "p", "parquet")
     files = sorted((tmp_path / "p").iterdir())
     assert [path.name for path in files] == ["00000.parquet", "00001.parquet", "00002.parquet"]
-    assert made == Made(50, 3, 3, sum(path.stat().st_size for path in files), cache.fingerprint)
+    assert made == Conversion(
+        50, 3, 3, sum(path.stat().st_size for path in files), cache.fingerprint
+    )
     table = pq.read_table(tmp_path / "p", page_checksum_verification=True)
     assert table.column_names == ["row_id", "row_hash", "label", "logits"]
     assert table["row_id"].to_pylist() == list(range(50))

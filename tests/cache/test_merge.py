@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.cache.convert import Made, convert, differences, merge
+from logitcache.cache.convert import Conversion, convert, differences, merge
 from logitcache.errors import (
     CorruptShard,
     FingerprintMismatch,
@@ -54,7 +54,7 @@ def test_merged_parts_are_the_unbroken_dump(store: str, tmp_path: Path) -> None:
     whole = make_ragged(tmp_path / "whole", of)
     made = merge(tmp_path / "out", parts(tmp_path, of, 3)[::-1])
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
-    assert made == Made(20, 4, 4, whole.manifest.bytes, whole.manifest.digest)
+    assert made == Conversion(20, 4, 4, whole.manifest.bytes, whole.manifest.digest)
 
 
 @pytest.mark.parametrize("store", ["arrow", "zarr"])

@@ -124,7 +124,7 @@ def test_shards_smaller_than_a_manifest_can_list(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The advice is followed."""
-    monkeypatch.setattr("logitcache.teacher.asked.MAX_SHARDS", 4)
+    monkeypatch.setattr("logitcache.teacher.dump_job.MAX_SHARDS", 4)
     desk.refused(
         desk.dump("--shard-rows", "10"),
         2,

@@ -21,7 +21,7 @@ from logitcache.cache.cache import Cache
 from logitcache.cache.layout import (
     EVERY_TOKEN,
     LEVEL,
-    Kept,
+    StoredSignal,
     columns_of,
     columns_of_signals,
     signals_of,
@@ -129,7 +129,7 @@ def signals(store: str) -> Plan:
     for text in SIGNALS:
         name, _, settings = text.partition(",")
         level = ROW if name.startswith("pooled") else EVERY_TOKEN
-        kept.append(Kept(name, parse(f"vectors:{settings}").codec(WORDS), level))
+        kept.append(StoredSignal(name, parse(f"vectors:{settings}").codec(WORDS), level))
     nothing = parse("none").codec(len(LABELS))
     return replace(
         plain,

@@ -10,7 +10,7 @@ import pytest
 
 from logitcache import ranks
 from logitcache.forecast.devices import device_of
-from logitcache.teacher.asked import checked_shard_rows
+from logitcache.teacher.dump_job import checked_shard_rows
 from tests.advice import Attempts, Cases, arrives
 from tests.stages.worlds import World
 

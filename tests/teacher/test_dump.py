@@ -20,8 +20,8 @@ from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.records import Padding, Side
 from logitcache.store.columns import Column
 from logitcache.teacher import plan
-from logitcache.teacher.asked import shard_rows
 from logitcache.teacher.dump import dump_split
+from logitcache.teacher.dump_job import shard_rows
 from logitcache.teacher.model import TeacherModel, load_teacher
 from tests.runs import Amounts
 

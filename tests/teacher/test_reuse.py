@@ -20,7 +20,7 @@ from logitcache.data.source import Source
 from logitcache.errors import CorruptShard, FingerprintMismatch, SpecError
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.reuse import Known
+from logitcache.teacher.reuse import OlderCache
 from tests.fake_caches import make, tree
 from tests.fake_caches import plan as make_plan
 from tests.runs import Amounts
@@ -65,7 +65,7 @@ def stored_by_hash(cache: Cache) -> dict[int, set[bytes]]:
 
 
 def check_copied(new: Cache, old: Cache, fresh: Cache) -> None:
-    """Known texts have the old cache's bytes; all rows have what a dump of their own would have."""
+    """OlderCache texts have the old cache's bytes; all rows have what a dump of their own would have."""
     before = stored_by_hash(old)
     for row_hash, vectors in stored_by_hash(new).items():
         assert vectors <= before.get(row_hash, vectors)
@@ -284,7 +284,7 @@ def test_another_name_for_the_same_weights_is_no_other_teacher(
 def test_rows_are_found_by_their_hash(
     tmp_path_factory: pytest.TempPathFactory, strange: list[int], places: list[int]
 ) -> None:
-    known = Known(Cache.open(_ten_rows(tmp_path_factory)))
+    known = OlderCache(Cache.open(_ten_rows(tmp_path_factory)))
     hashes = known.cache.row_hashes()
     asked = np.array([*strange, *hashes[places].tolist()], np.int64)
     by_hash = {int(h): i for i, h in enumerate(hashes)}

@@ -16,7 +16,7 @@ from logitcache.errors import FingerprintMismatch
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers
-from logitcache.teacher.reuse import Known
+from logitcache.teacher.reuse import OlderCache
 from tests.fake_caches import make
 from tests.fake_caches import plan as make_plan
 from tests.teacher.conftest import SETTINGS
@@ -126,7 +126,7 @@ def test_any_field_that_answers_depend_on_is_compared(
     tmp_path: Path, field: str, change: dict[str, Any]
 ) -> None:
     plan = make_plan()
-    known = Known(make(tmp_path / "c", plan))
+    known = OlderCache(make(tmp_path / "c", plan))
     known.check(plan)
     # other rows are what reuse is for
     known.check(replace(plan, data={"source": "another"}, rows=3, shard_rows=1))
@@ -141,5 +141,5 @@ def test_a_refusal_stays_on_one_line_however_many_labels(tmp_path: Path) -> None
         plan, teacher={**plan.teacher, "label_names": [f"class {i + 1}" for i in range(200)]}
     )
     with pytest.raises(FingerprintMismatch, match="…") as caught:
-        Known(make(tmp_path / "c", plan)).check(other)
+        OlderCache(make(tmp_path / "c", plan)).check(other)
     assert len(caught.value.message) < 400

@@ -28,9 +28,7 @@ class Weights:
 
     @classmethod
     def of(cls, mixture: Mixture, labels: Tensor | None = None) -> Weights:
-        """Those of a method's mixture. With ``labels`` i64[P], a position labelled -1 learns from
-        the teacher alone.
-        """
+        """Those of a method's mixture; of a position labelled -1, the teacher's alone."""
         if labels is None:
             return cls(mixture.label, mixture.uniform, mixture.teacher)
         labelled = (labels >= 0)[:, None]
@@ -106,8 +104,6 @@ def distillation_loss(
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """D_KL(softmax(p_logits) || softmax(q_logits)), f32[P], in nats: the student's distance from
-    its teacher. Zero at p = q.
-    """
+    """D_KL(softmax(p_logits) || softmax(q_logits)) in nats: f32[P], the student's distance."""
     log_p, log_q = p_logits.float().log_softmax(1), q_logits.float().log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1)

@@ -1,5 +1,4 @@
-"""The loss of vocabulary logits and its gradient in one pass, the gradient in the memory of the
-logits.
+"""The loss of vocabulary logits and its gradient, in their memory, in one pass.
 
 A target is the gold label, the uniform distribution and the teacher's answer, added up with their
 weights: ``w``, with sum ``m``. Its cross-entropy with softmax(z) is ``m lse(z) - sum w z`` and has
@@ -7,8 +6,7 @@ the gradient ``m softmax(z) - w``: linear in w. So where the teacher's listed wo
 estimate of its distribution, loss and gradient are unbiased too, whatever the entries add up to. At
 temperature 1 everything shares one log-sum-exp and one pass of ``exp``.
 
-Sizes: P positions, V words, M entries. Everything is computed in single precision (in double, of
-doubles).
+Sizes: P positions, V words, M entries. All is computed in single precision (doubles in double).
 """
 
 from __future__ import annotations
@@ -93,9 +91,7 @@ def loss_and_gradient(
 def _with_teacher(
     z: Tensor, target: Target, mass: Tensor, teacher: Tensor, *, overwrite: bool
 ) -> tuple[Tensor, Gradient]:
-    """Loss and gradient of ``mass lse(z)`` and of the teacher's part, weighted by ``teacher``
-    f[P].
-    """
+    """Loss and gradient of ``mass lse(z)`` and of the teacher's part, times ``teacher`` f[P]."""
     assert target.payload is not None
     if target.temperature == 1.0:
         soft = soft_term(z, target.payload, 1.0)
@@ -149,8 +145,7 @@ class _Soft:
         self, softmax: Tensor, lse: Tensor, mass: Tensor, weight: Tensor
     ) -> tuple[Tensor, Gradient]:
         """The loss f[P], not weighted, and ``softmax (mass + weight m) - weight w`` in the memory
-        of softmax(z) f[P, V]. ``mass`` f[P] is that of other parts of the target, ``weight`` f[P]
-        is this part's.
+        of softmax(z) f[P, V]. ``mass`` f[P] is of other parts, ``weight`` f[P] is this part's.
         """
         loss = lse * self.mass - self.dot
         scale = mass + weight * self.mass
@@ -160,8 +155,10 @@ class _Soft:
             values = softmax.mul_(scale[:, None]).addcmul_(self.p, weight[:, None], value=-1)
             return loss, Gradient(values, torch.ones_like(scale))
         if target.tail is Tail.BUCKET:
-            others, values = _bucket(softmax, target, scale, weight)
-            return loss - target.rest * (lse + others), Gradient(values, torch.ones_like(scale))
+            log_unlisted, values = _bucket(softmax, target, scale, weight)
+            return loss - target.rest * (lse + log_unlisted), Gradient(
+                values, torch.ones_like(scale)
+            )
         unscaled = weight * _inverse(scale)
         rest = (unscaled * target.rest)[:, None]
         if target.tail is Tail.UNIFORM:
@@ -201,9 +198,11 @@ def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
         dot = torch.linalg.vecdot(p, z)
         return _Soft(dot, torch.ones_like(dot), None, p)
     check_temperature((payload.temperature,), temperature)
-    payload = payload.map(
-        lambda values: values.to(z.dtype) if values.is_floating_point() else values
-    )
+
+    def in_precision(values: Tensor) -> Tensor:
+        return values.to(z.dtype) if values.is_floating_point() else values
+
+    payload = payload.map(in_precision)
     listed = z.gather(1, payload.ids)
     dot = (payload.prob * listed).sum(1)
     mass = payload.prob.sum(1)
@@ -211,8 +210,8 @@ def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
         return _Soft(dot, mass, payload, None)
     mass = mass + payload.rest
     if payload.tail is Tail.UNIFORM:
-        others = (z.sum(1) - listed.sum(1)) / max(1, z.shape[1] - listed.shape[1])
-        dot = dot + payload.rest * others
+        mean_unlisted = (z.sum(1) - listed.sum(1)) / max(1, z.shape[1] - listed.shape[1])
+        dot = dot + payload.rest * mean_unlisted
     elif payload.tail is Tail.UNIGRAM:
         assert payload.unigram is not None
         dot = dot + payload.rest * (z @ payload.unigram)
@@ -240,27 +239,23 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
 
 
 def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
-    """(the teacher's likeliest word i64[P], its divergence from the student in nats f[P]) of the
-    student's logits.
-    """
+    """The teacher's likeliest word i64[P] and its divergence from the student in nats, f[P]."""
     if isinstance(payload, Replay):
         payload = Dense(full_logits(payload))
     return payload.likeliest(), divergence(logits, payload)
 
 
 def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> None:
-    """Raises SpecError where targets hold for other temperatures than this one. None: they hold for
-    all.
-    """
+    """Raises SpecError where targets hold for other temperatures alone. None: for all."""
     if stored is None or temperature in stored:
         return
-    named = "caches of different ones"
+    temperatures = "caches of different ones"
     use = "Dump all"
     if stored:
-        named = ", ".join(map("{:g}".format, stored))
+        temperatures = ", ".join(map("{:g}".format, stored))
         use = f"Use --temperature {stored[0]:g}, or dump"
     raise SpecError(
-        expected=f"a temperature that the cache's targets were made for ({named})",
+        expected=f"a temperature that the cache's targets were made for ({temperatures})",
         found=f"{temperature:g}",
         advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
         where="--temperature",

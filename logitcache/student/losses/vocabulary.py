@@ -39,9 +39,7 @@ def logits_loss(logits: Tensor, target: Target) -> Tensor:
 def head_loss(
     hidden: Tensor, head: Head[Tensor], target: Target, weight: Tensor, execution: str | None = None
 ) -> Tensor:
-    """The sum of the positions' losses, each times its ``weight`` f32[P], of what the head is
-    given, f[P, d].
-    """
+    """The sum of the positions' losses times their ``weight`` f32[P], of head inputs f[P, d]."""
     if execution is None:
         execution = choose(hidden, head)
     if execution == PLAIN:
@@ -152,7 +150,8 @@ class _Fused(torch.autograd.Function):
         dtype = _product_dtype(hidden)
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         with torch.autocast(device, enabled=False):
-            states, matrix = hidden.detach().to(dtype), weight.detach().to(dtype)
+            states = hidden.detach().to(dtype)
+            matrix = weight.detach().to(dtype)
             shift = None if bias is None else bias.detach().to(dtype)
             sums = _Sums.of(hidden, weight, bias, ctx.needs_input_grad, exact)
             total = torch.zeros((), dtype=exact, device=hidden.device)
@@ -220,9 +219,7 @@ class _Sums:
         states: Tensor,
         matrix: Tensor,
     ) -> None:
-        """Those of some positions: of logits ``factor (matrix states + bias)`` with this
-        gradient.
-        """
+        """Those of some positions: of logits ``factor (matrix states + bias)`` of this gradient."""
         values = gradient.values
         scale = gradient.scale[:, None] * factor
         # halves lose small gradients; products of bfloat16 that are wide and short are slow on a CPU

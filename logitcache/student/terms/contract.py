@@ -119,9 +119,7 @@ def depth(student: Model) -> int:
 
 
 def own_layer(student: Model, number: int) -> int:
-    """A layer of the student from 1, of one that may count from the end. Raises SpecError for one
-    that it has not.
-    """
+    """A layer of the student from 1; negative ones count from the end. Raises SpecError beyond."""
     return _layer_of(depth(student), number, "student")
 
 
@@ -139,9 +137,7 @@ def _layer_of(count: int, number: int, who: str) -> int:
 
 
 def attention_cost(attention: Attention, projections: int, products: int) -> ForwardCost:
-    """Of so many of a layer's projections of each token, and of products of their vectors over all
-    heads for each pair of tokens.
-    """
+    """Of so many projections of each token, and products of vectors for each pair of tokens."""
     size, width = attention.query.shape
     return ForwardCost(2.0 * projections * size * width, 2.0 * products * size, 0.0)
 

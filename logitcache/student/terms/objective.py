@@ -93,9 +93,7 @@ class SumObjective:
         return {"method": self.method, **numbers, "terms": terms}
 
     def target(self, labels: Tensor, teacher: Payload[Tensor] | None, width: int) -> Target:
-        """What the logits of positions are to learn, of ``width`` words: i64[P] labels, -1 where
-        there is none.
-        """
+        """Targets i64[P] of the logits of ``width`` words at positions; -1 for no label."""
         gold = sum(weight for _, weight, term in self.terms if isinstance(term, Gold))
         soft = sum(weight * term.factor(width) for weight, term in self.soft_terms)
         label = torch.where(labels >= 0, float(gold), 0.0)[:, None]
@@ -112,9 +110,9 @@ def _check_kind(name: str, kind: type) -> None:
     """Raises TypeError for a term whose class nothing here adds up: its loss would be left out."""
     if not issubclass(kind, Gold | Soft | SignalTerm):
         own = f"{kind.__module__}.{kind.__qualname__}"
-        wanted = f"{SignalTerm.__module__}.{SignalTerm.__qualname__}"
+        expected = f"{SignalTerm.__module__}.{SignalTerm.__qualname__}"
         raise TypeError(
-            f"term {name}: expected a class that derives from {wanted}, found {own}. "
+            f"term {name}: expected a class that derives from {expected}, found {own}. "
             "Derive it from that; a loss of logits is a logitcache.student.term.Term of its own."
         )
 
@@ -136,33 +134,29 @@ def bound_to(
 
 
 class BoundSum(nn.Module):
-    """The terms of signals with a student and a teacher; parameters are those that are learnt
-    beside the student.
-    """
+    """The terms of signals with a student and a teacher; it learns their modules' parameters."""
 
     def __init__(self, objective: SumObjective, student: Model, teacher: Any) -> None:
         super().__init__()
         self.terms = objective.signal_terms
-        stock = _stock(teacher)
+        signals = _signals_of(teacher)
         of_teacher: dict[str, None] = {}  # names of signals, each once
         of_student: dict[str, None] = {}
         for _, term in self.terms:
-            of_teacher |= dict.fromkeys(term.teacher_signals(stock, student))
-            of_student |= dict.fromkeys(term.student_signals(stock, student))
+            of_teacher |= dict.fromkeys(term.teacher_signals(signals, student))
+            of_student |= dict.fromkeys(term.student_signals(signals, student))
         self.teacher_signals = tuple(of_teacher)
-        _check_signals(self.teacher_signals, stock, teacher)
-        self.parts = nn.ModuleList(term.modules(stock, student) for _, term in self.terms)
+        _check_signals(self.teacher_signals, signals, teacher)
+        self.parts = nn.ModuleList(term.modules(signals, student) for _, term in self.terms)
         if isinstance(teacher, Joined):
             check_signals(teacher, self.teacher_signals)
         self.student_signals: tuple[Signal, ...] = tuple(map(signal_of, of_student))
-        self._stock = {torch.device("cpu"): stock}
+        self._signals = {torch.device("cpu"): signals}
 
     def forward(
         self, student: Model, vectors: Mapping[str, Tensor], batch: Batch[Tensor]
     ) -> Tensor:
-        """The weighted sum of the terms of each row, f32[B]. ``vectors`` are the student's signals,
-        by name.
-        """
+        """The weighted sum of the terms of each row, f32[B]. ``vectors``: the student's signals."""
         is_token = batch.inputs["attention_mask"].bool()
         teacher_vectors = {}
         for name, values in batch.vectors.items():
@@ -170,17 +164,19 @@ class BoundSum(nn.Module):
         positions = batch.inputs.get("position_ids")
         document = None if positions is None else numbered(positions, is_token)
         compared = Compared(teacher_vectors, vectors, is_token, document)
-        stock = self._on(is_token.device)
+        signals = self._on(is_token.device)
         with torch.autocast(is_token.device.type, enabled=False):
             losses = []
             for (weight, term), part in zip(self.terms, self.parts, strict=True):
-                losses.append(weight * term.loss(compared, stock, student, part))
+                losses.append(weight * term.loss(compared, signals, student, part))
         return torch.stack(losses).sum(0)
 
     def flops_of(self, student: Model) -> Callable[[int, int], float]:
         """FLOPs of the terms of a batch [rows, length], a student's backward passes included."""
-        stock = self._stock[torch.device("cpu")]
-        costs = [cost for _, term in self.terms for cost in term.cost(stock, student)]
+        signals = self._signals[torch.device("cpu")]
+        costs = []
+        for _, term in self.terms:
+            costs += term.cost(signals, student)
 
         def of_batch(rows: int, length: int) -> float:
             total = 0.0
@@ -192,29 +188,27 @@ class BoundSum(nn.Module):
         return of_batch
 
     def _on(self, device: torch.device) -> TeacherSignals:
-        if device not in self._stock:
-            self._stock[device] = _moved(self._stock[torch.device("cpu")], device)
-        return self._stock[device]
+        """The teacher's signals on a device, where they stay."""
+        if device not in self._signals:
+            signals = self._signals[torch.device("cpu")]
+            attention = {}
+            for name, own in signals.attention.items():
+                attention[name] = own.mapped(lambda values: values.to(device))
+            self._signals[device] = replace(signals, attention=attention)
+        return self._signals[device]
 
 
-def _moved(stock: TeacherSignals, device: torch.device) -> TeacherSignals:
-    attention = {}
-    for name, one in stock.attention.items():
-        attention[name] = one.mapped(lambda values: values.to(device))
-    return TeacherSignals(stock.widths, attention, stock.layers)
-
-
-def _stock(teacher: Any) -> TeacherSignals:
+def _signals_of(teacher: Any) -> TeacherSignals:
     """What a teacher has besides logits."""
     if isinstance(teacher, Joined | Cache):
         cache = teacher.caches[0] if isinstance(teacher, Joined) else teacher
-        widths = {name: kept.codec.width for name, kept in cache.signals.items()}
+        widths = {name: signal.codec.width for name, signal in cache.signals.items()}
         layers = cache.manifest.plan.teacher.get("layers")
         return TeacherSignals(widths, attention_in(cache.assets, tuple(widths)), layers)
-    return _stock_of_model(teacher.teacher.model)
+    return _signals_of_model(teacher.teacher.model)
 
 
-def _stock_of_model(model: Model) -> TeacherSignals:
+def _signals_of_model(model: Model) -> TeacherSignals:
     """Every signal that a model has."""
     layers = len(layers_of(model))
     names = [f"hidden:{layer}" for layer in range(layers + 1)]
@@ -232,13 +226,16 @@ def _stock_of_model(model: Model) -> TeacherSignals:
 
 def attention_in(assets: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Attention]:
     """The attention of each signal that tensors kept once have one of, in single precision."""
-    own = [name for name in names if f"{name}.shape" in assets]
-    return {name: from_assets(assets, name).mapped(Tensor.float) for name in own}
+    attention = {}
+    for name in names:
+        if f"{name}.shape" in assets:
+            attention[name] = from_assets(assets, name).mapped(Tensor.float)
+    return attention
 
 
-def _check_signals(names: Sequence[str], stock: TeacherSignals, teacher: Any) -> None:
+def _check_signals(names: Sequence[str], signals: TeacherSignals, teacher: Any) -> None:
     """Raises SpecError for a teacher without some of these signals, naming all of them."""
-    lacking = [name for name in names if name not in stock.widths]
+    lacking = [name for name in names if name not in signals.widths]
     if not lacking:
         return
     if isinstance(teacher, Joined | Cache):
@@ -246,7 +243,7 @@ def _check_signals(names: Sequence[str], stock: TeacherSignals, teacher: Any) ->
         raise missing(cache, *lacking)
     raise SpecError(
         expected=f"a teacher with {', '.join(lacking)}",
-        found=", ".join(stock.widths) or "logits alone",
+        found=", ".join(signals.widths) or "logits alone",
         advice="Name another layer, or another method.",
         where=str(getattr(teacher, "where", "teacher")),
     )

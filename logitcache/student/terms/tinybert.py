@@ -87,19 +87,21 @@ class TinyBERT(SignalTerm):
 
     def teacher_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         scores, states = self._pairs(teacher, student)
-        names = [f"attention-input:{theirs}" for _, theirs in scores]
-        return list(dict.fromkeys([*names, *(f"hidden:{theirs}" for _, theirs in states)]))
+        names = [f"attention-input:{teacher_layer}" for _, teacher_layer in scores]
+        return list(
+            dict.fromkeys([*names, *(f"hidden:{teacher_layer}" for _, teacher_layer in states)])
+        )
 
     def student_signals(self, teacher: TeacherSignals, student: Model) -> list[str]:
         scores, states = self._pairs(teacher, student)
-        names = [f"{kind}:{ours}" for ours, _ in scores for kind in ("query", "key")]
-        return list(dict.fromkeys([*names, *(f"hidden:{ours}" for ours, _ in states)]))
+        names = [f"{kind}:{layer}" for layer, _ in scores for kind in ("query", "key")]
+        return list(dict.fromkeys([*names, *(f"hidden:{layer}" for layer, _ in states)]))
 
     def modules(self, teacher: TeacherSignals, student: Model) -> nn.Module:
         scores, states = self._pairs(teacher, student)
-        for ours, theirs in scores:
-            heads = teacher.attention[f"attention-input:{theirs}"].heads
-            own = attention_of(student, ours).heads
+        for layer, teacher_layer in scores:
+            heads = teacher.attention[f"attention-input:{teacher_layer}"].heads
+            own = attention_of(student, layer).heads
             if heads != own:
                 raise SpecError(
                     expected=f"a student of {heads} attention heads, as its teacher",
@@ -116,10 +118,10 @@ class TinyBERT(SignalTerm):
     def cost(self, teacher: TeacherSignals, student: Model) -> list[tuple[Side, ForwardCost]]:
         scores, states = self._pairs(teacher, student)
         costs = []
-        for ours, theirs in scores:
-            attention = teacher.attention[f"attention-input:{theirs}"]
+        for layer, teacher_layer in scores:
+            attention = teacher.attention[f"attention-input:{teacher_layer}"]
             costs.append((Side.TEACHER, attention_cost(attention, 2, 1)))
-            costs.append((Side.STUDENT, attention_cost(attention_of(student, ours), 0, 1)))
+            costs.append((Side.STUDENT, attention_cost(attention_of(student, layer), 0, 1)))
         width = teacher.widths[f"hidden:{states[0][1]}"]
         own_width = hidden_size(student)
         if width != own_width:
@@ -136,15 +138,15 @@ class TinyBERT(SignalTerm):
     ) -> Tensor:
         scores, states = self._pairs(teacher, student)
         losses = []
-        for ours, theirs in scores:
-            name = f"attention-input:{theirs}"
+        for layer, teacher_layer in scores:
+            name = f"attention-input:{teacher_layer}"
             attention = teacher.attention[name]
             expected = attention.scores(batch.teacher[name])
-            learnt = own_scores(student, ours, batch.student)
+            learnt = own_scores(student, layer, batch.student)
             sees = batch.sees(attention)
             losses.append(scores_error(expected, learnt, sees, batch.is_token))
-        for ours, theirs in states:
-            teacher_states = batch.teacher[f"hidden:{theirs}"]
-            own_states = modules(batch.student[f"hidden:{ours}"])
+        for layer, teacher_layer in states:
+            teacher_states = batch.teacher[f"hidden:{teacher_layer}"]
+            own_states = modules(batch.student[f"hidden:{layer}"])
             losses.append(states_error(teacher_states, own_states, batch.is_token))
         return torch.stack(losses).sum(0)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from logitcache import identity
-from logitcache.cache.layout import EVERY_TOKEN, Kept, signals_of
+from logitcache.cache.layout import EVERY_TOKEN, StoredSignal, signals_of
 from logitcache.data.match import Match
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -45,7 +45,7 @@ R = TypeVar("R", bound=Receiver)
 
 
 @dataclass(frozen=True)
-class Asked(ABC):
+class DumpJob(ABC):
     """A dump made ready: its rows and plan, and whoever answers, with columns in the data's order."""
 
     rows: Rows
@@ -55,7 +55,7 @@ class Asked(ABC):
     task: Classification
 
     @cached_property
-    def kept(self) -> tuple[Kept, ...]:
+    def kept(self) -> tuple[StoredSignal, ...]:
         """The signals that the cache is to keep beside, or in place of, logits."""
         return tuple(signals_of(self.plan).values())
 
@@ -92,9 +92,7 @@ class Asked(ABC):
 
     @abstractmethod
     def prepare(self, start: int, stop: int, index: Int64 | None = None) -> Examples:
-        """Rows start..stop as the teacher reads them; only those at these places (counted from
-        start), where given.
-        """
+        """Rows start..stop as the teacher reads them, or only those at places (from start)"""
 
     @abstractmethod
     def positions(self, rows: Examples) -> Positions:
@@ -145,9 +143,7 @@ def task_of(source: Source, own: tuple[str, ...]) -> Classification:
 
 
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
-    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one
-    name twice.
-    """
+    """A cache's column names: the data's, else the teacher's; numbers where one repeats."""
     if task.label_names is not None or len(set(match.own)) < len(match.own):
         return match.data
     return match.names
@@ -159,11 +155,31 @@ def occurring(source: Source) -> list[int]:
     return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
 
 
+def check_classes(task: Classification, source: Source) -> None:
+    """Raises SpecError for data of fewer than two classes, where classes are asked about."""
+    if task.num_labels < 2 and task.fixed_label is None:
+        raise SpecError(
+            expected="two classes or more",
+            found=task.num_labels,
+            advice="Give data of more, or name all classes with --labels.",
+            where=source.name,
+        )
+
+
 def label_digest(rows: Rows) -> str:
-    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two
-    versions of them.
-    """
+    """Digest of the gold labels, stored beside the answers: a resume must not mix two versions."""
     return identity.digest_arrays([("label", rows.labels)])
+
+
+def data_record(source: Source, split: str, rows: Rows) -> dict[str, Any]:
+    """The rows as a plan records them."""
+    return {
+        "source": source.name,
+        "split": split,
+        "rows": len(rows),
+        "digest": rows.digest(),
+        "labels": label_digest(rows),
+    }
 
 
 def checked_shard_rows(
@@ -175,9 +191,7 @@ def checked_shard_rows(
     positions: int = 1,
     tokens: int | None = None,
 ) -> int:
-    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
-    manifest can list.
-    """
+    """Rows of a shard: as chosen, or the default. Raises SpecError for too many shards."""
     count = chosen or shard_rows(columns, parameters, max_length, positions, tokens)
     if -(-rows // count) > MAX_SHARDS:
         raise SpecError(
