@@ -211,11 +211,8 @@ class Bench:
     def models(self) -> dict[str, Model]:
         """Its teacher and its student, where it has them."""
         setting = self.document.part("setting")
-        models = {}
-        for role in ("teacher", "student"):
-            if setting.values.get(role):
-                models[role] = _model(setting, role)
-        return models
+        roles = [role for role in ("teacher", "student") if setting.values.get(role)]
+        return {role: _model(setting, role) for role in roles}
 
     @property
     def data(self) -> str:

@@ -190,7 +190,9 @@ def resolve(
             "--precision fp16 needs a GPU, found none",
             advice="Give --precision bf16 or fp32.",
         )
-    _note_precision(config.precision, reporter)
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    dtype = DTYPES[DTYPE_OF_PRECISION[config.precision]]
+    note_emulated(f"--precision {config.precision}", dtype, device, reporter)
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = selected_rows(config, source, reporter)
@@ -281,7 +283,10 @@ def with_tokenizer(job: Job, reporter: Reporter, teacher: Joined | None = None) 
     elif isinstance(job.objective, SumObjective) and job.objective.compares_tokens:
         for cache in () if teacher is None else teacher.caches:
             check_tokens_alike(tokenizer, cache)
-    return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
+    with quiet():
+        parts = tokenizer_fingerprint(tokenizer)
+    reads = {**parts, "max_length": int(min(job.config.max_length, tokenizer.model_max_length))}
+    return replace(job, tokenizer=tokenizer, reads=reads)
 
 
 def fit_settings(config: TrainConfig) -> FitSettings:
@@ -309,19 +314,6 @@ def _tokenizer(
         trust_remote_code=config.trust_remote_code,
         reporter=reporter,
     )
-
-
-def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
-    with quiet():
-        parts = tokenizer_fingerprint(tokenizer)
-    return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
-
-
-def _note_precision(precision: str, reporter: Reporter) -> None:
-    """Note where a training is slower in its precision than in single precision."""
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    dtype = DTYPES[DTYPE_OF_PRECISION[precision]]
-    note_emulated(f"--precision {precision}", dtype, device, reporter)
 
 
 def _note_evaluation(source: Source, reporter: Reporter) -> None:

@@ -144,16 +144,6 @@ def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, A
     return model
 
 
-def _draw_head(model: PreTrainedModel) -> None:
-    """Fresh weights for all that is not the body."""
-    prefix = f"{model.base_model_prefix}."
-    head = {}
-    for name, tensor in type(model)(model.config).state_dict().items():
-        if not name.startswith(prefix):
-            head[name] = tensor
-    model.load_state_dict(head, strict=False)
-
-
 def _fresh(auto: Any, config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
     """Fresh weights in single precision, whatever precision the configuration names."""
     single_precision(config)
@@ -194,8 +184,13 @@ def _from_checkpoint(
     )
     model.float()
     fresh_weights(model, info, student)  # a fresh head is as it should be
-    if problem not in (None, SINGLE_LABEL):
-        _draw_head(model)  # this one was trained for another kind of problem
+    if problem not in (None, SINGLE_LABEL):  # its head was trained for another kind of problem
+        prefix = f"{model.base_model_prefix}."
+        head = {}
+        for name, tensor in type(model)(model.config).state_dict().items():
+            if not name.startswith(prefix):
+                head[name] = tensor
+        model.load_state_dict(head, strict=False)
     return model
 
 

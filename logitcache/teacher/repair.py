@@ -125,7 +125,10 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
             summary = Summary.of_table(len(dump.rows), dump.task, split)
             # under the names that the cache's plan has for the same things
             as_planned = replace(dump, plan=diagnosis.plan)
-            budgets = _budgets(diagnosis)
+            budgets = {}  # batch tokens of the shards that were made in smaller batches
+            for index, receipt in diagnosis.receipts.items():
+                if "batch_tokens" in receipt.conditions:
+                    budgets[index] = receipt.conditions["batch_tokens"]
             work = Work(writer, as_planned, summary, None, reporter, budgets)
             teacher_rows = work.finish().asked
             conditions = _differ(diagnosis, writer) if diagnosis.broken else {}
@@ -138,15 +141,6 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
     return RepairReport(
         folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions
     )
-
-
-def _budgets(diagnosis: Diagnosis) -> dict[int, int]:
-    """Batch tokens of the shards that were made in smaller batches than the plan's."""
-    budgets = {}
-    for index, receipt in diagnosis.receipts.items():
-        if "batch_tokens" in receipt.conditions:
-            budgets[index] = receipt.conditions["batch_tokens"]
-    return budgets
 
 
 def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
