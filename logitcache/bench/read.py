@@ -202,7 +202,14 @@ def _case(
 ) -> ReadCase:
     seconds = spread(blocks)
     return ReadCase(
-        name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, base)
+        name=name,
+        width=width,
+        order=order,
+        workers=workers,
+        rows=rows,
+        seconds=seconds,
+        rows_per_second=BATCH / seconds["median"],
+        ratio_to_logitcache=ratio(blocks, base),
     )
 
 

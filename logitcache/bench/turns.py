@@ -61,16 +61,14 @@ def in_turn(
     for case in cases.values():
         case()
     for order in rotated(list(cases), rounds):
-        blocks = {name: _block(cases[name], repeats, settle, fence) for name in order}
+        blocks = {}
+        for name in order:
+            for _ in range(settle):
+                cases[name]()
+            blocks[name] = [timed(cases[name], fence) for _ in range(repeats)]
         for name, block in blocks.items():
             times[name].append(block)
     return times
-
-
-def _block(case: Case, repeats: int, settle: int, fence: Case) -> list[float]:
-    for _ in range(settle):
-        case()
-    return [timed(case, fence) for _ in range(repeats)]
 
 
 def timed(case: Case, fence: Case = lambda: None) -> float:

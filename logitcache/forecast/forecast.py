@@ -167,12 +167,12 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
     """What follows from the speeds of single things; ``device``: whose peak they were taken from."""
     folds = config.finetune.folds
     runs = Runs(
-        inputs.labelled_rows,
-        config.work.batch_size,
-        config.epochs,
-        config.seeds,
-        inputs.unlabelled_rows,
-        folds,
+        rows=inputs.labelled_rows,
+        batch_size=config.work.batch_size,
+        epochs=config.epochs,
+        seeds=config.seeds,
+        unlabelled=inputs.unlabelled_rows,
+        folds=folds,
     )
     dump = dump_seconds(inputs, speeds)
     steps = step_costs(speeds)

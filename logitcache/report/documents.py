@@ -286,12 +286,8 @@ def case_label(part: Part) -> str:
 
 def failures(cases: Sequence[Part]) -> list[str]:
     """A sentence for each case that failed."""
-    sentences = []
-    for part in cases:
-        error = part.text("error")
-        if error:
-            sentences.append(f"{case(part.text('name'))} was not measured: {error}")
-    return sentences
+    failed = [part for part in cases if part.text("error")]
+    return [f"{case(part.text('name'))} was not measured: {part.text('error')}" for part in failed]
 
 
 def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:

@@ -228,18 +228,13 @@ def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element
         element.tag = element.tag.rpartition("}")[2]
         attributes = {}
         for key, value in element.attrib.items():
-            attributes[key.rpartition("}")[2]] = _page_value(value, prefix)
+            value = _REFERENCE.sub(f"#{prefix}", value)
+            for colour, (variable, _) in SHADES.items():
+                value = value.replace(colour, f"var({variable})")
+            attributes[key.rpartition("}")[2]] = _FONT.sub("", value)
         if "id" in attributes:
             attributes["id"] = prefix + attributes["id"]
         element.attrib = attributes
     del svg.attrib["width"], svg.attrib["height"]
     svg.attrib |= {"role": "img", "aria-label": label}
     return svg
-
-
-def _page_value(value: str, prefix: str) -> str:
-    """An attribute's value with its references prefixed, the page's colours and the page's font."""
-    value = _REFERENCE.sub(f"#{prefix}", value)
-    for colour, (variable, _) in SHADES.items():
-        value = value.replace(colour, f"var({variable})")
-    return _FONT.sub("", value)

@@ -115,7 +115,11 @@ def build_student(
         if is_shape(student):
             model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels, norm))
         elif is_own(student):
-            model = _own(student, task, tokenizer, labels)
+            labels = {"pad_token_id": tokenizer.pad_token_id, **labels}
+            words = len(tokenizer)
+            own = OwnConfig(student, words, task.num_labels, task.per_token, **labels)
+            model = OwnStudent(own)
+            model.float()
         else:
             model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
         check_norm(norm, model.config.model_type)
@@ -126,21 +130,6 @@ def build_student(
             agree_on_pad_token(model, tokenizer)
         check_causal(model, auto, student)
     check_saving(model, tokenizer, student)
-    return model
-
-
-def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, Any]) -> OwnStudent:
-    """A module of one's own, in single precision. Raises SpecError."""
-    config = OwnConfig(
-        student,
-        len(tokenizer),
-        task.num_labels,
-        task.per_token,
-        pad_token_id=tokenizer.pad_token_id,
-        **labels,
-    )
-    model = OwnStudent(config)
-    model.float()
     return model
 
 

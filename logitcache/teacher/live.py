@@ -70,7 +70,18 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
     if isinstance(job, Planned) and cache.signals:
         signals = judge_signals(cache, job, drawn)
     if isinstance(job.codec, NoLogits):
-        verdict = _of_signals(signals)
+        # the signal that is furthest off, for its size
+        worst = max(signals.values(), key=lambda signal: signal.difference / signal.allowed)
+        verdict: dict[str, Any] = {
+            "same_bytes": None,
+            "agrees": all(signal.agrees for signal in signals.values()),
+            "difference": worst.difference,
+            "control": worst.control,
+            "allowed": worst.allowed,
+            "kl_mean": None,
+            "kl_max": None,
+            "worst_row": worst.worst_row,
+        }
     else:
         verdict = _of_logits(cache, job, drawn)
         verdict["agrees"] &= all(signal.agrees for signal in signals.values())
@@ -79,21 +90,6 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
     for index in np.unique(drawn // cache.manifest.plan.shard_rows):
         apart |= differing(cache.manifest.receipts[index].conditions, conditions)
     return Live(rows=len(drawn), conditions=apart, signals=signals, **verdict)
-
-
-def _of_signals(signals: dict[str, LiveSignal]) -> dict[str, Any]:
-    """The verdict where no logits are kept: that of the signal that is furthest off, for its size."""
-    worst = max(signals.values(), key=lambda signal: signal.difference / signal.allowed)
-    return {
-        "same_bytes": None,
-        "agrees": all(signal.agrees for signal in signals.values()),
-        "difference": worst.difference,
-        "control": worst.control,
-        "allowed": worst.allowed,
-        "kl_mean": None,
-        "kl_max": None,
-        "worst_row": worst.worst_row,
-    }
 
 
 def _of_logits(cache: Cache, job: DumpJob, drawn: Int64) -> dict[str, Any]:

@@ -100,7 +100,13 @@ def _lock(folder: Path, held: ExitStack) -> Lock | None:
 def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> RepairReport:
     diagnosis = diagnose(folder)
     if diagnosis.well:
-        return RepairReport(folder, diagnosis.plan.shard_count, [], [], 0)
+        return RepairReport(
+            cache=folder,
+            shards=diagnosis.plan.shard_count,
+            repaired=[],
+            mended=[],
+            teacher_rows=0,
+        )
     if diagnosis.broken:
         reporter.note(
             f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again"
@@ -139,7 +145,12 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
     if not diagnosis.sealed:
         mended.append(MANIFEST)
     return RepairReport(
-        folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions
+        cache=folder,
+        shards=diagnosis.plan.shard_count,
+        repaired=diagnosis.broken,
+        mended=mended,
+        teacher_rows=teacher_rows,
+        conditions=conditions,
     )
 
 
@@ -186,7 +197,13 @@ def diagnose(folder: Path) -> Diagnosis:
         names.add(f"{SHARDS}/{plan.tensors.name}")
         lacks_tensors = not LocalFolder(folder / SHARDS).holds(plan.tensors)
     return Diagnosis(
-        plan, receipts, broken, small, strangers(folder, names), manifest is not None, lacks_tensors
+        plan=plan,
+        receipts=receipts,
+        broken=broken,
+        small=small,
+        strangers=strangers(folder, names),
+        sealed=manifest is not None,
+        tensors=lacks_tensors,
     )
 
 
