@@ -83,7 +83,10 @@ def timed(case: Case, fence: Case = lambda: None) -> float:
 def ratio(over: Blocks, under: Blocks) -> Ratio:
     """The ratio of two cases that were measured in turn: of as many rounds as both have."""
     rounds = min(len(over), len(under))
-    return ratio_of([float(np.median(over[i]) / np.median(under[i])) for i in range(rounds)])
+    ratios = []
+    for number in range(rounds):
+        ratios.append(float(np.median(over[number]) / np.median(under[number])))
+    return ratio_of(ratios)
 
 
 def ratio_of(ratios: Sequence[float]) -> Ratio:

@@ -113,11 +113,14 @@ def _sampled(documents: Source, models: Models, settings: DumpSettings) -> Sampl
         if rows.text_pair is not None:
             sizes = sizes + numpy_of(pc.binary_length(rows.text_pair))
         sizes = sizes
-        count = max(1, int(len(rows) * min(1.0, SAMPLE_BYTES / max(1, sizes.sum()))))
+        share = min(1.0, SAMPLE_BYTES / max(1, sizes.sum()))
+        count = max(1, int(len(rows) * share))
         index = evenly_spaced(len(rows), count)
         tables[split] = rows.select(index)
         is_packed = settings.sequences.recipe().pack
-        shares[split] = sizes[index].sum() / sizes.sum() if is_packed else len(index) / len(rows)
+        shares[split] = len(index) / len(rows)
+        if is_packed:
+            shares[split] = sizes[index].sum() / sizes.sum()
     started = time.perf_counter()
     sample_rows = models.teacher.as_rows(documents.with_tables(tables), settings, SILENT)
     made_rows = sum(map(len, sample_rows.splits.values()))
@@ -207,7 +210,8 @@ def _planned(
     teacher = UnreadTeacher(models.teacher)
     dump = planned(teacher, sampled.source, split, settings, probe=False, codecs=[codec])
     rows = sampled.rows[split]
-    return replace(dump, plan=replace(dump.plan, rows=rows, data={**dump.plan.data, "rows": rows}))
+    data = {**dump.plan.data, "rows": rows}
+    return replace(dump, plan=replace(dump.plan, rows=rows, data=data))
 
 
 def _sharded(dump: Planned, density: Density, codecs: Announced, config: PlanConfig) -> Plan:

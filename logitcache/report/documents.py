@@ -169,7 +169,7 @@ class Model:
         size, and their names or the sizes of their embeddings equal (learnt vocabularies differ).
         Where a size is missing, the name decides.
         """
-        same_name = self.name.rsplit("/", 1)[-1] == other.name.rsplit("/", 1)[-1]
+        same_name = Path(self.name).name == Path(other.name).name
         if self.parameters is None or other.parameters is None:
             return same_name
         body = self.parameters - (self.embeddings or 0.0)

@@ -184,7 +184,8 @@ def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool)
     details = add(element, "details")
     add(details, "summary", "Setting")
     terms = add(details, "dl")
-    for key, value in (*bench.setting.items(), ("seed", bench.document.text("seed"))):
+    settings = {**bench.setting, "seed": bench.document.text("seed")}
+    for key, value in settings.items():
         add(terms, "dt", key)
         add(terms, "dd", value)
 

@@ -211,4 +211,5 @@ def _load(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> Teache
     teacher = load_teacher(
         str(folder), spec.dtype, spec.device, kind=kind, trust_remote_code=own_code
     )
-    return replace(teacher, name=Path(spec.name).name if Path(spec.name).exists() else spec.name)
+    path = Path(spec.name)
+    return replace(teacher, name=path.name if path.exists() else spec.name)

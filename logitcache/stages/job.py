@@ -341,7 +341,7 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
         return TASKS[source.task](source.num_labels, source.label_names)
     check_classes(train.labels, source)
     task = TASKS[source.task](source.num_labels, source.label_names)
-    without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
+    without = np.setdiff1d(np.arange(task.num_labels), train.labels).tolist()
     if without:
         class_names = source.label_names or range(source.num_labels)
         names = ", ".join(str(class_names[i]) for i in without[:8])

@@ -281,9 +281,9 @@ def _has_same_rows(cache: Cache, table: Rows) -> bool:
         return np.array_equal(np.sort(row_hash), np.sort(table.row_hash))
     rows = np.stack([row_hash, cache.labels(np.arange(len(cache)))])
     rows_of_table = np.stack([table.row_hash, table.label])
-    return np.array_equal(
-        rows[:, np.lexsort(rows[::-1])], rows_of_table[:, np.lexsort(rows_of_table[::-1])]
-    )
+    order = np.lexsort(rows[::-1])
+    order_of_table = np.lexsort(rows_of_table[::-1])
+    return np.array_equal(rows[:, order], rows_of_table[:, order_of_table])
 
 
 def _own_teacher(job: Job, reporter: Reporter) -> Joined:

@@ -274,7 +274,9 @@ def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
             entries[name] = {OWN_OPTION[axis]: item}
     else:
         raise _wrong("a list of names, or options by name", value, where)
-    return {str(name): _entry(axis, str(name), entry, where) for name, entry in entries.items()}
+    for name in list(entries):
+        entries[str(name)] = _entry(axis, str(name), entries.pop(name), where)
+    return entries
 
 
 def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:

@@ -191,7 +191,8 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
         return SignedRank(p, smallest_p(n), n)
     doubled = np.rint(2 * rankdata(np.abs(rounded))).astype(np.int64)  # ties have halves
     doubled[rounded == 0] = 0
-    return SignedRank(_exact_p(doubled, int(doubled[rounded > 0].sum())), smallest_p(n), n)
+    positive = int(doubled[rounded > 0].sum())
+    return SignedRank(_exact_p(doubled, positive), smallest_p(n), n)
 
 
 def _exact_p(ranks: np.ndarray, positive: int) -> float:

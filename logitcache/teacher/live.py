@@ -147,7 +147,8 @@ def _judge(
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
     allowed = tolerance(DTYPES[job.plan.teacher["dtype"]], alone, control)
     differ = kl(in_cache, reference)
-    same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)
+    are_same = [(values == stored[name]).all(axis=1) for name, values in again.items()]
+    same = np.all(are_same, axis=0)
     return {
         "same_bytes": whole_rows(row, same),
         "agrees": bool((off <= allowed + rounding).all()),
