@@ -94,15 +94,14 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
 
 def _of_logits(cache: Cache, job: DumpJob, drawn: Int64) -> dict[str, Any]:
     """The verdict on logits, or what is kept of them."""
-    batched, alone, doubled = (
-        np.concatenate(parts) for parts in zip(*_answers(cache, job, drawn), strict=True)
-    )
+    parts = zip(*_answers(cache, job, drawn), strict=True)
+    batched, alone, doubled = map(np.concatenate, parts)
     answers = cache.take(drawn)
     payload = answers.payload
     row = drawn[rows_of(answers.indptr)]
     again = (batched, alone, doubled)
     if isinstance(payload, Dense):
-        return _judge(job, row, cache.stored(drawn), *again)
+        return _judge_dense(job, row, cache.stored(drawn), again)
     if isinstance(payload, Sparse):
         text = answers.row_hash[rows_of(answers.indptr)]
         keys = position_keys(0, "codec", text, row % job.draws, answers.index)
@@ -123,20 +122,16 @@ def _answers(
         yield job.ask_again(prepared, budget, rows)
 
 
-def _judge(
-    job: DumpJob,
-    row: Int64,
-    stored: dict[str, Array],
-    batched: Float32,
-    alone: Float32,
-    doubled: Float32,
+def _judge_dense(
+    job: DumpJob, row: Int64, stored: dict[str, Array], again: tuple[Float32, Float32, Float32]
 ) -> dict[str, Any]:
     """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P,
     K]; ``row`` i64[P] is the row of each position.
     """
     codec = job.codec
     assert isinstance(codec, DenseCodec)
-    again = codec.encode(batched)
+    batched, alone, doubled = again
+    encoded = codec.encode(batched)
     in_cache = codec.unpack(stored).logits
     reference = codec.unpack(codec.encode(alone)).logits
     off = np.abs(in_cache.astype(np.float64) - reference)
@@ -147,7 +142,7 @@ def _judge(
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
     allowed = tolerance(DTYPES[job.plan.teacher["dtype"]], alone, control)
     differ = kl(in_cache, reference)
-    are_same = [(values == stored[name]).all(axis=1) for name, values in again.items()]
+    are_same = [(values == stored[name]).all(axis=1) for name, values in encoded.items()]
     same = np.all(are_same, axis=0)
     return {
         "same_bytes": whole_rows(row, same),
