@@ -138,7 +138,8 @@ def _quantiles(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
         shares = []
         for share, value in zip(sketch["at"], sketch["value"], strict=True):
             shares.append(f"{share:.0%} {value:.3f}")
-        error = max(high - low for low, high in zip(sketch["low"], sketch["high"], strict=True))
+        bounds = zip(sketch["low"], sketch["high"], strict=True)
+        error = max(high - low for low, high in bounds)
         bound = f" (off by {error:.3f} at most)" if error else ""
         yield name, f"{', '.join(shares)}{UNITS[name]}{bound}"
 

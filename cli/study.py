@@ -31,7 +31,8 @@ def list_(as_json: bool) -> None:
     """List the built-in specs."""
     from logitcache.study.builtin import SPECS
 
-    document = {"specs": [{"name": name, "about": spec["about"]} for name, spec in SPECS.items()]}
+    specs = [{"name": name, "about": spec["about"]} for name, spec in SPECS.items()]
+    document = {"specs": specs}
     pairs = [(spec["name"], spec["about"]) for spec in document["specs"]]
     show(document, as_json, lambda _: lines(pairs, 18))
 

@@ -110,7 +110,8 @@ def _not_asked(error: Exception) -> SpecError:
     """The error over a variable that keeps the hub's library from asking: a proxy that needs a
     package, a certificate that is not there, a token that no header can hold, a missing folder.
     """
-    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    lines = str(error).strip().splitlines()
+    line = lines[0] if lines else ""
     return SpecError(
         f"the hub cannot be asked ({type(error).__name__}: {line})",
         advice="Correct the variable that this is about: HTTPS_PROXY, SSL_CERT_FILE, HF_TOKEN, HF_HOME, ...",

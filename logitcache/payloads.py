@@ -189,7 +189,12 @@ def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
     if isinstance(first, Vectors):
         return Vectors(_stacked(payloads, "vectors"))
     widest = max(payload.ids.shape[1] for payload in payloads)  # type: ignore[union-attr]
-    widened = [_widened(payload, widest) for payload in payloads]  # type: ignore[arg-type]
+    widened = []
+    for payload in payloads:
+        assert isinstance(payload, Sparse)
+        room = ((0, 0), (0, widest - payload.ids.shape[1]))
+        ids = np.pad(payload.ids, room)
+        widened.append(replace(payload, ids=ids, prob=np.pad(payload.prob, room)))
     return replace(
         first,
         ids=_stacked(widened, "ids"),
@@ -202,9 +207,3 @@ def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
 def _stacked(payloads: Sequence[Payload[Array]], name: str) -> Array:
     """An array of all payloads, by the name of its field: f[P1 + P2 + ..., ...]."""
     return np.concatenate([getattr(payload, name) for payload in payloads])
-
-
-def _widened(payload: Sparse[Array], width: int) -> Sparse[Array]:
-    """The same entries with room for ``width`` at each position."""
-    room = ((0, 0), (0, width - payload.ids.shape[1]))
-    return replace(payload, ids=np.pad(payload.ids, room), prob=np.pad(payload.prob, room))

@@ -159,18 +159,6 @@ def alone_if_one() -> Iterator[None]:
         yield
 
 
-def _check_address(host: str) -> None:
-    """Raises SpecError for an unknown machine's name: torch would look for it for ten minutes."""
-    try:
-        socket.getaddrinfo(host, None)
-    except (OSError, UnicodeError) as error:
-        advice = "Start with torchrun, or unset WORLD_SIZE."
-        address = f"{host!r} ({error})"
-        raise SpecError(
-            expected="a machine that MASTER_ADDR names", found=address, advice=advice
-        ) from None
-
-
 def meet() -> None:
     """Go on when all are here. The first time, they are introduced to one another."""
     if ranks() > 1:
@@ -178,7 +166,15 @@ def meet() -> None:
         from accelerate import PartialState
 
         if not torch.distributed.is_initialized():
-            _check_address(os.environ["MASTER_ADDR"])
+            address = os.environ["MASTER_ADDR"]
+            try:
+                socket.getaddrinfo(address, None)  # torch would look for it for ten minutes
+            except (OSError, UnicodeError) as error:
+                raise SpecError(
+                    expected="a machine that MASTER_ADDR names",
+                    found=f"{address!r} ({error})",
+                    advice="Start with torchrun, or unset WORLD_SIZE.",
+                ) from None
         PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
 
 

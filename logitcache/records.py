@@ -183,14 +183,14 @@ class Examples:
     def select(self, index: Int64) -> Examples:
         """The rows at these places, in this order; places may repeat."""
         return Examples(
-            self.row_id[index],
-            self.view[index],
-            self.row_hash[index],
-            self.label[index],
-            {name: column.select(index) for name, column in self.inputs.items()},
-            self.cut[index],
-            self.padding,
-            {name: column.select(index) for name, column in self.units.items()},
+            row_id=self.row_id[index],
+            view=self.view[index],
+            row_hash=self.row_hash[index],
+            label=self.label[index],
+            inputs={name: column.select(index) for name, column in self.inputs.items()},
+            cut=self.cut[index],
+            padding=self.padding,
+            units={name: column.select(index) for name, column in self.units.items()},
         )
 
 
@@ -369,14 +369,14 @@ class Batch(Generic[A]):
     def map(self, f: Callable[[A], C]) -> Batch[C]:
         """The same batch with ``f`` applied to every array."""
         return Batch(
-            f(self.row_id),
-            f(self.view),
-            {k: f(v) for k, v in self.inputs.items()},
-            f(self.where),
-            f(self.label),
-            f(self.weight),
-            {k: t.map(f) for k, t in self.targets.items()},
-            {k: f(v) for k, v in self.vectors.items()},
+            row_id=f(self.row_id),
+            view=f(self.view),
+            inputs={k: f(v) for k, v in self.inputs.items()},
+            where=f(self.where),
+            label=f(self.label),
+            weight=f(self.weight),
+            targets={k: t.map(f) for k, t in self.targets.items()},
+            vectors={k: f(v) for k, v in self.vectors.items()},
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Batch[Any]:

@@ -96,7 +96,8 @@ class _Kept:
 
     def add(self, index: Int64, vectors: torch.Tensor) -> None:
         self.logits.append(vectors.float().cpu().clone())
-        self.labels += [self.label[self.indptr[row] : self.indptr[row + 1]] for row in index]
+        for row in index:
+            self.labels.append(self.label[self.indptr[row] : self.indptr[row + 1]])
 
     def joined(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
         """At most so many positions: logits f32[P, V], labels i64[P]."""

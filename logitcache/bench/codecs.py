@@ -117,7 +117,11 @@ class _Totals:
         self.n = len(sample.logits)
         batches = -(-self.n // sample.batch)
         width = sample.weight.shape[1]
-        self.entropy = _entropy(sample)
+        entropies = []
+        for part in sample.parts():
+            p = sample.logits[part].double().softmax(1)
+            entropies.append(torch.special.entr(p).sum(1))
+        self.entropy = torch.cat(entropies)
         third = torch.tensor([1 / 3, 2 / 3], dtype=torch.float64)
         self.third = torch.bucketize(self.entropy, self.entropy.quantile(third))
         # sums of gradients, of a batch's positions in one third
@@ -224,15 +228,6 @@ def _entropy_error(payload: Payload[Tensor], p: Tensor) -> float:
         return 0.0
     entropy = torch.special.entr(p).sum(1)
     return float((payload.entropy.double() - entropy).sum())
-
-
-def _entropy(sample: Sample) -> Tensor:
-    """Of each position in nats: f64[P]."""
-    entropies = []
-    for part in sample.parts():
-        p = sample.logits[part].double().softmax(1)
-        entropies.append(torch.special.entr(p).sum(1))
-    return torch.cat(entropies)
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:

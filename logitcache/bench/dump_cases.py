@@ -135,7 +135,8 @@ def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
         source = named_rows(config, None, reporter)
         refuse_others(source, Classification)
         rows = source.table("train")
-        return source.with_tables({"train": rows.select(np.arange(min(config.rows, len(rows))))})
+        first = np.arange(min(config.rows, len(rows)))
+        return source.with_tables({"train": rows.select(first)})
     words = config.tokens - 2  # one token opens a text, one closes it
     texts = list(dump_phases.made_up(config.rows, words, words, config.seed))
     labels = (np.arange(config.rows) % CLASSES).tolist()

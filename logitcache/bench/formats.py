@@ -120,7 +120,11 @@ def _open_ours(folder: Path) -> Opened:
 def _open_decoded(folder: Path) -> Opened:
     """The call of a training step: hashes, and logits as float32."""
     cache = Cache.open(folder)
-    return Opened(len(cache), cache.take, lambda first, end: cache.take(np.arange(first, end)))
+
+    def run(first: int, end: int) -> Any:
+        return cache.take(np.arange(first, end))
+
+    return Opened(len(cache), cache.take, run)
 
 
 def _make_memmap(folder: Path, logits: Array) -> None:

@@ -227,7 +227,8 @@ class _Run:
         """The first batch of the training."""
         config = self.settings.work
         index = permutation(len(rows), config.seed, 0)[: config.batch_size]
-        batch = to_torch(Collator(rows, self.work.task)(index))["batch"].to(self.work.device)
+        collated = Collator(rows, self.work.task)(index)
+        batch = to_torch(collated)["batch"].to(self.work.device)
         return dict(batch.inputs)
 
     def setting(self) -> dict[str, Any]:

@@ -90,7 +90,14 @@ def bench(
             reading.measure_width(Path(folder), width)
         if config.open_rows:
             reporter.note(f"open: writing {config.open_rows:,} rows")
-            reading.opening = _opening(Path(folder) / "large", config.open_rows)
+            large = Path(folder) / "large"  # two classes, in shards as a dump cuts them
+            formats.make_cache(large, config.open_rows, 2, formats.BLOCK_ROWS, formats.draw(2))
+            seconds = [timed(lambda: Cache.open(large)) for _ in range(OPENINGS)]
+            reading.opening = {
+                "rows": config.open_rows,
+                "shards": len(Cache.open(large).manifest.receipts),
+                "seconds": spread([seconds]),
+            }
     rows = {str(width): rows_of(config, width) for width in config.widths}
     setting = {**asdict(config), "batch": BATCH, "rows_of": rows}
     results = {
@@ -195,7 +202,14 @@ def _case(
 ) -> ReadCase:
     seconds = spread(blocks)
     return ReadCase(
-        name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, base)
+        name=name,
+        width=width,
+        order=order,
+        workers=workers,
+        rows=rows,
+        seconds=seconds,
+        rows_per_second=BATCH / seconds["median"],
+        ratio_to_logitcache=ratio(blocks, base),
     )
 
 
@@ -312,12 +326,3 @@ def _undisturbed(worker: int) -> None:
     """Workers leave signals to the parent, which then ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _opening(folder: Path, rows: int) -> dict[str, Any]:
-    """How long a large cache takes to open, two classes, in shards as a dump cuts them."""
-    logits = formats.draw(2)
-    formats.make_cache(folder, rows, 2, formats.BLOCK_ROWS, logits)
-    seconds = [timed(lambda: Cache.open(folder)) for _ in range(OPENINGS)]
-    shards = len(Cache.open(folder).manifest.receipts)
-    return {"rows": rows, "shards": shards, "seconds": spread([seconds])}

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from logitcache.cache.layout import StoredSignal
 from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.data.order import subset
@@ -46,20 +45,18 @@ def compare_signal_codecs(
     for signal in planned.kept:
         vectors = torch.cat(sample.vectors[signal.name])[: settings.positions]
         for dtype in STORED:
-            figures.append(_figures(signal, dtype, vectors))
+            codec: VectorCodec = replace(signal.codec, dtype=dtype)
+            error = relative_error(codec.restored(vectors), vectors)
+            figures.append(
+                SignalFigures(
+                    name=f"{signal.name},dtype={dtype}",
+                    bytes=codec.bytes_per_position(),
+                    error=float(error.mean()),
+                    largest_error=float(error.max()),
+                    fits=float(codec.fits(vectors).float().mean()),
+                )
+            )
     return figures
-
-
-def _figures(signal: StoredSignal, dtype: str, vectors: torch.Tensor) -> SignalFigures:
-    codec: VectorCodec = replace(signal.codec, dtype=dtype)
-    error = relative_error(codec.restored(vectors), vectors)
-    return SignalFigures(
-        name=f"{signal.name},dtype={dtype}",
-        bytes=codec.bytes_per_position(),
-        error=float(error.mean()),
-        largest_error=float(error.max()),
-        fits=float(codec.fits(vectors).float().mean()),
-    )
 
 
 @dataclass

@@ -61,16 +61,14 @@ def in_turn(
     for case in cases.values():
         case()
     for order in rotated(list(cases), rounds):
-        blocks = {name: _block(cases[name], repeats, settle, fence) for name in order}
+        blocks = {}
+        for name in order:
+            for _ in range(settle):
+                cases[name]()
+            blocks[name] = [timed(cases[name], fence) for _ in range(repeats)]
         for name, block in blocks.items():
             times[name].append(block)
     return times
-
-
-def _block(case: Case, repeats: int, settle: int, fence: Case) -> list[float]:
-    for _ in range(settle):
-        case()
-    return [timed(case, fence) for _ in range(repeats)]
 
 
 def timed(case: Case, fence: Case = lambda: None) -> float:
@@ -85,7 +83,10 @@ def timed(case: Case, fence: Case = lambda: None) -> float:
 def ratio(over: Blocks, under: Blocks) -> Ratio:
     """The ratio of two cases that were measured in turn: of as many rounds as both have."""
     rounds = min(len(over), len(under))
-    return ratio_of([float(np.median(over[i]) / np.median(under[i])) for i in range(rounds)])
+    ratios = []
+    for number in range(rounds):
+        ratios.append(float(np.median(over[number]) / np.median(under[number])))
+    return ratio_of(ratios)
 
 
 def ratio_of(ratios: Sequence[float]) -> Ratio:

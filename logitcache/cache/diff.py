@@ -239,7 +239,11 @@ class _Totals:
                 worst["class_a"] = self.names[best_a[i]]
                 worst["class_b"] = self.names[best_b[i]]
                 self.worst.append(worst)
-        self.worst.sort(key=lambda worst: (-max(worst[name] for name in names), worst["row"]))
+
+        def badness(worst: dict[str, Any]) -> tuple[float, int]:
+            return -max(worst[name] for name in names), worst["row"]
+
+        self.worst.sort(key=badness)
         del self.worst[WORST:]
 
     def _count(self, best_a: Int64, best_b: Int64, largest: float) -> None:

@@ -21,7 +21,8 @@ def stored_rows(cache: Cache) -> Rows:
     """
     views = views_of(cache)
     is_answered = ~np.isin(np.arange(len(cache)), cache.skipped)
-    rows = np.flatnonzero(np.repeat(is_answered.reshape(-1, views).all(axis=1), views))
+    in_all_views = is_answered.reshape(-1, views).all(axis=1)
+    rows = np.flatnonzero(np.repeat(in_all_views, views))
     return Rows(
         text=pa.array([""] * len(rows), pa.large_string()),
         text_pair=None,

@@ -163,7 +163,8 @@ def place_of(term: Any, function: str = "__call__") -> str:
 def parameters(term: Any) -> dict[str, str]:
     """What a term was made with, as text: its own attributes."""
     values: Mapping[str, Any] = getattr(term, "__dict__", {})
-    return {name: short(repr(value)) for name, value in values.items() if not name.startswith("_")}
+    own = (name for name in values if not name.startswith("_"))
+    return {name: short(repr(values[name])) for name in own}
 
 
 def record(term: Any) -> dict[str, Any]:

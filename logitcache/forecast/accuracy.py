@@ -17,7 +17,7 @@ from logitcache.bench.document import Document, document, until_interrupted
 from logitcache.bench.memory import peak
 from logitcache.bench.turns import ratio_of, rotated
 from logitcache.config.bench import ONLINE, PlanBenchConfig, PlanConfig
-from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
+from logitcache.forecast.calibrate import SETTLE, Speeds
 from logitcache.forecast.forecast import (
     Forecast,
     calibration,
@@ -126,17 +126,16 @@ def _measure(
             measured.plan = forecast(config, inputs, speeds, None)
             for what in order:
                 if what == STEP:
-                    result = _steps(timing, speeds, steps)
+                    predicted = steps * speeds.step / timing.share(SETTLE, SETTLE + steps)
+                    seconds = steps * float(np.mean(timing.case.block(SETTLE, steps)))
+                    result = Round(STEP, predicted, seconds)
                 else:
                     result, measured.written = _dump(inputs, speeds)
                 measured.rounds.append(result)
-                seconds = f"predicted {result.predicted_seconds:.3f} s, measured {result.measured_seconds:.3f} s"
-                reporter.note(f"round {number} of {rounds}: {what} {seconds}")
-
-
-def _steps(timing: Calibration, speeds: Speeds, steps: int) -> Round:
-    predicted = steps * speeds.step / timing.share(SETTLE, SETTLE + steps)
-    return Round(STEP, predicted, steps * float(np.mean(timing.case.block(SETTLE, steps))))
+                reporter.note(
+                    f"round {number} of {rounds}: {what} predicted {result.predicted_seconds:.3f} s, "
+                    f"measured {result.measured_seconds:.3f} s"
+                )
 
 
 def _dump(inputs: Inputs, speeds: Speeds) -> tuple[Round, int]:

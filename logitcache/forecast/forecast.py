@@ -176,12 +176,12 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
     """What follows from the speeds of single things; ``device``: whose peak they were taken from."""
     folds = config.finetune.folds
     runs = Runs(
-        inputs.labelled_rows,
-        config.work.batch_size,
-        config.epochs,
-        config.seeds,
-        inputs.unlabelled_rows,
-        folds,
+        rows=inputs.labelled_rows,
+        batch_size=config.work.batch_size,
+        epochs=config.epochs,
+        seeds=config.seeds,
+        unlabelled=inputs.unlabelled_rows,
+        folds=folds,
     )
     dump = dump_seconds(inputs, speeds)
     steps = step_costs(speeds)
@@ -372,16 +372,12 @@ def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: boo
             "--folds: this teacher has a trained head, so `dump` would ask for --finetune always"
         )
     if inputs.unlabelled_rows and with_teacher:
-        notes.append(_lengths_note(inputs))
+        labelled = inputs.work.teacher_rows.lengths().mean()
+        all_rows = np.mean(np.concatenate(inputs.lengths))
+        notes.append(
+            f"steps were taken from labelled rows, of {labelled:.0f} tokens; all rows to be dumped have {all_rows:.0f} "
+            "on average"
+        )
     if inputs.work.shape_only:
         notes.append("weights were drawn, and no text was tokenised for the teacher")
     return [*notes, *inputs.notes]
-
-
-def _lengths_note(inputs: Inputs) -> str:
-    labelled = inputs.work.teacher_rows.lengths().mean()
-    all_rows = np.mean(np.concatenate(inputs.lengths))
-    return (
-        f"steps were taken from labelled rows, of {labelled:.0f} tokens; all rows to be dumped have {all_rows:.0f} "
-        "on average"
-    )

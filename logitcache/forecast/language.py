@@ -31,7 +31,7 @@ from logitcache.forecast.setup import Inputs, density_of, is_trained_first
 from logitcache.forecast.sizes import Density, stored_as
 from logitcache.models.load import check_device
 from logitcache.models.quiet import quiet
-from logitcache.records import LOGITS, Int64, Ragged, evenly_spaced
+from logitcache.records import LOGITS, Ragged, evenly_spaced
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.rows import named_rows
 from logitcache.store.manifest import Plan
@@ -109,12 +109,18 @@ def _sampled(documents: Source, models: Models, settings: DumpSettings) -> Sampl
     for split, rows in documents.splits.items():
         if not len(rows):
             continue
-        sizes = _bytes_of(rows)
-        count = max(1, int(len(rows) * min(1.0, SAMPLE_BYTES / max(1, sizes.sum()))))
+        sizes = numpy_of(pc.binary_length(rows.text)).astype(np.int64)
+        if rows.text_pair is not None:
+            sizes = sizes + numpy_of(pc.binary_length(rows.text_pair))
+        sizes = sizes
+        share = min(1.0, SAMPLE_BYTES / max(1, sizes.sum()))
+        count = max(1, int(len(rows) * share))
         index = evenly_spaced(len(rows), count)
         tables[split] = rows.select(index)
         is_packed = settings.sequences.recipe().pack
-        shares[split] = sizes[index].sum() / sizes.sum() if is_packed else len(index) / len(rows)
+        shares[split] = len(index) / len(rows)
+        if is_packed:
+            shares[split] = sizes[index].sum() / sizes.sum()
     started = time.perf_counter()
     sample_rows = models.teacher.as_rows(documents.with_tables(tables), settings, SILENT)
     made_rows = sum(map(len, sample_rows.splits.values()))
@@ -124,14 +130,6 @@ def _sampled(documents: Source, models: Models, settings: DumpSettings) -> Sampl
         rows_of_all = round(len(rows) / sample_rows.views / shares[split])
         counts[split] = rows_of_all * sample_rows.views
     return SampledRows(sample_rows, counts, seconds)
-
-
-def _bytes_of(rows: Rows) -> Int64:
-    """Bytes of the text of each document: i64[N]."""
-    sizes = numpy_of(pc.binary_length(rows.text)).astype(np.int64)
-    if rows.text_pair is not None:
-        sizes = sizes + numpy_of(pc.binary_length(rows.text_pair))
-    return sizes
 
 
 def _drawn(config: PlanConfig, models: Models) -> SampledRows:
@@ -212,7 +210,8 @@ def _planned(
     teacher = UnreadTeacher(models.teacher)
     dump = planned(teacher, sampled.source, split, settings, probe=False, codecs=[codec])
     rows = sampled.rows[split]
-    return replace(dump, plan=replace(dump.plan, rows=rows, data={**dump.plan.data, "rows": rows}))
+    data = {**dump.plan.data, "rows": rows}
+    return replace(dump, plan=replace(dump.plan, rows=rows, data=data))
 
 
 def _sharded(dump: Planned, density: Density, codecs: Announced, config: PlanConfig) -> Plan:

@@ -117,8 +117,8 @@ def _dev_rows(config: PlanConfig, source: Source) -> int:
 
 def density_of(dump: Planned, sample: Examples) -> Density:
     """Kept positions and tokens of a row, of these rows."""
-    positions = len(dump.positions(sample).index)
-    return Density(positions / max(1, len(sample)), sample.tokens / max(1, len(sample)))
+    rows = max(1, len(sample))
+    return Density(len(dump.positions(sample).index) / rows, sample.tokens / rows)
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +19,8 @@ from logitcache.cache.layout import (
     signals_of,
 )
 from logitcache.cost.flops import Shape
-from logitcache.records import Array
 from logitcache.store import stores
-from logitcache.store.columns import ROW, Column, levels
+from logitcache.store.columns import ROW, levels
 from logitcache.store.extents import File
 from logitcache.store.manifest import QUANTILES, Plan, Receipt, manifest_dict
 from logitcache.targets.codec import Codec
@@ -94,7 +93,10 @@ def cache_bytes(
     for index, (start, end) in enumerate(plan.shards()):
         rows = min(end - start, largest)
         if rows not in encoded:
-            zeros = _zeros(plan.columns, rows, records)
+            zeros = {}
+            for column in plan.columns:
+                count = round(rows * records[column.level])
+                zeros[column.name] = np.zeros(column.shape(count), column.dtype)
             shard = store.encode(index, plan.columns, zeros)
             encoded[rows] = [file.described("") for file in shard.values()]
         names = store.names(index, plan.columns)
@@ -112,15 +114,6 @@ def cache_bytes(
     texts = [json.dumps(document, indent=1) for document in documents]
     stored = sum(receipt.bytes for receipt in receipts) + round(missing)
     return stored + sum(len(text) + 1 for text in texts)
-
-
-def _zeros(columns: Sequence[Column], rows: int, records: Mapping[str, float]) -> dict[str, Array]:
-    """The columns of a shard of so many rows."""
-    zeros = {}
-    for column in columns:
-        count = round(rows * records[column.level])
-        zeros[column.name] = np.zeros(column.shape(count), column.dtype)
-    return zeros
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,9 @@ def classify_several(
     for several, is_per_token in zip(zip(*parts, strict=True), per_token, strict=True):
         filled = list(several)
         if is_per_token:
-            width = mask.shape[1]
-            filled = [functional.pad(part, (0, 0, 0, width - part.shape[1])) for part in several]
+            for number, part in enumerate(several):
+                missing = mask.shape[1] - part.shape[1]
+                filled[number] = functional.pad(part, (0, 0, 0, missing))
         answers.append(torch.cat(filled)[order])
     return tuple(answers)
 

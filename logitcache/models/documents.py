@@ -77,7 +77,8 @@ def find_documents(
     for way in (Documents.POSITIONS, Documents.MASK):
         apart = replace(padding, documents=way)
         try:
-            answers = _together(ask, examples, apart)
+            inputs = pad(examples, np.arange(len(examples)), apart)
+            answers: Array = ask(inputs, apart).cpu().numpy()[inputs["attention_mask"] == 1]
         except (
             SpecError,
             RuntimeError,
@@ -124,7 +125,15 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
 def _examples(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
     numbers = np.arange(len(tokens["input_ids"]))
     none = np.zeros_like(numbers)
-    return Examples(numbers, none, numbers, none, tokens, none.astype(np.bool_), padding)
+    return Examples(
+        row_id=numbers,
+        view=none,
+        row_hash=numbers,
+        label=none,
+        inputs=tokens,
+        cut=none.astype(np.bool_),
+        padding=padding,
+    )
 
 
 def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
@@ -139,11 +148,3 @@ def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
         logits = ask(inputs, padding)[0]
         parts.append(logits.cpu().numpy())
     return np.concatenate(parts)
-
-
-def _together(ask: Any, examples: Examples, padding: Padding) -> Array:
-    """The same of all rows in one batch."""
-    inputs = pad(examples, np.arange(len(examples)), padding)
-    logits: Array = ask(inputs, padding).cpu().numpy()
-    of_tokens: Array = logits[inputs["attention_mask"] == 1]
-    return of_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,7 +42,15 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
         if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split("."):
             body.append(name)
     if body:
-        _refuse_wrapped(body[0], info["unexpected_keys"], path)
+        for stored in info["unexpected_keys"]:
+            if stored.endswith(f".{body[0]}"):  # as DataParallel and torch.compile store it
+                wrapper = stored.removesuffix(f".{body[0]}")
+                raise SpecError(
+                    expected=f"weights called {body[0]}, ...",
+                    found=f"{stored}: those of a model inside another one",
+                    advice=f"Save the inner one: model.{wrapper}.save_pretrained(FOLDER).",
+                    where=path,
+                )
         raise SpecError(
             expected="a whole checkpoint",
             found=f"one that lacks {len(body)} weights of its body (first {body[0]}), or has them in another shape",
@@ -50,18 +58,6 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
             where=path,
         )
     return fresh
-
-
-def _refuse_wrapped(name: str, stored: Iterable[str], path: str) -> None:
-    """Raises SpecError where weights are stored as another model's part, as DataParallel has it."""
-    wrapper = next((key.removesuffix(name) for key in stored if key.endswith(f".{name}")), None)
-    if wrapper is not None:
-        raise SpecError(
-            expected=f"weights called {name}, ...",
-            found=f"{wrapper}{name}: those of a model inside another one",
-            advice=f"Save the inner one: model.{wrapper.rstrip('.')}.save_pretrained(FOLDER).",
-            where=path,
-        )
 
 
 def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:

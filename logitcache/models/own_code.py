@@ -17,6 +17,8 @@ def code_digest(*objects: Any) -> str | None:
 
     The files are the copies that were imported, whatever happens to the checkpoint's own.
     """
+    from transformers.dynamic_module_utils import get_relative_import_files
+
     modules = set()
     for item in objects:
         for kind in type(item).__mro__:
@@ -25,12 +27,6 @@ def code_digest(*objects: Any) -> str | None:
     digests: dict[str, str] = {}
     for name in sorted(modules):
         entry = Path(str(sys.modules[name].__file__))
-        for file in (entry, *_imported(entry)):
+        for file in (entry, *map(Path, get_relative_import_files(entry))):
             digests[file.relative_to(entry.parent).as_posix()] = identity.digest_file(file)
     return identity.digest_json(digests) if digests else None
-
-
-def _imported(entry: Path) -> list[Path]:
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    return [Path(file) for file in get_relative_import_files(entry)]

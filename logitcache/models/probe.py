@@ -281,7 +281,12 @@ def find_padding(
     The model is as before afterwards, and so is whatever draws random numbers. Raises SpecError
     where no way of asking gives the answers of rows asked alone, or the model's own code fails.
     """
-    sides, equal = _candidates(own, takes_mask(model))
+    # what is padded has a mask if the model takes one; rows of equal length, if both have one
+    masked = replace(own, mask=takes_mask(model))
+    sides = (replace(masked, side=Side.RIGHT), replace(masked, side=Side.LEFT))
+    if own.side is Side.LEFT:
+        sides = sides[::-1]
+    equal = replace(own, side=Side.NONE, mask=own.mask and masked.mask)
     with torch.no_grad(), undisturbed(model):
         while True:
             asking = partial(_ask_ends, model) if per_token else partial(ask, model)
@@ -364,13 +369,3 @@ def undisturbed(model: PreTrainedModel) -> Iterator[None]:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
             model.train(training)
-
-
-def _candidates(own: Padding, takes_mask: bool) -> tuple[tuple[Padding, Padding], Padding]:
-    """The sides to be tried, the tokenizer's first, and the way without any. Where something is
-    padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too.
-    """
-    left = replace(own, side=Side.LEFT, mask=takes_mask)
-    right = replace(own, side=Side.RIGHT, mask=takes_mask)
-    sides = (left, right) if own.side is Side.LEFT else (right, left)
-    return sides, replace(own, side=Side.NONE, mask=own.mask and takes_mask)

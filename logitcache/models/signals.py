@@ -96,8 +96,15 @@ class Watched:
                 handle.remove()
         vectors = []
         for signal in self.signals:
-            observed = _only(noted[signal.name], signal, model)
-            vectors.append(signal.of_pass(observed, inputs))
+            observed = noted[signal.name]
+            if len(observed) != 1:
+                raise SpecError(
+                    expected=f"one {signal.name} in a forward pass",
+                    found=len(observed),
+                    advice="Choose another signal, or another model.",
+                    where=type(model).__name__,
+                )
+            vectors.append(signal.of_pass(observed[0], inputs))
         return SimpleNamespace(logits=vectors[0] if len(vectors) == 1 else tuple(vectors))
 
     def __getattr__(self, name: str) -> Any:
@@ -109,17 +116,6 @@ def watched(model: PreTrainedModel, signals: Sequence[Signal]) -> PreTrainedMode
     if len(signals) == 1 and signals[0].name == LOGITS.name:
         return model
     return cast(PreTrainedModel, Watched(model, signals))
-
-
-def _only(noted: list[Tensor], signal: Signal, model: PreTrainedModel) -> Tensor:
-    if len(noted) != 1:
-        raise SpecError(
-            expected=f"one {signal.name} in a forward pass",
-            found=len(noted),
-            advice="Choose another signal, or another model.",
-            where=type(model).__name__,
-        )
-    return noted[0]
 
 
 @dataclass(frozen=True)

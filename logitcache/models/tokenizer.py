@@ -130,7 +130,9 @@ def _added_tokens(tokenizer: Any) -> list[Any]:
     added: Mapping[int, Any] = tokenizer.added_tokens_decoder
     tokens: list[list[Any]] = []
     for i in sorted(added):
-        tokens.append([int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)])
+        token = added[i]
+        traits = [bool(getattr(token, flag)) for flag in flags]
+        tokens.append([int(i), str(token), *traits])
     return tokens
 
 

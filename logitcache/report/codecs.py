@@ -51,7 +51,10 @@ class ErrorsByBytes:
         for case in self.cases:
             error = case["by_entropy"][number]["batch_gradient_error"]
             if error > 0:
-                groups.setdefault(_group(case["name"]), []).append((case["bytes"], error))
+                kind, _, settings = case["name"].partition(":")
+                tail = [word for word in settings.split(",") if word.startswith("tail=")]
+                group = ",".join([kind, *tail])  # a tail other than the usual one
+                groups.setdefault(group, []).append((case["bytes"], error))
         for name, points in groups.items():
             xs, ys = zip(*sorted(points), strict=True)
             tint, marker = KINDS.get(name.partition(",")[0], (MUTED, "x"))
@@ -60,13 +63,6 @@ class ErrorsByBytes:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid()
-
-
-def _group(name: str) -> str:
-    """The kind of a codec as it is typed, and its tail where it has another than the usual one."""
-    kind, _, settings = name.partition(":")
-    tail = [word for word in settings.split(",") if word.startswith("tail=")]
-    return ",".join([kind, *tail])
 
 
 def picture(cases: Sequence[Mapping[str, Any]], path: Path) -> None:

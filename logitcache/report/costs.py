@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def costs_block(document: Part, steps: Mapping[str, Part]) -> Block | None:
         factor = 60.0
     scaled = []
     for line in lines:
-        scaled.append(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)))
+        scaled.append(replace(line, ys=tuple(factor * y for y in line.ys)))
     even = costs.number("break_even_epochs")
     mark = None if even is None else (even, f"paid for itself after {digits(even)}")
     picture = Curves(tuple(scaled), "epochs × students", unit, mark, "cached")
@@ -106,8 +107,12 @@ def _cost_lines(costs: Part) -> list[Line]:
     """Hours over epochs × students, of each scenario that was measured."""
     hours = costs.part("hours")
     xs = tuple(hours.series("epochs"))
-    lines = [Line(name, label, xs, tuple(hours.series(name))) for name, label in _LINES.items()]
-    return [line for line in lines if len(line.ys) == len(xs) > 1]
+    lines = []
+    for name, label in _LINES.items():
+        ys = tuple(hours.series(name))
+        if len(ys) == len(xs) > 1:
+            lines.append(Line(name, label, xs, ys))
+    return lines
 
 
 def _break_even(costs: Part, lines: Sequence[Line]) -> str:

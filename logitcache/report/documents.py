@@ -169,7 +169,7 @@ class Model:
         size, and their names or the sizes of their embeddings equal (learnt vocabularies differ).
         Where a size is missing, the name decides.
         """
-        same_name = self.name.rsplit("/", 1)[-1] == other.name.rsplit("/", 1)[-1]
+        same_name = Path(self.name).name == Path(other.name).name
         if self.parameters is None or other.parameters is None:
             return same_name
         body = self.parameters - (self.embeddings or 0.0)
@@ -211,11 +211,8 @@ class Bench:
     def models(self) -> dict[str, Model]:
         """Its teacher and its student, where it has them."""
         setting = self.document.part("setting")
-        models = {}
-        for role in ("teacher", "student"):
-            if setting.values.get(role):
-                models[role] = _model(setting, role)
-        return models
+        roles = [role for role in ("teacher", "student") if setting.values.get(role)]
+        return {role: _model(setting, role) for role in roles}
 
     @property
     def data(self) -> str:
@@ -289,12 +286,8 @@ def case_label(part: Part) -> str:
 
 def failures(cases: Sequence[Part]) -> list[str]:
     """A sentence for each case that failed."""
-    sentences = []
-    for part in cases:
-        error = part.text("error")
-        if error:
-            sentences.append(f"{case(part.text('name'))} was not measured: {error}")
-    return sentences
+    failed = [part for part in cases if part.text("error")]
+    return [f"{case(part.text('name'))} was not measured: {part.text('error')}" for part in failed]
 
 
 def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:

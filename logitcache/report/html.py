@@ -109,7 +109,14 @@ def add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str
 def new_page(title: str) -> tuple[ET.Element, ET.Element]:
     """An empty page: its root, and the element that holds what it shows."""
     root = ET.Element("html", lang="en")
-    root.append(_head(title))
+    head = ET.Element("head")
+    add(head, "meta", charset="utf-8")
+    add(head, "meta", http_equiv="Content-Security-Policy", content=_NOTHING_RUNS)
+    add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
+    add(head, "meta", name="color-scheme", content="light dark")
+    add(head, "title", title)
+    add(head, "style", CSS)
+    root.append(head)
     main = add(add(root, "body"), "main")
     return root, main
 
@@ -118,17 +125,6 @@ def page_text(root: ET.Element) -> str:
     """The page as text, with its footer."""
     add(root[1], "footer", f"Written by logitcache {logitcache.__version__}.")
     return "<!DOCTYPE html>\n" + ET.tostring(root, "unicode", method="html") + "\n"
-
-
-def _head(title: str) -> ET.Element:
-    head = ET.Element("head")
-    add(head, "meta", charset="utf-8")
-    add(head, "meta", http_equiv="Content-Security-Policy", content=_NOTHING_RUNS)
-    add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
-    add(head, "meta", name="color-scheme", content="light dark")
-    add(head, "title", title)
-    add(head, "style", CSS)
-    return head
 
 
 def _top(main: ET.Element, entries: Sequence[_Entry], alike: bool) -> None:
@@ -185,14 +181,11 @@ def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool)
         add(element, "p", "Nothing was measured.", class_="note")
     for block in entry.section.blocks:
         block_figure(element, block, pictures)
-    _settings(element, bench)
-
-
-def _settings(section: ET.Element, bench: Bench) -> None:
-    details = add(section, "details")
+    details = add(element, "details")
     add(details, "summary", "Setting")
     terms = add(details, "dl")
-    for key, value in (*bench.setting.items(), ("seed", bench.document.text("seed"))):
+    settings = {**bench.setting, "seed": bench.document.text("seed")}
+    for key, value in settings.items():
         add(terms, "dt", key)
         add(terms, "dd", value)
 
@@ -236,18 +229,13 @@ def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element
         element.tag = element.tag.rpartition("}")[2]
         attributes = {}
         for key, value in element.attrib.items():
-            attributes[key.rpartition("}")[2]] = _page_value(value, prefix)
+            value = _REFERENCE.sub(f"#{prefix}", value)
+            for colour, (variable, _) in SHADES.items():
+                value = value.replace(colour, f"var({variable})")
+            attributes[key.rpartition("}")[2]] = _FONT.sub("", value)
         if "id" in attributes:
             attributes["id"] = prefix + attributes["id"]
         element.attrib = attributes
     del svg.attrib["width"], svg.attrib["height"]
     svg.attrib |= {"role": "img", "aria-label": label}
     return svg
-
-
-def _page_value(value: str, prefix: str) -> str:
-    """An attribute's value with its references prefixed, the page's colours and the page's font."""
-    value = _REFERENCE.sub(f"#{prefix}", value)
-    for colour, (variable, _) in SHADES.items():
-        value = value.replace(colour, f"var({variable})")
-    return _FONT.sub("", value)

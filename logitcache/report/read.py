@@ -123,7 +123,8 @@ def _panels(cases: Sequence[Part]) -> tuple[tuple[str, tuple[DotLine, ...]], ...
         title = f"width {width:,.0f}"
         if workers >= 0:
             title += f", DataLoader, {workers:.0f} workers"
-        titled.append((title, tuple(_dots(name, parts) for name, parts in readers.items())))
+        lines = [_dots(name, parts) for name, parts in readers.items()]
+        titled.append((title, tuple(lines)))
     return tuple(titled)
 
 

@@ -33,8 +33,13 @@ def study_sections(studied: Studied, paper_table: str | None = None) -> list[Sec
     for cell in studied.cells:
         picture = Dots(cell.comparison, of_study=True)
         dots.append(Block(_where(studied, cell), cell.comparison.verdict, picture))
+    notes = list(studied.notes)
+    if studied.margin is not None and not studied.is_margin_declared:
+        notes.append(
+            "the margin was given with the report, not in the study's plan: it may have been chosen late"
+        )
     sections = [
-        section("Results", " ".join(verdicts), [*tables, _kept_block(studied)], _marks(studied)),
+        section("Results", " ".join(verdicts), [*tables, _kept_block(studied)], notes),
         section("Verdicts", "", [_verdict_block(studied, verdicts, paper_table)]),
         section("Seeds", "", dots),
         section("Training", "", [_curves_block(studied, cell) for cell in studied.cells]),
@@ -47,15 +52,6 @@ def study_sections(studied: Studied, paper_table: str | None = None) -> list[Sec
         block = Block(title, "Where each value comes from.", None, lines)
         sections.append(section("Left unsaid", "", [block]))
     return [part for part in sections if part.blocks]
-
-
-def _marks(studied: Studied) -> list[str]:
-    notes = list(studied.notes)
-    if studied.margin is not None and not studied.is_margin_declared:
-        notes.append(
-            "the margin was given with the report, not in the study's plan: it may have been chosen late"
-        )
-    return notes
 
 
 def _where(studied: Studied, cell: Cell) -> str:

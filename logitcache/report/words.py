@@ -232,7 +232,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """The lines of a table: its first column at the left, the others at the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *cells in rows:
-        figures = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        figures = map(str.rjust, cells, widths[1:])
         yield "  ".join([first.ljust(widths[0]), *figures]).rstrip()
 
 

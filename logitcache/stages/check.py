@@ -187,7 +187,14 @@ def check(
     notes = tuple(collected.notes)
     seconds = time.monotonic() - start
     return Report(
-        checkup, tuple(findings), match, tokens, config.max_length, notes, tuple(refusals), seconds
+        checkup=checkup,
+        findings=tuple(findings),
+        match=match,
+        tokens=tokens,
+        max_length=config.max_length,
+        notes=notes,
+        refusals=tuple(refusals),
+        seconds=seconds,
     )
 
 

@@ -21,14 +21,14 @@ def with_layers(config: TrainConfig, task: str | None) -> TrainConfig:
         return config
     checkpoint = config.student.removeprefix(FROM)
     folder = _cut(
-        checkpoint,
-        checkpoint_name(checkpoint),
-        config.layers,
-        config.revision,
-        config.trust_remote_code,
-        config.tokenizer,
-        config.workspace.folder,
-        task is not None and TASKS[task].answer == OWN_VECTOR,
+        checkpoint=checkpoint,
+        name=checkpoint_name(checkpoint),
+        layers=config.layers,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+        tokenizer=config.tokenizer,
+        workspace=config.workspace.folder,
+        keeps_layout=task is not None and TASKS[task].answer == OWN_VECTOR,
     )
     return replace(config, student=str(folder), layers=None, revision=None)
 

@@ -94,7 +94,13 @@ def prepare_teacher(
     train = partial(_train, source=source, announce=announce, reporter=reporter)
     if finetune.folds is None:
         return OneTeacher(_load(spec, train(config), kind))
-    return _fold_teachers(spec, finetune.folds, config, source, train, reporter)
+    check_folds(source.split("train"), source, finetune.folds)
+    loaders: list[Callable[[], TeacherModel]] = []
+    for fold in range(finetune.folds):
+        reporter.note(f"fold {fold + 1} of {finetune.folds}: a teacher that does not see its rows")
+        folder = train(replace(config, without_fold=(fold, finetune.folds)))
+        loaders.append(partial(_load, spec, folder, TASKS[source.task]))
+    return FoldTeachers(loaders)
 
 
 def _trained_teacher(
@@ -205,21 +211,5 @@ def _load(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> Teache
     teacher = load_teacher(
         str(folder), spec.dtype, spec.device, kind=kind, trust_remote_code=own_code
     )
-    return replace(teacher, name=Path(spec.name).name if Path(spec.name).exists() else spec.name)
-
-
-def _fold_teachers(
-    spec: TeacherSpec,
-    folds: int,
-    config: TrainConfig,
-    source: Source,
-    train: Callable[[TrainConfig], Path],
-    reporter: Reporter,
-) -> FoldTeachers:
-    check_folds(source.split("train"), source, folds)
-    loaders: list[Callable[[], TeacherModel]] = []
-    for fold in range(folds):
-        reporter.note(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
-        folder = train(replace(config, without_fold=(fold, folds)))
-        loaders.append(partial(_load, spec, folder, TASKS[source.task]))
-    return FoldTeachers(loaders)
+    path = Path(spec.name)
+    return replace(teacher, name=path.name if path.exists() else spec.name)

@@ -190,7 +190,9 @@ def resolve(
             "--precision fp16 needs a GPU, found none",
             advice="Give --precision bf16 or fp32.",
         )
-    _note_precision(config.precision, reporter)
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    dtype = DTYPES[DTYPE_OF_PRECISION[config.precision]]
+    note_emulated(f"--precision {config.precision}", dtype, device, reporter)
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = selected_rows(config, source, reporter)
@@ -281,7 +283,10 @@ def with_tokenizer(job: Job, reporter: Reporter, teacher: Joined | None = None) 
     elif isinstance(job.objective, SumObjective) and job.objective.compares_tokens:
         for cache in () if teacher is None else teacher.caches:
             check_tokens_alike(tokenizer, cache)
-    return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
+    with quiet():
+        parts = tokenizer_fingerprint(tokenizer)
+    reads = {**parts, "max_length": int(min(job.config.max_length, tokenizer.model_max_length))}
+    return replace(job, tokenizer=tokenizer, reads=reads)
 
 
 def fit_settings(config: TrainConfig) -> FitSettings:
@@ -311,19 +316,6 @@ def _tokenizer(
     )
 
 
-def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
-    with quiet():
-        parts = tokenizer_fingerprint(tokenizer)
-    return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
-
-
-def _note_precision(precision: str, reporter: Reporter) -> None:
-    """Note where a training is slower in its precision than in single precision."""
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    dtype = DTYPES[DTYPE_OF_PRECISION[precision]]
-    note_emulated(f"--precision {precision}", dtype, device, reporter)
-
-
 def _note_evaluation(source: Source, reporter: Reporter) -> None:
     """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
     if TASKS[source.task].self_contained and set(source.splits) == {"train"}:
@@ -349,7 +341,7 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
         return TASKS[source.task](source.num_labels, source.label_names)
     check_classes(train.labels, source)
     task = TASKS[source.task](source.num_labels, source.label_names)
-    without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
+    without = np.setdiff1d(np.arange(task.num_labels), train.labels).tolist()
     if without:
         class_names = source.label_names or range(source.num_labels)
         names = ", ".join(str(class_names[i]) for i in without[:8])

@@ -44,6 +44,9 @@ def result_dict(
     class_weight = None
     if job.class_weight is not None:
         class_weight = weights_by_name(job.class_weight, task)
+    division = job.source.division
+    shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
+    division_record = None if division is None else division.to_dict()
     return {
         "format": RESULT_FORMAT,
         "method": objective.method,
@@ -55,7 +58,8 @@ def result_dict(
             "source": job.source.name,
             "digest": job.source.digest(),
             **rows,
-            **_held_out(job),
+            "division": division_record,
+            "shared_texts": shared,
         },
         "config": record,
         "alpha": objective.alpha,
@@ -89,13 +93,6 @@ def code_version(package: Path) -> str:
     for path in sorted(package.rglob("*.py")):
         sources.append([path.relative_to(package).as_posix(), identity.digest_file(path)])
     return f"{logitcache.__version__}+{identity.digest_json(sources)[:DIGITS]}"
-
-
-def _held_out(job: Job) -> dict[str, Any]:
-    """How the scored rows were held out, and which of them share their text with a training row."""
-    division = job.source.division
-    shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
-    return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
 
 
 def _answers(teacher: Joined | None) -> dict[str, Any]:

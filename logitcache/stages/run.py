@@ -140,7 +140,11 @@ def _write(
         budget.write_steps(job.out / STEPS_FILE)
         reporter.note(f"{job.out}: {budget.in_words()}")
     write_json(job.out / RESULT, result_dict(job, fitted, teacher, budget))
-    _remove_checkpoints(job.out)
+    # logs of `--report-to tensorboard` are moved out
+    logs = job.out / "checkpoints" / "runs"
+    if logs.is_dir():
+        logs.replace(job.out / "runs")
+    shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
 
 
 def _padding(
@@ -186,14 +190,6 @@ def _row_counts(job: Job) -> str:
         return f"{labelled + unlabelled:,} rows"
     text = f"{labelled:,} labelled rows"
     return f"{text} and {unlabelled:,} unlabelled ones" if unlabelled else text
-
-
-def _remove_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` are moved out."""
-    logs = out / "checkpoints" / "runs"
-    if logs.is_dir():
-        logs.replace(out / "runs")
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
 def _unscored(

@@ -281,9 +281,9 @@ def _has_same_rows(cache: Cache, table: Rows) -> bool:
         return np.array_equal(np.sort(row_hash), np.sort(table.row_hash))
     rows = np.stack([row_hash, cache.labels(np.arange(len(cache)))])
     rows_of_table = np.stack([table.row_hash, table.label])
-    return np.array_equal(
-        rows[:, np.lexsort(rows[::-1])], rows_of_table[:, np.lexsort(rows_of_table[::-1])]
-    )
+    order = np.lexsort(rows[::-1])
+    order_of_table = np.lexsort(rows_of_table[::-1])
+    return np.array_equal(rows[:, order], rows_of_table[:, order_of_table])
 
 
 def _own_teacher(job: Job, reporter: Reporter) -> Joined:
@@ -298,7 +298,12 @@ def _own_teacher(job: Job, reporter: Reporter) -> Joined:
         loaders = []
         for fold in range(folds):
             reporter.note(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
-            copy = _copy_without(job, (fold, folds), reporter)
+            left_out = (fold, folds)
+            name = identity.digest_json({**job.record(), "without_fold": left_out})
+            folder = job.config.workspace.first_copy(name)
+            base = replace(_as_base(job), without_fold=left_out, out=folder)
+            training = Training(*prepared(base, job.source, reporter), FIRST_COPY)
+            copy = result_of(training, reporter, wait=True)
             loaders.append(partial(load_copy, job.config.seed, type(job.task), copy))
         panel = FoldTeachers(loaders)
     starts = job.starts()
@@ -355,12 +360,3 @@ def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
     folder = job.config.workspace.first_copy(identity.digest_json(job.record()))
     copy = prepared(replace(base, out=folder), job.source, reporter)
     return result_of(FirstCopy(*copy, FIRST_COPY), reporter, wait=True)
-
-
-def _copy_without(job: Job, fold: tuple[int, int], reporter: Reporter) -> Path:
-    """The first copy that was not trained on one fold's rows."""
-    folder = job.config.workspace.first_copy(
-        identity.digest_json({**job.record(), "without_fold": fold})
-    )
-    copy = prepared(replace(_as_base(job), without_fold=fold, out=folder), job.source, reporter)
-    return result_of(Training(*copy, FIRST_COPY), reporter, wait=True)

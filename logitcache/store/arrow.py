@@ -99,7 +99,8 @@ def _write(
 
 
 def _schema(columns: Sequence[Column]) -> pa.Schema:
-    return pa.schema([pa.field(column.name, _type(column), nullable=False) for column in columns])
+    fields = [pa.field(column.name, _type(column), nullable=False) for column in columns]
+    return pa.schema(fields)
 
 
 def _type(column: Column) -> pa.DataType:

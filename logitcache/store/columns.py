@@ -100,7 +100,9 @@ def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
 def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
     """The number of records of each level. Asserts that arrays fit the columns and ends."""
     assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
-    records = {level: len(arrays[members[0].name]) for level, members in levels(columns).items()}
+    records = {}
+    for level, members in levels(columns).items():
+        records[level] = len(arrays[members[0].name])
     for column in columns:
         array = arrays[column.name]
         expected = column.shape(records[column.level])

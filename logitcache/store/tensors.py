@@ -24,7 +24,8 @@ def encode(tensors: Mapping[str, Array]) -> tuple[File, memoryview]:
     """The file of these tensors, as the plan records it, and its bytes."""
     from safetensors.numpy import save
 
-    data = memoryview(save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    data = memoryview(save(contiguous))
     return Encoded(data, pieces(data)).described(TENSORS), data
 
 

@@ -176,11 +176,7 @@ def _callbacks(clock: StepClock, budget: BudgetClock | None, settings: FitSettin
 
 def _with_logits(teachers: Mapping[str, Teacher]) -> dict[str, Teacher]:
     """The teachers that give logits, by split."""
-    return {
-        split: teacher
-        for split, teacher in teachers.items()
-        if getattr(teacher, "has_logits", True)
-    }
+    return {name: one for name, one in teachers.items() if getattr(one, "has_logits", True)}
 
 
 def _epoch_kept(trainer: DistillTrainer, select: str) -> float:
@@ -282,7 +278,9 @@ def _teachers(reference: Teacher | None) -> dict[str, Teacher]:
 
 def _eval_rows(task: Classification, prepared: Mapping[str, Examples]) -> int:
     """Rows of a scored batch: as many as give some 2**26 logits, at most 64."""
-    longest = max(int(rows.lengths().max(initial=1)) for rows in prepared.values())
+    longest = 1
+    for rows in prepared.values():
+        longest = max(longest, int(rows.lengths().max(initial=1)))
     positions = longest if task.per_token else 1
     return max(1, min(EVAL_ROWS, EVAL_LOGITS // (positions * task.num_labels)))
 

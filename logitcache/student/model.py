@@ -115,7 +115,11 @@ def build_student(
         if is_shape(student):
             model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels, norm))
         elif is_own(student):
-            model = _own(student, task, tokenizer, labels)
+            labels = {"pad_token_id": tokenizer.pad_token_id, **labels}
+            words = len(tokenizer)
+            own = OwnConfig(student, words, task.num_labels, task.per_token, **labels)
+            model = OwnStudent(own)
+            model.float()
         else:
             model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
         check_norm(norm, model.config.model_type)
@@ -127,31 +131,6 @@ def build_student(
         check_causal(model, auto, student)
     check_saving(model, tokenizer, student)
     return model
-
-
-def _own(student: str, task: Classification, tokenizer: Any, labels: dict[str, Any]) -> OwnStudent:
-    """A module of one's own, in single precision. Raises SpecError."""
-    config = OwnConfig(
-        student,
-        len(tokenizer),
-        task.num_labels,
-        task.per_token,
-        pad_token_id=tokenizer.pad_token_id,
-        **labels,
-    )
-    model = OwnStudent(config)
-    model.float()
-    return model
-
-
-def _draw_head(model: PreTrainedModel) -> None:
-    """Fresh weights for all that is not the body."""
-    prefix = f"{model.base_model_prefix}."
-    head = {}
-    for name, tensor in type(model)(model.config).state_dict().items():
-        if not name.startswith(prefix):
-            head[name] = tensor
-    model.load_state_dict(head, strict=False)
 
 
 def _fresh(auto: Any, config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -194,8 +173,13 @@ def _from_checkpoint(
     )
     model.float()
     fresh_weights(model, info, student)  # a fresh head is as it should be
-    if problem not in (None, SINGLE_LABEL):
-        _draw_head(model)  # this one was trained for another kind of problem
+    if problem not in (None, SINGLE_LABEL):  # its head was trained for another kind of problem
+        prefix = f"{model.base_model_prefix}."
+        head = {}
+        for name, tensor in type(model)(model.config).state_dict().items():
+            if not name.startswith(prefix):
+                head[name] = tensor
+        model.load_state_dict(head, strict=False)
     return model
 
 

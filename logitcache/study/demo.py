@@ -44,8 +44,24 @@ class DemoSize:
     held_out: int  # rows of dev and of test
 
 
-FULL = DemoSize("4x256", 12000, 2, "2x128", 3000, 6, 2000)
-QUICK = DemoSize("2x128", 5000, 3, "2x64", 1000, 5, 600)
+FULL = DemoSize(
+    teacher="4x256",
+    teacher_rows=12000,
+    teacher_epochs=2,
+    student="2x128",
+    student_rows=3000,
+    student_epochs=6,
+    held_out=2000,
+)
+QUICK = DemoSize(
+    teacher="2x128",
+    teacher_rows=5000,
+    teacher_epochs=3,
+    student="2x64",
+    student_rows=1000,
+    student_epochs=5,
+    held_out=600,
+)
 
 
 @dataclass(frozen=True)

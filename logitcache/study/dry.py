@@ -89,7 +89,15 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
     has no hours and says why. Raises SpecError for rows that cannot be read, except those of a
     preset, which another machine may have.
     """
-    _check_rows(study)
+    rows = Sources(study, SILENT)
+    for trial in study.trials:
+        data = trial.config.data
+        if isinstance(data, str) and presets.find(data) is not None:
+            continue
+        try:
+            rows.of(trial.config)
+        except LogitCacheError as error:
+            raise error.at(f"task {trial.planned.task}") from error.__cause__
     by_cost: dict[str, list[Trial]] = {}
     for trial in study.trials:
         values = _cost_values(trial, study.teachers.get(trial.planned.teacher or ""))
@@ -103,18 +111,6 @@ def dry_run(study: Plan, reporter: Reporter = SILENT) -> DryRun:
             groups.append(_group(study, trials, teachers, workspace, reporter))
     dumped = tuple(teachers[name] for name in study.teachers if name in teachers)
     return DryRun(study.spec.name, str(study.folder), len(study.trials), tuple(groups), dumped)
-
-
-def _check_rows(study: Plan) -> None:
-    rows = Sources(study, SILENT)
-    for trial in study.trials:
-        data = trial.config.data
-        if isinstance(data, str) and presets.find(data) is not None:
-            continue
-        try:
-            rows.of(trial.config)
-        except LogitCacheError as error:
-            raise error.at(f"task {trial.planned.task}") from error.__cause__
 
 
 def _cost_values(trial: Trial, teacher: Teacher | None) -> dict[str, Any]:

@@ -171,12 +171,12 @@ def read(folder: Path) -> StudyFolder:
         raise FormatError(expected=f"format {FORMAT!r}", found=found, where=folder / STUDY)
     try:
         return StudyFolder(
-            folder,
-            document["name"],
-            document["spec"],
-            tuple(document["unsaid"]),
-            tuple(_entry(folder, trial) for trial in document["trials"]),
-            tuple(_teacher(folder, teacher) for teacher in document["teachers"]),
+            folder=folder,
+            name=document["name"],
+            spec=document["spec"],
+            unsaid=tuple(document["unsaid"]),
+            trials=tuple(_entry(folder, trial) for trial in document["trials"]),
+            teachers=tuple(_teacher(folder, teacher) for teacher in document["teachers"]),
         )
     except (KeyError, TypeError) as error:
         raise FormatError(

@@ -94,7 +94,11 @@ def submit(
             "with `predict: true` below settings in the spec, and another --out.",
             where=folders,
         )
-    write_atomic(out, _zip(files))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _YEAR), data, zipfile.ZIP_DEFLATED)
+    write_atomic(out, content.getvalue())
     filled = tuple(name for name in files if name not in answered)
     return Submission(out, answered, filled)
 
@@ -172,11 +176,3 @@ def _strings(test: Test, label_names: Sequence[str] | None, folder: Path) -> lis
         advice="Rename the classes in the data (numbered ones: --labels), and train again.",
         where=folder,
     )
-
-
-def _zip(files: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _YEAR), data, zipfile.ZIP_DEFLATED)
-    return out.getvalue()

@@ -43,8 +43,24 @@ class LanguageSize:
     seeds: tuple[int, ...]
 
 
-FULL = LanguageSize("4x128", "2x64", 600, 60, 4, 2, (0, 1, 2))
-QUICK = LanguageSize("2x64", "1x32", 250, 40, 4, 2, (0, 1))
+FULL = LanguageSize(
+    teacher="4x128",
+    student="2x64",
+    documents=600,
+    held_out=60,
+    teacher_epochs=4,
+    student_epochs=2,
+    seeds=(0, 1, 2),
+)
+QUICK = LanguageSize(
+    teacher="2x64",
+    student="1x32",
+    documents=250,
+    held_out=40,
+    teacher_epochs=4,
+    student_epochs=2,
+    seeds=(0, 1),
+)
 
 
 def language_demo(

@@ -74,7 +74,15 @@ class Plan:
         if folder.is_study(self.folder):
             before = folder.read(self.folder)
             _check_margin(before, spec)
-            spec = _joined(before.spec, spec)
+            # with the names and seeds that the study has had before
+            older = parse(before.spec, "study.json", is_resolved=True)
+            spec = replace(
+                spec,
+                seeds=tuple(dict.fromkeys([*older.seeds, *spec.seeds])),
+                tasks={**older.tasks, **spec.tasks},
+                students={**older.students, **spec.students},
+                methods={**older.methods, **spec.methods},
+            )
             joined = plan(spec, self.folder)
             now = {trial.planned.id: trial.planned for trial in joined.trials}
             failed = {entry.id for entry in before.teachers if entry.end.state is State.FAILED}
@@ -139,18 +147,6 @@ def _check_same(before: Planned, now: Planned, where: Path) -> None:
     found = differing[0] if differing else f"teacher {before.teacher}, now {now.teacher}"
     raise FingerprintMismatch(
         f"its trial {before.id} was planned with {found}. Choose another --out.", where=where
-    )
-
-
-def _joined(before: Mapping[str, Any], spec: Spec) -> Spec:
-    """The spec with the names and seeds that the study has had before it."""
-    older = parse(before, "study.json", is_resolved=True)
-    return replace(
-        spec,
-        seeds=tuple(dict.fromkeys([*older.seeds, *spec.seeds])),
-        tasks={**older.tasks, **spec.tasks},
-        students={**older.students, **spec.students},
-        methods={**older.methods, **spec.methods},
     )
 
 

@@ -49,7 +49,8 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
         types["logits"] = pa.list_(pa.float32())
     elif "nll" in columns:
         types["nll"] = pa.float32()
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+    fields = [pa.field(name, kind, nullable=False) for name, kind in types.items()]
+    schema = pa.schema(fields)
     try:
         table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
     except FileNotFoundError:
@@ -98,7 +99,8 @@ def read_answers(path: Path, split: str) -> tuple[Int64, Int64] | None:
         raise FormatError(
             expected="split, row_id, label and logits", found=found, where=path
         ) from None
-    rows = table.filter(pc.and_(pc.equal(table["split"], split), pc.less(table["label"], 0)))
+    rows = table.filter(pc.equal(table["split"], split))
+    rows = rows.filter(pc.less(rows["label"], 0))
     if not rows.num_rows:
         return None
     row_id = rows["row_id"].to_numpy()

@@ -289,12 +289,12 @@ def _difference(
         if len(pairs) > 1:
             estimate = multi_bootstrap(metric, scored, baselines, resampled)
     return Difference(
-        baseline.label,
-        by_seed,
-        float(np.mean(differences)),
-        signed_rank(differences),
-        interval,
-        estimate,
+        baseline=baseline.label,
+        by_seed=by_seed,
+        mean=float(np.mean(differences)),
+        test=signed_rank(differences),
+        interval=interval,
+        estimate=estimate,
     )
 
 

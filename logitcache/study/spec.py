@@ -165,21 +165,29 @@ def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
     name = str(document.get("name") or "study")
     if not NAME.fullmatch(name):
         raise _wrong("a name of letters, digits and . _ + -", name, f"{where}: name")
+    split = document.get("split")
+    if split is not None and not isinstance(split, str):
+        raise _wrong("the name of a split", split, f"{where}: split")
+    unsaid = document.get("unsaid") or ()
+    if isinstance(unsaid, str):
+        unsaid = [unsaid]
+    if not isinstance(unsaid, Sequence):
+        raise _wrong("a list of sentences", unsaid, f"{where}: unsaid")
     baseline = document.get("baseline")
     return Spec(
-        name,
-        _seeds_listed(document["seeds"], where),
-        axes["tasks"],
-        axes["students"],
-        axes["methods"],
-        settings,
-        teacher,
-        overrides,
-        str(document.get("about", "")),
-        _unsaid(document.get("unsaid"), where),
-        _split(document.get("split"), where),
-        str(baseline) if is_resolved else _baseline(baseline, axes["methods"], where),
-        _margin(document.get("margin"), where),
+        name=name,
+        seeds=_seeds_listed(document["seeds"], where),
+        tasks=axes["tasks"],
+        students=axes["students"],
+        methods=axes["methods"],
+        settings=settings,
+        teacher=teacher,
+        overrides=overrides,
+        about=str(document.get("about", "")),
+        unsaid=tuple(map(str, unsaid)),
+        split=split,
+        baseline=str(baseline) if is_resolved else _baseline(baseline, axes["methods"], where),
+        margin=_margin(document.get("margin"), where),
     )
 
 
@@ -225,19 +233,6 @@ def _baseline(value: Any, methods: Mapping[str, Options], where: str) -> str:
     return str(value)
 
 
-def _split(value: Any, where: str) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise _wrong("the name of a split", value, f"{where}: split")
-    return value
-
-
-def _unsaid(value: Any, where: str) -> tuple[str, ...]:
-    sentences = [value] if isinstance(value, str) else value or ()
-    if not isinstance(sentences, Sequence):
-        raise _wrong("a list of sentences", value, f"{where}: unsaid")
-    return tuple(map(str, sentences))
-
-
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
     try:
         return options.seeds(value)
@@ -279,7 +274,9 @@ def _axis(axis: str, value: Any, where: str) -> dict[str, dict[str, Any]]:
             entries[name] = {OWN_OPTION[axis]: item}
     else:
         raise _wrong("a list of names, or options by name", value, where)
-    return {str(name): _entry(axis, str(name), entry, where) for name, entry in entries.items()}
+    for name in list(entries):
+        entries[str(name)] = _entry(axis, str(name), entries.pop(name), where)
+    return entries
 
 
 def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:

@@ -191,7 +191,8 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
         return SignedRank(p, smallest_p(n), n)
     doubled = np.rint(2 * rankdata(np.abs(rounded))).astype(np.int64)  # ties have halves
     doubled[rounded == 0] = 0
-    return SignedRank(_exact_p(doubled, int(doubled[rounded > 0].sum())), smallest_p(n), n)
+    positive = int(doubled[rounded > 0].sum())
+    return SignedRank(_exact_p(doubled, positive), smallest_p(n), n)
 
 
 def _exact_p(ranks: np.ndarray, positive: int) -> float:
@@ -318,6 +319,8 @@ def multi_bootstrap(
     variance. So its shape is kept, and its width is that of an unbiased estimate of the variance
     (`components`, over the pseudo-values of a metric that is no mean; `Components.reach`).
     """
+    from scipy.stats import norm
+
     pairs = _paired_sums(metric, predictions, baseline)
     scores = []
     for sums, baseline_sums in pairs:
@@ -335,7 +338,8 @@ def multi_bootstrap(
     scale = 0.0
     if spread > 0:
         half_width = parts.reach((1 - COVERAGE) / 2, len(pairs))
-        scale = half_width / (spread * _normal_width())
+        normal_width = float(norm.isf((1 - COVERAGE) / 2))
+        scale = half_width / (spread * normal_width)
     low, high = _ends(mean + scale * (means - means.mean()))
     interval = Interval(low, high, len(means), resampled.seed)
     return Estimate(mean, parts, len(pairs), of_rows.shape[1], interval)
@@ -351,10 +355,3 @@ def of_seeds(differences: Sequence[float]) -> Estimate:
     half_width = parts.reach((1 - COVERAGE) / 2, len(values))
     low, high = np.round([mean - half_width, mean + half_width], _DECIMALS)
     return Estimate(mean, parts, len(values), 0, Interval(float(low), float(high), 0, 0))
-
-
-def _normal_width() -> float:
-    """Half the width of a 95 % interval of the normal distribution, in standard deviations."""
-    from scipy.stats import norm
-
-    return float(norm.isf((1 - COVERAGE) / 2))

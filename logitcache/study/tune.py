@@ -302,9 +302,8 @@ def _best_spec(search: Search, resolved: Spec, count: int) -> Spec:
 def _plain(value: Any) -> Any:
     """A value as YAML writes it: mappings, lists and plain values, without empty ones."""
     if isinstance(value, Mapping):
-        return {
-            name: _plain(part) for name, part in value.items() if part not in (None, {}, [], ())
-        }
+        stated = {name: part for name, part in value.items() if part not in (None, {}, [], ())}
+        return {name: _plain(part) for name, part in stated.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return value

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from logitcache.cluster import connected, shares
 from logitcache.config import own
@@ -84,19 +83,14 @@ def _on_ray(study: Plan, workers: int | None, ends: Ends) -> None:
             ends.leave_out_teachers(count)
             ends.look()
             for part in ended:
-                _check(ray, part, study)
-
-
-def _check(ray: Any, part: Any, study: Plan) -> None:
-    """Raises what a part of the work has raised; IncompleteStudy where it was lost."""
-    try:
-        ray.get(part)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, LogitCacheError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise _killed(study) from error
+                try:
+                    ray.get(part)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, LogitCacheError):
+                        raise error.cause from None
+                    raise
+                except ray.exceptions.RayError as error:
+                    raise _killed(study) from error
 
 
 def _killed(study: Plan) -> IncompleteStudy:

@@ -173,12 +173,13 @@ def recorded(
 def _unread(rows: Rows) -> Examples:
     """Rows that no model reads: without tokens."""
     count = len(rows)
+    no_tokens = Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
     return Examples(
         row_id=rows.row_id,
         view=np.zeros(count, np.int64),
         row_hash=rows.row_hash,
         label=rows.label,
-        inputs={"input_ids": Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))},
+        inputs={"input_ids": no_tokens},
         cut=np.zeros(count, np.bool_),
         padding=NOT_READ,
     )
@@ -201,7 +202,8 @@ def _read(
             )
         table, texts = source.read[split](), source.texts
     else:
-        table = plain(find.single(find.find(answers.file, cache, reporter)), Columns(), reporter)
+        file = find.single(find.find(answers.file, cache, reporter))
+        table = plain(file, Columns(), reporter)
         texts = _text_columns(table, source.texts, answers.file)
     labels = read_columns(table, answers.columns, np.nan if answers.are_logits else 0.0)
     return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)

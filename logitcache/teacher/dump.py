@@ -31,7 +31,7 @@ from logitcache.teacher.gold import check_gold
 from logitcache.teacher.report import DumpReport, report, unfinished
 from logitcache.teacher.reuse import OlderCache
 from logitcache.teacher.summary import Summary
-from logitcache.teacher.work import DumpCounts, Work
+from logitcache.teacher.work import Work
 
 if TYPE_CHECKING:
     from logitcache.teacher.model import TeacherModel
@@ -177,7 +177,18 @@ def fill(
                 dump_report = report(cache, summary, job, source, split, may_ask=reuse is None)
         else:
             dump_report = unfinished(writer)
-    _say(job, done, reuse, folder, part, reporter)
+    copied = f", {done.copied:,} were copied" if reuse is not None else ""
+    count = done.asked
+    read = "saw the teacher"
+    if "answers" in job.plan.teacher:
+        count -= done.skipped
+        read = "have a recorded answer"
+    part_name = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
+    reporter.note(f"{folder}: {count:,} of {len(job.rows):,} rows {read}{copied}{part_name}")
+    if done.skipped:
+        reporter.note(
+            f"{folder}: {done.skipped:,} rows have no answer (none, not finite, or too wide for the codec): skipped"
+        )
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(
         dump_report,
@@ -190,23 +201,3 @@ def fill(
         if job.match.kind is Kind.SAME
         else [shown(job.match), *dump_report.remarks],
     )
-
-
-def _say(
-    job: DumpJob,
-    done: DumpCounts,
-    older_answers: OlderCache | None,
-    folder: Path,
-    part: tuple[int, int] | None,
-    reporter: Reporter,
-) -> None:
-    copied = f", {done.copied:,} were copied" if older_answers is not None else ""
-    count, read = done.asked, "saw the teacher"
-    if "answers" in job.plan.teacher:
-        count, read = done.asked - done.skipped, "have a recorded answer"
-    part_name = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
-    reporter.note(f"{folder}: {count:,} of {len(job.rows):,} rows {read}{copied}{part_name}")
-    if done.skipped:
-        reporter.note(
-            f"{folder}: {done.skipped:,} rows have no answer (none, not finite, or too wide for the codec): skipped"
-        )

@@ -14,7 +14,7 @@ import numpy as np
 
 from logitcache.data.match import Kind, pairs_of
 from logitcache.data.names import LISTED, map_option
-from logitcache.data.source import Source
+from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64, ends_of
 from logitcache.reporter import Reporter
@@ -60,7 +60,11 @@ def check_gold(job: DumpJob, source: Source, reporter: Reporter) -> None:
 def _answered_rows(job: DumpJob, source: Source) -> tuple[Int64, Int64]:
     """Labels and likeliest classes of the labelled positions of some rows: i64[n] each."""
     splits = (job.rows, *source.splits.values())
-    labelled = max(splits, key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
+
+    def count(split: Rows) -> int:
+        return min(CHECKED_ROWS, int((split.label >= 0).sum()))
+
+    labelled = max(splits, key=count)
     sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
     answer = job.answer(sample) if len(sample) else None
     if answer is None:

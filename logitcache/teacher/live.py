@@ -70,7 +70,18 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
     if isinstance(job, Planned) and cache.signals:
         signals = judge_signals(cache, job, drawn)
     if isinstance(job.codec, NoLogits):
-        verdict = _of_signals(signals)
+        # the signal that is furthest off, for its size
+        worst = max(signals.values(), key=lambda signal: signal.difference / signal.allowed)
+        verdict: dict[str, Any] = {
+            "same_bytes": None,
+            "agrees": all(signal.agrees for signal in signals.values()),
+            "difference": worst.difference,
+            "control": worst.control,
+            "allowed": worst.allowed,
+            "kl_mean": None,
+            "kl_max": None,
+            "worst_row": worst.worst_row,
+        }
     else:
         verdict = _of_logits(cache, job, drawn)
         verdict["agrees"] &= all(signal.agrees for signal in signals.values())
@@ -81,32 +92,16 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
     return Live(rows=len(drawn), conditions=apart, signals=signals, **verdict)
 
 
-def _of_signals(signals: dict[str, LiveSignal]) -> dict[str, Any]:
-    """The verdict where no logits are kept: that of the signal that is furthest off, for its size."""
-    worst = max(signals.values(), key=lambda signal: signal.difference / signal.allowed)
-    return {
-        "same_bytes": None,
-        "agrees": all(signal.agrees for signal in signals.values()),
-        "difference": worst.difference,
-        "control": worst.control,
-        "allowed": worst.allowed,
-        "kl_mean": None,
-        "kl_max": None,
-        "worst_row": worst.worst_row,
-    }
-
-
 def _of_logits(cache: Cache, job: DumpJob, drawn: Int64) -> dict[str, Any]:
     """The verdict on logits, or what is kept of them."""
-    batched, alone, doubled = (
-        np.concatenate(parts) for parts in zip(*_answers(cache, job, drawn), strict=True)
-    )
+    parts = zip(*_answers(cache, job, drawn), strict=True)
+    batched, alone, doubled = map(np.concatenate, parts)
     answers = cache.take(drawn)
     payload = answers.payload
     row = drawn[rows_of(answers.indptr)]
     again = (batched, alone, doubled)
     if isinstance(payload, Dense):
-        return _judge(job, row, cache.stored(drawn), *again)
+        return _judge_dense(job, row, cache.stored(drawn), again)
     if isinstance(payload, Sparse):
         text = answers.row_hash[rows_of(answers.indptr)]
         keys = position_keys(0, "codec", text, row % job.draws, answers.index)
@@ -127,20 +122,16 @@ def _answers(
         yield job.ask_again(prepared, budget, rows)
 
 
-def _judge(
-    job: DumpJob,
-    row: Int64,
-    stored: dict[str, Array],
-    batched: Float32,
-    alone: Float32,
-    doubled: Float32,
+def _judge_dense(
+    job: DumpJob, row: Int64, stored: dict[str, Array], again: tuple[Float32, Float32, Float32]
 ) -> dict[str, Any]:
     """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P,
     K]; ``row`` i64[P] is the row of each position.
     """
     codec = job.codec
     assert isinstance(codec, DenseCodec)
-    again = codec.encode(batched)
+    batched, alone, doubled = again
+    encoded = codec.encode(batched)
     in_cache = codec.unpack(stored).logits
     reference = codec.unpack(codec.encode(alone)).logits
     off = np.abs(in_cache.astype(np.float64) - reference)
@@ -151,7 +142,8 @@ def _judge(
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
     allowed = tolerance(DTYPES[job.plan.teacher["dtype"]], alone, control)
     differ = kl(in_cache, reference)
-    same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)
+    are_same = [(values == stored[name]).all(axis=1) for name, values in encoded.items()]
+    same = np.all(are_same, axis=0)
     return {
         "same_bytes": whole_rows(row, same),
         "agrees": bool((off <= allowed + rounding).all()),

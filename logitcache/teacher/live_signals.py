@@ -12,7 +12,7 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.cache.layout import StoredSignal
 from logitcache.payloads import single
-from logitcache.records import Float32, Int64, Ragged
+from logitcache.records import Float32, Int64
 from logitcache.store.columns import ROW
 
 if TYPE_CHECKING:
@@ -37,18 +37,39 @@ class LiveSignal:
 
 def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, LiveSignal]:
     """The judgement of each signal of the cache, from the rows ``drawn``."""
+    from logitcache.models.load import DTYPES
+    from logitcache.models.probe import tolerance
+
     stored = cache.take(drawn, signals=tuple(cache.signals)).vectors
     alone = _live(planned, drawn, copies=1)
     doubled = _live(planned, drawn, copies=2)
+    dtype = DTYPES[planned.plan.teacher["dtype"]]
     judgements = {}
     for name, signal in cache.signals.items():
-        judgements[name] = _judged(signal, planned, drawn, stored[name], alone[name], doubled[name])
+        reference = alone[name]
+        difference = np.abs(single(stored[name].values) - reference)
+        control = float(np.abs(doubled[name] - reference).max(initial=0.0))
+        allowed = tolerance(dtype, reference, control) + _rounding(signal, reference)
+        agrees = bool((difference <= allowed).all())
+        severity = difference if agrees else difference - allowed
+        worst = np.unravel_index(int(severity.argmax()), severity.shape)
+        vector = int(worst[0])
+        row = vector  # one vector a row
+        if signal.level != ROW:
+            row = int(np.searchsorted(stored[name].indptr, vector, "right")) - 1
+        judgements[name] = LiveSignal(
+            difference=float(difference[worst]),
+            control=control,
+            allowed=float(allowed[worst]),
+            agrees=agrees,
+            worst_row=int(drawn[row]),
+        )
     return judgements
 
 
 def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
     """The teacher's signals now, f32[S, d] each, of each row in a batch of so many copies."""
-    batches: dict[str, list[Float32]] = {kept.name: [] for kept in planned.kept}
+    batches: dict[str, list[Float32]] = {signal.name: [] for signal in planned.kept}
     for row in drawn.tolist():
         examples = planned.prepare(row, row + 1)
         for teacher, _ in planned.watching.assign(examples):
@@ -59,43 +80,9 @@ def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
     return {name: np.concatenate(vectors) for name, vectors in batches.items()}
 
 
-def _judged(
-    kept: StoredSignal,
-    planned: Planned,
-    drawn: Int64,
-    stored: Ragged,
-    alone: Float32,
-    doubled: Float32,
-) -> LiveSignal:
-    """The judgement of one signal. ``stored`` are its vectors in the cache; ``alone`` and
-    ``doubled`` f32[S, d] are the teacher's now, of rows alone and beside a copy of themselves.
-    """
-    from logitcache.models.load import DTYPES
-    from logitcache.models.probe import tolerance
-
-    difference = np.abs(single(stored.values) - alone)
-    control = float(np.abs(doubled - alone).max(initial=0.0))
-    dtype = DTYPES[planned.plan.teacher["dtype"]]
-    allowed = tolerance(dtype, alone, control) + _rounding(kept, alone)
-    agrees = bool((difference <= allowed).all())
-    severity = difference if agrees else difference - allowed
-    worst = np.unravel_index(int(severity.argmax()), severity.shape)
-    vector = int(worst[0])
-    row = vector  # one vector a row
-    if kept.level != ROW:
-        row = int(np.searchsorted(stored.indptr, vector, "right")) - 1
-    return LiveSignal(
-        difference=float(difference[worst]),
-        control=control,
-        allowed=float(allowed[worst]),
-        agrees=agrees,
-        worst_row=int(drawn[row]),
-    )
-
-
-def _rounding(kept: StoredSignal, vectors: Float32) -> Float32:
+def _rounding(signal: StoredSignal, vectors: Float32) -> Float32:
     """How far each number may be moved by storing it: f32[S, d]."""
-    if kept.codec.dtype == "int8":
+    if signal.codec.dtype == "int8":
         step = np.abs(vectors).max(1, keepdims=True) / 254.0
         return np.broadcast_to(step, vectors.shape).astype(np.float32)
-    return (np.abs(vectors) * ROUNDING[kept.codec.dtype] + SMALLEST_HALF).astype(np.float32)
+    return (np.abs(vectors) * ROUNDING[signal.codec.dtype] + SMALLEST_HALF).astype(np.float32)

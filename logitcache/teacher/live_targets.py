@@ -102,7 +102,8 @@ def judge_replay(
 
 def _drawn(codec: Codec, logits: Float32, keys: Int64, like: Sparse[Array]) -> Sparse[Array]:
     """What the codec keeps of these logits with these draws."""
-    columns = codec.pack(codec.reduce(torch.from_numpy(logits), Draw(torch.from_numpy(keys))))
+    draw = Draw(torch.from_numpy(keys))
+    columns = codec.pack(codec.reduce(torch.from_numpy(logits), draw))
     assets: Mapping[str, Array] = {} if like.unigram is None else {"unigram": like.unigram}
     target = codec.unpack(columns, assets)
     assert isinstance(target, Sparse)

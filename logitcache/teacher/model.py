@@ -92,7 +92,8 @@ class TeacherModel:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Its own class names, in the order of its own columns."""
-        return tuple(str(name) for _, name in sorted((self.model.config.id2label or {}).items()))
+        names = sorted((self.model.config.id2label or {}).items())
+        return tuple(str(name) for _, name in names)
 
     def columns_in_words(self) -> str:
         """What its answers are, for people."""
@@ -197,7 +198,8 @@ class TeacherModel:
                 model = watched(self.model, signals)
                 answers = ask_several(model, inputs, self.padding, tuple(per_token))
         except ModelFailed as error:
-            raise error.named(int(rows.row_id[index[error.row]])).at(self.name) from error.__cause__
+            row_id = int(rows.row_id[index[error.row]])
+            raise error.named(row_id).at(self.name) from error.__cause__
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
         logits = None
@@ -341,9 +343,10 @@ class LiveTeacher:
             payloads[LOGITS] = Dense(logits - logits.max(1, keepdims=True))
         vectors = {}
         for signal in teacher.signals:
-            lengths = np.ones(len(rows), np.int64) if signal.per_row else self.rows.lengths()[rows]
-            vectors[signal.name] = Ragged(
-                output.signals[signal.name].cpu().numpy(), ends_of(lengths)
-            )
+            lengths = self.rows.lengths()[rows]
+            if signal.per_row:
+                lengths = np.ones_like(lengths)
+            values = output.signals[signal.name].cpu().numpy()
+            vectors[signal.name] = Ragged(values, ends_of(lengths))
         row_hash = self.rows.row_hash[rows]
         return Answers(row_hash, positions.indptr, positions.index, payloads, vectors)

@@ -208,7 +208,17 @@ def planned(
     like_plan = None if like is None else like.plan
     plan = _plan(panel, names, data, settings, codec, rows, kept, like_plan)
     plan = replace(plan, tensors=file)
-    return Planned(rows, codec, plan, match, task, panel, note, head, data_once)
+    return Planned(
+        rows=rows,
+        codec=codec,
+        plan=plan,
+        match=match,
+        task=task,
+        panel=panel,
+        note=note,
+        head=head,
+        tensors=data_once,
+    )
 
 
 def check_draws(views: int, codec: Codec, task: Classification | type[Classification]) -> None:

@@ -84,11 +84,15 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
     new_codec = spec.codec(cache.codec.width)
     if not new_codec.is_calibrated:
         new_codec = new_codec.calibrated(_sample(cache))
-    kept_once = _kept_once(cache, new_codec)
+    tensors = dict(cache.assets)
+    for name in (WEIGHT, BIAS):  # of the old codec
+        tensors.pop(name, None)
+    if isinstance(new_codec, TopK) and new_codec.tail == UNIGRAM:
+        tensors[UNIGRAM] = unigram_of(stored_rows(cache), new_codec.width)
     file = None
     data = None
-    if kept_once:
-        file, data = encode(kept_once)
+    if tensors:
+        file, data = encode(tensors)
     plan = cache.manifest.plan
     columns = columns_of(new_codec, cache.level, inputs_of(plan))
     plan = replace(
@@ -105,16 +109,6 @@ def recode(place: Path | str, out: Path, codec: str, store: str | None = None) -
             _write(cache, new_codec, writer, index, assets)
         writer.seal()
         return conversion(out, len(missing))
-
-
-def _kept_once(cache: Cache, codec: Codec) -> dict[str, Array]:
-    """The tensors that the new cache keeps once: tokenizer's, signals' and the codec's."""
-    tensors = dict(cache.assets)
-    for name in (WEIGHT, BIAS):  # of the old codec
-        tensors.pop(name, None)
-    if isinstance(codec, TopK) and codec.tail == UNIGRAM:
-        tensors[UNIGRAM] = unigram_of(stored_rows(cache), codec.width)
-    return tensors
 
 
 def _sample(cache: Cache) -> list[Tensor]:
@@ -174,8 +168,22 @@ def _layout(arrays: Mapping[str, Array], level: str, first: int) -> Layout:
     first_view = np.zeros(count, np.int64)  # full answers have one: nothing is drawn of them
     if level == ROW:
         index = np.zeros(count, np.int64)
-        return Layout(row_id, row_hash, np.arange(count + 1), index, arrays[LABEL], first_view)
+        return Layout(
+            row_id=row_id,
+            row_hash=row_hash,
+            indptr=np.arange(count + 1),
+            index=index,
+            label=arrays[LABEL],
+            view=first_view,
+        )
     indptr = np.concatenate([np.zeros(1, np.int64), arrays[ends(level).name]])
     index = arrays[POSITION].astype(np.int64)
     label = arrays[LABEL].astype(np.int64)
-    return Layout(row_id, row_hash, indptr, index, label, first_view)
+    return Layout(
+        row_id=row_id,
+        row_hash=row_hash,
+        indptr=indptr,
+        index=index,
+        label=label,
+        view=first_view,
+    )

@@ -100,7 +100,13 @@ def _lock(folder: Path, held: ExitStack) -> Lock | None:
 def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> RepairReport:
     diagnosis = diagnose(folder)
     if diagnosis.well:
-        return RepairReport(folder, diagnosis.plan.shard_count, [], [], 0)
+        return RepairReport(
+            cache=folder,
+            shards=diagnosis.plan.shard_count,
+            repaired=[],
+            mended=[],
+            teacher_rows=0,
+        )
     if diagnosis.broken:
         reporter.note(
             f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again"
@@ -125,7 +131,10 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
             summary = Summary.of_table(len(dump.rows), dump.task, split)
             # under the names that the cache's plan has for the same things
             as_planned = replace(dump, plan=diagnosis.plan)
-            budgets = _budgets(diagnosis)
+            budgets = {}  # batch tokens of the shards that were made in smaller batches
+            for index, receipt in diagnosis.receipts.items():
+                if "batch_tokens" in receipt.conditions:
+                    budgets[index] = receipt.conditions["batch_tokens"]
             work = Work(writer, as_planned, summary, None, reporter, budgets)
             teacher_rows = work.finish().asked
             conditions = _differ(diagnosis, writer) if diagnosis.broken else {}
@@ -136,17 +145,13 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
     if not diagnosis.sealed:
         mended.append(MANIFEST)
     return RepairReport(
-        folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions
+        cache=folder,
+        shards=diagnosis.plan.shard_count,
+        repaired=diagnosis.broken,
+        mended=mended,
+        teacher_rows=teacher_rows,
+        conditions=conditions,
     )
-
-
-def _budgets(diagnosis: Diagnosis) -> dict[int, int]:
-    """Batch tokens of the shards that were made in smaller batches than the plan's."""
-    budgets = {}
-    for index, receipt in diagnosis.receipts.items():
-        if "batch_tokens" in receipt.conditions:
-            budgets[index] = receipt.conditions["batch_tokens"]
-    return budgets
 
 
 def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
@@ -192,7 +197,13 @@ def diagnose(folder: Path) -> Diagnosis:
         names.add(f"{SHARDS}/{plan.tensors.name}")
         lacks_tensors = not LocalFolder(folder / SHARDS).holds(plan.tensors)
     return Diagnosis(
-        plan, receipts, broken, small, strangers(folder, names), manifest is not None, lacks_tensors
+        plan=plan,
+        receipts=receipts,
+        broken=broken,
+        small=small,
+        strangers=strangers(folder, names),
+        sealed=manifest is not None,
+        tensors=lacks_tensors,
     )
 
 

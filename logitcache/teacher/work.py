@@ -216,7 +216,15 @@ class Work:
             if self.older is not None:
                 counts[old] = self.older.tokens(position[old])
             tokens = ends_of(counts)
-        return Layout(row_id, row_hash, answers.indptr, answers.index, label, view, tokens)
+        return Layout(
+            row_id=row_id,
+            row_hash=row_hash,
+            indptr=answers.indptr,
+            index=answers.index,
+            label=label,
+            view=view,
+            tokens=tokens,
+        )
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
         """Raises SpecError naming rows whose answers cannot be stored, unless they are skipped."""
