@@ -23,6 +23,7 @@ from tests.language.small_lms import (
     make_config,
     make_tokenizer,
 )
+from tests.shortly import fast
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,7 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=TASK_OF)
+@pytest.fixture(scope="session", params=fast(TASK_OF, "gpt2"))
 def dumps(
     request: Any, lm: Callable[..., Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from logitcache.teacher.recode import recode
 from logitcache_cli.main import cli
 from tests.fake_caches import tree
 from tests.language.small_lms import CODECS, TASK_OF, make_tokenizer
+from tests.shortly import fast
 
 BIASED = ("topk:k=4", "topk:k=4,tail=unigram")
 
@@ -337,7 +338,7 @@ def test_people_can_read_a_dump_and_its_rows(
     assert "positions more (--json lists all)" in shown.stdout
 
 
-@pytest.mark.parametrize("kind", TASK_OF)
+@pytest.mark.parametrize("kind", fast(TASK_OF, "bert"))
 def test_the_command_measures_codecs(
     kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from logitcache.study.dry import dry_run
 from logitcache.study.run import planned
 from logitcache_cli.main import cli
 from tests.language.small_lms import TASK_OF
+from tests.shortly import slow
 
 Lm = Callable[..., Path]
 QUIET: Any = {"device": "cpu", "notify": lambda line: None}
@@ -51,9 +52,9 @@ def weight(folder: Path) -> int:
 @pytest.mark.parametrize(
     ("kind", "codec", "signals", "views"),
     [
-        ("gpt2", "varopt:mean=4", ("logits",), 2),
+        slow(("gpt2", "varopt:mean=4", ("logits",), 2)),
         ("gpt2", "sampled:n=8", ("logits", "hidden:-1"), 1),
-        ("gpt2", "topk:k=4,tail=unigram", ("logits",), 1),
+        slow(("gpt2", "topk:k=4,tail=unigram", ("logits",), 1)),
         ("gpt2", "float16", ("attention-input:-1,dtype=bfloat16",), 1),
         ("bert", "replay", ("logits",), 2),
     ],

@@ -17,6 +17,7 @@ from logitcache.records import Float32, rows_of
 from logitcache.targets.table import parse
 from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import EACH, TOGETHER, Summary
+from tests.shortly import fast
 
 
 def summary_of(cache: Cache) -> Summary:
@@ -31,7 +32,7 @@ def labels_of(cache: Cache) -> Float32:
     return labels[labels >= 0]
 
 
-@pytest.mark.parametrize("together", [1, 7 * 48, 1 << 22])
+@pytest.mark.parametrize("together", fast([1, 7 * 48, 1 << 22], 7 * 48))
 @pytest.mark.parametrize("codec", ["float32", "replay"])
 def test_full_answers_are_summed_up_as_by_hand(
     dumps: dict[str, Any], codec: str, together: int, monkeypatch: pytest.MonkeyPatch

@@ -196,7 +196,7 @@ def test_a_run_records_what_its_tokenizer_does_and_goes_on_with_no_other(
 @pytest.fixture
 def stopped(config: TrainConfig, tmp_path: Path) -> TrainConfig:
     """A Self-KD that was broken off when its own training had begun."""
-    config = replace(config, method="self-kd", out=tmp_path / "out")
+    config = replace(config, method="self-kd", epochs=2.0, out=tmp_path / "out")
     train(replace(config, method="base", out=None))
     with pytest.raises(Interrupt):
         train(config, reporter=stop_at(10))

@@ -22,6 +22,7 @@ from logitcache.reporter import SILENT
 from logitcache.study.dry import dry_run
 from logitcache.study.run import planned
 from tests.runs import result
+from tests.shortly import slow
 
 MODULE = """
 import torch
@@ -100,7 +101,7 @@ def test_a_named_module_is_a_student_and_a_teacher_like_any_other(
     assert report.rows == 60
 
 
-@pytest.mark.parametrize("student", [Mean, partial(Mean, width=4)])
+@pytest.mark.parametrize("student", [slow(Mean), partial(Mean, width=4)])
 def test_a_class_in_memory_is_a_student(
     singles_data: Path, options: dict[str, Any], student: Any
 ) -> None:

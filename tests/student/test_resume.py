@@ -19,6 +19,7 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.stages.train import train
 from logitcache.student import checkpoints
 from tests.runs import Steps, result, same, tree
+from tests.shortly import fast
 from tests.student.processes import ended, start, train_killed
 
 PASSES = 45  # three epochs of fifteen micro-batches: seven steps of two, and one of one
@@ -233,7 +234,7 @@ class Saved:
         self.seen[done] = [checkpoints.step(p) for p in checkpoints.checkpoints_in(self.folder)]
 
 
-@pytest.mark.parametrize("every", [1, 3, 8])
+@pytest.mark.parametrize("every", fast([1, 3, 8], 3))
 def test_a_checkpoint_is_taken_after_so_many_steps_and_after_each_epoch(
     config: TrainConfig, tmp_path: Path, every: int
 ) -> None:

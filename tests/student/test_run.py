@@ -60,12 +60,11 @@ def whole(
 @pytest.mark.parametrize(
     ("step", "select"),
     [
-        (3, "best"),
         (9, "best"),
         (20, "last"),
         *(
             pytest.param(step, select, marks=pytest.mark.slow)
-            for step, select in ((8, "last"), (20, "best"), (24, "best"), (24, "last"))
+            for step, select in ((3, "best"), (8, "last"), (20, "best"), (24, "best"), (24, "last"))
         ),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from logitcache.student.losses import vocabulary
+from tests.shortly import fast
 from tests.student.head_cases import (
     RANK_COUNT,
     Case,
@@ -27,8 +28,9 @@ from tests.student.processes import run_ranks
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("tied", "bias"), fast(itertools.product((False, True), repeat=2), (True, False), (False, True))
+)
 def test_gradients_of_a_model(tied: bool, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vocabulary.CHUNK_VALUES, "cpu", 4 * V)  # several chunks
     parts = [batch([0, 1]), batch([2]), batch([3, 4, 5]), batch([6], some_kept=False)]

@@ -76,6 +76,7 @@ def test_a_joined_teacher_names_its_smallest_window(by_windows: Cache, cache: Ca
     assert join([cache, by_windows], {"train": 0}, "mean").window == WINDOW
 
 
+@pytest.mark.slow  # any order that is broken off: test_run
 def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     config: TrainConfig, finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
