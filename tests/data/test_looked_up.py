@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from logitcache.config.answers import answer_source
@@ -119,3 +121,14 @@ def test_texts_without_spaces_are_no_words(tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text(f"{names}\n{rows}", "utf-8")
         source, _ = read(tmp_path / "r.csv", tmp_path)
         assert (source.task, len(source.table("train"))) == ("classification", 12)
+
+
+def test_columns_of_parquet_that_repeat_are_numbered(tmp_path: Path) -> None:
+    names = ["text", "label", "text", "id", "id"]
+    columns = [["a", "b"], [0, 1], ["c", "d"], [1, 2], [3, 4]]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "r.parquet")
+    source, notes = read(tmp_path / "r.parquet", tmp_path, text="text.1")
+    assert source.table("train").texts()[0] == ["c", "d"]
+    assert "a name that repeats: 2 (first: column 2). They are called text.1, id.1" in notes
+    message = refusal(tmp_path / "r.parquet", tmp_path)
+    assert "for --text, found several called 'text'. Name another column with --text" in message
