@@ -343,6 +343,11 @@ POSTED = [
         rows=1,
     ),
     Case(
+        "Write the texts into the table: python -c",
+        {"a.txt": "a film", "b.txt": "a book", "r.csv": "file,label\na.txt,x\nb.txt,y\n"},
+        {"a.txt": None, "b.txt": None, "r.csv": GOOD},
+    ),
+    Case(
         "Add such a column, or put empty lines between the sentences",
         {"r.csv": "token,ner\nAda,B-PER\nmet,O\nAlan,B-PER\n"},
         {"r.csv": "token,ner\nAda,B-PER\nmet,O\n\nAlan,B-PER\n"},

@@ -15,6 +15,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.reporter import Notes
 from logitcache.teacher.column import Recorded, recorded
+from tests.data.advice_cases import changed
 from tests.data.test_strangers import Rows, jsonl, read, refusal, run
 
 
@@ -132,3 +133,22 @@ def test_columns_of_parquet_that_repeat_are_numbered(tmp_path: Path) -> None:
     assert "a name that repeats: 2 (first: column 2). They are called text.1, id.1" in notes
     message = refusal(tmp_path / "r.parquet", tmp_path)
     assert "for --text, found several called 'text'. Name another column with --text" in message
+
+
+@pytest.mark.parametrize("column", ["filename", "document", "id"])
+@pytest.mark.parametrize("folder", ["texts", "."])
+def test_texts_in_files_that_a_column_names_are_written_into_it(
+    tmp_path: Path, column: str, folder: str
+) -> None:
+    texts = {"0a.txt": "a film of old days\nand more\n", "0b.txt": "a dull book"}
+    changed(tmp_path / "data", {f"{folder}/{name}": text for name, text in texts.items()})
+    names = [name.removesuffix(".txt") if column == "id" else name for name in texts]
+    table = f"{column},label\n{names[0]},x\n{names[1]},y\n"
+    changed(tmp_path / "data", {"train.csv": table})
+    for asked in ({}, {"text": column}):
+        message = refusal(tmp_path / "data" / "train.csv", tmp_path, **asked)
+    assert f"in the column {column!r} names of files" in message
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, text="text")
+    assert source.table("train").texts()[0] == list(texts.values())
+    assert source.label_names == ("x", "y")
