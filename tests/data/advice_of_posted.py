@@ -343,6 +343,12 @@ POSTED = [
         rows=1,
     ),
     Case(
+        "Write their lines into one file: paste ",
+        {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
+        {"train.tsv": "a film\t0\na book\t0\n"},
+        more={"header": ("text", "label")},
+    ),
+    Case(
         "Write the texts into the table: python -c",
         {"a.txt": "a film", "b.txt": "a book", "r.csv": "file,label\na.txt,x\nb.txt,y\n"},
         {"a.txt": None, "b.txt": None, "r.csv": GOOD},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,25 @@ def test_texts_in_files_that_a_column_names_are_written_into_it(
     source, _ = read(tmp_path / "OUT.jsonl", tmp_path, text="text")
     assert source.table("train").texts()[0] == list(texts.values())
     assert source.label_names == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"), [("Y.txt", ["X.txt"]), ("relations.lst", ["a.toks", "b.toks"])]
+)
+def test_a_label_a_line_is_put_to_its_text(tmp_path: Path, labels: str, texts: list[str]) -> None:
+    files = {name: "".join(f"{name} a film {i}\n" for i in range(4)) for name in texts}
+    changed(tmp_path / "data", {**files, labels: "1\n0\n0\n1\n"})
+    message = refusal(tmp_path / "data", tmp_path)
+    command, _, header = message.partition("Write their lines into one file: ")[2].partition(
+        "; and "
+    )
+    subprocess.run(["bash", "-c", command], check=True, cwd=tmp_path)
+    names = tuple(header.removeprefix("give --header ").rstrip(".").split(","))
+    source, _ = read(tmp_path / "train.tsv", tmp_path, header=names)
+    assert len(source.table("train").texts()) == 2
+    assert labels_of(source) == ["1", "0", "0", "1"]
+
+
+def test_files_of_a_class_each_are_no_labels(tmp_path: Path) -> None:
+    changed(tmp_path, {"rt.pos": "a film\na book\n", "rt.neg": "a song\na play\n"})
+    assert "If each holds the texts of a class" in refusal(tmp_path, tmp_path)
