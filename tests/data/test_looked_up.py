@@ -14,6 +14,7 @@ import pytest
 from logitcache.config.answers import answer_source
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
+from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 from logitcache.teacher.column import Recorded, recorded
 from tests.data.advice_cases import changed
@@ -175,3 +176,18 @@ def test_a_label_a_line_is_put_to_its_text(tmp_path: Path, labels: str, texts: l
 def test_files_of_a_class_each_are_no_labels(tmp_path: Path) -> None:
     changed(tmp_path, {"rt.pos": "a film\na book\n", "rt.neg": "a song\na play\n"})
     assert "If each holds the texts of a class" in refusal(tmp_path, tmp_path)
+
+
+def test_answers_by_an_identifier_are_led_to_a_table_of_both(tmp_path: Path) -> None:
+    changed(tmp_path, {
+        "train.csv": "id,text,label\n07,a film,neg\n8,a book,pos\n",
+        "preds.csv": "id,p_pos,p_neg\n8,0.9,0.1\n07,0.2,0.8\n",
+    })  # fmt: skip
+    name = f"p_*@{tmp_path}/preds.csv"
+    with pytest.raises(SpecError) as caught:
+        answered(tmp_path / "train.csv", name, tmp_path)
+    message = str(caught.value)
+    assert message.endswith("then --data OUT.jsonl --teacher 'column:p_*'.")
+    run(message, tmp_path)
+    dump, _ = answered(tmp_path / "OUT.jsonl", "p_*", tmp_path)
+    assert np.exp(dump.logits).argmax(1).tolist() == [0, 1]

@@ -99,6 +99,15 @@ def join_advice(files: Iterable[Path]) -> str:
     return _of_batch(tables) or next(filter(None, (_joined(*pair) for pair in pairs)), "")
 
 
+def join_of_answers(rows: Path | str, answers: Table) -> str:
+    """How to join a table of answers to the file of the rows, by a key that both have; empty where
+    they have none.
+    """
+    table = _read(Path(rows))
+    key = None if table is None else _shared_key(table, answers)
+    return "" if key is None else _command(Path(rows), Path(answers.path), key)
+
+
 def advice_beside(table: Table) -> str:
     """How to join a file's table with that of a file in the same folder; empty where none has a key
     in common with it, and for rows in memory.
