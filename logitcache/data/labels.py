@@ -18,7 +18,14 @@ from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
 from logitcache.data.label_cells import joined_names, several_labels
-from logitcache.data.label_values import Columns, cleaned, first_place, present_values, read_values
+from logitcache.data.label_values import (
+    Columns,
+    check_not_joined,
+    cleaned,
+    first_place,
+    present_values,
+    read_values,
+)
 from logitcache.data.names import (
     BOOLEANS,
     LISTED,
@@ -310,6 +317,8 @@ def _own_names(
         )
         return names
     names = _sorted(present)
+    where = first_place(columns, names[0]) if names else ""
+    check_not_joined(names, str(column), next(iter(columns.values())).table.path, where)
     for name, parts in joined_names(names).items():
         reporter.note(
             f"column {column!r}: {name!r} may be several labels, as {listed(parts)} are classes too; it is taken for "

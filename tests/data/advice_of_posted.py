@@ -343,6 +343,12 @@ POSTED = [
         rows=1,
     ),
     Case(
+        "Name another column with --label. As a teacher, split them",
+        {"r.csv": "text,votes,kind\na,1|1|0,x\nb,0|0|1,y\n"},
+        options={"label": "votes"},
+        more={"label": "kind"},
+    ),
+    Case(
         "Write their lines into one file: paste ",
         {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
         {"train.tsv": "a film\t0\na book\t0\n"},

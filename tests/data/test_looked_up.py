@@ -191,3 +191,18 @@ def test_answers_by_an_identifier_are_led_to_a_table_of_both(tmp_path: Path) -> 
     run(message, tmp_path)
     dump, _ = answered(tmp_path / "OUT.jsonl", "p_*", tmp_path)
     assert np.exp(dump.logits).argmax(1).tolist() == [0, 1]
+
+
+def test_votes_that_a_comma_joins_are_split(tmp_path: Path) -> None:
+    joined = [("1,1,0", "1"), ("0,0,0", "0"), ("0,1,1", "1"), ("1,1,1", "1")]
+    rows: Rows = [{"text": f"a film {i}", "annotations": votes, "hard_label": label}
+                  for i, (votes, label) in enumerate(joined * 2)]  # fmt: skip
+    changed(tmp_path, {"r.jsonl": jsonl(rows)})
+    source, _ = read(tmp_path / "r.jsonl", tmp_path)
+    assert source.label_advice.endswith("for example --label hard_label")
+    message = refusal(tmp_path / "r.jsonl", tmp_path, label="annotations")
+    with pytest.raises(SpecError, match="votes that ',' joins"):
+        answered(tmp_path / "r.jsonl", "annotations", tmp_path, label="hard_label")
+    run(message, tmp_path)
+    dump, _ = answered(tmp_path / "OUT.jsonl", "annotations", tmp_path, label="hard_label")
+    assert np.exp(dump.logits[0]) / np.exp(dump.logits[0]).sum() == pytest.approx([1 / 3, 2 / 3])
