@@ -21,6 +21,7 @@ from logitcache.data.answer_cells import (
     value_in,
 )
 from logitcache.data.label_cells import given
+from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
 from logitcache.data.sources.hints import VOTES_OF_FUNCTIONS, is_labelling_function, similar
@@ -195,7 +196,7 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
             )
             raise _no_answer(table, name, row, answer, expected)
     if isinstance(first_answer, dict):
-        return replace(_of_names(rows, table, absent), blanks=blanks)
+        return replace(_of_names(rows, table, name, absent), blanks=blanks)
     return _of_lists(rows, len(first_answer), table, name)
 
 
@@ -291,16 +292,17 @@ def _one_number(table: Table, column: str, row: int, value: Any) -> SpecError:
     )
 
 
-def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:
+def _of_names(rows: Sequence[Any], table: Table, column: str, absent: float) -> SoftLabels:
     names = list(dict.fromkeys(name for answer in rows if answer is not None for name in answer))
+    check_not_joined(names, column, table.path, table.place(0))
     values = np.full((len(rows), len(names)), absent)
-    column = {name: index for index, name in enumerate(names)}
+    places = {name: index for index, name in enumerate(names)}
     for row, answer in enumerate(rows):
         if answer is None:
             values[row] = np.nan
             continue
         for name, number in answer.items():
-            values[row, column[name]] = number
+            values[row, places[name]] = number
     return SoftLabels(values, tuple(names), table.place, is_unordered=True)
 
 

@@ -180,6 +180,19 @@ def joined_names(names: Collection[str]) -> dict[str, list[str]]:
     return joined
 
 
+def votes_joined_by(names: Collection[str]) -> str:
+    """The separator that joins several votes to each of these names ("1,1,0" and "0,0,1"); empty
+    where they are names of one class each.
+    """
+    for separator in SEPARATORS[:-1]:
+        votes = [[vote.strip() for vote in name.split(separator)] for name in names]
+        repeated = sum(len(set(own)) < len(own) for own in votes)
+        are_joined = bool(votes) and min(map(len, votes)) > 1
+        if are_joined and 2 * repeated >= len(votes):
+            return separator
+    return ""
+
+
 def _option(path: str) -> str:
     return f"--label {shlex.quote(path)}"
 

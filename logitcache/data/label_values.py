@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from logitcache.data.label_cells import (
     places_of_one,
     single_label,
     unwrapped,
+    votes_joined_by,
 )
 from logitcache.data.names import LISTED, folded, integer, labels_option
+from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block, numpy_of
 from logitcache.errors import SpecError
@@ -142,6 +145,22 @@ def first_place(columns: Columns, value: Any) -> str:
     )
     values, position = next(holders)
     return values.where(position)
+
+
+def check_not_joined(names: Collection[str], column: str, path: Path | str, where: str) -> None:
+    """Raises SpecError where texts join the votes of several annotators."""
+    separator = votes_joined_by(names)
+    if not separator:
+        return
+    split = f"t[{column!r}] = t[{column!r}].str.split({separator!r})"
+    command = pandas_command(path, split) or f"with pandas: {split}"
+    raise SpecError(
+        expected=f"one class of each row in column {column!r}",
+        found=f"votes that {separator!r} joins",
+        advice=f"Name another column with --label. As a teacher, split them: {command}; then "
+        f"--teacher column:{column}.",
+        where=where,
+    )
 
 
 def cleaned(

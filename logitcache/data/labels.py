@@ -11,14 +11,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
 from logitcache.data.label_cells import joined_names, several_labels
-from logitcache.data.label_values import Columns, cleaned, first_place, present_values, read_values
+from logitcache.data.label_values import (
+    Columns,
+    check_not_joined,
+    cleaned,
+    first_place,
+    present_values,
+    read_values,
+)
 from logitcache.data.names import (
     BOOLEANS,
     LISTED,
@@ -96,9 +103,24 @@ def _if_fitting(
     is_from_one = names.numbers is None and numbers_from_one(present, len(named))
     is_declared = any(column in values.table.classes for values in columns.values())
     if is_declared or not (present == named or is_from_one):
+        if present and not is_declared and present < named:
+            reporter.note(
+                f"column {column!r}: {names.lines_of} is not read, for it names {len(named):,} classes, of which "
+                f"{len(present):,} occur. If they are the names of these numbers: {_as_given(names, present)}"
+            )
         return None
     reporter.note(f"column {column!r}: the names of its classes are those of {names.lines_of}")
     return names
+
+
+def _as_given(names: ClassNames, present: Collection[int | None]) -> str:
+    """How the names of a list are given to labels that are their places or numbers."""
+    counted = names.numbers or tuple(range(len(names.names)))
+    if counted != tuple(range(len(counted))) or 0 not in present:
+        return 'write the number of each into labels.json beside the data ({"1": "NAME", ...})'
+    return (
+        labels_option(names.names) if len(counted) <= LISTED else "name all of them with --labels"
+    )
 
 
 def _are_codes(present: list[int]) -> bool:
@@ -295,6 +317,8 @@ def _own_names(
         )
         return names
     names = _sorted(present)
+    where = first_place(columns, names[0]) if names else ""
+    check_not_joined(names, str(column), next(iter(columns.values())).table.path, where)
     for name, parts in joined_names(names).items():
         reporter.note(
             f"column {column!r}: {name!r} may be several labels, as {listed(parts)} are classes too; it is taken for "

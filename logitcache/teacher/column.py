@@ -29,6 +29,7 @@ from logitcache.data.source import Rows, Source, hashes_of
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import column_names
 from logitcache.data.sources.exports import plain
+from logitcache.data.sources.joins import join_of_answers
 from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError, short
@@ -204,28 +205,34 @@ def _read(
     else:
         file = find.single(find.find(answers.file, cache, reporter))
         table = plain(file, Columns(), reporter)
-        texts = _text_columns(table, source.texts, answers.file)
+        texts = _text_columns(table, source, split, answers)
     labels = read_columns(table, answers.columns, np.nan if answers.are_logits else 0.0)
     return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
 
 
 def _text_columns(
-    table: Table, texts: tuple[str, str | None], where: str
+    table: Table, source: Source, split: str, answers: AnswerSource
 ) -> tuple[str, str | None]:
     """The text columns of another table: as in the data, or usual ones. Raises SpecError."""
-    if all(name in table.columns for name in texts if name is not None):
-        return texts
+    texts = [name for name in source.texts if name is not None]
+    if set(texts) <= set(table.columns):
+        return source.texts
     try:
-        names = column_names([table], Columns(), where)
+        names = column_names([table], Columns(), str(answers.file))
     except SpecError:
-        columns = " and ".join(repr(name) for name in texts if name is not None)
+        advice = (
+            f"Call their column as in the data, {' and '.join(map(repr, texts))}. If the table has no texts, write "
+            "them into it; or, where its rows stand in the order of the data's, save the numbers with numpy.save, "
+            "and give --teacher file:FILE.npy."
+        )
+        join = join_of_answers(source.origins[split].path, table) if split in source.origins else ""
+        if join:
+            advice = f"{join}; then --data OUT.jsonl --teacher {answers.name.partition('@')[0]!r}."
         raise SpecError(
             expected="the texts of the rows beside their answers, by which they are joined",
             found=listed(list(map(short, table.columns)), LISTED),
-            advice=f"Call their column as in the data, {columns}. If the table has no texts, write them into it; "
-            "or, where its rows stand in the order of the data's, save the numbers with numpy.save, and give "
-            "--teacher file:FILE.npy.",
-            where=where,
+            advice=advice,
+            where=answers.file,
         ) from None
     return str(names.text), names.text_pair
 

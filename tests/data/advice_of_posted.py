@@ -343,6 +343,23 @@ POSTED = [
         rows=1,
     ),
     Case(
+        "Name another column with --label. As a teacher, split them",
+        {"r.csv": "text,votes,kind\na,1|1|0,x\nb,0|0|1,y\n"},
+        options={"label": "votes"},
+        more={"label": "kind"},
+    ),
+    Case(
+        "Write their lines into one file: paste ",
+        {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
+        {"train.tsv": "a film\t0\na book\t0\n"},
+        more={"header": ("text", "label")},
+    ),
+    Case(
+        "Write the texts into the table: python -c",
+        {"a.txt": "a film", "b.txt": "a book", "r.csv": "file,label\na.txt,x\nb.txt,y\n"},
+        {"a.txt": None, "b.txt": None, "r.csv": GOOD},
+    ),
+    Case(
         "Add such a column, or put empty lines between the sentences",
         {"r.csv": "token,ner\nAda,B-PER\nmet,O\nAlan,B-PER\n"},
         {"r.csv": "token,ner\nAda,B-PER\nmet,O\n\nAlan,B-PER\n"},

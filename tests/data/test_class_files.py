@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,28 @@ def test_given_names_are_those_of_numbers_from_one(tmp_path: Path) -> None:
     assert source.label_names == ("x", "y", "z")
     assert source.dumped["train"].label.tolist() == [1, 0, 2]
     assert any("1 is the class 'x', 3 the class 'z'" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels", "advice"),
+    [
+        ("x\ny\nz", ["0", "1"], "--labels x,y,z"),
+        ("x\ny\nz", ["1", "2"], "labels.json beside"),
+        ("1\tx\n2\ty\n5\tz", ["1", "5"], "labels.json beside"),
+    ],
+)
+def test_a_list_of_more_names_than_classes_is_said(
+    tmp_path: Path, lines: str, labels: list[str], advice: str
+) -> None:
+    (tmp_path / "class.txt").write_text(lines)
+    source, notes = loaded(tmp_path, labels)
+    assert not {"x", "y", "z"} & set(source.label_names or ())
+    (note,) = (note for note in notes if "class.txt is not read" in note)
+    assert advice in note
+    if advice.startswith("--labels"):
+        source, _ = loaded(tmp_path, labels, label_names=tuple(advice.split()[1].split(",")))
+    else:
+        written = dict(zip(labels, "xyz", strict=False))
+        (tmp_path / "labels.json").write_text(json.dumps(written))
+        source, _ = loaded(tmp_path, labels)
+    assert {"x", "y"} <= set(source.label_names or ())

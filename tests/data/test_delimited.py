@@ -128,9 +128,9 @@ def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
     ("text,Labels,kind", {},
      "columns: the text is text; the label is Labels, found by its usual name. Another: --label kind"),
     ("text,intent,kind", {}, None),
-    ("Summary,label,kind", {"text": "Summary"}, None),
-    ("Summary,label,kind", {"text": "Summary", "says_columns": True},
-     "columns: the text is Summary; the label is label"),
+    ("Summary,label,kind", {"text": "Summary"},
+     "columns: the text is Summary; the label is label, found by its usual name. Another: --label kind"),
+    ("text,label,kind", {"says_columns": True}, "columns: the text is text; the label is label"),
     ("Summary,Labels,kind", {"text": "Summary", "label": "kind", "says_columns": True},
      "columns: the text is Summary; the label is kind"),
 ])  # fmt: skip

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from logitcache.config.answers import answer_source
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
+from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 from logitcache.teacher.column import Recorded, recorded
+from tests.data.advice_cases import changed
 from tests.data.test_strangers import Rows, jsonl, read, refusal, run
 
 
@@ -119,3 +124,85 @@ def test_texts_without_spaces_are_no_words(tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text(f"{names}\n{rows}", "utf-8")
         source, _ = read(tmp_path / "r.csv", tmp_path)
         assert (source.task, len(source.table("train"))) == ("classification", 12)
+
+
+def test_columns_of_parquet_that_repeat_are_numbered(tmp_path: Path) -> None:
+    names = ["text", "label", "text", "id", "id"]
+    columns = [["a", "b"], [0, 1], ["c", "d"], [1, 2], [3, 4]]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "r.parquet")
+    source, notes = read(tmp_path / "r.parquet", tmp_path, text="text.1")
+    assert source.table("train").texts()[0] == ["c", "d"]
+    assert "a name that repeats: 2 (first: column 2). They are called text.1, id.1" in notes
+    message = refusal(tmp_path / "r.parquet", tmp_path)
+    assert "for --text, found several called 'text'. Name another column with --text" in message
+
+
+@pytest.mark.parametrize("column", ["filename", "document", "id"])
+@pytest.mark.parametrize("folder", ["texts", "."])
+def test_texts_in_files_that_a_column_names_are_written_into_it(
+    tmp_path: Path, column: str, folder: str
+) -> None:
+    texts = {"0a.txt": "a film of old days\nand more\n", "0b.txt": "a dull book"}
+    changed(tmp_path / "data", {f"{folder}/{name}": text for name, text in texts.items()})
+    names = [name.removesuffix(".txt") if column == "id" else name for name in texts]
+    table = f"{column},label\n{names[0]},x\n{names[1]},y\n"
+    changed(tmp_path / "data", {"train.csv": table})
+    for asked in ({}, {"text": column}):
+        message = refusal(tmp_path / "data" / "train.csv", tmp_path, **asked)
+    assert f"in the column {column!r} names of files" in message
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, text="text")
+    assert source.table("train").texts()[0] == list(texts.values())
+    assert source.label_names == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"), [("Y.txt", ["X.txt"]), ("relations.lst", ["a.toks", "b.toks"])]
+)
+def test_a_label_a_line_is_put_to_its_text(tmp_path: Path, labels: str, texts: list[str]) -> None:
+    files = {name: "".join(f"{name} a film {i}\n" for i in range(4)) for name in texts}
+    changed(tmp_path / "data", {**files, labels: "1\n0\n0\n1\n"})
+    message = refusal(tmp_path / "data", tmp_path)
+    command, _, header = message.partition("Write their lines into one file: ")[2].partition(
+        "; and "
+    )
+    subprocess.run(["bash", "-c", command], check=True, cwd=tmp_path)
+    names = tuple(header.removeprefix("give --header ").rstrip(".").split(","))
+    source, _ = read(tmp_path / "train.tsv", tmp_path, header=names)
+    assert len(source.table("train").texts()) == 2
+    assert labels_of(source) == ["1", "0", "0", "1"]
+
+
+def test_files_of_a_class_each_are_no_labels(tmp_path: Path) -> None:
+    changed(tmp_path, {"rt.pos": "a film\na book\n", "rt.neg": "a song\na play\n"})
+    assert "If each holds the texts of a class" in refusal(tmp_path, tmp_path)
+
+
+def test_answers_by_an_identifier_are_led_to_a_table_of_both(tmp_path: Path) -> None:
+    changed(tmp_path, {
+        "train.csv": "id,text,label\n07,a film,neg\n8,a book,pos\n",
+        "preds.csv": "id,p_pos,p_neg\n8,0.9,0.1\n07,0.2,0.8\n",
+    })  # fmt: skip
+    name = f"p_*@{tmp_path}/preds.csv"
+    with pytest.raises(SpecError) as caught:
+        answered(tmp_path / "train.csv", name, tmp_path)
+    message = str(caught.value)
+    assert message.endswith("then --data OUT.jsonl --teacher 'column:p_*'.")
+    run(message, tmp_path)
+    dump, _ = answered(tmp_path / "OUT.jsonl", "p_*", tmp_path)
+    assert np.exp(dump.logits).argmax(1).tolist() == [0, 1]
+
+
+def test_votes_that_a_comma_joins_are_split(tmp_path: Path) -> None:
+    joined = [("1,1,0", "1"), ("0,0,0", "0"), ("0,1,1", "1"), ("1,1,1", "1")]
+    rows: Rows = [{"text": f"a film {i}", "annotations": votes, "hard_label": label}
+                  for i, (votes, label) in enumerate(joined * 2)]  # fmt: skip
+    changed(tmp_path, {"r.jsonl": jsonl(rows)})
+    source, _ = read(tmp_path / "r.jsonl", tmp_path)
+    assert source.label_advice.endswith("for example --label hard_label")
+    message = refusal(tmp_path / "r.jsonl", tmp_path, label="annotations")
+    with pytest.raises(SpecError, match="votes that ',' joins"):
+        answered(tmp_path / "r.jsonl", "annotations", tmp_path, label="hard_label")
+    run(message, tmp_path)
+    dump, _ = answered(tmp_path / "OUT.jsonl", "annotations", tmp_path, label="hard_label")
+    assert np.exp(dump.logits[0]) / np.exp(dump.logits[0]).sum() == pytest.approx([1 / 3, 2 / 3])

@@ -272,14 +272,10 @@ def test_class_names_beside_a_parquet_schema(
     assert read_table(tmp_path / "x.parquet").classes == classes
 
 
-def test_a_parquet_file_that_is_none_or_has_a_column_twice_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_file_that_is_none_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"text,label\n"):
         message = refused(write(tmp_path / "x.parquet", content))
         assert message.startswith(f"{tmp_path}/x.parquet: expected a parquet file, found: ")
-    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "x.parquet")
-    assert refused(tmp_path / "x.parquet").endswith(
-        "expected each column once, found 'text' twice. Rename one."
-    )
 
 
 def test_the_help_of_data_names_every_kind_of_file() -> None:

@@ -14,7 +14,14 @@ from logitcache.errors import SpecError
 
 LABELS = ("labels.json", "label.json", "id2label.json", "label2id.json")
 INFOS = ("dataset_infos.json", "dataset_info.json")
-LISTS = ("classes.txt", "class_names.txt", "label_names.txt", "labels.txt", "mapping.txt")
+LISTS = (
+    "classes.txt",
+    "class.txt",
+    "class_names.txt",
+    "label_names.txt",
+    "labels.txt",
+    "mapping.txt",
+)
 _MOST = 1000  # lines of such a list
 
 

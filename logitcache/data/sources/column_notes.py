@@ -156,8 +156,10 @@ def _is_guessed(named_columns: Columns, chosen: Columns) -> bool:
     return are_texts_named or label == LABEL_COLUMNS[1] or label not in LABEL_COLUMNS
 
 
-def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str:
-    """Which columns are read, and of a label that nobody named, which one may be meant instead."""
+def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    """Which columns are read, and of a label that nobody named, which one may be meant instead;
+    None of one called label, where no other may be.
+    """
     read = [name for name in (chosen.text, chosen.text_pair) if name is not None]
     note = f"columns: the text is {' with '.join(map(short, read))}"
     if chosen.label is None or named_columns.task in UNLABELLED_TASKS:
@@ -167,6 +169,8 @@ def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> 
         return note
     others = {name: v for name, v in samples(tables).items() if name not in (*read, chosen.label)}
     likely = [n for n in likely_labels(others, tables) if not n.startswith(f"{chosen.label}.")]
+    if not likely and chosen.label == LABEL_COLUMNS[0] and not named_columns.says_columns:
+        return None
     another = f". Another: {option('--label', likely[0])}" if likely else ""
     return f"{note}, found by its usual name{another}"
 

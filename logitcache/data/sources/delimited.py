@@ -20,7 +20,6 @@ from typing import TextIO
 
 import numpy as np
 
-from logitcache.data.names import LISTED, listed
 from logitcache.data.sources import quoting
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import AS_ROWS, Content
@@ -31,13 +30,12 @@ from logitcache.data.sources.field_errors import (
     check_no_rule,
     header_again,
     numbered_names,
-    repeated_names,
     wrong_width,
 )
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import looks_like_row
 from logitcache.data.sources.quoting import RecordedLines
-from logitcache.data.sources.tables import Peculiar, Remark, Table
+from logitcache.data.sources.tables import Peculiar, Remark, Table, renamed, repeated_names
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError, short
 
@@ -263,7 +261,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     first_rows = [fields for _, fields in ahead]
     top_names, where = names, f"{path} line {line}"
     names = numbered_names(names, where, delimiter, first_rows, asked=header is not top)
-    of_repeated = _Tally(len(names) - len(set(top_names)), line)
+    further = [name for name, was in zip(names, top_names, strict=True) if name != was]
     rows: list[list[str]] = []
     numbers: list[int] = []
     for number, fields in islice(numbered, 1 if delimiter == "|" else 0):
@@ -311,7 +309,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
         ),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
         in_unnamed.remark(Peculiar.UNNAMED, consequence),
-        of_repeated.remark(Peculiar.REPEATED, _numbered_so(top_names, names)),
+        (renamed(further, f"line {line}"),) if further else (),
     )
     said = tuple(remarks)
     return Table(path, read, numbers_of_rows, typed=False, remarks=said, repeated=repeated)
@@ -325,11 +323,6 @@ def _header_option_advice(top: list[str]) -> str:
             "out, or move this one elsewhere."
         )
     return f"Name all {len(top)} columns with --header."
-
-
-def _numbered_so(names: list[str], numbered: list[str]) -> str:
-    further = [name for name, was in zip(numbered, names, strict=True) if name != was]
-    return f"They are called {listed(further, LISTED)}, as by pandas"
 
 
 def _check_is_row(content: Content, line: int, fields: list[str]) -> None:

@@ -14,7 +14,7 @@ from logitcache.data.sources.annotators import argilla, argilla_table, label_stu
 from logitcache.data.sources.chats import classified, messages, prompted
 from logitcache.data.sources.choices import check_no_choices
 from logitcache.data.sources.exported import Export
-from logitcache.data.sources.joins import check_no_batch
+from logitcache.data.sources.joins import check_no_batch, check_no_file_names
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
 from logitcache.data.sources.spans import are_spans, spans
@@ -30,9 +30,11 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     (``joy,anger``). What was recognised is noted.
 
     Raises SpecError for an export whose annotations are parts of texts, for rows that are single
-    messages of conversations, for rows of multiple choice, and for the files of a batch.
+    messages of conversations, for rows of multiple choice, for names of files in place of
+    texts, and for the files of a batch.
     """
     check_no_batch(table, asked)
+    check_no_file_names(table, asked)
     check_no_choices(table, asked)
     table, note = with_lists(table, asked)
     if note:

@@ -5,7 +5,6 @@ header.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from logitcache.data.names import is_number
@@ -14,7 +13,7 @@ from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.hints import looks_like_row, tags_among
-from logitcache.data.sources.tables import check_once
+from logitcache.data.sources.tables import check_once, numbered, repeated_names
 from logitcache.errors import SpecError, counted, short
 
 _DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
@@ -33,18 +32,7 @@ def numbered_names(
     repeated = repeated_names(names)
     if asked or delimiter == " " or names[:1] == repeated[:1] or _is_row(names, repeated, rows):
         _check_names(names, where, delimiter, rows)
-    numbered: list[str] = []
-    for place, name in enumerate(names):
-        number = names[:place].count(name) if name in repeated else 0
-        while number and f"{name}.{number}" in (*names, *numbered):
-            number += 1
-        numbered.append(f"{name}.{number}" if number else name)
-    return numbered
-
-
-def repeated_names(names: Sequence[str]) -> list[str]:
-    """The names that several columns have, in their order."""
-    return [name for name, count in Counter(names).items() if name and count > 1]
+    return numbered(names)
 
 
 def _is_row(names: Sequence[str], repeated: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,11 +15,13 @@ from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, rows_under_keys
 from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.joins import join_advice
+from logitcache.data.sources.nested import LOOKED_AT
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
 SHEETS = (".xlsx", ".xls", ".ods")
 OF_WORDS = (".train", ".testa", ".testb", ".bio", ".iob")  # how CoNLL files are often called
+_FEW = 6  # files whose lines are compared
 _SQLITE = (".db", ".sqlite", ".sqlite3")
 _BY_PANDAS = {  # what reads a file, {0} being its name
     **dict.fromkeys((".pkl", ".pickle"), "pandas.DataFrame(pandas.read_pickle({0}))"),
@@ -164,6 +167,32 @@ def of_annotations(names: Sequence[str]) -> str:
     return ""
 
 
+def of_lines(folder: Path, names: Sequence[str]) -> str:
+    """How to put together the lines of a few files, where one holds a label for each line of one or
+    two others; empty elsewhere.
+    """
+    lines = [_lines(folder / name) for name in names[:_FEW]]
+    for labels, (count, are_labels) in zip(names, lines, strict=False):
+        pairs = zip(names, lines, strict=False)
+        texts = [name for name, (others, _) in pairs if others == count and name != labels]
+        if are_labels and len(names) <= _FEW and len(texts) in (1, 2):
+            files = " ".join(shlex.quote(str(folder / name)) for name in (*texts, labels))
+            header = ",".join([*("text", "text_pair")[: len(texts)], "label"])
+            return f"Write their lines into one file: paste {files} > train.tsv; and give --header {header}"
+    return ""
+
+
+def _lines(path: Path) -> tuple[int, bool]:
+    """How many lines a file has, and whether each is one word, as a label is, and most stand there
+    again.
+    """
+    with path.open("rb") as file:
+        head = list(islice(file, LOOKED_AT))
+        count = len(head) + sum(1 for _ in file)
+    are_words = all(len(line.split()) == 1 for line in head)
+    return count, are_words and 1 < 2 * len(set(head)) <= len(head)
+
+
 def _of_objects(path: Path) -> str:
     """What to do with a file that begins with an object of JSON: rows a line, or rows under keys;
     empty for others.
@@ -231,11 +260,16 @@ def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:
         if all(name.endswith(".txt") for names in doubled.values() for name in names):
             pastes = []
             for split, names in doubled.items():
-                text, labels = map(shlex.quote, sorted(names, key=is_of_labels))
-                pastes.append(f"paste {text} {labels} > {split}.tsv")
+                text, labels = sorted(names, key=is_of_labels)
+                pastes.append(f"paste {shlex.quote(text)} {shlex.quote(labels)} > {split}.tsv")
+                with (folder / text).open("rb") as file:
+                    tabs = file.readline().count(b"\t")
             commands = "; ".join(pastes)
+            header = "text,label"
+            if tabs:
+                header += f" with the names of the other columns between them ({tabs + 2} in all)"
             advice = (
-                f"Write the lines of both into one file: {commands}; and give --header text,label."
+                f"Write the lines of both into one file: {commands}; and give --header {header}."
             )
     joined = join_advice(folder / name for names in doubled.values() for name in names)
     advice = f"{joined}." if joined else advice

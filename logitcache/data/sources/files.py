@@ -23,6 +23,7 @@ from logitcache.data.sources.file_errors import (
     by_ending,
     check_no_log,
     of_annotations,
+    of_lines,
     partitions,
     two_files,
     unreadable,
@@ -343,7 +344,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             )
             suffixes = {Path(name).suffix for name in visible}
             own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
-            advice = own_advice.rstrip(".") or advice
+            advice = of_lines(folder, visible) or own_advice.rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         annotations = list(map(of_annotations, _names_within(folder)))
         if any(annotations):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from logitcache.data.label_cells import TOLERANCE
+from logitcache.data.label_cells import TOLERANCE, votes_joined_by
 from logitcache.data.names import is_number
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
@@ -187,7 +187,8 @@ def _repeats(values: Sequence[Any]) -> bool:
         return False
     if any(map(_is_fraction, values)):
         return False
-    return 2 <= len(set(values)) <= max(2, len(values) // 2)
+    are_joined = all(isinstance(value, str) for value in values) and votes_joined_by(set(values))
+    return 2 <= len(set(values)) <= max(2, len(values) // 2) and not are_joined
 
 
 def _sums_to_one(numbers: Mapping[Any, Any]) -> bool:

@@ -4,13 +4,14 @@ are not joined here; what is said is how to.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from logitcache.config.data import Columns
-from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.advice import pandas_command, read_by_pandas
 from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.hints import (
@@ -20,11 +21,12 @@ from logitcache.data.sources.hints import (
     is_identifier,
     mean_size,
 )
-from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
+from logitcache.data.sources.nested import LOOKED_AT, SAMPLED, first_values, listed_values
 from logitcache.data.sources.reading import READERS, read_table
 from logitcache.data.sources.tables import Table
 from logitcache.errors import LogitCacheError, SpecError
 
+_LONGEST_NAME = 200  # characters of a file's name
 LARGEST = 1 << 23  # bytes of files that are read to find a key: at most a second
 _HEAD = 1 << 16
 _GUESSES = "submission"  # in the name of a file of made-up labels, as Kaggle gives one
@@ -56,6 +58,38 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
     )
 
 
+def check_no_file_names(table: Table, named_columns: Columns) -> None:
+    """Raises SpecError where the texts are in files of their own, which a column names."""
+    if not isinstance(table.path, Path):
+        return
+    text = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
+    for name in table.columns if text is None else {text} & set(table.columns):
+        values = [str(value) for value in first_values(table.columns[name], SAMPLED)]
+        for ending_of_files in ("", ".txt"):
+            folder = _folder_of(
+                table.path.parent, [f"{value}{ending_of_files}" for value in values]
+            )
+            if folder is None:
+                continue
+            text_of = f"open({str(folder)!r} + f'/{{n}}{ending_of_files}', encoding='utf-8').read()"
+            command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
+            raise SpecError(
+                expected="texts",
+                found=f"in the column {name!r} names of files, in {folder}",
+                advice=f"Write the texts into the table: {command or text_of}.",
+                where=table.path,
+            )
+
+
+def _folder_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The folder, or the one below it, that holds files of all these names; None where none does."""
+    if not names or any(len(name) > _LONGEST_NAME for name in names):
+        return None
+    below = (path for path in folder.iterdir() if path.is_dir())
+    hold = (path for path in (folder, *below) if all(os.path.isfile(path / name) for name in names))
+    return next(hold, None)
+
+
 def join_advice(files: Iterable[Path]) -> str:
     """How to join the first two of these files that have different columns and a key in common;
     empty where no two have.
@@ -63,6 +97,15 @@ def join_advice(files: Iterable[Path]) -> str:
     tables = [table for table in map(_read, files) if table is not None]
     pairs = combinations(tables, 2)
     return _of_batch(tables) or next(filter(None, (_joined(*pair) for pair in pairs)), "")
+
+
+def join_of_answers(rows: Path | str, answers: Table) -> str:
+    """How to join a table of answers to the file of the rows, by a key that both have; empty where
+    they have none.
+    """
+    table = _read(Path(rows))
+    key = None if table is None else _shared_key(table, answers)
+    return "" if key is None else _command(Path(rows), Path(answers.path), key)
 
 
 def advice_beside(table: Table) -> str:

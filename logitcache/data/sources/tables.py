@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from logitcache.data.names import LISTED, listed
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
@@ -164,24 +165,58 @@ def _inner(kind: pa.DataType) -> pa.DataType:
 
 
 def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
-    """Arrow columns as a table; ``classes`` are the names of columns of class numbers.
-
-    Raises SpecError where two columns have one name.
-    """
-    check_once(table.column_names, str(path))
+    """Arrow columns as a table; ``classes`` are the names of columns of class numbers."""
+    names = table.column_names
+    repeated = repeated_names(names)
+    table = table.rename_columns(numbered(names))
+    remarks: tuple[Remark, ...] = ()
+    if repeated:
+        further = [name for name in table.column_names if name not in names]
+        remarks = (renamed(further, f"column {table.column_names.index(further[0])}"),)
     by_name = {
         name: tuple(names)
         for name, names in classes.items()
         if name in table.column_names and pa.types.is_integer(_inner(table.schema.field(name).type))
     }
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=by_name)
+    return Table(
+        path,
+        columns,
+        range(table.num_rows),
+        typed=True,
+        unit="row",
+        classes=by_name,
+        remarks=remarks,
+        repeated=tuple(repeated),
+    )
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, further columns of one name numbered as pandas does (``name.1``)."""
+    repeated = repeated_names(names)
+    different: list[str] = []
+    for place, name in enumerate(names):
+        number = names[:place].count(name) if name in repeated else 0
+        while number and f"{name}.{number}" in (*names, *different):
+            number += 1
+        different.append(f"{name}.{number}" if number else name)
+    return different
+
+
+def renamed(further: Sequence[str], first: str) -> Remark:
+    """The remark on columns that were numbered; ``first`` is where the first of them stands."""
+    consequence = f"They are called {listed(further, LISTED)}, as by pandas"
+    return Remark(Peculiar.REPEATED, consequence, len(further), first)
+
+
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """The names that several columns have, in their order."""
+    return [name for name, count in Counter(names).items() if name and count > 1]
 
 
 def check_once(names: list[str], where: str) -> None:
     """Raises SpecError where two columns have one name."""
-    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
-    if twice is not None:
+    for twice in repeated_names(names)[:1]:
         raise SpecError(
             expected="each column once", found=f"{twice!r} twice", advice="Rename one.", where=where
         )
