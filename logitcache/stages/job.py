@@ -19,6 +19,7 @@ from logitcache.config.embedding import check_student as check_encoder
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.own import student_digest
+from logitcache.config.student import check_precision
 from logitcache.config.train import TrainConfig
 from logitcache.cost.flops import DTYPES as DTYPE_OF_PRECISION
 from logitcache.data.class_weights import class_weights
@@ -189,11 +190,7 @@ def resolve(
     requested = config
     config = with_init(config)
     fit_settings(config).share()  # among the ranks
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise SpecError(
-            "--precision fp16 needs a GPU, found none",
-            advice="Give --precision bf16 or fp32.",
-        )
+    check_precision(config.precision, torch.cuda.is_available())
     _note_precision(config.precision, reporter)
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
