@@ -42,14 +42,15 @@ def command(task: str, quick: bool, out: Path, as_json: bool) -> None:
     Nothing is downloaded: the text is the docstrings of installed packages. Ends with a verdict and
     a picture.
     """
-    check_folder(out)
+    size = "quick" if quick else "full"
+    folder = out / (size if task == "classification" else f"{size}-{task}")
+    check_folder(folder)
+    resumed = folder.exists()
     from logitcache.report.plots import dots
     from logitcache.study import demo, language_demo
     from logitcache.study.tables import render
 
     started = time.perf_counter()
-    size = "quick" if quick else "full"
-    folder = out / (size if task == "classification" else f"{size}-{task}")
     picture = folder / "verdict.png"
     if task == "classification":
         result = demo.demo(folder, demo.QUICK if quick else demo.FULL, reporter=progress())
@@ -65,5 +66,7 @@ def command(task: str, quick: bool, out: Path, as_json: bool) -> None:
         return
     click.echo(render_dump(to_json(result.report)) + "\n")
     render(comparison, output())
-    seconds = time.perf_counter() - started
-    click.echo(f"\npicture    {picture}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA[task]}")
+    seconds = f"{time.perf_counter() - started:.0f} s"
+    if resumed:
+        seconds += " of this call, which went on from an earlier one's"
+    click.echo(f"\npicture    {picture}\nall of it  {folder} ({seconds})\n\n{OWN_DATA[task]}")

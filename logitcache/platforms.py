@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,18 @@ def memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     psutil = _optional("psutil")
     return int(psutil.virtual_memory().total) if psutil is not None else None
+
+
+def lacks_cuda() -> bool:
+    """Whether torch surely finds no GPU here, without importing it: one that was built for CPUs, or
+    no GPU that this process may see.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    with suppress(PackageNotFoundError):
+        if version("torch").endswith("+cpu"):
+            return True
+    return os.environ.get("CUDA_VISIBLE_DEVICES") == ""
 
 
 def cores() -> int:

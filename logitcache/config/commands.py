@@ -47,10 +47,12 @@ class Takes:
             if declared.name in self.without:
                 continue
             required = declared.option.required or declared.name in self.required
-            default = self.defaults.get(declared.name, declared.default)
-            yield replace(
-                declared, option=replace(declared.option, required=required), default=default
-            )
+            own = replace(declared.option, required=required)
+            default = declared.default
+            if declared.name in self.defaults:
+                default = self.defaults[declared.name]
+                own = replace(own, help=own.help.partition(" Default:")[0])
+            yield replace(declared, option=own, default=default)
 
 
 def _uncounted() -> Iterator[Declared]:

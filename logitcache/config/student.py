@@ -69,6 +69,15 @@ def seed(help: str) -> Any:
     return option(0, help, minimum=0, maximum=MAX_SEED, group=TRAINING)
 
 
+def check_precision(precision: str, has_gpu: bool) -> None:
+    """Raises SpecError for what needs a GPU, where there is none."""
+    if precision == "fp16" and not has_gpu:
+        raise SpecError(
+            "--precision fp16 needs a GPU, found none",
+            advice="Give --precision bf16 or fp32.",
+        )
+
+
 def check_batch(batch_size: int, accumulate: int) -> None:
     """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
     if batch_size % accumulate:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from logitcache.config.option import option
 from logitcache.errors import SpecError
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)  # the last of /proc
 DEFAULT = Path("logitcache-work")
 # the files of a result folder: the run that was begun, and what it gave
 RUN = "run.json"
@@ -18,12 +21,28 @@ PREDICTIONS = "predictions.parquet"
 
 
 def check_folder(folder: Path) -> None:
-    """Raises SpecError where a folder cannot be made, as it or what should hold it is a file."""
+    """Raises SpecError where a folder cannot be made: it or what should hold it is a file, or
+    nothing can be written there, which is tried.
+    """
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     if not existing.is_dir():
         raise SpecError(
             expected="a folder", found="a file", advice="Choose another place.", where=existing
         )
+    if existing == folder:
+        return  # it may hold all that is asked for
+    try:
+        with TemporaryDirectory(prefix=".logitcache-", dir=existing):
+            pass
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise SpecError(
+            expected="a folder to write to",
+            found=f"one in which none can be made ({error.strerror})",
+            advice="Choose another place.",
+            where=existing,
+        ) from None
 
 
 @dataclass(frozen=True)

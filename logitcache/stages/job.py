@@ -19,6 +19,7 @@ from logitcache.config.embedding import check_student as check_encoder
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.own import student_digest
+from logitcache.config.student import check_precision
 from logitcache.config.train import TrainConfig
 from logitcache.cost.flops import DTYPES as DTYPE_OF_PRECISION
 from logitcache.data.class_weights import class_weights
@@ -185,14 +186,8 @@ def resolve(
     requested = config
     config = with_init(config)
     fit_settings(config).share()  # among the ranks
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise SpecError(
-            "--precision fp16 needs a GPU, found none",
-            advice="Give --precision bf16 or fp32.",
-        )
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    dtype = DTYPES[DTYPE_OF_PRECISION[config.precision]]
-    note_emulated(f"--precision {config.precision}", dtype, device, reporter)
+    check_precision(config.precision, torch.cuda.is_available())
+    _note_precision(config.precision, reporter)
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = selected_rows(config, source, reporter)
@@ -314,6 +309,13 @@ def _tokenizer(
         trust_remote_code=config.trust_remote_code,
         reporter=reporter,
     )
+
+
+def _note_precision(precision: str, reporter: Reporter) -> None:
+    """Note where a training is slower in its precision than in single precision."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    dtype = DTYPES[DTYPE_OF_PRECISION[precision]]
+    note_emulated(f"--precision {precision}", dtype, device, reporter)
 
 
 def _note_evaluation(source: Source, reporter: Reporter) -> None:

@@ -18,8 +18,10 @@ from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
+from logitcache.config.student import check_precision
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
+from logitcache.config.workspace import check_folder
 from logitcache.data.class_weights import class_weights
 from logitcache.data.folds import check_folds
 from logitcache.data.match import Match, match_labels
@@ -33,6 +35,7 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.models.described import Described, described
 from logitcache.models.folders import fault_of
 from logitcache.models.gguf import check_gguf, is_gguf
+from logitcache.platforms import lacks_cuda
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.rows import (
@@ -58,6 +61,7 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
     # Answers that exist already are read in moments, and no model is loaded for them.
     if config.teacher.answers is not None:
         return
+    check_device(config.teacher.device)
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
     if TASKS[source.task].fixed_label is not None:  # no classes; or the teacher makes the rows
         return
@@ -78,12 +82,25 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
 
 
+def check_device(device: str | None) -> None:
+    """Raises SpecError for a GPU where there surely is none."""
+    if device is not None and device.startswith("cuda") and lacks_cuda():
+        raise SpecError(
+            f"{device!r} cannot be used: torch was built for CPUs, or CUDA_VISIBLE_DEVICES is empty",
+            advice="Leave --device out, or name one this machine has, such as cpu.",
+            where="--device",
+        )
+
+
 def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter) -> Source | None:
     """The rows of a training: read, unless they are in memory, divided, and found to be such that
     it can begin; None where they lie in the caches that are named. Raises SpecError,
     FingerprintMismatch.
     """
     config.check()
+    check_precision(config.precision, not lacks_cuda())
+    if config.out is None:
+        check_folder(config.workspace.folder)
     if source is None and config.caches and config.columns.task in LANGUAGE:
         return None
     source = trained_on(config, source, reporter)
@@ -193,6 +210,9 @@ def check_timed(config: WorkloadConfig | DumpBenchConfig) -> None:
     """Raises SpecError where rows or models that are to be timed are nowhere. With --shape-only a
     name may be that of a well-known model.
     """
+    if isinstance(config, WorkloadConfig) and config.device in (None, "cpu"):
+        check_precision(config.precision, config.device is None and not lacks_cuda())
+    check_device(config.device)
     path = Path(config.data)
     if ending(path) in READERS and not path.exists():
         find(config.data, config.workspace.data, SILENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from logitcache.config.train import ENTITY_F1
 from logitcache.data.division import SharedTexts
 from logitcache.study.results import Result
 
@@ -75,8 +76,8 @@ class Evidence:
         return "".join(f" {sentence}" for sentence in sentences)
 
 
-def evidence_of(results: Sequence[Result], split: str) -> Evidence:
-    """The evidence of results that come from the same data."""
+def evidence_of(results: Sequence[Result], split: str, metric: str) -> Evidence:
+    """The evidence of results that come from the same data, as a metric counts it."""
     division = next((result.division for result in results if result.division is not None), None)
     held_out = None
     rule = ""
@@ -91,11 +92,11 @@ def evidence_of(results: Sequence[Result], split: str) -> Evidence:
         too_few=division is not None and not division.held_out,
         chosen_on=split == "dev" and were_chosen,
         shared=next((result.shared[split] for result in results if split in result.shared), None),
-        unit=_unit(results[0], split),
+        unit=_unit(results[0], split, metric),
     )
 
 
-def _unit(result: Result, split: str) -> str:
-    if not result.predictions[split].are_positions:
+def _unit(result: Result, split: str, metric: str) -> str:
+    if not result.predictions[split].are_positions or metric == ENTITY_F1:
         return "rows"
-    return "words" if "entity_f1" in result.metrics[split] else "positions"
+    return "words" if ENTITY_F1 in result.metrics[split] else "positions"

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.config.train import ENTITY_F1
 from logitcache.study.results import Predictions
 
 Float: TypeAlias = npt.NDArray[np.float64]
@@ -67,7 +68,7 @@ _OF_CLASS_SUMS: Mapping[str, Callable[[_ClassSums], Float]] = {
     "f1": _f1,
     "mcc": _mcc,
 }
-COMPUTABLE = frozenset(_OF_CLASS_SUMS) | {"nll"}
+COMPUTABLE = frozenset(_OF_CLASS_SUMS) | {"nll", ENTITY_F1}
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ def row_sums(metric: str, predictions: Predictions) -> RowSums:
         loss = _nll(predictions)
         of_row = np.stack([loss, np.ones_like(loss)], axis=1)
         return RowSums(of_row, lambda sums: _ratio(sums[..., 0], sums[..., 1]))
+    if metric == ENTITY_F1:  # words of a row are not drawn apart
+        assert predictions.entities is not None
+        entities = predictions.entities.astype(np.float64)
+        return RowSums(entities, lambda sums: _ratio(2 * sums[..., 2], sums[..., :2].sum(-1)))
     one_hot = np.eye(predictions.logits.shape[1])
     gold = one_hot[predictions.label]
     answered = one_hot[predictions.logits.argmax(1)]

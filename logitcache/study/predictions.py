@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.config.train import ENTITY_F1
 from logitcache.data.tasks.table import TASKS
+from logitcache.data.tasks.token_classification import EntityScores, TokenClassification
 from logitcache.errors import FormatError
 from logitcache.records import Float32, Int64
 
@@ -27,6 +29,13 @@ class Predictions:
     logits: Float32  # [R, K], finite; [R, 0] of tasks that record something else
     nll: Float32 | None = None  # [R] where a task records losses in place of logits
     are_positions: bool = False  # of rows that have several
+    # of tags of words: gold entities, answered ones and both, of each row with a labelled word
+    entities: Int64 | None = None  # [rows, 3]
+
+    def units(self, metric: str) -> int:
+        """How many rows, or positions of rows, a metric counts."""
+        rows = self.entities if metric == ENTITY_F1 else self.label
+        return 0 if rows is None else len(rows)
 
     @property
     def are_constant(self) -> bool:
@@ -80,7 +89,10 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     predictions = {}
     for name in splits:
         part = table.filter(pc.equal(table["split"], name))
-        predictions[name] = _of_split(name, part, classes, are_positions)
+        answers = _of_split(name, part, classes, are_positions)
+        if are_positions and has_logits and label_names is not None:
+            answers = replace(answers, entities=_entities(part, label_names))
+        predictions[name] = answers
     return predictions
 
 
@@ -141,6 +153,22 @@ def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predi
     _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
     order = order[label[order] >= 0]  # a row without a label counts nowhere
     return Predictions(row_id[order], label[order], logits[order], None, are_positions)
+
+
+def _entities(table: Any, label_names: list[str]) -> Int64 | None:
+    """Those of a split's rows; None where its labels are no tags of entities."""
+    scores = TokenClassification(len(label_names), tuple(label_names)).scores()
+    if not isinstance(scores, EntityScores):
+        return None
+    word = table["row_id"].to_numpy()
+    order = np.argsort(word)
+    row = word[order] // MAX_POSITIONS
+    label = table["label"].to_numpy()[order]
+    logits = table["logits"].combine_chunks().flatten().to_numpy().reshape(len(word), -1)
+    guesses = np.where(label < 0, -1, logits.argmax(1)[order])
+    starts = np.flatnonzero(np.append(True, row[1:] != row[:-1]))
+    has_label = np.maximum.reduceat(label, starts) >= 0
+    return scores.of_rows(label, guesses, np.append(starts, len(row)))[has_label]
 
 
 def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:

@@ -258,7 +258,8 @@ def _value(result: Result, metric: str, split: str) -> float:
     recorded = result.metrics[split][metric]
     if metric in COMPUTABLE:
         predictions = result.predictions[split]
-        computed = float(row_sums(metric, predictions).of_counts(np.ones(len(predictions.label))))
+        sums = row_sums(metric, predictions)
+        computed = float(sums.score(sums.of_row.sum(0)))
         if abs(computed - recorded) > _TOLERANCE:
             raise FormatError(
                 expected=f"predictions of {metric} {recorded:.4f} on {split}, as recorded",

@@ -250,7 +250,7 @@ def resample(
     asked for, never below 1,000; the interval says how many it had.
     """
     pairs = _paired_sums(metric, predictions, baseline)
-    rows = len(predictions[0].label)
+    rows = len(pairs[0][0].of_row)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
     chunks = []
     for counts in _resamples(rows, resamples, np.random.default_rng(seed)):

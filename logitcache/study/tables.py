@@ -175,7 +175,7 @@ def compare_results(
     margin: float | None,
 ) -> Comparison:
     """Compare results that have been found to belong together."""
-    evidence = evidence_of(results, split)
+    evidence = evidence_of(results, split, metric)
     groups = group_results(results)
     bases = [group for group in groups if baseline in (group.method, group.label)]
     smoothed = [group for group in groups if group.method == "ls"]
@@ -195,7 +195,7 @@ def compare_results(
         metric=metric,
         split=split,
         baseline=baseline,
-        test_rows=len(results[0].predictions[split].label),
+        test_rows=results[0].predictions[split].units(metric),
         teacher_passes=teacher_passes_of(results),
         evidence=evidence,
     )

@@ -5,6 +5,7 @@ imported, not by times.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,6 +100,18 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     (["codecs", "--teacher", "./nowhere", "--task", "causal-lm"], 2, "no teacher can be loaded"),
     (["pretrain", "--budget", "1m", "--task", "classification"], 2, "causal-lm or masked-lm"),
     (["report", "nowhere.json"], 2, "no such file"),
+    *(
+        ([*words, "--out", "/proc/none"], 2, "/proc: expected a folder to write to, found one in w")
+        for words in (["demo"], [*DUMP, "good.jsonl"], [*TRAIN, "good.jsonl"])
+        if sys.platform == "linux"
+    ),
+    (
+        [*TRAIN, "good.jsonl", "--precision", "fp16"],
+        2,
+        "needs a GPU, found none. Give --precision ",
+    ),
+    (["bench", "overhead", "--precision", "fp16"], 2, "needs a GPU, found none. Give --precision "),
+    ([*DUMP, "good.jsonl", "--device", "cuda"], 2, "--device: 'cuda' cannot be used"),
     (["study", "report", "two"], 2, "no result in it"),
 ]
 
@@ -139,7 +152,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
 def test_refusals_that_need_no_model_load_none(place: Path) -> None:
     arguments = json.dumps([refusal[0] for refusal in REFUSALS])
     command = [sys.executable, "-c", SCRIPT, arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    without_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, cwd=place, capture_output=True, text=True, check=True, env=without_gpu
+    )
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     for (words, code, said), (exit_code, stderr, modules) in zip(REFUSALS, outcomes, strict=True):
         assert (exit_code, said in stderr) == (code, True), (words, stderr)

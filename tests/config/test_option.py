@@ -225,3 +225,11 @@ def test_choices_are_taken_in_any_case_and_words_suggested() -> None:
     assert "--alpha" in done.stderr
     assert "Did you mean train" in CliRunner().invoke(cli, ["trian"]).stderr
     assert CliRunner().invoke(cli, ["dump", "-h"]).exit_code == 0
+
+
+def test_a_commands_own_default_is_the_only_one_that_its_help_names() -> None:
+    for command, all_takes in COMMANDS.items():
+        for takes in all_takes:
+            for declared in takes.options():
+                if declared.name in takes.defaults:
+                    assert "Default:" not in declared.option.help, (command, declared.name)

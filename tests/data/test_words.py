@@ -252,6 +252,8 @@ def test_entities_are_counted_as_seqeval_counts_them(
     ]
     gold, said = ([entities(row[side]) for row in named] for side in (0, 1))
     right = sum(len(a & b) for a, b in zip(gold, said, strict=True))
+    by_row = [[len(a), len(b), len(a & b)] for a, b in zip(gold, said, strict=True)]
+    assert task.scores().of_rows(pairs[:, 0], pairs[:, 1], indptr).tolist() == by_row
     size = sum(map(len, gold)) + sum(map(len, said))
     if len(pairs):
         assert found["entity_f1"] == pytest.approx(2 * right / max(1, size))

@@ -192,7 +192,12 @@ def test_every_method_is_trained_and_compared(world: dict[str, Any], trained: Pa
     told = compare(trained)
     assert {row.method for row in told.rows} == set(METHODS)
     assert {row.metric for row in told.rows} == {"entity_f1"}
-    assert told.evidence.scored == "test words"
+    assert told.evidence.scored == "test rows"  # entities are drawn by rows
+    intervals = [row.difference.interval for row in told.rows if row.difference is not None]
+    assert len(intervals) == len(METHODS) - 1
+    assert None not in intervals
+    assert f"paired bootstrap over the {told.test_rows:,} rows of test" in " ".join(told.coverage)
+    assert compare(trained, metric="accuracy").evidence.scored == "test words"
     (kd,) = trained.glob("kd-*")
     result = json.loads((kd / "result.json").read_text())
     assert {"accuracy", "entity_f1", "nll"} <= set(result["metrics"]["test"])

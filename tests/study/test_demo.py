@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,7 @@ def test_the_command_prints_one_document_and_leaves_a_picture(
     assert [row["method"] for row in document["rows"]] == list(METHODS)
     assert document["verdict"]
     assert (stand_in / "quick" / "verdict.png").stat().st_size > 1000
+    again = CliRunner().invoke(
+        cli, ["demo", "--quick", "--out", str(stand_in)], catch_exceptions=False
+    )
+    assert re.search(r"quick \(\d+ s of this call, which went on from an earlier", again.stdout)

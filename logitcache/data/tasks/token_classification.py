@@ -87,7 +87,7 @@ class EntityScores(Scores):
             [-1 if name == "O" else types.index(name[2:]) for name in names] + [-1]
         )
         self._begins = np.array([name.startswith("B-") for name in names] + [False])
-        self.right = self.answered = self.gold = 0  # entities
+        self.entities: Int64 = np.zeros(3, np.int64)  # gold entities, answered ones, both
 
     def add(self, block: Block) -> None:
         super().add(block)
@@ -96,11 +96,21 @@ class EntityScores(Scores):
             guesses = np.where(is_labelled, block.answers.payload.likeliest(), -1)
         else:
             guesses = block.label
-        gold = self._entities(block.label, block.answers.indptr)
-        answered = self._entities(guesses, block.answers.indptr)
-        self.gold += len(gold)
-        self.answered += len(answered)
-        self.right += len(np.intersect1d(gold, answered, assume_unique=True))
+        self.entities += self.of_rows(block.label, guesses, block.answers.indptr).sum(0)
+
+    def of_rows(self, label: Int64, guesses: Int64, indptr: Int64) -> Int64:
+        """Entities of each row, i64[R, 3]: gold, answered, both. ``label`` and ``guesses`` i64[P]
+        are of its words, -1 in both of a word without a label.
+        """
+        gold = self._entities(label, indptr)
+        answered = self._entities(guesses, indptr)
+        right = np.intersect1d(gold, answered, assume_unique=True)
+        counts = []
+        for entities in (gold, answered, right):
+            first = entities // len(self._type) // (len(label) + 1)
+            row = np.searchsorted(indptr, first, "right") - 1
+            counts.append(np.bincount(row, minlength=len(indptr) - 1))
+        return np.stack(counts, axis=1)
 
     def _entities(self, label: Int64, indptr: Int64) -> Int64:
         """Each entity as one number, made of its first word, its end and its type."""
@@ -120,12 +130,11 @@ class EntityScores(Scores):
     def merge(self, scores: Scores) -> None:
         assert isinstance(scores, EntityScores)
         super().merge(scores)
-        self.gold += scores.gold
-        self.answered += scores.answered
-        self.right += scores.right
+        self.entities += scores.entities
 
     def result(self) -> dict[str, float]:
         scores = super().result()
         if scores:
-            scores[ENTITY_F1] = 2 * self.right / max(1, self.gold + self.answered)
+            gold, answered, right = self.entities.tolist()
+            scores[ENTITY_F1] = 2 * right / max(1, gold + answered)
         return scores
