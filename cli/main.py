@@ -5,9 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
-import os
 import re
-import select
 import signal
 import sys
 from typing import Any, NoReturn
@@ -22,7 +20,8 @@ from logitcache.extras import not_installed
 from logitcache.hub import check_environment
 
 from .lazy import LazyGroup
-from .stop import Stopped, stoppable
+from .stop import STOPPED_BY, Stopped, stoppable
+from .streams import discard, is_reader_gone, without_errors
 
 # The line of each command in `logitcache --help`.
 COMMANDS = {
@@ -82,13 +81,14 @@ class Logitcache(LazyGroup):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """As click's; the disk may be full when ``--help`` is printed, before a command runs."""
+        sys.stderr = without_errors(sys.stderr)
         try:
             return super().main(*args, **settings)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
             click.echo(f"OutOfSpace: {_out_of_space(error)}", err=True)
-            _discard_stdout()
+            discard(sys.stdout.fileno())
             sys.exit(OutOfSpace.exit_code)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -123,11 +123,11 @@ class Logitcache(LazyGroup):
         except Stopped as stopped:
             _end_stopped(ctx, stopped.number)
         except BrokenPipeError as error:
-            if not _is_reader_gone():  # click would end here in silence
+            if not is_reader_gone():  # click would end here in silence
                 raise RuntimeError(
                     "a pipe broke that is not our output's: did a worker die?"
                 ) from error
-            _discard_stdout()
+            discard(sys.stdout.fileno())
             ctx.exit(BROKEN_PIPE)
         except OSError as error:
             if error.errno in NO_SPACE:
@@ -154,7 +154,7 @@ codecs.register_error(SPELL, _spelled)
 
 
 def _end_stopped(ctx: click.Context, number: int) -> NoReturn:
-    message = "Interrupted." if number == signal.SIGINT else "Terminated."
+    message = f"{STOPPED_BY[number]}."
     if ctx.invoked_subcommand in RESUMABLE:
         message += " The same command again goes on from what it has saved."
     click.echo(message, err=True)
@@ -208,20 +208,6 @@ def _out_of_space(error: OSError) -> OutOfSpace:
         f"expected room to write, found none ({error.strerror}){limit}. Free some and run the same command again.",
         where=error.filename,
     )
-
-
-def _discard_stdout() -> None:
-    """Send what is still buffered to the null device."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _is_reader_gone() -> bool:
-    """Whether the broken pipe is our own output's (``logitcache ... | head``), not a worker's."""
-    if not hasattr(select, "poll"):  # on Windows
-        return True
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @click.group(

@@ -18,6 +18,10 @@ from logitcache import platforms
 from .lazy import STOPPED
 
 GRACE = 5.0  # seconds from the signal to the end of the process
+# What each signal has done to a command. Windows has no SIGHUP, which a terminal sends that is closed.
+STOPPED_BY: dict[int, str] = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
+if platforms.POSIX:
+    STOPPED_BY[signal.SIGHUP] = "Hung up (its terminal was closed)"
 RESEND = 0.02  # seconds until a signal that a destructor swallowed is sent again
 
 
@@ -31,7 +35,8 @@ class Stopped(SystemExit):
 
 @contextmanager
 def stoppable(ctx: click.Context) -> Iterator[None]:
-    """While this lasts, SIGINT and SIGTERM raise :class:`Stopped`.
+    """While this lasts, SIGINT, SIGTERM and SIGHUP raise :class:`Stopped`; not a SIGHUP that is
+    ignored, as below nohup.
 
     A process that has not ended after :data:`GRACE` seconds, or receives a second signal, ends at
     once: a cache or a run survives that as it survives SIGKILL.
@@ -72,8 +77,11 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         resend = partial(signal.pthread_kill, threading.get_ident())
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
-    signals = (signal.SIGINT, signal.SIGTERM)
-    original_handlers = {number: signal.signal(number, stop) for number in signals}
+    original_handlers = {
+        number: signal.signal(number, stop)
+        for number in STOPPED_BY
+        if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

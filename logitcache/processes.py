@@ -15,7 +15,9 @@ from typing import IO
 from logitcache import platforms
 
 POLL = 0.05  # seconds
-GRACE = 6.0  # seconds a process has to leave: a command takes 5 at most by itself
+GRACE = (
+    4.0  # seconds a process has to leave: the command that waits for it has 5 when it is stopped
+)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ A match is made by names, in this order, and refused where none of these fits on
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import product
 
 import numpy as np
 
@@ -33,6 +31,7 @@ from logitcache.data.names import (
     listed,
     map_option,
 )
+from logitcache.data.suggestion import map_advice, number_in, suggestion, unmatched
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.records import Int64
@@ -214,7 +213,7 @@ def _by_map(
                 f"--label-map: expected each class once, found {twice!r} twice. Correct it."
             )
         columns[index] = column
-    classes, free = _unmatched(columns, len(data))
+    classes, free = unmatched(columns, len(data))
     if classes:
         match = _by_name(tuple(own[i] for i in free), tuple(data[i] for i in classes))
         if match is None:
@@ -223,13 +222,6 @@ def _by_map(
             columns[index] = free[position]
     order = np.array([columns[i] for i in range(len(data))], np.int64)
     return Match(order, Kind.MAPPED, data, own)
-
-
-def _unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[int]]:
-    """The classes, of so many, that have no column yet, and the columns that have no class."""
-    classes = [index for index in range(count) if index not in columns]
-    free = [column for column in range(count) if column not in columns.values()]
-    return classes, free
 
 
 def _index(names: tuple[str, ...], name: str) -> int | None:
@@ -293,74 +285,12 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
         and _count_up(own)
     ):
         return counted
-    written = {_number_in(name): name for name in own}
+    written = {number_in(name): name for name in own}
     data = {integer(name) for name in task.label_names}
     if None in data or None in written or len(written) < len(own) or not data <= set(written):
         return None
     pairs = {str(number): written[number] for number in sorted(written, key=lambda n: n or 0)}
     return f"{labels_option(tuple(pairs))} {map_option(pairs)}"
-
-
-def map_advice(pairs: Mapping[str, str]) -> str:
-    """What to do where classes have to be matched by hand."""
-    return f"Say which is which, for example (look at every pair): {map_option(pairs)}"
-
-
-def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
-    """A column for every class of the data, to be looked at by whoever knows both: by name as far
-    as names go, also where one begins with the other ("neg" and "negative"); the others by the
-    numbers in them ("4" and "4 stars") where both sides have the same, else in order.
-    """
-    columns: dict[int, int] = {}
-    own_forms = folds(own)
-    for form, name in folds(data).items():
-        if class_number(name) is None and form in own_forms:
-            columns[data.index(name)] = own.index(own_forms[form])
-    classes, free = _unmatched(columns, len(data))
-    columns.update(_by_beginning(own, data, classes, free))
-    classes, free = _unmatched(columns, len(data))
-    numbers = [_number_in(name) for name in own]
-    if _numbers(data) is not None and None not in numbers:
-        classes.sort(key=lambda index: class_number(data[index]) or 0)
-        free.sort(key=lambda column: numbers[column] or 0)
-    columns.update(zip(classes, free, strict=True))
-    return pairs_of(own, data, [columns[i] for i in range(len(data))])
-
-
-def _by_beginning(
-    own: tuple[str, ...], data: tuple[str, ...], classes: Sequence[int], free: Sequence[int]
-) -> dict[int, int]:
-    """The columns of classes of which one name begins with the other and with no other class's."""
-    likely: dict[int, list[int]] = {index: [] for index in classes}
-    for index, column in product(classes, free):
-        short, long = sorted((folded(data[index]), folded(own[column])), key=len)
-        if long.startswith(short) and not short.isdecimal():
-            likely[index].append(column)
-    uses = Counter(column for columns in likely.values() for column in columns)
-    alone = {}
-    for index, columns in likely.items():
-        if len(columns) == 1 and uses[columns[0]] == 1:
-            alone[index] = columns[0]
-    return alone
-
-
-def pairs_of(
-    own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64
-) -> dict[str, str]:
-    """A label map that gives this order; a column whose name is not its own alone is named by its
-    number.
-    """
-    pairs = {}
-    for name, column in zip(data, order, strict=True):
-        is_unique = own.count(own[column]) == 1
-        pairs[name] = own[column] if is_unique else f"LABEL_{column}"
-    return pairs
-
-
-def _number_in(name: str) -> int | None:
-    """The one whole number in a name: 4 in "4 stars"."""
-    numbers = [number for number in map(integer, folded(name).split()) if number is not None]
-    return numbers[0] if len(numbers) == 1 else class_number(name)
 
 
 _REMARKS = {

@@ -15,9 +15,10 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.data.labels import MAX_CLASSES
-from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
+from logitcache.data.match import Kind, Match
 from logitcache.data.names import LISTED, listed, map_option
 from logitcache.data.source import Rows
+from logitcache.data.suggestion import map_advice, pairs_of, suggestion
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Int64, rows_of
 from logitcache.reporter import Reporter

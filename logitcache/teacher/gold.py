@@ -12,9 +12,10 @@ from math import lgamma, log
 
 import numpy as np
 
-from logitcache.data.match import Kind, pairs_of
+from logitcache.data.match import Kind
 from logitcache.data.names import LISTED, map_option
 from logitcache.data.source import Rows, Source
+from logitcache.data.suggestion import pairs_of
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64, ends_of
 from logitcache.reporter import Reporter

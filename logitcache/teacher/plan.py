@@ -13,9 +13,10 @@ from logitcache import identity
 from logitcache.cache.layout import EVERY_TOKEN, StoredSignal, columns_of, columns_of_signals
 from logitcache.config.teacher import DumpSettings
 from logitcache.cost.flops import forward_cost
-from logitcache.data.match import match_labels, pairs_of
+from logitcache.data.match import match_labels
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
+from logitcache.data.suggestion import pairs_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.attention import layers_of

@@ -196,11 +196,24 @@ def start(body: str) -> subprocess.Popen[str]:
         ),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "Interrupted.\n"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "Terminated.\n"),
+        (
+            "os.kill(os.getpid(), signal.SIGHUP); time.sleep(9)",
+            129,
+            "Hung up (its terminal was closed).\n",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGHUP); print('done', file=sys.stderr)",
+            0,
+            "done\n",
+        ),
     ],
-    ids=["error", "SIGINT", "SIGTERM"],
+    ids=["error", "SIGINT", "SIGTERM", "SIGHUP", "SIGHUP below nohup"],
 )
 def test_a_process_ends_without_a_traceback(body: str, code: int, said: str) -> None:
-    with start(body) as process:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if code == 0 else signal.SIG_DFL)
+    process = start(body)
+    signal.signal(signal.SIGHUP, before)
+    with process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (code, "", said)
 
@@ -238,6 +251,21 @@ def test_help_that_finds_no_room_is_one_line(words: list[str]) -> None:
     assert done.returncode == 7
     assert done.stderr.startswith("OutOfSpace: expected room to write, found none")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("lost", ["full", "closed"])
+def test_notes_that_find_no_room_or_no_reader_end_no_work(lost: str, tmp_path: Path) -> None:
+    """A log on a full disk, or a reader that is gone: the work goes on, and its exit code stands."""
+    body = "print('a note', file=sys.stderr); sys.stderr.flush(); print('the result')"
+    command = [sys.executable, "-c", FAKE.format(body=body)]
+    if lost == "full" and not Path("/dev/full").exists():
+        pytest.skip("needs a device that is always full")
+    reading, writing = (0, os.open("/dev/full", os.O_WRONLY)) if lost == "full" else os.pipe()
+    if lost == "closed":
+        os.close(reading)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "the result\n")
 
 
 def test_tables_leave_a_closed_pipe_to_the_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,4 +242,23 @@ def test_a_suggested_map_pairs_names_that_begin_alike() -> None:
     message = refused(("positive", "negative"), ("neg", "pos"))
     assert message.endswith("--label-map neg=negative,pos=positive")
     message = refused(("good", "bad"), ("neg", "pos"))
-    assert message.endswith("--label-map neg=good,pos=bad")  # nothing tells
+    assert message.endswith("--label-map neg=bad,pos=good")
+    message = refused(("dull", "lively"), ("neg", "pos"))
+    assert message.endswith("--label-map neg=dull,pos=lively")  # nothing tells
+
+
+@pytest.mark.parametrize(
+    ("own", "data", "pairs"),
+    [
+        (("yes", "no"), ("false", "true"), "false=no,true=yes"),
+        (("POSITIVE", "NEGATIVE"), ("f", "t"), "f=NEGATIVE,t=POSITIVE"),
+        (("positive", "neutral", "negative"), ("-1", "0", "1"), "-1=negative,0=neutral,1=positive"),
+        (("toxic", "non_toxic"), ("no", "yes"), "no=non_toxic,yes=toxic"),
+        (("three", "one", "two"), ("1", "2", "3"), "1=one,2=two,3=three"),
+        (("1 star", "2 stars"), ("two", "one"), "'two=2 stars,one=1 star'"),
+    ],
+)
+def test_a_suggested_map_goes_from_the_least_to_the_greatest(
+    own: tuple[str, ...], data: tuple[str, ...], pairs: str
+) -> None:
+    assert refused(own, data).endswith(f"--label-map {pairs}")

@@ -1,0 +1,120 @@
+"""Which column is likely to answer for which class, where names do not say it: advice to be looked
+at, and never taken unasked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+from logitcache.data.names import class_number, folded, folds, integer, map_option
+from logitcache.records import Int64
+
+# Words that stand for a number, or for a side of a scale.
+_COUNTED = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_SIDES = (
+    ("negative", "neg", "no", "n", "false", "f", "bad"),
+    ("neutral", "neu"),
+    ("positive", "pos", "yes", "y", "true", "t", "good"),
+)
+
+
+def map_advice(pairs: Mapping[str, str]) -> str:
+    """What to do where classes have to be matched by hand."""
+    return f"Say which is which, for example (look at every pair): {map_option(pairs)}"
+
+
+def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
+    """A column for every class of the data, to be looked at by whoever knows both: by name as far
+    as names go, also where one begins with the other ("neg" and "negative"); the others by the
+    numbers in them ("4" and "4 stars"), or from no to yes ("negative", "false", "not toxic"), where
+    both sides say it, else in order.
+    """
+    columns: dict[int, int] = {}
+    own_forms = folds(own)
+    for form, name in folds(data).items():
+        if class_number(name) is None and form in own_forms:
+            columns[data.index(name)] = own.index(own_forms[form])
+    classes, free = unmatched(columns, len(data))
+    columns.update(_by_beginning(own, data, classes, free))
+    classes, free = unmatched(columns, len(data))
+    data_ranks = _ranks([data[index] for index in classes])
+    own_ranks = _ranks([own[column] for column in free])
+    if data_ranks is not None and own_ranks is not None:
+        classes = [classes[place] for place in data_ranks]
+        free = [free[place] for place in own_ranks]
+    columns.update(zip(classes, free, strict=True))
+    return pairs_of(own, data, [columns[i] for i in range(len(data))])
+
+
+def _by_beginning(
+    own: tuple[str, ...], data: tuple[str, ...], classes: Sequence[int], free: Sequence[int]
+) -> dict[int, int]:
+    """The columns of classes of which one name begins with the other and with no other class's."""
+    likely: dict[int, list[int]] = {index: [] for index in classes}
+    for index, column in product(classes, free):
+        short, long = sorted((folded(data[index]), folded(own[column])), key=len)
+        if long.startswith(short) and not short.isdecimal():
+            likely[index].append(column)
+    uses = Counter(column for columns in likely.values() for column in columns)
+    alone = {}
+    for index, columns in likely.items():
+        if len(columns) == 1 and uses[columns[0]] == 1:
+            alone[index] = columns[0]
+    return alone
+
+
+def pairs_of(
+    own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64
+) -> dict[str, str]:
+    """A label map that gives this order; a column whose name is not its own alone is named by its
+    number.
+    """
+    pairs = {}
+    for name, column in zip(data, order, strict=True):
+        is_unique = own.count(own[column]) == 1
+        pairs[name] = own[column] if is_unique else f"LABEL_{column}"
+    return pairs
+
+
+def _ranks(names: Sequence[str]) -> list[int] | None:
+    """The places of names from the least to the greatest; None where they do not say it, each
+    another.
+    """
+    numbers = [number_in(name) for name in names]
+    if None in numbers:
+        numbers = [_side(folded(name)) for name in names]
+    if None in numbers and len(names) == 2:
+        numbers = _negated(folded(names[0]), folded(names[1]))
+    if None in numbers or len(set(numbers)) < len(names):
+        return None
+    return sorted(range(len(names)), key=lambda place: numbers[place] or 0)
+
+
+def _side(form: str) -> int | None:
+    return next((side for side, words in enumerate(_SIDES) if form in words), None)
+
+
+def _negated(first: str, second: str) -> list[int | None]:
+    """The sides of a name and of the same with a word before it: "toxic" and "not toxic"."""
+    if first.endswith(second) and first != second:
+        return [0, 1]
+    if second.endswith(first) and first != second:
+        return [1, 0]
+    return [None, None]
+
+
+def unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[int]]:
+    """The classes, of so many, that have no column yet, and the columns that have no class."""
+    classes = [index for index in range(count) if index not in columns]
+    free = [column for column in range(count) if column not in columns.values()]
+    return classes, free
+
+
+def number_in(name: str) -> int | None:
+    """The one whole number in a name: 4 in "4 stars" and in "four stars"."""
+    words = folded(name).split()
+    numbers = [number for number in map(integer, words) if number is not None]
+    numbers += [_COUNTED.index(word) for word in words if word in _COUNTED]
+    return numbers[0] if len(numbers) == 1 else class_number(name)
