@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from logitcache.config.codecs import check_vocabulary
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import parse_map
 from logitcache.config.report import ConvertConfig, InspectConfig
+from logitcache.config.student import check_precision
 from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
 from logitcache_cli.options import typed
@@ -231,6 +233,7 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip
 NAMES = [
+    ("Give --precision bf16 or fp32.", partial(check_precision, has_gpu=False), "fp16", "bf16"),
     ("such as negative=NEG,positive=POS", parse_map, "a", "negative=NEG,positive=POS"),
     ("or a JSON object", parse_map, '{"a": ', '{"a": "b"}'),
     ("Leave one out.", parse_map, "a=x,a=y", "a=x"),
