@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,17 @@ def test_votes_that_a_comma_joins_are_split(tmp_path: Path) -> None:
     run(message, tmp_path)
     dump, _ = answered(tmp_path / "OUT.jsonl", "annotations", tmp_path, label="hard_label")
     assert np.exp(dump.logits[0]) / np.exp(dump.logits[0]).sum() == pytest.approx([1 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.json.gz"])
+def test_rows_whose_text_is_null_are_left_out(tmp_path: Path, name: str) -> None:
+    rows: Rows = [{"text": "a film", "label": 1.0}, {"text": None, "label": 2.0}, {"label": 5.0}]
+    content = jsonl([*rows, {"text": "a book", "label": 5.0}]).encode()
+    content = gzip.compress(content) if name.endswith(".gz") else content
+    changed(tmp_path, {name: content})
+    message = refusal(tmp_path / name, tmp_path)
+    assert "found null (2 such rows). To leave these rows out: " in message
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
+    assert source.table("train").texts()[0] == ["a film", "a book"]
+    assert labels_of(source) == ["1", "5"]

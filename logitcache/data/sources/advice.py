@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from logitcache.data.sources.content import unpacked
 from logitcache.data.sources.endings import ending, split_called
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
@@ -36,8 +39,21 @@ def read_by_pandas(path: Path) -> str:
     """The call of pandas that reads a file with its texts as they are; empty for one that it does
     not read, and for what is no file.
     """
-    call = _BY_PANDAS.get(ending(path))
-    return "" if call is None or not path.is_file() else f"pandas.{call.format(str(path))}"
+    kind = ending(path)
+    if kind not in _BY_PANDAS or not path.is_file():
+        return ""
+    call = _BY_PANDAS[".jsonl" if kind == ".json" and _is_of_lines(path) else kind]
+    return f"pandas.{call.format(str(path))}"
+
+
+def _is_of_lines(path: Path) -> bool:
+    """Whether each of a file's first lines is an object of JSON."""
+    try:
+        with unpacked(path) as file:
+            rows = [json.loads(line) for line in islice(file, 2)]
+    except (OSError, ValueError, RecursionError):
+        return False
+    return len(rows) > 1 and all(isinstance(row, dict) for row in rows)
 
 
 def pandas_command(path: Path | str, lines: str) -> str:

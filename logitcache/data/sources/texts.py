@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.data.sources.advice import header_advice, lists_advice
+from logitcache.data.sources.advice import header_advice, lists_advice, pandas_command
 from logitcache.data.sources.hints import looks_like_row
 from logitcache.data.sources.tables import Table
 from logitcache.data.spool import arrow_texts, concatenated, strings
-from logitcache.errors import SpecError, short
+from logitcache.errors import SpecError, counted, short
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -51,14 +51,7 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
 def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringArray:
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            content = "null" if value is None else f"{short(repr(value))} ({type(value).__name__})"
-            advice = (
-                lists_advice(column, values, table.path) or "Make it a string or leave the row out."
-            )
-            raise SpecError(
-                f"column {column!r}: expected a string, found {content}. {advice}",
-                where=table.place(row),
-            )
+            raise _no_text(table, column, values, row)
     try:
         return arrow_texts(values)
     except UnicodeEncodeError:
@@ -68,6 +61,23 @@ def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringAr
             "character. Correct the row or leave it out.",
             where=table.place(row),
         ) from None
+
+
+def _no_text(table: Table, column: str, values: list[Any], row: int) -> SpecError:
+    """The error over the first row that is no text."""
+    value = values[row]
+    content = f"{short(repr(value))} ({type(value).__name__})"
+    advice = lists_advice(column, values, table.path)
+    if value is None:
+        content = f"null ({counted(values.count(None), 'such row')})"
+        command = pandas_command(table.path, f"t = t[t[{column!r}].notna()]")
+        if command and column in table.columns and "." not in column:
+            advice = advice or f"To leave these rows out: {command}."
+    return SpecError(
+        f"column {column!r}: expected a string, found {content}. "
+        f"{advice or 'Make it a string or leave the row out.'}",
+        where=table.place(row),
+    )
 
 
 def _check_utf8(table: Table, column: str, array: pa.LargeStringArray) -> None:
