@@ -8,7 +8,11 @@ follows.
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +70,20 @@ def arrives(attempts: Attempts, advice: str) -> None:
     attempts.close()  # type: ignore[attr-defined]
 
 
+def printed(code: str, folder: Path) -> str:
+    """What ``python -c code`` prints in a folder, run in this process: one of its own would import
+    what this one has.
+    """
+    program, out = compile(code, "-c", "exec"), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        warnings.catch_warnings(action="ignore"),  # of files that the end of a process closes
+    ):
+        exec(program, {"__name__": "__main__"})
+    return out.getvalue()
+
+
 def not_followed(
     rooms: Iterable[str], advice: Iterable[str], reasons: Mapping[str, str]
 ) -> list[str]:
@@ -79,7 +97,7 @@ def not_followed(
         files = [PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).rglob("*.py")
         for path in sorted(files):
             name = path.relative_to(PACKAGE).as_posix()
-            for function, call in _calls(ast.parse(path.read_text(encoding="utf-8"))):
+            for function, call in _calls(_parsed(path)):
                 pieces = _pieces(call, constants)
                 is_known = f"{name}:{function}" in reasons or _are_known(pieces, known)
                 if pieces and not is_known:
@@ -116,11 +134,12 @@ def _pieces(call: ast.Call, constants: Mapping[str, list[str]]) -> list[str]:
     return [piece.strip() for piece in literals if len(piece.strip()) >= SHORTEST]
 
 
+@cache
 def _constants() -> dict[str, list[str]]:
     """The texts that names of the package are assigned to, wherever that is."""
     texts: dict[str, list[str]] = {}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(_parsed(path)):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
                 if name.isupper() or name.lstrip("_").isupper():
@@ -130,3 +149,8 @@ def _constants() -> dict[str, list[str]]:
                         if isinstance(part, ast.Constant) and isinstance(part.value, str)
                     )
     return texts
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))

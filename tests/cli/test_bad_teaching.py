@@ -22,6 +22,7 @@ from logitcache.teacher.model import load_teacher
 from logitcache_cli.main import cli
 from tests.cli.desk import Desk, the_error
 from tests.conftest import singles
+from tests.shortly import fast
 
 
 def pickled(folder: str) -> str:
@@ -235,7 +236,7 @@ def test_a_cache_with_other_labels(
     )
 
 
-@pytest.mark.parametrize("written", [0, 2, 20])
+@pytest.mark.parametrize("written", fast([0, 2, 20], 20))
 def test_a_disk_that_is_full_while_a_teacher_is_fine_tuned(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:

@@ -20,6 +20,7 @@ from logitcache.identity import row_hashes
 from logitcache_cli.inspect import render
 from logitcache_cli.main import cli
 from tests.fake_caches import make, plan
+from tests.shortly import fast
 from tests.store import s3
 
 KEYS = {
@@ -240,7 +241,7 @@ def test_the_text_tells_of_folds_and_another_order(finished: dict[str, Path]) ->
     assert "label order  the teacher's own columns, as they stand here: 1, 0" in said
 
 
-@pytest.mark.parametrize("with_text", [False, True])
+@pytest.mark.parametrize("with_text", fast([False, True], True))
 def test_a_process_of_its_own_loads_no_torch(
     with_text: bool, finished: dict[str, Path], singles_data: Path
 ) -> None:

@@ -1,4 +1,6 @@
-"""The two commands of the mission, typed as they stand, against a stand-in of the hub."""
+"""The two commands of the mission against a stand-in of the hub: in one process, and, where slow tests are tried, typed
+as they stand.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,14 @@ from logitcache.identity import digest_json
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py")))
 
 Typed = Callable[..., Any]
+# a process that imports torch takes seconds
+IN_ONE = """
+import shlex, sys
+from logitcache_cli.main import cli
+for line in sys.stdin:
+    cli(shlex.split(line)[1:], standalone_mode=False)
+    print("ended", file=sys.stderr)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +80,18 @@ def loads(result: Path) -> str:
 
 def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
     build_in(tmp_path, 80)
-    dump = typed("logitcache dump --teacher roberta-large", tmp_path)
-    assert dump.returncode == 0, dump.stderr
-    said = dump.stderr
+    (tmp_path / "one.py").write_text(IN_ONE)
+    commands = ("logitcache dump --teacher roberta-large", "logitcache train --method kd")
+    (tmp_path / "lines").write_text("\n".join(commands))
+    both = typed("python one.py < lines", tmp_path)
+    assert both.returncode == 0, both.stderr
+    said, _, of_training = both.stderr.partition("ended\n")
     assert "data: the built-in set docstrings: 80 train" in said
     assert "roberta-large: it has no trained classification head" in said
     assert "3 epochs over 80 labelled rows" in said
-    train = typed("logitcache train --method kd", tmp_path)
-    assert train.returncode == 0, train.stderr
-    assert "docstrings-train-roberta-large" in train.stderr  # the cache it found
-    assert "student: 2x128" in train.stderr
-    result = tmp_path / train.stdout.strip()
+    assert "docstrings-train-roberta-large" in of_training  # the cache it found
+    assert "student: 2x128" in of_training
+    result = tmp_path / both.stdout.splitlines()[-1]
     assert loads(result) in docstrings.PACKAGES
     told = json.loads((result / "result.json").read_text())
     assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == (

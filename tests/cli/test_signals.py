@@ -19,6 +19,7 @@ from logitcache_cli.stop import Stopped, stoppable
 from tests.commands import start, wait_for
 from tests.conftest import singles
 from tests.runs import tree
+from tests.shortly import slow
 
 ROWS, SHARD = 1000, 25
 AGAIN = "The same command again goes on from what it has saved.\n"
@@ -56,7 +57,7 @@ def receipts(out: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("number", "word"), [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated")]
+    ("number", "word"), [slow((signal.SIGINT, "Interrupted")), (signal.SIGTERM, "Terminated")]
 )
 def test_a_dump_that_is_told_to_stop_stops_and_goes_on(
     words: list[str], unbroken: dict[str, bytes], tmp_path: Path, number: int, word: str

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logitcache_cli.main import cli
+from tests.shortly import slow
 
 SAID_OF_ROWS = re.compile("also stand in train|`logitcache check` says more")
 KEYS = {
@@ -98,7 +99,7 @@ def test_kd_says_which_cache_it_found(
             ("--method", "kd", "--alpha", "0.9", "--temperature", "2"),
             {"alpha": 0.9, "temperature": 2, "soft_factor": 4},
         ),
-        (("--method", "kd", "--temperature", "2", "--no-tau-squared"), {"soft_factor": 1}),
+        slow((("--method", "kd", "--temperature", "2", "--no-tau-squared"), {"soft_factor": 1})),
         (("--method", "tf-reg", "--a", "0.8"), {"a": 0.8, "alpha": 0.5}),
         (
             ("--method", "base", "--batch-size", "16", "--accumulate", "4"),
@@ -108,8 +109,8 @@ def test_kd_says_which_cache_it_found(
             ("--method", "base", "--weight-decay", "0", "--warmup", "0"),
             {"weight_decay": 0, "warmup": 0},
         ),
-        (("--method", "base", "--learning-rate", "0.001"), {"learning_rate": 0.001}),
-        (("--method", "base", "--rows", "30"), {"rows": 30}),
+        slow((("--method", "base", "--learning-rate", "0.001"), {"learning_rate": 0.001})),
+        slow((("--method", "base", "--rows", "30"), {"rows": 30})),
         (("--method", "base", "--group-by-length"), {"group_by_length": True}),
         (("--method", "base", "--precision", "bf16"), {"precision": "bf16"}),
         (

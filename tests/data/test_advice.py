@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
+from tests.advice import printed
 from tests.data.advice_cases import FORMS, ROWS, Case, changed
 from tests.data.advice_of_labels import LABELS, PLACES
 from tests.data.advice_of_posted import POSTED
@@ -177,7 +177,7 @@ def test_the_command_over_pairs_by_split_writes_files_that_are_read(
     message = refusal(path, Columns(), tmp_path)
     command = message.partition('python -c "')[2].partition('"; then')[0]
     header = message.rpartition("--header ")[2].rstrip(".").split(",")
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+    printed(command, tmp_path)
     source = load(tmp_path / "OUT", Columns(header=tuple(header)), tmp_path, SILENT)
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 4, "dev": 4}
     assert source.table("train").texts()[0] == [max(pair, key=len)] * 4

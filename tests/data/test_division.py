@@ -24,6 +24,7 @@ from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 from logitcache.reporter import SILENT, Notes
+from tests.shortly import examples
 
 NAMES = ("dev", "test")
 # Texts and labels of a table: few texts make repetitions, also with other labels; None is no label.
@@ -120,7 +121,7 @@ def test_splits_select_rows_of_the_table_and_renumber_none(
     assert sorted(taken) == sorted(set(range(len(table))) - left_out)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(10, 25))
 @given(TABLES.filter(lambda table: any(label is not None for _, label in table)))
 def test_a_table_is_divided_alike_in_every_form(
     tmp_path_factory: pytest.TempPathFactory, table: Table

@@ -15,6 +15,7 @@ from logitcache.data.doctor import examine, remark
 from logitcache.data.findings import MEANINGS, OF_CLASSES, SERIOUS, Fault, Finding
 from logitcache.data.source import load
 from logitcache.reporter import SILENT
+from tests.shortly import examples
 
 Texts = list[tuple[str, str | None]]
 
@@ -121,7 +122,7 @@ ROWS = st.lists(st.tuples(PLAIN, st.sampled_from(["a", "b", None])), min_size=1,
 
 
 @given(train=ROWS, test=ROWS)
-@settings(max_examples=60)
+@settings(max_examples=examples(20, 60))
 def test_repeated_texts_are_those_that_a_plain_search_finds(train: Texts, test: Texts) -> None:
     train = [*train, ("one", "a"), ("two", "b")]
     found = findings(train=train, test=test)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from logitcache.data.source import Source, load
 from logitcache.data.sources import joins
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
+from tests.advice import printed
 from tests.data.advice_cases import changed
 
 STANCES = "Headline,Body ID,Stance\nsome thing has happened,7,agree\nit has not,9,disagree\nso it goes,7,agree\n"
@@ -34,7 +33,7 @@ def check_joined(message: str, folder: Path) -> None:
     """The command of a message writes the rows with their texts."""
     command = COMMAND.search(message)
     assert command is not None, message
-    subprocess.run([sys.executable, "-c", command[1]], cwd=folder, check=True)
+    printed(command[1], folder)
     columns = Columns(text="Headline", text_pair="articleBody", label="Stance")
     source, notes = read(folder / "OUT.jsonl", columns)
     texts = ["a long text of things", "a long text of nothing", "a long text of things"]
@@ -123,9 +122,7 @@ def test_both_files_of_a_batch_are_joined(tmp_path: Path, name: str, columns: Co
         read(tmp_path / "data" / name, columns)
     command = re.search(r'Join both files of the batch: python -c "([^"]*)"', str(caught.value))
     assert command is not None, str(caught.value)
-    run = [sys.executable, "-c", command[1]]
-    written = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-    rows = [json.loads(line) for line in written.splitlines()]
+    rows = [json.loads(line) for line in printed(command[1], tmp_path).splitlines()]
     assert {row["text"]: row["label"] for row in rows} == {
         "text 0": "x",
         "text 1": "y",

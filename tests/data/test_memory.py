@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
+from tests.shortly import examples
 
 Record = dict[str, Any]
 RECORDS = st.lists(
@@ -86,6 +87,7 @@ def loaded(data: Any, folder: Path, **more: Any) -> tuple[Source, list[str]]:
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
+@settings(max_examples=examples(6))
 @given(rows=RECORDS)
 def test_rows_in_memory_are_the_rows_of_a_file(
     tmp_path_factory: pytest.TempPathFactory, holder: str, rows: list[Record]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from logitcache.errors import SpecError
 from logitcache.report.check import check_text
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages.check import check
+from tests.advice import printed
 
 VOTES = {
     "text": ["a warm film", "a dull film", "a long film"],
@@ -316,7 +315,7 @@ def test_words_of_nothing_but_spaces_are_led_to_lines_that_leave_them_out(
     with pytest.raises(SpecError, match=r"in row 1 .*, such words in 2 of 3 rows\.") as caught:
         loaded(name, task="token-classification")
     command = str(caught.value).partition('python -c "')[2].partition('"')[0]
-    subprocess.run([sys.executable, "-c", command], check=True)
+    printed(command, tmp_path)
     source, _ = loaded("OUT.jsonl", task="token-classification")
     assert source.dumped["train"].texts()[0] == ["a", "a\nb", "a\nb"]
     if has_labels:

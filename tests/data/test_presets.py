@@ -243,18 +243,19 @@ def test_what_is_asked_for_goes_before_a_preset(loaded: dict[str, Any]) -> None:
     assert (texts[0], pairs) == ("hypothesis of mnli validation_mismatched 0", None)
 
 
-@pytest.fixture
-def copies(tmp_path: Path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders as `hf download --local-dir` leaves them: the repository's files, and what it keeps
     for itself.
     """
-    glue(tmp_path / "glue")
-    sst5(tmp_path / "sst5")
-    fewrel(tmp_path / "few_rel")
-    folders = {"glue": tmp_path / "glue", "sst5": tmp_path / "sst5"}
-    folders["fewrel"] = tmp_path / "few_rel@refs" / "convert" / "parquet"
-    for folder in folders.values():
-        (folder / ".cache" / "huggingface" / "download").mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("copies")
+    glue(folder / "glue")
+    sst5(folder / "sst5")
+    fewrel(folder / "few_rel")
+    folders = {"glue": folder / "glue", "sst5": folder / "sst5"}
+    folders["fewrel"] = folder / "few_rel@refs" / "convert" / "parquet"
+    for copy in folders.values():
+        (copy / ".cache" / "huggingface" / "download").mkdir(parents=True)
     return folders
 
 

@@ -28,6 +28,7 @@ from logitcache.data.sources.reading import READERS, read_table
 from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
+from tests.shortly import examples
 
 Rows = list[tuple[str, str]]
 PIECES = [
@@ -57,7 +58,7 @@ TEXT = st.lists(st.sampled_from(PIECES), max_size=6).map("".join) | st.text(
 LABEL = st.sampled_from(["pos", "neg", "", "1", "NA", "very good", '"so"', "a,b"])
 ROWS = st.lists(st.tuples(TEXT, LABEL), min_size=1, max_size=8)
 QUOTING = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "nonnumeric": csv.QUOTE_NONNUMERIC}
-EXAMPLES = 60
+EXAMPLES = examples(32, 60)
 MANY = 1_000
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
+from tests.advice import printed
 
 # a question with two answers, one of which is answered; and one that nobody has answered
 TREE: list[dict[str, Any]] = [
@@ -58,10 +57,7 @@ def test_the_command_writes_the_conversations(
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = COMMAND.search(refusal(str(path), task=task))
     assert command is not None
-    written = subprocess.run(
-        [sys.executable, "-c", command[1]], check=True, capture_output=True, text=True
-    )
-    (tmp_path / "OUT.jsonl").write_text(written.stdout, encoding="utf-8")
+    (tmp_path / "OUT.jsonl").write_text(printed(command[1], tmp_path), encoding="utf-8")
     source = read(str(tmp_path / "OUT.jsonl"), task="causal-lm")
     chats = [json.loads(text) for text in source.table("train").texts()[0]]
     assert [[message["content"] for message in chat] for chat in chats] == CHATS

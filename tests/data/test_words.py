@@ -23,6 +23,7 @@ from logitcache.identity import row_hashes
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import LOGITS, Answers, Block, Dense
 from logitcache.reporter import SILENT
+from tests.shortly import examples
 
 WORDS = [["Anna", "saw", "New", "York"], ["nobody"], [], ["Bert", "left"]]
 TAGS = [["B-PER", "O", "B-LOC", "I-LOC"], ["O"], [], ["B-PER", "O"]]
@@ -187,7 +188,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 WORD = st.text("abdegilnor", min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(15, 40))
 @given(st.lists(st.lists(WORD, max_size=8), min_size=1, max_size=4), st.integers(3, 20))
 def test_a_word_is_kept_at_its_first_piece(
     tokenizer: Any, tmp_path_factory: pytest.TempPathFactory, words: list[list[str]], limit: int
@@ -228,7 +229,7 @@ def entities(tags: list[str]) -> set[tuple[int, int, str]]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20, 60))
 @given(
     st.lists(st.lists(st.tuples(*[st.integers(0, 4)] * 2), max_size=8), min_size=1, max_size=5),
     st.integers(0, 5),

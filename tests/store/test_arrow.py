@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.errors import CorruptShard, FormatError
@@ -18,6 +18,7 @@ from logitcache.store.arrow import Table, encode
 from logitcache.store.columns import Column
 from logitcache.store.extents import Encoded, tile
 from logitcache.store.shards import BATCH_ROWS, LocalFolder, Places, Shard
+from tests.shortly import examples
 
 ROOT = [Column("row_hash", "int64"), Column("logits", "float16", 3)]
 PLAIN = [Column("row_hash", "int64"), Column("label", "int64")]
@@ -69,6 +70,7 @@ def same_bits(one: np.ndarray, other: np.ndarray) -> None:
     assert one.tobytes() == other.tobytes()
 
 
+@settings(max_examples=examples(7))
 @given(
     st.lists(
         st.sampled_from([0, 1, 5, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1]),

@@ -29,6 +29,7 @@ from logitcache.teacher.dump_record import DumpRecord
 from logitcache.teacher.repair import diagnose
 from logitcache_cli.inspect import render
 from tests.fake_caches import make, make_ragged, plan, ragged, tree
+from tests.shortly import examples
 
 DEEP = 600
 nested: Any = 0
@@ -316,7 +317,7 @@ def bench(
         yield bench
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20, 75), deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=CASE)
 def test_a_made_up_document_ends_in_a_clear_error(bench: Bench, case: Case) -> None:
     bench.run(case)
@@ -324,19 +325,18 @@ def test_a_made_up_document_ends_in_a_clear_error(bench: Bench, case: Case) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@settings(
-    max_examples=50_000,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    database=None,
-    phases=[Phase.generate],
-)
-@given(case=CASE)
-def test_any_made_up_document_ends_in_a_clear_error(bench: Bench, case: Case) -> None:
-    bench.run(case)
+def test_any_made_up_document_ends_in_a_clear_error(bench: Bench) -> None:
+    @settings(
+        max_examples=50_000,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        phases=[Phase.generate],
+    )
+    @given(case=CASE)
+    def run(case: Case) -> None:
+        bench.run(case)
 
-
-@pytest.mark.slow
-def test_how_many_were_made_up(bench: Bench) -> None:
+    run()
     assert bench.cases
     print(f"\n{bench.cases:,} made-up documents: LogitCacheErrors alone")

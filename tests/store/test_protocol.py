@@ -125,7 +125,7 @@ def fails_at_every_step(folders: Iterator[Path], name: str, whole: Tree, full: b
     return tried
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", [pytest.param("dense", marks=pytest.mark.slow), "ragged"])
 def test_a_failing_operation_is_a_clean_error_and_the_dump_goes_on(
     folders: Iterator[Path], wholes: dict[str, Tree], name: str
 ) -> None:

@@ -22,6 +22,7 @@ from logitcache.errors import CorruptShard, DiskError, FormatError, IncompleteCa
 from logitcache.store import remote
 from tests import fake_disk
 from tests.fake_caches import answers, make, plan
+from tests.shortly import fast
 from tests.store import s3
 from tests.store.s3 import PLAN, ROWS, kept, same
 
@@ -61,7 +62,7 @@ def test_a_shard_is_fetched_when_it_is_first_needed_and_never_again(
     assert url in repr(cache)
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", fast(STORES, "arrow"))
 def test_s3_gives_what_the_folder_gives(
     bucket: str, store: str, tmp_path: Path, home: Path
 ) -> None:

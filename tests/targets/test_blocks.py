@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from logitcache.targets import blocks
 from logitcache.targets.blocks import interval_at, largest, likeliest, sums, word_at
+from tests.shortly import examples
 
 # few different numbers, so that many are equal
 NUMBERS = st.lists(st.sampled_from([0.0, 0.25, 1.0, 3.0]), min_size=1, max_size=90)
@@ -22,7 +23,7 @@ in_blocks_of = pytest.mark.parametrize("size", [3, 64])
 
 @in_blocks_of
 @given(NUMBERS, st.integers(1, 12))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20, 60))
 def test_the_largest(size: int, numbers: list[float], k: int) -> None:
     values = torch.tensor([numbers, numbers[::-1]])
     k = min(k, len(numbers))
@@ -38,7 +39,7 @@ def test_the_largest(size: int, numbers: list[float], k: int) -> None:
 
 @in_blocks_of
 @given(NUMBERS, st.integers(0, 10_000))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20, 60))
 def test_the_word_on_which_a_point_falls(size: int, numbers: list[float], seed: int) -> None:
     weights = torch.tensor([[*numbers, 1.0]])
     uniform = torch.rand(1, 20, generator=torch.Generator().manual_seed(seed))

@@ -21,6 +21,7 @@ from logitcache.targets.quantise import from_byte, grid, to_byte, to_half
 from logitcache.targets.sampled import Sampled
 from logitcache.targets.table import parse
 from logitcache.targets.varopt import VarOpt
+from tests.shortly import examples
 
 WIDTH = 40
 
@@ -60,7 +61,7 @@ def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("block", [2, blocks.BLOCK])
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0), st.integers(1, 30), st.booleans())
 @example(seed=0, sharpness=1.19e-7, mean=12, capped=True)  # of equal words any may be the largest
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(20, 40))
 def test_the_expectation_of_varopt_is_the_distribution(
     block: int, seed: int, sharpness: float, mean: int, capped: bool
 ) -> None:
@@ -76,7 +77,7 @@ def test_the_expectation_of_varopt_is_the_distribution(
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0), st.integers(1, 60))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20, 60))
 def test_varopt_varies_less_than_sampling_for_as_many_words(
     seed: int, sharpness: float, n: int
 ) -> None:
