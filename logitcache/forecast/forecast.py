@@ -321,11 +321,11 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
         "device": work.device if device is None else device.name,
         "price_per_hour": config.price_per_hour,
         "shape_only": work.shape_only,
-        **_of_language(config, inputs),
+        **_language_setting(config, inputs),
     }
 
 
-def _of_language(config: PlanConfig, inputs: Inputs) -> dict[str, Any]:
+def _language_setting(config: PlanConfig, inputs: Inputs) -> dict[str, Any]:
     """What a language model's setting has besides."""
     if not config.is_language:
         return {}

@@ -80,7 +80,7 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     predictions = {}
     for name in splits:
         part = table.filter(pc.equal(table["split"], name))
-        predictions[name] = _of_split(name, part, classes, are_positions)
+        predictions[name] = _split_predictions(name, part, classes, are_positions)
     return predictions
 
 
@@ -120,7 +120,7 @@ def _columns(path: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
+def _split_predictions(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
     row_id = table["row_id"].to_numpy()
     label = table["label"].to_numpy()
     _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")
