@@ -285,9 +285,7 @@ def held_logits(values: float, device: str) -> int:
 def _methods(
     names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory, teacher: int
 ) -> dict[str, Costed]:
-    """Of each method, and where kd is one of them, of kd with its teacher in the loop, which takes
-    ``teacher`` bytes more.
-    """
+    """Of each method; beside kd, of kd with its teacher in the loop, ``teacher`` bytes more."""
 
     def costed(method: str, step: float, held: int) -> Costed:
         return Costed(step, step * runs.epoch_steps(method), step * runs.run_steps(method), held)
