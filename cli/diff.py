@@ -79,11 +79,11 @@ def _answers(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
         classes = row["class_a"]
         if row["class_b"] != classes:
             classes = f"{classes} / {row['class_b']}"
-        distance = f"total variation {row['variation']:.3g}" if variation else _both(row)
+        distance = f"total variation {row['variation']:.3g}" if variation else _divergences(row)
         yield f"row {row['row']}", f"{distance}, {classes}"
 
 
-def _both(row: dict[str, Any]) -> str:
+def _divergences(row: dict[str, Any]) -> str:
     return f"KL {row['kl_ab']:.3g} and {row['kl_ba']:.3g} nats"
 
 

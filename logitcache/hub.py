@@ -52,9 +52,7 @@ class Commit:
 
 
 def checkpoint(path: str, revision: str | None) -> Commit | None:
-    """The commit to load a checkpoint at; None for a local one, for which a revision raises
-    SpecError.
-    """
+    """The commit to load a checkpoint at; None for a local one. Raises SpecError for a bad one."""
     if on_hub(path):
         return resolve(path, revision)
     if revision is not None and Path(path).exists():

@@ -90,3 +90,8 @@ def test_an_error_reaches_another_process_with_its_fields() -> None:
     assert str(copy) == str(error) == "a/b: expected x, found y: why. Do z."
     assert copy.kind == "CorruptShard"
     assert isinstance(copy, FormatError)
+
+
+def test_a_wider_place_stands_before_the_one_that_was_named() -> None:
+    assert str(SpecError("wrong").inside("spec")) == "spec: wrong"
+    assert str(SpecError("wrong", where="tasks").inside("spec")) == "spec: tasks: wrong"

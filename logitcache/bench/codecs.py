@@ -75,9 +75,7 @@ class OfEntropy:
 
 @dataclass(frozen=True)
 class CodecFigures:
-    """Means over positions. Squared errors are sums over the vocabulary, gradient errors are
-    relative.
-    """
+    """Means over positions. Squared errors are sums over the vocabulary; others are relative."""
 
     name: str
     bytes: float  # stored for a position

@@ -72,9 +72,7 @@ class Material:
         return turns.settled(self.teacher.model.device)
 
     def by_length(self, budget: int, rows: int | None = None) -> list[Int64]:
-        """Batches of a token budget as a dump makes them, of the first rows or of all: places in
-        ``rows``.
-        """
+        """Batches of a token budget as a dump makes them, of all rows or the first: row places."""
         shards = self.shards if rows is None else [(0, rows)]
         batches = []
         for start, end in shards:

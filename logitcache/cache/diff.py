@@ -13,6 +13,7 @@ from logitcache.cache.diff_signals import SignalTotals, check_shared
 from logitcache.cache.distance import Float64, Spread, kl
 from logitcache.cache.shown import class_names
 from logitcache.cache.variation import variation
+from logitcache.data.names import listed
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.payloads import Sparse
 from logitcache.records import Answers, Array, Float32, Int64, common_positions, rows_of
@@ -275,8 +276,8 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
         return None
     if sorted(names_a) != sorted(names_b):
         raise FingerprintMismatch(
-            expected=f"the labels of {a.where} ({', '.join(names_a[:8])})",
-            found=", ".join(names_b[:8]),
+            expected=f"the labels of {a.where} ({listed(names_a)})",
+            found=listed(names_b),
             advice="Compare caches of the same data.",
             where=b.where,
         )

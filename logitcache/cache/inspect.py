@@ -31,9 +31,7 @@ TOP = 5
 
 
 def describe(cache: Cache) -> dict[str, Any]:
-    """The document of ``logitcache inspect --json``, but for ``row``. Raises FormatError for
-    receipts that no dump writes.
-    """
+    """The document of ``inspect --json`` but for ``row``. Raises FormatError for odd receipts."""
     manifest = cache.manifest
     plan = manifest.plan
     receipts = manifest.receipts
@@ -254,9 +252,7 @@ def _text(
 
 
 def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
-    """Where a text stands among rows: at the row's own number, or the first row that has it; None
-    where none has.
-    """
+    """Where a text stands among rows: at the row's own number, or at the first with it; or None."""
     if number < len(rows) and rows.row_hash[number] == row_hash:
         return number
     matches = np.flatnonzero(rows.row_hash == row_hash)
@@ -264,9 +260,7 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, is_given: bool) -> list[Path]:
-    """The paths that a source may have on this disk. Raises SpecError for a ``is_given`` source
-    that has none.
-    """
+    """The paths of a source on this disk. Raises SpecError for an ``is_given`` one without."""
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
     if not is_given:

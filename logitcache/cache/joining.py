@@ -89,7 +89,7 @@ def join_parts(
     for name, start in starts.items():
         members = []
         for cache in ordered[name]:
-            order = _like(first, cache)[match.order]
+            order = _column_order(first, cache)[match.order]
             is_permuted = (order != np.arange(len(order))).any()
             members.append(Member(cache, order if is_permuted else None))
         parts.append(Part(name, start, tuple(members)))
@@ -109,7 +109,7 @@ def assigned(
         answering[_part_for(cache, list(starts), texts)].append(cache)
     for name, (row_id, row_hash) in texts.items():
         if not answering[name]:
-            answering[name] = [cache for cache in caches if _has(cache, row_id, row_hash)]
+            answering[name] = [cache for cache in caches if _has_all_texts(cache, row_id, row_hash)]
     return answering
 
 
@@ -123,7 +123,7 @@ def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]
     return rows_by_part
 
 
-def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
+def _has_all_texts(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
     return bool((cache.lookup(row_id, row_hash) >= 0).all())
 
 
@@ -131,10 +131,10 @@ def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, I
     """The part that a cache answers for: its split's, unless another alone has all its texts."""
     split = str(cache.manifest.plan.data.get("split"))
     own = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
-    if parts == [own] or (own in texts and _has(cache, *texts[own])):
+    if parts == [own] or (own in texts and _has_all_texts(cache, *texts[own])):
         return own
     for name, rows in texts.items():
-        if _has(cache, *rows):
+        if _has_all_texts(cache, *rows):
             return name
     if own not in parts:
         raise SpecError(
@@ -280,7 +280,7 @@ def teacher_digest(cache: Cache) -> str:
     return identity.digest_json({key: recorded.get(key) for key in fields})
 
 
-def _like(first: Cache, cache: Cache) -> Int64:
+def _column_order(first: Cache, cache: Cache) -> Int64:
     """A cache's columns in the first one's order, by name: i64[K]. Raises FingerprintMismatch."""
     names = first.label_names
     if cache.label_names == names:

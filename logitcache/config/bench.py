@@ -333,9 +333,7 @@ class DumpBenchConfig:
 
 @dataclass(frozen=True)
 class ReadBenchConfig:
-    """What ``bench read`` measures. ``open_rows`` 0 leaves out the opening of a large cache, no
-    ``workers`` the DataLoaders.
-    """
+    """What ``bench read`` measures. 0 ``open_rows``: no opening; no ``workers``: no DataLoaders."""
 
     widths: tuple[int, ...] = option(
         (2, 64, 1000),

@@ -150,9 +150,7 @@ class Pretraining:
     )
 
     def check(self, epochs_given: bool, select: str | None, warmup: float) -> None:
-        """Raises SpecError for what a budget, or its absence, leaves no use for, and for a budget of
-        less than a step.
-        """
+        """Raises SpecError for options that no budget, or this one, has a use for."""
         if self.budget is None:
             for name in ("regime", "charge_dump", "dump_cost", "evaluations"):
                 if getattr(self, name):

@@ -95,7 +95,7 @@ def _prepared(codec: Any, models: Models, sample: Iterable[Tensor] | None) -> Co
         if has_head(model) and fits_replay(head_of(model), codec.bytes):
             codec = ReplayCodec(width=codec.width)
         elif sample is None:
-            codec = _of_bytes(codec)
+            codec = _codec_of_bytes(codec)
     if isinstance(codec, ReplayCodec):
         if not has_head(models.teacher.model):
             return None
@@ -113,7 +113,7 @@ def _prepared(codec: Any, models: Models, sample: Iterable[Tensor] | None) -> Co
     return prepared
 
 
-def _of_bytes(codec: Auto) -> Codec:
+def _codec_of_bytes(codec: Auto) -> Codec:
     """What is usually chosen for a number of bytes."""
     dense = DenseCodec(codec.width)
     if dense.bytes_per_position() <= codec.bytes:

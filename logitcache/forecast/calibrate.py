@@ -63,9 +63,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Seconds of a training step, of a batch's answers, and of the parts of a dump. ``watts``: the
-    device's power.
-    """
+    """Seconds of a step, of a batch's answers and of a dump's parts; ``watts`` of the device."""
 
     step: float  # of training, with label smoothing
     own_forward: float  # the student's answers to a training batch

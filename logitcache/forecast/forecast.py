@@ -295,9 +295,7 @@ def held_logits(values: float, device: str) -> int:
 def _methods(
     names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory, teacher: int
 ) -> dict[str, Costed]:
-    """Of each method, and where kd is one of them, of kd with its teacher in the loop, which takes
-    ``teacher`` bytes more.
-    """
+    """Of each method; beside kd, of kd with its teacher in the loop, ``teacher`` bytes more."""
 
     def costed(method: str, step: float, held: int) -> Costed:
         return Costed(step, step * runs.epoch_steps(method), step * runs.run_steps(method), held)
@@ -338,11 +336,11 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
         "device": work.device if device is None else device.name,
         "price_per_hour": config.price_per_hour,
         "shape_only": work.shape_only,
-        **_of_language(config, inputs),
+        **_language_setting(config, inputs),
     }
 
 
-def _of_language(config: PlanConfig, inputs: Inputs) -> dict[str, Any]:
+def _language_setting(config: PlanConfig, inputs: Inputs) -> dict[str, Any]:
     """What a language model's setting has besides."""
     if not config.is_language:
         return {}

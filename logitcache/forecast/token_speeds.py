@@ -112,17 +112,17 @@ class TokenCalibration(Calibration):
         return self.written
 
     def teacher_forward(self) -> float:
-        return self._of_batch(self.work.teacher)
+        return self._batch_seconds(self.work.teacher)
 
     def own_forward(self) -> float:
         student = self.work.student
         training = student.training
         try:
-            return self._of_batch(replace(self.work.teacher, model=student))
+            return self._batch_seconds(replace(self.work.teacher, model=student))
         finally:
             student.train(training)
 
-    def _of_batch(self, model: TeacherModel) -> float:
+    def _batch_seconds(self, model: TeacherModel) -> float:
         """Seconds of a model's answers to a training batch, of as many rows as fit into memory."""
         rows = self.work.rows
         longest = int(rows.lengths().max())

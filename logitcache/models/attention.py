@@ -72,9 +72,7 @@ class Attention:
         return replace(self, **changed)
 
     def projected(self, states: Tensor, kind: str) -> Tensor:
-        """Queries, keys or values (``kind``, of PROJECTED) of the layer's input f[B, T, d], before
-        any rotation: f[B, T, h d_h].
-        """
+        """Queries, keys or values (``kind``) of the input f[B, T, d], unrotated: f[B, T, h d_h]."""
         vectors: Tensor = linear(states, getattr(self, kind), getattr(self, f"{kind}_bias"))
         return vectors
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from logitcache.errors import LogitCacheError, SpecError, short
-from logitcache.models.documents import told_apart
+from logitcache.models.documents import keep_documents_apart
 from logitcache.models.settings import configurations
 from logitcache.records import Array, Documents, Int64, Padding, Side
 
@@ -196,7 +196,7 @@ def _forward(
     """One forward pass."""
     plain: dict[str, Any] = {}
     if padding.documents is not None:
-        inputs = told_apart(model, inputs, padding)
+        inputs = keep_documents_apart(model, inputs, padding)
         if padding.documents is Documents.POSITIONS:
             plain["use_cache"] = False  # with a cache of keys, positions tell nothing of documents
     elif not padding.mask:

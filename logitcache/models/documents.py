@@ -26,7 +26,7 @@ from logitcache.records import Array, Documents, Examples, Int64, Padding, Ragge
 PROBED = 4  # packed rows that are compared with their documents
 
 
-def told_apart(
+def keep_documents_apart(
     model: PreTrainedModel, inputs: Mapping[str, Tensor], padding: Padding
 ) -> Mapping[str, Tensor]:
     """The inputs of a batch whose rows hold documents, as this model has to be given them."""

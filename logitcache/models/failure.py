@@ -36,9 +36,7 @@ class Failure:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What a folder's config.json says; empty where there is none. Raises SpecError for a file
-        that is no object of JSON.
-        """
+        """What a folder's config.json says; empty without one. Raises SpecError for broken ones."""
         return read_object(self.folder / "config.json") if "config.json" in self.names else {}
 
 

@@ -143,7 +143,7 @@ class SentenceEncoder(PreTrainedModel):
         if body.config.is_encoder_decoder:
             raise _refused(path, "an encoder", type(body).__name__, "Name another model.")
         model = _encoder(body, layout, weights)
-        return (model, _of_body(info)) if output_loading_info else model
+        return (model, _encoder_keys(info)) if output_loading_info else model
 
 
 def _encoder(
@@ -157,7 +157,7 @@ def _encoder(
     return model
 
 
-def _of_body(info: Mapping[str, Any]) -> dict[str, Any]:
+def _encoder_keys(info: Mapping[str, Any]) -> dict[str, Any]:
     """What loading a body told, with the names its weights have in an encoder, which has no pooler."""
     names = {}
     for kind in ("missing_keys", "unexpected_keys"):

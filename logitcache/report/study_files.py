@@ -36,9 +36,7 @@ def write_report(studied: Studied, out: Path, paper_table: str | None = None) ->
 
 
 def document(studied: Studied) -> dict[str, Any]:
-    """The document of ``study report --json``: metrics as fractions (nll in nats), null where there
-    is nothing to say.
-    """
+    """The document of ``study report --json``: metrics as fractions (nll in nats), or null."""
     rows = [_row(cell, row) for cell in studied.cells for row in cell.comparison.rows]
     verdicts = studied.verdicts()
     scores = []

@@ -48,7 +48,7 @@ def dump(
     source = trained_on(config, source, reporter)
     config = replace(config, settings=TASKS[source.task].settings(config.settings))
 
-    from logitcache.stages.preflight import check_dump, say_remark
+    from logitcache.stages.preflight import check_dump, note_remark
     from logitcache.store.destination import check_place
 
     is_language = TASKS[source.task].self_contained
@@ -65,7 +65,7 @@ def dump(
     from logitcache.teacher.dump import begun_codec
     from logitcache.teacher.reuse import OlderCache
 
-    say_remark(source, reporter)
+    note_remark(source, reporter)
     reuse = _reused(config, source, splits)
     older = None if reuse is None else OlderCache(reuse)
     source, plan = planner(config, source, older, reporter)

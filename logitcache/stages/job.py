@@ -25,6 +25,7 @@ from logitcache.cost.flops import DTYPES as DTYPE_OF_PRECISION
 from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.folds import check_folds
+from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
@@ -346,7 +347,7 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
     without = np.setdiff1d(np.arange(task.num_labels), train.labels).tolist()
     if without:
         class_names = source.label_names or range(source.num_labels)
-        names = ", ".join(str(class_names[i]) for i in without[:8])
+        names = listed([str(class_names[number]) for number in without])
         reporter.note(
             f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}"
         )

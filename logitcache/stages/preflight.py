@@ -105,11 +105,11 @@ def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter
         return None
     source = trained_on(config, source, reporter)
     check_training(config, source)
-    say_remark(source, reporter)
+    note_remark(source, reporter)
     return source
 
 
-def say_remark(source: Source, reporter: Reporter) -> None:
+def note_remark(source: Source, reporter: Reporter) -> None:
     """One line on what is surely wrong with the rows; none where nothing is."""
     from logitcache.data.doctor import remark  # imports pyarrow.compute, which is slow
 

@@ -102,9 +102,7 @@ class Reader:
         return Places(shard, record)
 
     def take(self, addresses: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of columns of one level, in this order: copies, [n, width]. Raises
-        CorruptShard.
-        """
+        """These records of columns of a level, in order: copies [n, width]. Raises CorruptShard."""
         table = self.tables[self.columns[names[0]].level]
         try:
             return table.take(addresses, names)

@@ -175,9 +175,7 @@ class RemoteReader(Reader):
         return error
 
     def faults(self) -> Iterator[Fault]:
-        """Everything at the URL that is not as it was written. Fetches every byte again, and keeps
-        the files without a fault.
-        """
+        """Everything at the URL that is not as written. Fetches all again; keeps what is whole."""
         files.make_folder(self.folder)
         lock = Lock(self.folder, ".verify.lock", wait=math.inf)
         scratch = self.folder / ".verify"

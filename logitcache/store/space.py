@@ -64,9 +64,7 @@ class Space:
             self.data = np.zeros(max(1, sum(pages)), np.uint8)
 
     def map(self, index: int, path: Path) -> memoryview:
-        """Map the file that belongs there, and give its bytes. Raises CorruptShard where it is
-        gone, a link, or of another size.
-        """
+        """Map the file that belongs there. Raises CorruptShard for a link, another size or none."""
         try:
             handle = os.open(
                 path, os.O_RDONLY | platforms.NO_FOLLOW | platforms.NO_WAIT | platforms.OPENED

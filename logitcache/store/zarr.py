@@ -216,9 +216,7 @@ class Table(common.Table):
         return decoded
 
     def _open(self, name: str, number: int) -> tuple[Any, memoryview]:
-        """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to
-        be what was written.
-        """
+        """A column's array in one shard, and its bytes, once all but its chunks is proved."""
         shard = self.shards[number]
         column = self.columns[name]
         layout = self._layout(shard, name)

@@ -61,10 +61,10 @@ class Distiller(nn.Module):
         whole: that of a vocabulary's head, and that of a sum of terms.
         """
         if self.training and isinstance(self.objective, SumObjective):
-            return self._of_terms(self.objective, batch)
+            return self._terms_loss(self.objective, batch)
         is_own = isinstance(self.objective, OwnObjective)  # it gets full logits
         if self.per_token and self.reads_head and not is_own and has_head(self.student):
-            return self._of_vocabulary(batch)
+            return self._vocabulary_loss(batch)
         # columns beyond `width` are padding of the output layer
         logits = self._at_positions(self.student, batch)[:, : self.width]
         if not self.training:
@@ -78,7 +78,7 @@ class Distiller(nn.Module):
         )
         return (loss * batch.weight).sum(), logits
 
-    def _of_vocabulary(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
+    def _vocabulary_loss(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         hidden = self._at_positions(HEAD_INPUT.watch(self.student), batch)
         head = head_of(self.student, self.width)
         if not self.training:
@@ -98,7 +98,7 @@ class Distiller(nn.Module):
         self.executions.add(execution)
         return head_loss(hidden, head, target, batch.weight, execution)
 
-    def _of_terms(self, objective: SumObjective, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
+    def _terms_loss(self, objective: SumObjective, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         """The sum of an objective's terms, of one forward pass. A term of signals gives one loss
         per row, weighted by the summed weights of the row's kept positions, so the mean does not
         depend on micro-batching.
@@ -118,7 +118,7 @@ class Distiller(nn.Module):
             raise error.named(int(batch.row_id[error.row])) from error.__cause__
         loss = batch.weight.new_zeros(())
         if first:
-            loss = loss + self._of_logits(objective, batch, vectors[0], uses_head)
+            loss = loss + self._logits_loss(objective, batch, vectors[0], uses_head)
         if self.terms is not None:
             names = [signal.name for signal in own]
             by_signal = dict(zip(names, vectors[len(first) :], strict=True))
@@ -127,7 +127,7 @@ class Distiller(nn.Module):
             loss = loss + (self.terms(self.student, by_signal, batch) * row_weight).sum()
         return loss, loss.new_empty(0)
 
-    def _of_logits(
+    def _logits_loss(
         self, objective: SumObjective, batch: Batch[Tensor], vectors: Tensor, uses_head: bool
     ) -> Tensor:
         """The terms of logits: f[B, T, d] of what the head is given, or of logits."""

@@ -111,7 +111,7 @@ def fit(
     train_rows = prepared["train"]
     teachers: dict[str, Teacher] = {} if teacher is None else {str(teacher): teacher}
     own = {} if teacher is None or not task.evidence_names else {"train": teacher}
-    compared = _with_logits({**own, **(references or {})})
+    compared = {**_with_logits(own), **_with_logits(references or {})}
     dev = _dev_places(prepared, task, compared.get("dev"), budget)
     each_epoch = dev is not None and budget is None
     clock = StepClock(stage, budget)

@@ -21,9 +21,7 @@ from logitcache.student.terms.objective import SumObjective
 
 @dataclass(frozen=True)
 class Objective:
-    """A method with its numbers. ``soft_factor`` is what the soft term is multiplied by: the
-    squared temperature, or 1.
-    """
+    """A method with its numbers. ``soft_factor`` multiplies the soft term: temperature² or 1."""
 
     method: str
     alpha: float  # weight of the soft term, 0 to 1

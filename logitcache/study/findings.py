@@ -58,8 +58,8 @@ def judge(compared: Sequence[Compared], margin: float | None = None) -> list[Jud
     """
     signed = _corrected([item.test.p_value for item in compared])
     tasks = sum(item.estimate is not None for item in compared)
-    same = _corrected([_of_margin(equivalence, item, margin) for item in compared])
-    not_worse = _corrected([_of_margin(non_inferiority, item, margin) for item in compared])
+    same = _corrected([_p_of_margin(equivalence, item, margin) for item in compared])
+    not_worse = _corrected([_p_of_margin(non_inferiority, item, margin) for item in compared])
     judged = []
     for item, p_value, p_same, p_not_worse in zip(compared, signed, same, not_worse, strict=True):
         finding = _finding(item, p_value, p_same, p_not_worse)
@@ -76,7 +76,7 @@ def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(corrected) for p in p_values]
 
 
-def _of_margin(
+def _p_of_margin(
     test: Callable[[Estimate, float], float], item: Compared, margin: float | None
 ) -> float | None:
     """The p of a test of the margin, for a difference that is positive where it is better."""

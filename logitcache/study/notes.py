@@ -66,19 +66,19 @@ def notes_on(
     if bases and unmatched:
         names = _labels(bases)
         yield f"which of {names} to set against {_labels(unmatched)} is not clear; name one with --baseline"
-    yield from _on_rows(rows)
-    yield from _on_tests(rows, resamples)
+    yield from _rows_note(rows)
+    yield from _test_notes(rows, resamples)
     for group, base in zip(groups, matched, strict=True):
         if base is not None:
-            yield from _on_pair(group, base)
-            yield from _on_length(group, base)
+            yield from _pair_notes(group, base)
+            yield from _length_note(group, base)
 
 
 def _labels(labelled: Sequence[Group] | Sequence[Row]) -> str:
     return ", ".join(item.label for item in labelled)
 
 
-def _on_rows(rows: Sequence[Row]) -> Iterator[str]:
+def _rows_note(rows: Sequence[Row]) -> Iterator[str]:
     sizes = []
     for row in rows:
         unlabelled = f" + {row.unlabelled_rows:,} unlabelled" if row.unlabelled_rows else ""
@@ -88,7 +88,7 @@ def _on_rows(rows: Sequence[Row]) -> Iterator[str]:
         yield f"not all were trained on the same number of rows: {listed}"
 
 
-def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
+def _test_notes(rows: Sequence[Row], resamples: int) -> Iterator[str]:
     compared = [row for row in rows if row.difference is not None]
     if len(compared) > 1:
         yield f"p values and intervals are not corrected for making {len(compared)} comparisons at once"
@@ -105,7 +105,7 @@ def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
         yield f"predictions do not give {compared[0].metric}, so there is no interval over rows"
 
 
-def _on_pair(group: Group, baseline: Group) -> Iterator[str]:
+def _pair_notes(group: Group, baseline: Group) -> Iterator[str]:
     names = differing_settings(group, baseline, {*group.settings, *baseline.settings})
     pairs = []
     for name in names:
@@ -118,7 +118,7 @@ def _on_pair(group: Group, baseline: Group) -> Iterator[str]:
         yield f"{group.label}: {baseline.label} has no run of seed {seeds}; the difference is over the other seeds"
 
 
-def _on_length(group: Group, baseline: Group) -> Iterator[str]:
+def _length_note(group: Group, baseline: Group) -> Iterator[str]:
     seeds = group.results.keys() & baseline.results.keys()
     rows = sum(group.results[seed].rows_seen for seed in seeds)
     baseline_rows = sum(baseline.results[seed].rows_seen for seed in seeds)

@@ -89,7 +89,7 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
     predictions = {}
     for name in splits:
         part = table.filter(pc.equal(table["split"], name))
-        answers = _of_split(name, part, classes, are_positions)
+        answers = _split_predictions(name, part, classes, are_positions)
         if are_positions and has_logits and label_names is not None:
             answers = replace(answers, entities=_entities(part, label_names))
         predictions[name] = answers
@@ -132,7 +132,7 @@ def _columns(path: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
+def _split_predictions(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
     row_id = table["row_id"].to_numpy()
     label = table["label"].to_numpy()
     _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")

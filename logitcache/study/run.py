@@ -12,7 +12,7 @@ from logitcache.data.selection import held_out
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.reporter import SILENT, Once, Reporter
-from logitcache.stages.preflight import check_dump, check_student, say_remark
+from logitcache.stages.preflight import check_dump, check_student, note_remark
 from logitcache.stages.rows import load
 from logitcache.study import folder
 from logitcache.study.folder import State, StudyFolder
@@ -78,7 +78,7 @@ class Sources:
         key = (config.data, config.columns, config.unlabelled, config.data_seed)
         if key not in self.loaded:
             rows = held_out(load(config, self.reporter), self.reporter)
-            say_remark(rows, self.reporter)
+            note_remark(rows, self.reporter)
             self.loaded[key] = rows
         return self.loaded[key]
 

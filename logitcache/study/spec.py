@@ -127,7 +127,7 @@ def _with_seed(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _at(where: str) -> Iterator[None]:
+def _naming_part(where: str) -> Iterator[None]:
     """Name the part of the spec that an error is about."""
     try:
         yield
@@ -290,7 +290,7 @@ def _entry(axis: str, name: str, entry: Any, where: str) -> dict[str, Any]:
     allowed = OF_TRIALS | {own}
     if axis == "methods":
         values.setdefault("method", name)
-    with _at(where):
+    with _naming_part(where):
         if axis in IN_MEMORY and not isinstance(values.get(own, ""), str | os.PathLike):
             values[own] = IN_MEMORY[axis](values[own])
     teacher = values.pop("teacher", None) if axis == "tasks" else None

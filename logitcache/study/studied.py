@@ -64,7 +64,7 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
     baseline without results, and what `compare` refuses.
     """
     if not folders.is_study(folder):
-        trials, teachers = _plain(folder)
+        trials, teachers = _trials_of_results(folder)
         studied = _studied(folder.resolve().name, trials, teachers, question)
         _check_baseline(studied, question.baseline)
         return studied
@@ -96,7 +96,7 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
         studied,
         is_margin_declared=declared is not None,
         unsaid=study.unsaid,
-        notes=(*_unfinished(study), *studied.notes),
+        notes=(*_notes_on_unfinished(study), *studied.notes),
     )
 
 
@@ -109,7 +109,7 @@ def _check_baseline(studied: Studied, baseline: str | None) -> None:
 def trials_of(folder: Path) -> list[Trial]:
     """The finished trials in a folder of a study, or of result folders."""
     if not folders.is_study(folder):
-        return _plain(folder)[0]
+        return _trials_of_results(folder)[0]
     return [_trial(entry) for entry in folders.read(folder).with_state(State.DONE)]
 
 
@@ -119,7 +119,7 @@ def _trial(entry: folders.Entry) -> Trial:
     return Trial(planned.task, planned.student, planned.method, result)
 
 
-def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
+def _trials_of_results(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
     results = [read_result(path) for path in find_results([folder])]
     teacher_names: set[str] = set()
@@ -137,7 +137,7 @@ def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
     return trials, teachers
 
 
-def _unfinished(study: folders.StudyFolder) -> Iterable[str]:
+def _notes_on_unfinished(study: folders.StudyFolder) -> Iterable[str]:
     """What is not in the tables, and why."""
     pending = len(study.with_state(State.PENDING))
     if pending:
@@ -170,7 +170,7 @@ def _studied(
         question.margin,
         is_margin_declared=False,
         unsaid=(),
-        notes=(*notes_on_versions(results), *_on_cells(cells)),
+        notes=(*notes_on_versions(results), *_cell_notes(cells)),
     )
 
 
@@ -183,7 +183,7 @@ def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str])
         results = _without_teachers_of_seeds(results)
     split = choose_split(results, question.split)
     comparison = compare_results(
-        _unified(results, split),
+        _comparable(results, split),
         choose_metric(results, split, question.metric),
         split,
         question.baseline or "base",
@@ -212,7 +212,7 @@ def _without_teachers_of_seeds(results: Sequence[Result]) -> list[Result]:
     return unlinked
 
 
-def _unified(results: Sequence[Result], split: str) -> list[Result]:
+def _comparable(results: Sequence[Result], split: str) -> list[Result]:
     """The results, found to be of the same rows; where each seed has rows of its own (a draw of a
     larger table), found to be so within each seed. Raises FingerprintMismatch.
     """
@@ -265,7 +265,7 @@ def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
     return judged
 
 
-def _on_cells(cells: Sequence[Cell]) -> Iterable[str]:
+def _cell_notes(cells: Sequence[Cell]) -> Iterable[str]:
     for cell in cells:
         for note in dict.fromkeys(cell.comparison.notes):
             yield f"{cell.task}, {cell.student}: {note}"

@@ -152,7 +152,7 @@ def _run(study: Plan, config: TuneConfig, metric: str, stage: Meter) -> None:
         common = {"folder": str(study.folder), "cwd": os.getcwd(), "metric": metric}
         names = list(study.spec.methods)
         tuner = search.Tuner(
-            search.with_resources(_in_ray, {"cpu": parts.cpus, "gpu": parts.gpus}),
+            search.with_resources(_run_in_ray, {"cpu": parts.cpus, "gpu": parts.gpus}),
             param_space={**common, "name": search.grid_search(names)},
             tune_config=search.TuneConfig(
                 metric="score",
@@ -219,7 +219,7 @@ def words(sample: Sample, metric: str) -> str:
     return f"{sample.name} ({values}): {metric} {score:.4f} on dev, {sample.state} after {after}"
 
 
-def _in_ray(config: Mapping[str, Any]) -> None:
+def _run_in_ray(config: Mapping[str, Any]) -> None:
     """A sample in a process of Ray."""
     from ray import tune as search
 

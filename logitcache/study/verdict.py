@@ -79,7 +79,7 @@ def verdict(
     """
     best = best_row(rows)
     if best is None or best.difference is None:
-        return f"No verdict: {_why_not(rows, baseline)}."
+        return f"No verdict: {_reason_for_none(rows, baseline)}."
     (judgement,) = judge([compared_of(best, best.difference)], margin)
     sentence = _sentence(best, best.difference, judgement, evidence)
     return f"{evidence.before()}{sentence}{evidence.after()}"
@@ -102,7 +102,7 @@ def compared_of(row: Row, difference: Difference) -> Compared:
     return Compared(row.metric, difference.test, difference.estimate)
 
 
-def _why_not(rows: Sequence[Row], baseline: str) -> str:
+def _reason_for_none(rows: Sequence[Row], baseline: str) -> str:
     challengers = [row for row in rows if baseline not in (row.method, row.label)]
     if len(challengers) == len(rows):
         return f"there is no {spoken(baseline)} result to compare with"
@@ -124,7 +124,7 @@ def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: 
     scale = scale_of(row.metric)
     p = difference.test.p_value
     if p is None:
-        return _of_one_seed(f"{name} - {baseline}", row, difference, evidence)
+        return _sentence_of_one_seed(f"{name} - {baseline}", row, difference, evidence)
     gains = [gain(row.metric, value) for value in difference.by_seed.values()]
     n = len(gains)
     wins = sum(gain > 0 for gain in gains)
@@ -133,14 +133,16 @@ def _sentence(row: Row, difference: Difference, judgement: Judgement, evidence: 
         f"{scale.signed(difference.mean)} {scale.unit}, {p_equals(p)}{_unreachable(difference)}"
     )
     claim = f"{name} {_claim(_gain(row), judgement.finding)} {baseline}"
-    reservation = f"{_reservation(row.metric, difference, evidence)}{_within(judgement, scale)}"
+    reservation = (
+        f"{_reservation(row.metric, difference, evidence)}{_margin_clause(judgement, scale)}"
+    )
     if n in (wins, losses):
         seeds = "both seeds" if n == 2 else f"all {n} seeds"
         return f"{claim} on {seeds} ({figures}){reservation}."
     if p <= SIGNIFICANCE:
         return f"{claim} over {n} seeds (better on {wins}; {figures}){reservation}."
     chance = f"{name} does not differ from {baseline} beyond chance over {n} seeds ({figures})"
-    return f"{chance}{_within(judgement, scale)}."
+    return f"{chance}{_margin_clause(judgement, scale)}."
 
 
 def _claim(gain: float, finding: Finding) -> str:
@@ -152,7 +154,7 @@ def _claim(gain: float, finding: Finding) -> str:
     return "is ahead of" if gain > 0 else "is behind"
 
 
-def _within(judgement: Judgement, scale: Scale) -> str:
+def _margin_clause(judgement: Judgement, scale: Scale) -> str:
     """What the margin has shown."""
     margin = judgement.margin
     if margin is None:
@@ -174,7 +176,7 @@ def _unreachable(difference: Difference) -> str:
     return f": {_NUMBERS[test.n]} seeds cannot reach {SIGNIFICANCE}; run {seeds_needed()} or more"
 
 
-def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence) -> str:
+def _sentence_of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence) -> str:
     scale = scale_of(row.metric)
     interval = difference.interval
     start = "One seed says nothing about training randomness"
@@ -230,7 +232,7 @@ def task_sentence(row: Row, difference: Difference, judgement: Judgement) -> str
     if judgement.finding is Finding.HURTS:
         return f"{name} is worse than {baseline}: {figures}"
     verb = "has" if judgement.finding is Finding.SMALL else "is"
-    return f"{name} {verb} {_within(judgement, scale).removeprefix(': ')}: {figures}"
+    return f"{name} {verb} {_margin_clause(judgement, scale).removeprefix(': ')}: {figures}"
 
 
 def _more_rows(estimate: Estimate, scale: Scale) -> str:

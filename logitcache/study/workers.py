@@ -39,13 +39,13 @@ def work_together(study: Plan, config: StudyConfig, reporter: Reporter) -> None:
     with reporter.stage("study", "trials") as stage:
         ends = Ends(study, stage, reporter)
         if config.ray:
-            _on_ray(study, config.workers, ends)
+            _work_on_ray(study, config.workers, ends)
         else:
-            _on_this_machine(study, config.workers or 1, ends, reporter)
+            _work_on_this_machine(study, config.workers or 1, ends, reporter)
         ends.look()
 
 
-def _on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) -> None:
+def _work_on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) -> None:
     notes = Once(reporter)
     arguments = [SCRIPT, str(study.folder), *(trial.planned.id for trial in study.trials)]
     count = min(workers, len(study.trials))
@@ -54,7 +54,7 @@ def _on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) 
         ends.leave_out_teachers(count)
         ends.look()
 
-    ended = together([arguments] * count, lambda _, line: notes.note(line), _now_and_then(look))
+    ended = together([arguments] * count, lambda _, line: notes.note(line), _at_intervals(look))
     if ended.killed:
         raise _killed(study)
     if ended.failed:
@@ -66,7 +66,7 @@ def _on_this_machine(study: Plan, workers: int, ends: Ends, reporter: Reporter) 
         )
 
 
-def _on_ray(study: Plan, workers: int | None, ends: Ends) -> None:
+def _work_on_ray(study: Plan, workers: int | None, ends: Ends) -> None:
     """The same on a Ray cluster. A part whose process or machine is lost is run again elsewhere:
     the trials that it had not ended are nobody's, as a lock ends with its process.
     """
@@ -102,7 +102,7 @@ def _killed(study: Plan) -> IncompleteStudy:
     )
 
 
-def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
+def _at_intervals(look: Callable[[], None]) -> Callable[[], None]:
     """A function that calls ``look`` once a second, however often it is called itself."""
     looked = [time.monotonic()]
 

@@ -192,7 +192,7 @@ def _read(
     """The answers of the rows of a split's table, in their order."""
     rows = source.table(split)
     if answers.is_array:
-        return _by_row(answers, rows, reporter)
+        return _joined_by_row(answers, rows, reporter)
     if answers.file is None:
         if split not in source.read:
             raise SpecError(
@@ -207,7 +207,7 @@ def _read(
         table = plain(file, Columns(), reporter)
         texts = _text_columns(table, source, split, answers)
     labels = read_columns(table, answers.columns, np.nan if answers.are_logits else 0.0)
-    return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
+    return _joined_by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
 
 
 def _text_columns(
@@ -237,7 +237,7 @@ def _text_columns(
     return str(names.text), names.text_pair
 
 
-def _by_row(answers: AnswerSource, rows: Rows, reporter: Reporter) -> SoftLabels:
+def _joined_by_row(answers: AnswerSource, rows: Rows, reporter: Reporter) -> SoftLabels:
     assert answers.file is not None
     labels = read_array(answers.file)
     if len(labels.values) != len(rows):
@@ -254,7 +254,7 @@ def _by_row(answers: AnswerSource, rows: Rows, reporter: Reporter) -> SoftLabels
     return labels
 
 
-def _by_text(
+def _joined_by_text(
     labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporter: Reporter
 ) -> SoftLabels:
     """The answers of a table's rows for rows of the data: at their own places where all texts are

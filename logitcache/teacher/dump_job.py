@@ -103,7 +103,7 @@ class DumpJob(ABC):
         self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
     ) -> tuple[R, int]:
         """Ask about these rows: a receiver that ``begin`` has made, which was given all answers,
-        and the token budget they were computed with. ``stage`` is told of the rows and tokens that
+        and the token budget they were computed with. ``stage`` counts the rows and tokens that
         are done. Raises SpecError.
         """
 

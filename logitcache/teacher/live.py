@@ -83,7 +83,7 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
             "worst_row": worst.worst_row,
         }
     else:
-        verdict = _of_logits(cache, job, drawn)
+        verdict = _judge_logits(cache, job, drawn)
         verdict["agrees"] &= all(signal.agrees for signal in signals.values())
     conditions = job.conditions()
     apart: dict[str, Any] = {}
@@ -92,7 +92,7 @@ def live(cache: Cache, job: DumpJob, rows: int, seed: int = 0) -> Live:
     return Live(rows=len(drawn), conditions=apart, signals=signals, **verdict)
 
 
-def _of_logits(cache: Cache, job: DumpJob, drawn: Int64) -> dict[str, Any]:
+def _judge_logits(cache: Cache, job: DumpJob, drawn: Int64) -> dict[str, Any]:
     """The verdict on logits, or what is kept of them."""
     parts = zip(*_answers(cache, job, drawn), strict=True)
     batched, alone, doubled = map(np.concatenate, parts)

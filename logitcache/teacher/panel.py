@@ -162,7 +162,7 @@ def ask_all(
     """Ask about these rows, batch by batch: a receiver that ``begin`` has made, which was given all
     answers, and the token budget they were computed with.
 
-    ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory,
+    ``stage`` counts the rows and tokens that are done. Where a batch does not fit in memory,
     all rows are computed again with half the budget and a new receiver, and so on. Raises SpecError
     where a single row does not fit.
     """

@@ -108,11 +108,13 @@ def report(
         has_answers = has_logits or plan.task.answer in cache.signals
         may_ask = may_ask and has_answers and not cache.holds_rows
         dev = source.splits.get("dev") if split == "train" and may_ask else None
-        dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
+        dev_scores, dev_rows, left = _dev_scores(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     remarks: list[str] = []
     if has_logits and not cache.holds_rows:
-        remarks += _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, plan.match.kind)
+        remarks += _class_remarks(
+            cache, tally, scores, dev_scores, dev_rows, entropy, plan.match.kind
+        )
     if left:
         remarks.append(
             f"{left:,} dev rows are left out of the scores on dev: the cache has no answer to them"
@@ -152,7 +154,7 @@ def _codec_bytes(cache: Cache) -> int:
     return total
 
 
-def _on_classes(
+def _class_remarks(
     cache: Cache,
     tally: Summary,
     scores: dict[str, float],
@@ -169,7 +171,7 @@ def _on_classes(
     # of one class, chance is always right
     if kind in MATCHED and len(np.unique(tally.scores.labels)) > 1:
         remarks += _near_chance(tally.scores, scores, MATCHED[kind])
-    remarks += _alike(tally, cache.label_names)
+    remarks += _remarks_on_equal_answers(tally, cache.label_names)
     if "folds" not in plan.teacher:
         remarks += memorised
     return remarks
@@ -183,7 +185,7 @@ def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
     return rows, first
 
 
-def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
+def _remarks_on_equal_answers(tally: Summary, names: tuple[str, ...]) -> list[str]:
     """A teacher that gives one class to (nearly) every row, though the gold labels differ, or whose
     probabilities hardly change from row to row: nothing can be learnt from it.
     """
@@ -231,7 +233,9 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     )
 
 
-def _on_dev(plan: DumpJob, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
+def _dev_scores(
+    plan: DumpJob, dev: Rows | None, tally: Summary
+) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many labels, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
@@ -255,7 +259,7 @@ def _on_dev(plan: DumpJob, dev: Rows | None, tally: Summary) -> tuple[dict[str, 
 def _near_chance(tally: Scores, scores: dict[str, float], matched_by: str) -> list[str]:
     """A teacher whose columns were matched by number or by a map, and which is hardly ever right or would be
     far more often with its classes in another order, may have them in another order. One answer to
-    all rows says nothing of an order: ``_alike`` speaks of it.
+    all rows says nothing of an order: ``_remarks_on_equal_answers`` speaks of it.
     """
     of_each_answer = np.bincount(tally.guesses, weights=tally.counts)
     if of_each_answer.max() >= CONSTANT * of_each_answer.sum():

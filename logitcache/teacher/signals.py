@@ -81,9 +81,7 @@ def recorded_signals(plan: Plan) -> tuple[str, ...]:
 
 
 class SignalColumns:
-    """The columns of a shard's signals, filled in batch by batch. ``tokens`` i64[n + 1] says where
-    the tokens of each row end.
-    """
+    """The columns of a shard's signals, filled batch by batch. ``tokens`` i64[n + 1]: row ends."""
 
     def __init__(self, kept: Sequence[StoredSignal], tokens: Int64) -> None:
         self.kept = kept
@@ -121,9 +119,7 @@ class SignalColumns:
         return skipped
 
     def check_fits(self, row_id: Int64, where: str, after: str) -> None:
-        """Raises SpecError naming rows, by their numbers, with vectors that their codec cannot hold
-        as closely as it states.
-        """
+        """Raises SpecError naming rows with vectors that their codec cannot hold closely enough."""
         for signal in self.kept:
             unfit = self.unfit[signal.name]
             if not unfit.any():

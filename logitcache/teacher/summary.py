@@ -67,9 +67,7 @@ class Summary:
 
     @classmethod
     def of_table(cls, rows: int, task: Classification, split: str | None) -> Summary:
-        """Of a table that nothing is held out of, dumped as a split: its name in the plan, None
-        where the plan has none.
-        """
+        """Of a table without held-out rows, dumped as a split (its name in the plan, or None)."""
         nothing = np.zeros(rows, np.bool_)
         return cls(task, nothing, nothing, samples=split == "train")
 

@@ -297,7 +297,7 @@ FINETUNED = (
 ANSWERED = (
     "teacher/column.py:recorded",
     "teacher/column.py:_read",
-    "teacher/column.py:_by_row",
+    "teacher/column.py:_joined_by_row",
     "teacher/column.py:_text_columns",
     "teacher/column.py:_check_answered",
 )

@@ -56,9 +56,7 @@ def mixed_target(labels: Tensor, p: Tensor | None, weights: Weights, width: int)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """H(target, softmax(logits)) = log-sum-exp(z) sum(target) - <target, z>, f32[P]; ``target``
-    f[P, K].
-    """
+    """H(target, softmax(logits)) = log-sum-exp(z) sum(target) - <target, z>: f32[P] of f[P, K]."""
     return functional.cross_entropy(logits.float(), target, reduction="none")
 
 

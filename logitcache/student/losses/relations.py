@@ -46,9 +46,7 @@ def relation_divergence(
 
 
 def scores_error(teacher: Factors, student: Factors, sees: Tensor, is_token: Tensor) -> Tensor:
-    """Mean squared difference of scores before the softmax of each row over its heads, queries and
-    the keys that they see: f[B].
-    """
+    """Mean squared difference of scores before softmax, over heads, queries, seen keys: f[B]."""
     return _score_loss(teacher, student, sees, is_token, _squared_error)
 
 

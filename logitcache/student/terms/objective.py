@@ -164,7 +164,7 @@ class BoundSum(nn.Module):
         positions = batch.inputs.get("position_ids")
         document = None if positions is None else numbered(positions, is_token)
         compared = Compared(teacher_vectors, vectors, is_token, document)
-        signals = self._on(is_token.device)
+        signals = self._signals_on(is_token.device)
         with torch.autocast(is_token.device.type, enabled=False):
             losses = []
             for (weight, term), part in zip(self.terms, self.parts, strict=True):
@@ -187,7 +187,7 @@ class BoundSum(nn.Module):
 
         return of_batch
 
-    def _on(self, device: torch.device) -> TeacherSignals:
+    def _signals_on(self, device: torch.device) -> TeacherSignals:
         """The teacher's signals on a device, where they stay."""
         if device not in self._signals:
             signals = self._signals[torch.device("cpu")]
