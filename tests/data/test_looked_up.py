@@ -221,3 +221,24 @@ def test_rows_whose_text_is_null_are_left_out(tmp_path: Path, name: str) -> None
     source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
     assert source.table("train").texts()[0] == ["a film", "a book"]
     assert labels_of(source) == ["1", "5"]
+
+
+def test_fields_in_single_quotes_are_led_to_a_table(tmp_path: Path) -> None:
+    rows = ["Web;'er sagt; ja'", "Sport;'das; \"war\" ''s'", "Kultur;ein Film von heute"]
+    changed(tmp_path, {"train.csv": "".join(f"{row}\n" for row in rows)})
+    message = refusal(tmp_path / "train.csv", tmp_path)
+    assert "Give --delimiter ';' if it separates fields. If the first line is a row" in message
+    asked: Any = {"delimiter": ";", "header": ("label", "text")}
+    run(refusal(tmp_path / "train.csv", tmp_path, **asked), tmp_path)
+    source, _ = read(tmp_path / "OUT.csv", tmp_path, **asked)
+    texts = ["er sagt; ja", 'das; "war" \'s', "ein Film von heute"]
+    assert source.table("train").texts()[0] == texts
+
+
+def test_delimiters_at_the_end_of_lines_are_fields(tmp_path: Path) -> None:
+    rows = "".join(f"{i}\t{'ab'[i % 2]}\ta film of some days {i}\t\n" for i in range(6))
+    changed(tmp_path, {"train.txt": rows})
+    message = refusal(tmp_path / "train.txt", tmp_path)
+    assert "for example --header c1,label,text,c4;" in message
+    asked: Any = {"delimiter": "\t", "header": ("c1", "label", "text", "c4")}
+    assert len(read(tmp_path / "train.txt", tmp_path, **asked)[0].table("train")) == 6

@@ -11,6 +11,7 @@ from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.advice import (
     BY_FIRST_SPACE,
+    fields_advice,
     header_advice,
     joined_tags_advice,
     lists_advice,
@@ -203,6 +204,8 @@ def _text_advice(
         if joined:
             return joined
     header = header_advice([[name, *map(str, head[name])] for name in head])
+    if len(have) == 1:
+        header = fields_advice([have[0], *map(str, head[have[0]])]) or header
     if looks_like_row(have):
         return header
     if len(have) == 1:
