@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,25 @@ def test_delimiters_at_the_end_of_lines_are_fields(tmp_path: Path) -> None:
     assert "for example --header c1,label,text,c4;" in message
     asked: Any = {"delimiter": "\t", "header": ("c1", "label", "text", "c4")}
     assert len(read(tmp_path / "train.txt", tmp_path, **asked)[0].table("train")) == 6
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_turns_whose_keys_are_roles_are_led_to_messages(tmp_path: Path, name: str) -> None:
+    turns = [{"Human": "who", "Assistant": "me"}, {"Human": "and", "Assistant": "you"}]
+    rows: Rows = [{"id": 1, "conversation": turns}, {"id": 2, "conversation": turns[:1]}]
+    changed(tmp_path, {name: json.dumps(rows) if name == "r.json" else jsonl(rows)})
+    for asked in ({}, {"task": "causal-lm"}):
+        message = refusal(tmp_path / name, tmp_path, **asked)
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, task="causal-lm")
+    first = json.loads(source.table("train").texts()[0][0])
+    assert [turn["role"] for turn in first] == ["user", "assistant"] * 2
+    assert [turn["content"] for turn in first] == ["who", "me", "and", "you"]
+
+
+def test_dates_are_not_advised_as_labels(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"received": f"2019-09-0{i % 3 + 1}", "kind": "xy"[i % 2], "body": f"a film of {i} days"}
+        for i in range(9)
+    ]
+    assert "--text body --label kind" in refusal(rows, tmp_path)
