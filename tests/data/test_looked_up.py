@@ -265,3 +265,31 @@ def test_dates_are_not_advised_as_labels(tmp_path: Path) -> None:
         for i in range(9)
     ]
     assert "--text body --label kind" in refusal(rows, tmp_path)
+
+
+OF_MODELS: Rows = [
+    {"text": "a film", "votes": {"gpt": "neg", "claude": "neg", "llama": "pos"}},
+    {"text": "a book", "votes": {"gpt": "pos", "claude": "neg", "llama": "pos"}},
+]
+OF_PEOPLE: Rows = [
+    {**row, "votes": [{"by": who, "label": vote} for who, vote in row["votes"].items()]}
+    for row in OF_MODELS
+]
+
+
+@pytest.mark.parametrize("rows", [OF_MODELS, OF_PEOPLE])
+def test_votes_by_name_are_led_to_their_paths(tmp_path: Path, rows: Rows) -> None:
+    changed(tmp_path, {"r.jsonl": jsonl(rows)})
+    message = refusal(tmp_path / "r.jsonl", tmp_path, label="votes")
+    assert "Name a value in it, for example --label votes." in message
+    labelled = [{**row, "label": label} for row, label in zip(rows, ("neg", "pos"), strict=True)]
+    with pytest.raises(SpecError) as caught:
+        answered(labelled, "votes", tmp_path)
+    column = str(caught.value).partition("--teacher column:")[2].rstrip(".")
+    dump, _ = answered(labelled, column, tmp_path)
+    p = np.exp(dump.logits)
+    assert (p / p.sum(1, keepdims=True)).ravel() == pytest.approx(
+        [2 / 3, 1 / 3, 1 / 3, 2 / 3], abs=1e-3
+    )
+    source, _ = read(tmp_path / "r.jsonl", tmp_path, label=column)
+    assert labels_of(source) == ["neg", "pos"]
