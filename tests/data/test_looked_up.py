@@ -293,3 +293,12 @@ def test_votes_by_name_are_led_to_their_paths(tmp_path: Path, rows: Rows) -> Non
     )
     source, _ = read(tmp_path / "r.jsonl", tmp_path, label=column)
     assert labels_of(source) == ["neg", "pos"]
+
+
+def test_texts_that_a_language_model_passes_over_are_said(tmp_path: Path) -> None:
+    rows: Rows = [{"title": f"a film {i} of it", "body": f"some {i} long text"} for i in range(4)]
+    notes = read(rows, tmp_path, task="causal-lm")[1]
+    assert "columns: title is read, body not. Another: --text body" in notes
+    assert "--text-pair" not in notes
+    chats: Rows = [{"text": "", "messages": [{"role": "assistant", "content": "a film"}]}]
+    assert "not. Another" not in read(chats, tmp_path, task="causal-lm")[1]
