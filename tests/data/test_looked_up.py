@@ -302,3 +302,25 @@ def test_texts_that_a_language_model_passes_over_are_said(tmp_path: Path) -> Non
     assert "--text-pair" not in notes
     chats: Rows = [{"text": "", "messages": [{"role": "assistant", "content": "a film"}]}]
     assert "not. Another" not in read(chats, tmp_path, task="causal-lm")[1]
+
+
+def test_words_that_paddle_joins_have_a_tag_each(tmp_path: Path) -> None:
+    rows = ["text_a\tlabel", "Ada\x02met\x02Alan\tB-PER\x02O\x02B-PER", "it\x02is\tO\x02O"]
+    changed(tmp_path, {"train.tsv": "\n".join(rows) + "\n"})
+    source, _ = read(tmp_path / "train.tsv", tmp_path)
+    assert source.table("train").texts()[0] == ["Ada\nmet\nAlan", "it\nis"]
+    assert (source.task, source.label_names) == ("token-classification", ("B-PER", "O"))
+
+
+def test_files_of_pubtator_are_led_to_texts_with_parts(tmp_path: Path) -> None:
+    first = "1|t|Aspirin helps\n1|a|It is | fine.\n1\t0\t7\tAspirin\tChemical\tD1\n1\tCID\tD1\tD2\n"
+    changed(tmp_path, {"FILE": f"{first}\n2|t|None\n2|a|here\n\n"})
+    changed(tmp_path, {"train.txt": (tmp_path / "FILE").read_bytes()})
+    message = refusal(tmp_path / "train.txt", tmp_path)
+    run(message, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "OUT.jsonl").read_text().splitlines()]
+    assert rows == [
+        {"text": "Aspirin helps It is | fine.", "entities": [[0, 7, "Chemical"]]},
+        {"text": "None here", "entities": []},
+    ]
+    assert read(tmp_path / "OUT.jsonl", tmp_path)[0].label_names == ("B-Chemical", "O")

@@ -31,6 +31,12 @@ _BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FI
 _LABEL_LAST = re.compile(rf"\S.* {_PREFIX}\S+")
 _BY_LAST = rf"sed -E 's/^(.*) ({_PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
+_PUBTATOR = re.compile(r"\w+\|[ta]\|.*")
+_OF_PUBTATOR = (
+    "python -c \"import json; [print(json.dumps({'text': ' '.join(l.split('|', 2)[2] for l in b if '|' in l[:15]), "
+    "'entities': [[int(f[1]), int(f[2]), f[4]] for f in (l.split('\\t') for l in b) if len(f) > 4]})) "
+    "for b in (t.split('\\n') for t in open('FILE', encoding='utf-8').read().strip().split('\\n\\n'))]\" > OUT.jsonl"
+)
 _COMMENT = re.compile("#+|%+")
 
 
@@ -103,6 +109,8 @@ def _advice(first: str, further: Sequence[str]) -> str:
         return f"If the label of each line is its last word, write: {_BY_LAST}."
     if _FEATURES.fullmatch(line):
         return "These are numbers of features, as of libsvm: give the texts that they were made of."
+    if _PUBTATOR.fullmatch(line):
+        return f"If it is of PubTator, write each text with its parts: {_OF_PUBTATOR}."
     if _TREE.fullmatch(line):
         return f"If each line is a tree whose root has the label, write: {_BY_ROOT}."
     words = [text.split() for text in lines]
