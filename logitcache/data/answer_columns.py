@@ -24,6 +24,7 @@ from logitcache.data.label_cells import given
 from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
+from logitcache.data.sources.exported import LABEL
 from logitcache.data.sources.hints import VOTES_OF_FUNCTIONS, is_labelling_function, similar
 from logitcache.data.sources.nested import LOOKED_AT, first_values, paths, with_paths
 from logitcache.data.sources.tables import Table
@@ -148,6 +149,9 @@ def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -
     numbers = value.values() if isinstance(value, Mapping) else [value]
     if any(isinstance(number, str) and is_share(number) for number in numbers):
         advice = "Write numbers with a point, such as 0.92 for 0,92 or 92%."
+    names = ",".join(f"{column}.{key}" for key in _keys_of_names(value))
+    if names:
+        advice = f"If the names in it are votes: --teacher column:{names}."
     return SpecError(
         expected=f"{expected} in column {column!r}",
         found=short(repr(value)),
@@ -279,6 +283,18 @@ def _are_tokens(value: Any) -> bool:
     if not isinstance(value, list):
         return False
     return any(isinstance(entry, Mapping) and LOGPROB in entry for entry in value)
+
+
+def _keys_of_names(value: Any) -> list[str]:
+    """The keys under which a cell has names of classes: by annotator, or that of each one's label."""
+    value = value_in(value) if isinstance(value, str) else value
+    entries = value if isinstance(value, list) else []
+    if entries and all(isinstance(entry, Mapping) and LABEL in entry for entry in entries):
+        return [LABEL]
+    are_names = isinstance(value, Mapping) and all(
+        isinstance(name, str) and not _is_amount(name) for name in value.values()
+    )
+    return list(map(str, value)) if are_names else []
 
 
 def _one_number(table: Table, column: str, row: int, value: Any) -> SpecError:

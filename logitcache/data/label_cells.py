@@ -11,7 +11,7 @@ from typing import Any
 
 from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
-from logitcache.data.sources.exported import OF_SPANS
+from logitcache.data.sources.exported import LABEL, OF_SPANS
 from logitcache.errors import SpecError, short
 
 SEPARATORS = (",", ";", "|", " ")  # between several labels of a row
@@ -36,7 +36,8 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
         return names[0] if len(names) == 1 else None, largest in (0, 1)
     if not isinstance(cell, list | tuple):
         return cell, True
-    if len(cell) == 1 and isinstance(cell[0], Mapping) and not _is_span(cell[0]):
+    are_objects = all(isinstance(value, Mapping) and not _is_span(value) for value in cell)
+    if cell and are_objects and (len(cell) == 1 or LABEL in cell[0]):
         raise _object(cell[0], column)
     if len(cell) > 1 or any(isinstance(element, list | tuple | dict) for element in cell):
         raise several_labels(cell, column)

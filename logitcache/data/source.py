@@ -84,11 +84,13 @@ def load(
         origin = replace(
             origin, tables={split: partial(_itself, table) for split, table in tables.items()}
         )
-    kind, columns = chosen(list(tables.values()), columns, origin.where)
+    asked = columns
+    kind, columns = chosen(list(tables.values()), asked, origin.where)
     form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
     names = _column_names(opened, columns, origin)
-    _note_choices(opened, columns, names, kind, reporter)
+    named = columns if kind.fixed_label is None else asked  # texts alone have other columns
+    _note_choices(tables, opened, named, names, kind, reporter)
     units = {split: table.units for split, table in opened.items()}
     named_classes = _given_names(columns.label_names, origin, units, names.label)
     numbers, class_names, count = labels(units, names.label, named_classes, reporter)
@@ -135,6 +137,7 @@ def _column_names(opened: Mapping[str | None, Opened], columns: Columns, origin:
 
 
 def _note_choices(
+    read: Mapping[str | None, Table],
     opened: Mapping[str | None, Opened],
     columns: Columns,
     names: Columns,
@@ -150,7 +153,8 @@ def _note_choices(
         )  # an empty train split is refused where it is used
         if is_held_out and table.rows.columns and not len(table.rows):
             reporter.note(f"{table.rows.path}: no rows, so the {split} split is left out")
-    for note in (kind.note(names), *choice_notes(tables, columns, names)):
+    notes = choice_notes(tables, columns, names, list(read.values()))
+    for note in (kind.note(names), *notes):
         if note:
             reporter.note(note)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,105 @@ def test_rows_whose_text_is_null_are_left_out(tmp_path: Path, name: str) -> None
     source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
     assert source.table("train").texts()[0] == ["a film", "a book"]
     assert labels_of(source) == ["1", "5"]
+
+
+def test_fields_in_single_quotes_are_led_to_a_table(tmp_path: Path) -> None:
+    rows = ["Web;'er sagt; ja'", "Sport;'das; \"war\" ''s'", "Kultur;ein Film von heute"]
+    changed(tmp_path, {"train.csv": "".join(f"{row}\n" for row in rows)})
+    message = refusal(tmp_path / "train.csv", tmp_path)
+    assert "Give --delimiter ';' if it separates fields. If the first line is a row" in message
+    asked: Any = {"delimiter": ";", "header": ("label", "text")}
+    run(refusal(tmp_path / "train.csv", tmp_path, **asked), tmp_path)
+    source, _ = read(tmp_path / "OUT.csv", tmp_path, **asked)
+    texts = ["er sagt; ja", 'das; "war" \'s', "ein Film von heute"]
+    assert source.table("train").texts()[0] == texts
+
+
+def test_delimiters_at_the_end_of_lines_are_fields(tmp_path: Path) -> None:
+    rows = "".join(f"{i}\t{'ab'[i % 2]}\ta film of some days {i}\t\n" for i in range(6))
+    changed(tmp_path, {"train.txt": rows})
+    message = refusal(tmp_path / "train.txt", tmp_path)
+    assert "for example --header c1,label,text,c4;" in message
+    asked: Any = {"delimiter": "\t", "header": ("c1", "label", "text", "c4")}
+    assert len(read(tmp_path / "train.txt", tmp_path, **asked)[0].table("train")) == 6
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_turns_whose_keys_are_roles_are_led_to_messages(tmp_path: Path, name: str) -> None:
+    turns = [{"Human": "who", "Assistant": "me"}, {"Human": "and", "Assistant": "you"}]
+    rows: Rows = [{"id": 1, "conversation": turns}, {"id": 2, "conversation": turns[:1]}]
+    changed(tmp_path, {name: json.dumps(rows) if name == "r.json" else jsonl(rows)})
+    for asked in ({}, {"task": "causal-lm"}):
+        message = refusal(tmp_path / name, tmp_path, **asked)
+    run(message, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, task="causal-lm")
+    first = json.loads(source.table("train").texts()[0][0])
+    assert [turn["role"] for turn in first] == ["user", "assistant"] * 2
+    assert [turn["content"] for turn in first] == ["who", "me", "and", "you"]
+
+
+def test_dates_are_not_advised_as_labels(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"received": f"2019-09-0{i % 3 + 1}", "kind": "xy"[i % 2], "body": f"a film of {i} days"}
+        for i in range(9)
+    ]
+    assert "--text body --label kind" in refusal(rows, tmp_path)
+
+
+OF_MODELS: Rows = [
+    {"text": "a film", "votes": {"gpt": "neg", "claude": "neg", "llama": "pos"}},
+    {"text": "a book", "votes": {"gpt": "pos", "claude": "neg", "llama": "pos"}},
+]
+OF_PEOPLE: Rows = [
+    {**row, "votes": [{"by": who, "label": vote} for who, vote in row["votes"].items()]}
+    for row in OF_MODELS
+]
+
+
+@pytest.mark.parametrize("rows", [OF_MODELS, OF_PEOPLE])
+def test_votes_by_name_are_led_to_their_paths(tmp_path: Path, rows: Rows) -> None:
+    changed(tmp_path, {"r.jsonl": jsonl(rows)})
+    message = refusal(tmp_path / "r.jsonl", tmp_path, label="votes")
+    assert "Name a value in it, for example --label votes." in message
+    labelled = [{**row, "label": label} for row, label in zip(rows, ("neg", "pos"), strict=True)]
+    with pytest.raises(SpecError) as caught:
+        answered(labelled, "votes", tmp_path)
+    column = str(caught.value).partition("--teacher column:")[2].rstrip(".")
+    dump, _ = answered(labelled, column, tmp_path)
+    p = np.exp(dump.logits)
+    assert (p / p.sum(1, keepdims=True)).ravel() == pytest.approx(
+        [2 / 3, 1 / 3, 1 / 3, 2 / 3], abs=1e-3
+    )
+    source, _ = read(tmp_path / "r.jsonl", tmp_path, label=column)
+    assert labels_of(source) == ["neg", "pos"]
+
+
+def test_texts_that_a_language_model_passes_over_are_said(tmp_path: Path) -> None:
+    rows: Rows = [{"title": f"a film {i} of it", "body": f"some {i} long text"} for i in range(4)]
+    notes = read(rows, tmp_path, task="causal-lm")[1]
+    assert "columns: title is read, body not. Another: --text body" in notes
+    assert "--text-pair" not in notes
+    chats: Rows = [{"text": "", "messages": [{"role": "assistant", "content": "a film"}]}]
+    assert "not. Another" not in read(chats, tmp_path, task="causal-lm")[1]
+
+
+def test_words_that_paddle_joins_have_a_tag_each(tmp_path: Path) -> None:
+    rows = ["text_a\tlabel", "Ada\x02met\x02Alan\tB-PER\x02O\x02B-PER", "it\x02is\tO\x02O"]
+    changed(tmp_path, {"train.tsv": "\n".join(rows) + "\n"})
+    source, _ = read(tmp_path / "train.tsv", tmp_path)
+    assert source.table("train").texts()[0] == ["Ada\nmet\nAlan", "it\nis"]
+    assert (source.task, source.label_names) == ("token-classification", ("B-PER", "O"))
+
+
+def test_files_of_pubtator_are_led_to_texts_with_parts(tmp_path: Path) -> None:
+    first = "1|t|Aspirin helps\n1|a|It is | fine.\n1\t0\t7\tAspirin\tChemical\tD1\n1\tCID\tD1\tD2\n"
+    changed(tmp_path, {"FILE": f"{first}\n2|t|None\n2|a|here\n\n"})
+    changed(tmp_path, {"train.txt": (tmp_path / "FILE").read_bytes()})
+    message = refusal(tmp_path / "train.txt", tmp_path)
+    run(message, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "OUT.jsonl").read_text().splitlines()]
+    assert rows == [
+        {"text": "Aspirin helps It is | fine.", "entities": [[0, 7, "Chemical"]]},
+        {"text": "None here", "entities": []},
+    ]
+    assert read(tmp_path / "OUT.jsonl", tmp_path)[0].label_names == ("B-Chemical", "O")

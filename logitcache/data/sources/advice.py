@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 from logitcache.data.sources.content import unpacked
@@ -26,6 +27,7 @@ from logitcache.data.sources.hints import (
 BY_FIRST_SPACE = (
     "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
 )
+_DELIMITERS = "\t;|@"  # that texts seldom hold
 _BY_PANDAS = {  # what reads a file, by its ending
     ".csv": "read_csv({!r}, dtype=str, keep_default_na=False)",
     ".tsv": "read_csv({!r}, sep='\\t', quoting=3, dtype=str, keep_default_na=False)",
@@ -180,6 +182,25 @@ def header_advice(columns: Sequence[Sequence[str]]) -> str:
     rest = {number: values for number, values in numbered.items() if number != text}
     label = next(iter([*likely_labels(rest), *rest]), None)
     return _named_header(numbered, {text: "text", label: "label"})
+
+
+def fields_advice(lines: Sequence[str]) -> str:
+    """What to do where the first of these lines holds a mark that texts seldom do, which may
+    separate fields; empty where it holds none.
+    """
+    mark = next((mark for mark in _DELIMITERS if mark in lines[0]), None)
+    if mark is None:
+        return ""
+    records = [line.split(mark) for line in lines if line]
+    width = mode(map(len, records))
+    alike = [record for record in records if len(record) == width]
+    header = header_advice([list(column) for column in zip(*alike, strict=True)])
+    return f"Give --delimiter {option_value(mark)} if it separates fields. {header}"
+
+
+def option_value(delimiter: str) -> str:
+    """A delimiter as ``--delimiter`` takes it."""
+    return "tab" if delimiter == "\t" else f"'{delimiter}'"
 
 
 def _named_header(columns: Samples, names: Mapping[str | None, str]) -> str:

@@ -5,9 +5,11 @@ value}; contents that are lists of parts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from logitcache.data.names import listed
+from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.columns import MESSAGES
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import first_values, holds, listed_values
@@ -42,6 +44,7 @@ def messages(table: Table) -> Export | None:
     if not all(isinstance(message, Mapping) for chat in first for message in chat or []):
         return None
     has_system = SYSTEM in table.columns
+    _check_roles(table, name, first)
     if name == MESSAGES and not has_system and all(plain_chat(chat) == chat for chat in first):
         return None
     chats = [plain_chat(chat) for chat in listed_values(table, name)]
@@ -51,6 +54,27 @@ def messages(table: Table) -> Export | None:
     systems = map(_text_of, listed_values(table, SYSTEM))
     chats = [_behind(system, chat) for system, chat in zip(systems, chats, strict=True)]
     return Export(f"{note}, behind the column {SYSTEM}", {MESSAGES: chats}, (name, SYSTEM))
+
+
+def _check_roles(table: Table, name: str, chats: Sequence[Any]) -> None:
+    """Raises SpecError where the keys of messages are roles, and their values what these say."""
+    turns = [turn for chat in chats for turn in chat or []]
+    keys = list(dict.fromkeys(key for turn in turns for key in turn))
+    roles = [ROLES.get(str(key).casefold()) for key in keys]
+    if not turns or None in roles or ASSISTANT not in roles:
+        return
+    pairs = tuple(zip(roles, keys, strict=True))
+    messages = (
+        f"t['{MESSAGES}'] = [[{{'role': r, 'content': m[k]}} for m in c for r, k in {pairs!r} if m.get(k)] "
+        f"for c in t[{name!r}]]"
+    )
+    command = pandas_command(table.path, f"{messages}; t = t[['{MESSAGES}']]")
+    raise SpecError(
+        expected='messages, each {"role": ..., "content": text}',
+        found=f"turns of {listed(keys)} in the column {name!r}",
+        advice=f"Write each as messages: {command or messages}.",
+        where=table.path,
+    )
 
 
 def _is_parted(message: Any) -> bool:

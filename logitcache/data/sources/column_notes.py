@@ -17,6 +17,7 @@ from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.columns import (
     CATS,
     LABEL_COLUMNS,
+    MESSAGES,
     PAIR_COLUMNS,
     TEXT_COLUMNS,
     called,
@@ -49,12 +50,15 @@ _END = re.compile(r"end$", re.IGNORECASE)  # of a column that says where a part 
 _SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
 
-def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> list[str]:
+def choice_notes(
+    tables: Sequence[Table], named_columns: Columns, chosen: Columns, whole: Sequence[Table]
+) -> list[str]:
     """What a user has to know of the columns that were chosen, one line each: others that might have
-    been meant, and texts that pandas would not read as such.
+    been meant, and texts that pandas would not read as such. ``whole`` are the tables as they were
+    read: ``tables`` may hold no more than the task asks for.
     """
     other_labels = _other_labels(tables, named_columns, chosen)
-    notes = [_other_texts(tables, named_columns, chosen), other_labels]
+    notes = [_other_texts(whole, named_columns, chosen), other_labels]
     if named_columns.says_columns or (other_labels is None and _is_guessed(named_columns, chosen)):
         notes.append(_taken(tables, named_columns, chosen))
     notes += [_otherwise_called(table, tables, chosen) for table in tables]
@@ -76,7 +80,8 @@ def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Column
 
 
 def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
-    if named_columns.text is not None or named_columns.text_pair is not None:
+    are_named = named_columns.text is not None or named_columns.text_pair is not None
+    if are_named or chosen.text == MESSAGES:
         return None
     have = names_of(tables)
     usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
@@ -93,8 +98,10 @@ def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Column
         return f"columns: {pair} are read, {named} not. Others: --text (and --text-pair)"
     text = str(chosen.text)
     alone = option("--text", others[0])
-    both = f"{option('--text', text)} {option('--text-pair', others[0])}"
-    return f"columns: {text} is read, {named} not. Another: {alone}; both: {both}"
+    both = f"; both: {option('--text', text)} {option('--text-pair', others[0])}"
+    if chosen.task in LANGUAGE:
+        both = ""
+    return f"columns: {text} is read, {named} not. Another: {alone}{both}"
 
 
 def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:

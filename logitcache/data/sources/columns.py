@@ -11,6 +11,7 @@ from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.advice import (
     BY_FIRST_SPACE,
+    fields_advice,
     header_advice,
     joined_tags_advice,
     lists_advice,
@@ -70,7 +71,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
         pairs = ([called(name, have) for name in names] for names in PAIR_COLUMNS)
         text, pair = next((names for names in pairs if None not in names), (None, None))
     if text is None:
-        text = _usual_text(tables, have)
+        text = usual_text(tables, have)
     if text is None:
         raise _no_text(tables, where, named_columns.delimiter)
     label = named_columns.label or first_called(LABEL_COLUMNS, have) or _cats(tables)
@@ -133,7 +134,7 @@ def first_called(names: Sequence[str], have: Sequence[str]) -> str | None:
     return next((column for column in columns if column is not None), None)
 
 
-def _usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
+def usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     """The column of texts by its usual name; not one that says the same in every row, as the title
     of a task for annotators, and not titles of a word or two, where another column holds sentences
     that differ. Two rows may be alike by chance.
@@ -203,6 +204,8 @@ def _text_advice(
         if joined:
             return joined
     header = header_advice([[name, *map(str, head[name])] for name in head])
+    if len(have) == 1:
+        header = fields_advice([have[0], *map(str, head[have[0]])]) or header
     if looks_like_row(have):
         return header
     if len(have) == 1:

@@ -30,6 +30,7 @@ from logitcache.data.sources.field_errors import (
     check_no_rule,
     header_again,
     numbered_names,
+    single_quotes_advice,
     wrong_width,
 )
 from logitcache.data.sources.growing import Growing
@@ -280,7 +281,8 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
                 content, f"{path} line {number}", names, fields, delimiter, first_rows
             )
             if header is not top and len(fields) == len(top) and not top[0].startswith(COMMENTS):
-                error.advice = _header_option_advice(top)
+                quoted = single_quotes_advice(path, fields, delimiter)
+                error.advice = quoted or _header_option_advice(top)
             raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:
             first_rows = first_rows or rows[:LOOKED_AHEAD]

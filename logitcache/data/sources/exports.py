@@ -54,7 +54,8 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
             table = export.replaced(table)
     names = (asked.text, asked.text_pair, asked.label, asked.split_column)
     _check_no_spans(table, asked.label)
-    table = with_paths(table, [name for name in names if name is not None])
+    several = [name.strip() for name in (asked.label or "").split(",")]
+    table = with_paths(table, [name for name in (*names, *several) if name is not None])
     return _with_classes(table, asked.label)
 
 

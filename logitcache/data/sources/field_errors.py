@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from logitcache.data.names import is_number
-from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice, words_first
+from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice, option_value, words_first
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import ending
@@ -122,6 +123,9 @@ def _advice(
     """What may be done about a row of another number of fields than the header."""
     if delimiter == " ":
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
+    quoted = single_quotes_advice(content.path, fields, delimiter)
+    if quoted:
+        return quoted
     lines = delimiter.join(header), delimiter.join(fields)
     other = next(
         (
@@ -148,6 +152,20 @@ def _advice(
     if len(fields) == len(header) + 1:
         return "Mend the line; or, if all lines begin with a row's name, put a name for it into the header."
     return "Mend the line."
+
+
+def single_quotes_advice(path: Path, fields: Sequence[str], delimiter: str) -> str:
+    """How to convert a file whose fields ' quotes, as one of these begins with it and one ends; empty
+    for others.
+    """
+    first = next((i for i, field in enumerate(fields) if field.startswith("'")), len(fields))
+    if not any(field.endswith("'") for field in fields[first:]):
+        return ""
+    command = (
+        f"import pandas; pandas.read_csv({str(path)!r}, sep={delimiter!r}, quotechar='\\x27', header=None, dtype=str, "
+        f"keep_default_na=False).to_csv('OUT.csv', sep={delimiter!r}, index=False, header=False)"
+    )
+    return f'If it quotes fields by single quotes, convert it: python -c "{command}".'
 
 
 def _one_comma(header: Sequence[str]) -> str:
@@ -197,8 +215,3 @@ def _comments_advice(
     if content.asked.header is None and others and looks_like_row(others[0]):
         advice += f" {_header_advice(others[0], others[1:])}"
     return advice
-
-
-def option_value(delimiter: str) -> str:
-    """A delimiter as ``--delimiter`` takes it."""
-    return "tab" if delimiter == "\t" else f"'{delimiter}'"

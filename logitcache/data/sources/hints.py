@@ -34,6 +34,7 @@ VOTES_OF_FUNCTIONS = (
     "They are votes of labelling functions: write those of each row as a list of class names in one "
     "column votes, without the ones that abstain (-1); then --label votes, and dump --teacher column:votes"
 )
+_DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}")
 _OUTSIDE = "O"  # the tag of a word that is no part of a name
 _BIO = re.compile("O|[BIESLU](-.+)?")
 FEWEST_VOTERS = 3  # columns of one set of classes: fewer may be a label and another
@@ -185,7 +186,7 @@ def _repeats(values: Sequence[Any]) -> bool:
         return all(map(_sums_to_one, values))  # by class: other objects have paths
     if not all(isinstance(value, str | int | float) for value in values):
         return False
-    if any(map(_is_fraction, values)):
+    if any(map(_is_fraction, values)) or all(_DATE.match(str(value)) for value in values):
         return False
     are_joined = all(isinstance(value, str) for value in values) and votes_joined_by(set(values))
     return 2 <= len(set(values)) <= max(2, len(values) // 2) and not are_joined

@@ -12,12 +12,12 @@ from typing import TextIO
 from logitcache.data.sources.advice import (
     BY_FIRST_SPACE,
     OF_BRAT,
-    header_advice,
+    fields_advice,
     joined_tags_advice,
 )
 from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.delimited import read_csv
-from logitcache.data.sources.field_errors import LOOKED_AHEAD, option_value
+from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import are_tags
 from logitcache.data.sources.tables import Table
@@ -31,8 +31,13 @@ _BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FI
 _LABEL_LAST = re.compile(rf"\S.* {_PREFIX}\S+")
 _BY_LAST = rf"sed -E 's/^(.*) ({_PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
+_PUBTATOR = re.compile(r"\w+\|[ta]\|.*")
+_OF_PUBTATOR = (
+    "python -c \"import json; [print(json.dumps({'text': ' '.join(l.split('|', 2)[2] for l in b if '|' in l[:15]), "
+    "'entities': [[int(f[1]), int(f[2]), f[4]] for f in (l.split('\\t') for l in b) if len(f) > 4]})) "
+    "for b in (t.split('\\n') for t in open('FILE', encoding='utf-8').read().strip().split('\\n\\n'))]\" > OUT.jsonl"
+)
 _COMMENT = re.compile("#+|%+")
-_DELIMITERS = "\t;|@"  # that texts seldom hold
 
 
 def read_txt(content: Content) -> Table:
@@ -75,7 +80,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
             raise SpecError(
                 expected=f"lines that begin with {_PREFIX}, as fastText has them",
                 found=repr(words[:40]),
-                advice=_advice(words, list(islice(file, LOOKED_AHEAD))),
+                advice=_advice(line, list(islice(file, LOOKED_AHEAD))),
                 where=where,
             )
         if _PREFIX in text:
@@ -88,11 +93,12 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
         yield number, label.removeprefix(_PREFIX), text.lstrip()
 
 
-def _advice(line: str, further: Sequence[str]) -> str:
+def _advice(first: str, further: Sequence[str]) -> str:
     """What may be done where a line is no labelled text: it may be a word and its tag, fields, or
     running text. ``further`` are lines below it.
     """
-    lines = [line, *(text.strip("\r\n \t") for text in further)]
+    lines = [text.strip("\r\n \t") for text in (first, *further)]
+    line = lines[0]
     comment = _COMMENT.match(line)
     if comment is not None:
         mark = comment[0]
@@ -103,6 +109,8 @@ def _advice(line: str, further: Sequence[str]) -> str:
         return f"If the label of each line is its last word, write: {_BY_LAST}."
     if _FEATURES.fullmatch(line):
         return "These are numbers of features, as of libsvm: give the texts that they were made of."
+    if _PUBTATOR.fullmatch(line):
+        return f"If it is of PubTator, write each text with its parts: {_OF_PUBTATOR}."
     if _TREE.fullmatch(line):
         return f"If each line is a tree whose root has the label, write: {_BY_ROOT}."
     words = [text.split() for text in lines]
@@ -114,14 +122,9 @@ def _advice(line: str, further: Sequence[str]) -> str:
     joined = joined_tags_advice([fields for fields in words if fields])
     if joined:
         return joined
-    delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
-    if delimiter is None and " " in line:
+    fields = fields_advice([line.strip("\r\n") for line in (first, *further)]).rstrip(".")
+    if not fields and " " in line:
         fields = f"{BY_FIRST_SPACE}. Else save the rows {AS_ROWS}"
-    elif delimiter is None:
+    elif not fields:
         fields = f"Give --delimiter if the lines are fields, or save the rows {AS_ROWS}"
-    else:
-        records = [text.split(delimiter) for text in lines]
-        alike = [record for record in records if len(record) == len(records[0])]
-        header = header_advice([list(column) for column in zip(*alike, strict=True)])
-        fields = f"Give --delimiter {option_value(delimiter)} if it separates fields. {header.rstrip('.')}"
     return f"{fields}; to learn running text, give --task causal-lm or masked-lm."

@@ -25,6 +25,7 @@ TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 _ONE_WORD = ("word", "token", "form")
 _ONE_TAG = ("tag", "ner_tag", "ner", "iob", "bio", "pos", "upos")
 _SPACE = re.compile(r"\s")
+_PADDLE = "\x02"  # what PaddleNLP writes between words
 _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index))?", re.IGNORECASE)
 
 
@@ -66,7 +67,10 @@ def _divided(table: Table, asked: Columns) -> tuple[Table, str] | None:
     both, is a text that spaces divide: JointBERT's seq.in and seq.out, a text with a list of tags;
     None for others. Raises SpecError where there are not as many tags as words.
     """
-    names = [_column(table, asked.text, (*WORDS, *TEXT_COLUMNS)), _column(table, asked.label, TAGS)]
+    names = [
+        _column(table, asked.text, (*WORDS, *TEXT_COLUMNS, "text_a")),
+        _column(table, asked.label, TAGS),
+    ]
     if None in names or names[0] == names[1]:
         return None
     columns = [first_values(table.columns[str(name)], LOOKED_AT) for name in names]
@@ -108,7 +112,7 @@ def _are_lists(values: Sequence[Any]) -> bool:
 def _parts(cell: Any) -> list[Any]:
     """The words of a text, or the texts and numbers of a list; none of another cell."""
     if isinstance(cell, str):
-        return cell.split()
+        return cell.replace(_PADDLE, " ").split()
     is_list = isinstance(cell, list) and all(isinstance(part, str | int) for part in cell)
     return cell if is_list else []
 

@@ -21,7 +21,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.rows import Source
 from logitcache.data.sources.chats import PROMPTS, checked
-from logitcache.data.sources.columns import MESSAGES, TEXT_COLUMNS
+from logitcache.data.sources.columns import MESSAGES, usual_text
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
@@ -75,7 +75,7 @@ class LanguageModel(Classification, ABC):
             return replace(bare, text=MESSAGES)
         if set(PROMPTS) <= set(have):
             return replace(bare, text=PROMPTS[0], text_pair=PROMPTS[1])
-        text = next((name for name in TEXT_COLUMNS if name in have), None)
+        text = usual_text(tables, have)
         return None if text is None else replace(bare, text=text)
 
     @staticmethod
