@@ -65,6 +65,7 @@ def test_self_kd_takes_a_cache_that_is_named(
     assert not place_of(replace(config, epochs=1.0)).exists()
 
 
+@pytest.mark.slow  # four trainings; a stage that is broken off: test_contract
 def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
     first = replace(config, method="self-kd")
     with pytest.raises(Interrupt):
