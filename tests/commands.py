@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["logitcache.api", "transformers.models.bert.modeling_bert"])
+# What a command imports only when it is called belongs here, or each process imports it again.
+PRELOADED = [
+    "logitcache.stages.dump",
+    "logitcache.stages.train",
+    "logitcache_cli.dump",
+    "logitcache_cli.train",
+    "tests.student.rank_work",
+    "transformers.modeling_gguf_pytorch_utils",
+    "transformers.models.bert.modeling_bert",
+]
+CONTEXT.set_forkserver_preload(PRELOADED)
 
 
 def _inside(words: Sequence[str], log: str) -> None:

@@ -111,7 +111,7 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _probed_rows(request: pytest.FixtureRequest) -> Iterator[dict[str, int]]:
-    """A dump and a training ask a model about some rows, to choose its padding: about half as many
+    """A dump and a training ask a model about some rows, to choose its padding: a quarter as many
     where the slow tests are left out. The numbers that commands ask about, for ``whole_probes``.
     """
     probe = sys.modules.get("logitcache.models.probe")
@@ -122,7 +122,7 @@ def _probed_rows(request: pytest.FixtureRequest) -> Iterator[dict[str, int]]:
     with pytest.MonkeyPatch.context() as patch:
         if request.config.getoption("markexpr") == "not slow":
             for name, number in whole.items():
-                patch.setattr(probe, name, number // 2)
+                patch.setattr(probe, name, number // 4)
         yield whole
 
 

@@ -125,6 +125,7 @@ print(json.dumps({
     assert "HEAD /org/name/resolve/v1/config.json" in hub.requests
 
 
+@pytest.mark.slow  # of the stand-in alone; its users are tests/data
 def test_the_library_of_data_sets_reads_repositories_as_the_real_ones_are_laid_out(
     hub: Any, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ from logitcache.bench.dump_cases import (
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.report.terminal import bench_text
 from logitcache.reporter import SILENT, Notes
+from tests.shortly import slow
 
 COMMAND = ["logitcache", "bench", "dump"]
 
@@ -198,7 +199,7 @@ def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert spent.behind == 8
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, slow(SystemExit)])
 def test_what_was_measured_before_an_interrupt_is_kept(
     dump_config: DumpBenchConfig, error: type[BaseException]
 ) -> None:

@@ -27,6 +27,7 @@ from logitcache.config.bench import ReadBenchConfig
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes, Reporter
 from logitcache_cli.bench import read as bench_read
+from tests.shortly import slow
 
 ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -208,7 +209,7 @@ def test_a_file_that_is_held_in_memory_is_not_cold(tmp_path: Path) -> None:
     assert not COLD["cool"]([])
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, slow(SystemExit)])
 def test_an_interrupt_keeps_what_was_measured(
     stop: type[BaseException], monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:

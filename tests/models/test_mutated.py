@@ -19,6 +19,7 @@ from logitcache.cache.cache import Cache
 from logitcache_cli.main import cli
 from tests.models.mutations import mutate
 from tests.models.tiny import LABELS, WORDS, Kind, make
+from tests.shortly import fast
 
 KINDS = (
     Kind("bert", "bert"),
@@ -136,7 +137,7 @@ def attempt(whole: Path, folder: Path, seed: int) -> str:
 FOUND = (3019,)  # a fault that was found: a list in label2id
 
 
-@pytest.mark.parametrize("seed", [*range(SHORT), *FOUND])
+@pytest.mark.parametrize("seed", fast([*range(SHORT), *FOUND], *range(14), *FOUND))
 @pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_with_a_fault(whole: Path, tmp_path: Path, seed: int) -> None:
     attempt(whole, tmp_path, seed)

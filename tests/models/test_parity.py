@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,20 @@ from logitcache.student.trainer import Distiller
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from tests.models.tiny import KINDS, LABELS, LIMIT, Kind, by_hand
+from tests.shortly import some
 
 pytestmark = pytest.mark.usefixtures("whole_probes")
 
 Folder = Callable[[Kind], Path]
 StudentOf = Callable[[Kind], tuple[Any, Any, Padding]]
 TASK = Classification(len(LABELS), LABELS)
+
+
+def each_kind(*without: str) -> pytest.MarkDecorator:
+    """Every kind on single texts and on pairs; in `make test` they take turns."""
+    cases = product((kind for kind in KINDS if kind.model not in without), ("singles", "pairs"))
+    chosen = some(cases, lambda case: KINDS.index(case[0]) % 2 == (case[1] == "pairs"))
+    return pytest.mark.parametrize(("kind", "mixed"), chosen, indirect=["mixed"], ids=str)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +61,7 @@ def student_of(kind_folder: Folder, mixed: Source) -> StudentOf:
     return made
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@each_kind()
 def test_cached_answers_are_those_of_rows_asked_alone(
     kind_folder: Folder, mixed: Source, tmp_path: Path, kind: Kind
 ) -> None:
@@ -66,7 +75,7 @@ def test_cached_answers_are_those_of_rows_asked_alone(
     np.testing.assert_allclose(answers, expected - expected.max(1, keepdim=True).values, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@each_kind()
 def test_a_students_loss_and_gradient_are_those_of_rows_one_at_a_time(
     student_of: StudentOf, mixed: Source, kind: Kind
 ) -> None:
@@ -90,7 +99,7 @@ def test_a_students_loss_and_gradient_are_those_of_rows_one_at_a_time(
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.model != "fnet"], ids=str)
+@each_kind("fnet")
 def test_a_saved_student_answers_in_a_batch_as_alone(
     student_of: StudentOf, mixed: Source, tmp_path: Path, kind: Kind
 ) -> None:

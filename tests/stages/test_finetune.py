@@ -162,11 +162,10 @@ def test_a_shape_is_trained_as_a_run_of_it_would_be(
 @pytest.mark.parametrize(
     "change",
     [
-        {"epochs": 1.0},
         {"seed": 1},
         *(
             pytest.param(change, marks=pytest.mark.slow)
-            for change in ({"learning_rate": 1e-4}, {"batch_size": 8})
+            for change in ({"epochs": 1.0}, {"learning_rate": 1e-4}, {"batch_size": 8})
         ),
     ],
 )
@@ -179,6 +178,7 @@ def test_other_settings_make_another_teacher(
     assert bench.ready(headless, reporter=NoSteps()).identity() == one.identity()
 
 
+@pytest.mark.slow  # four trainings
 def test_other_lengths_data_and_checkpoints_make_another_teacher(
     bench: Bench,
     headless: Path,
@@ -197,6 +197,7 @@ def test_other_lengths_data_and_checkpoints_make_another_teacher(
     assert len(bench.folders()) == 4
 
 
+@pytest.mark.slow  # three trainings; any stage that is broken off: test_contract
 def test_a_killed_fine_tuning_goes_on(bench: Bench, headless: Path, tmp_path: Path) -> None:
     """Four steps an epoch: killed in the second."""
     with pytest.raises(Interrupt):
@@ -226,24 +227,24 @@ def test_rows_without_a_label_are_not_trained_on(
 def test_no_fold_is_answered_by_a_teacher_that_saw_its_rows(
     bench: Bench, headless: Path, seen: Seen
 ) -> None:
-    folds = replace(QUICK, folds=3)
+    folds = replace(QUICK, folds=2)
     panel = bench.ready(headless, folds)
     assert isinstance(panel, FoldTeachers)
-    fold = folds_of(bench.source.split("train").row_hash, 3)
+    fold = folds_of(bench.source.split("train").row_hash, 2)
     weights = {}
     for folder in bench.folders():
         k, of = json.loads((folder / "run.json").read_text())["without_fold"]
-        assert (of, set(seen.row_id[folder.name])) == (3, set(np.flatnonzero(fold != k).tolist()))
+        assert (of, set(seen.row_id[folder.name])) == (2, set(np.flatnonzero(fold != k).tolist()))
         weights[k] = load_teacher(str(folder)).weights_digest()
-    assert panel.weights == [weights[k] for k in range(3)]
+    assert panel.weights == [weights[k] for k in range(2)]
     assert panel.first.name == "bare-bert"
     assert [note for note in bench.notes if note.startswith("fold ")] == [
-        f"fold {k + 1} of 3: a teacher that does not see its rows" for k in range(3)
+        f"fold {k + 1} of 2: a teacher that does not see its rows" for k in range(2)
     ]
     plans = [note for note in bench.notes if "Fine-tuning on singles/train first" in note]
     assert [f"over {(fold != k).sum()} labelled rows" in plan for k, plan in enumerate(plans)] == [
         True
-    ] * 3
+    ] * 2
     assert bench.ready(headless, folds, reporter=NoSteps()).identity() == panel.identity()
     assert [note for note in bench.notes if "(fine-tuned before)" in note] == bench.notes[1::2]
 

@@ -33,6 +33,7 @@ from logitcache.stages.workspace import find_cache
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from tests.fake_caches import CONDITIONS, SKETCHES, plan
+from tests.shortly import examples
 
 WIDTH = 3
 LABELS = st.sampled_from([None, 0, 0, 1, 1, 2])
@@ -73,7 +74,7 @@ def loaded(
     return load({"train": rows} if lone else rows, Columns(), folder, SILENT, unlabelled=unlabelled)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(8, 30))
 @given(
     TABLES, st.lists(st.integers(0, 80), max_size=30), st.booleans(), st.sampled_from([None, 20])
 )
@@ -114,7 +115,7 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(8, 30))
 @given(TABLES, st.data())
 def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names_it(
     tmp_path_factory: pytest.TempPathFactory,
@@ -189,7 +190,7 @@ def test_a_row_at_its_place_says_nothing_where_others_of_its_text_have_moved(
         assert relabelled(teacher, now).changed == known
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(8, 30))
 @given(st.lists(st.tuples(st.integers(0, 20), LABELS), min_size=2, max_size=40), st.data())
 def test_labels_of_then_and_now_are_compared_text_by_text(
     tmp_path_factory: pytest.TempPathFactory,

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.reporter import NOTES
+from tests.commands import PRELOADED
 
 PATIENCE = 300  # seconds
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["logitcache.stages.train", "tests.student.rank_work", "transformers.models.bert.modeling_bert"]
-)
+CONTEXT.set_forkserver_preload(PRELOADED)  # one server of a process serves all
 
 
 def _inside(

@@ -193,6 +193,7 @@ def steps_of(rows: int, epochs: int) -> list[list[int]]:
     ]
 
 
+@pytest.mark.slow  # three trainings of two ranks; one process that is killed: test_resume
 @pytest.mark.timeout(400)
 def test_killed_ranks_go_on_within_the_epoch(shared: TrainConfig, tmp_path: Path) -> None:
     """Killed in the second epoch's second step; the checkpoint was taken behind its first."""

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from logitcache.models.load import UntrainedHead, fit_tokenizer, longest_input
 from logitcache.models.quiet import quiet
 from logitcache.teacher.model import LiveTeacher, load_teacher, saved_digest
 from logitcache.teacher.plan import planned
+from tests.shortly import some
 
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
 LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}
@@ -60,9 +62,13 @@ def shuffled(n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.random.default_rng(0).permutation(n)
 
 
-@pytest.mark.parametrize("max_length", [48, 12])
-@pytest.mark.parametrize("data", LABELS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "data", "max_length"),
+    some(
+        product(KINDS, LABELS, (48, 12)),
+        lambda case: (KINDS.index(case[0]) % 2 + (case[1] == "pairs")) % 2 == (case[2] == 12),
+    ),
+)
 def test_answers_through_a_batch_are_those_by_hand(
     sources: dict[str, Source], checkpoint: Checkpoint, kind: str, data: str, max_length: int
 ) -> None:
