@@ -27,7 +27,14 @@ from logitcache.data.preprocess.chat_contents import (
     places_of,
 )
 from logitcache.data.preprocess.chat_dates import dated, source_of
-from logitcache.data.preprocess.chat_errors import ALONE, OF_PROMPT, inexact, merged
+from logitcache.data.preprocess.chat_errors import (
+    ALONE,
+    OF_PROMPT,
+    inexact,
+    merged,
+    no_template,
+    nothing_learnt,
+)
 from logitcache.data.rows import Rows
 from logitcache.data.sources.chats import ASSISTANT
 from logitcache.errors import SpecError, short
@@ -41,12 +48,7 @@ def rendered(
 ) -> Iterator[tuple[list[int], list[int]]]:
     """(token ids, whether each is learnt) of each row of messages. Raises SpecError naming the row."""
     if not getattr(tokenizer, "chat_template", None):
-        raise SpecError(
-            expected="a tokenizer with a chat template",
-            found=f"{type(tokenizer).__name__} without one",
-            advice="Save one in its tokenizer_config.json, or give the data as prompt and completion.",
-            where=where,
-        )
+        raise no_template(type(tokenizer).__name__).at(where)
     template = Template(tokenizer)
     for row in range(len(rows)):
         texts, _ = rows.texts(row, row + 1)
@@ -111,11 +113,7 @@ class Template:
             if is_learnt(message):
                 learnt[start:stop] = [1] * (stop - start)
         if not any(learnt):
-            raise SpecError(
-                expected="an assistant message to learn",
-                found="none, or only such with train: false",
-                advice="Correct the row or leave it out.",
-            )
+            raise nothing_learnt()
         return conversation.ids, learnt
 
     def _rendered(self, messages: Sequence[Message]) -> Conversation:

@@ -1,4 +1,4 @@
-"""Templates of which it cannot be told which tokens the assistant wrote."""
+"""Rows of chats and completions of which it cannot be told what is learnt, or nothing is."""
 
 from __future__ import annotations
 
@@ -25,4 +25,28 @@ def merged(beginning: str, rest: str, count: int) -> SpecError:
         found=f"a token that spans {beginning[-8:]!r} and {rest[:8]!r}, behind {count} messages",
         advice="End the template's generation prompt and its messages with a special token or a line break, or give "
         "the data as prompt and completion.",
+    )
+
+
+def nothing_learnt() -> SpecError:
+    return SpecError(
+        expected="an assistant message to learn",
+        found="none, or only such with train: false",
+        advice="Correct the row or leave it out.",
+    )
+
+
+def no_template(tokenizer: str) -> SpecError:
+    return SpecError(
+        expected="a tokenizer with a chat template",
+        found=f"{tokenizer} without one",
+        advice="Save one in its tokenizer_config.json, or give the data as prompt and completion.",
+    )
+
+
+def empty_completion() -> SpecError:
+    return SpecError(
+        expected="a completion with a token to learn",
+        found="an empty one",
+        advice="Correct the row or leave it out.",
     )
