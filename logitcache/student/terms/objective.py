@@ -144,6 +144,7 @@ class BoundSum(nn.Module):
         super().__init__()
         self.terms = objective.signal_terms
         stock = _stock(teacher)
+        _check_any(self.terms, stock, teacher)
         of_teacher: dict[str, None] = {}  # names of signals, each once
         of_student: dict[str, None] = {}
         for _, term in self.terms:
@@ -234,6 +235,26 @@ def attention_in(assets: Mapping[str, Array], names: tuple[str, ...]) -> dict[st
     """The attention of each signal that tensors kept once have one of, in single precision."""
     own = [name for name in names if f"{name}.shape" in assets]
     return {name: from_assets(assets, name).mapped(Tensor.float) for name in own}
+
+
+def _check_any(
+    terms: Sequence[tuple[float, SignalTerm]], stock: TeacherSignals, teacher: Any
+) -> None:
+    """Raises SpecError for a cache that keeps no vector of a token, where a term compares some:
+    which layers they are of follows from the teacher's depth, which it does not know.
+    """
+    if stock.layers is not None or not isinstance(teacher, Joined | Cache):
+        return
+    wanted = [name for _, term in terms if not term.per_row for name in term.dumped]
+    if not wanted:
+        return
+    cache = teacher.caches[0] if isinstance(teacher, Joined) else teacher
+    error = missing(cache, *dict.fromkeys(wanted))
+    if any(name.endswith(":L") for name in wanted):
+        error.advice = (
+            f"{error.advice} L: each layer of the teacher that one of the student is compared with."
+        )
+    raise error
 
 
 def _check_signals(names: Sequence[str], stock: TeacherSignals, teacher: Any) -> None:
