@@ -64,7 +64,7 @@ def shown(amount: float, unit: Unit) -> str:
     if unit is Unit.STEPS:
         return counted(round(amount), "step")
     if unit is Unit.SECONDS:
-        return f"{amount:,.1f} s"
+        return f"{amount:,.1f} s" if amount >= 1 else f"{amount:.2g} s"
     return f"{amount:.4g} {'FLOPs' if unit is Unit.FLOPS else 'tokens'}"
 
 

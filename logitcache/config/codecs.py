@@ -33,7 +33,7 @@ class CodecsConfig:
     bytes_per_token: float | None = option(
         None,
         "Measure the largest codec of each kind within this budget, and name the best.",
-        above=0,
+        minimum=8,  # below that no codec is
     )
     plot: Path | None = option(
         None,

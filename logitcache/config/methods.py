@@ -153,3 +153,22 @@ def check_method(
                 advice=advice,
                 where=f"--{name}",
             )
+
+
+def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> None:
+    """Raises SpecError where targets hold for other temperatures than this one. None: they hold for
+    all.
+    """
+    if stored is None or temperature in stored:
+        return
+    named = "caches of different ones"
+    use = "Dump all"
+    if stored:
+        named = ", ".join(map("{:g}".format, stored))
+        use = f"Use --temperature {stored[0]:g}, or dump"
+    raise SpecError(
+        expected=f"a temperature that the cache's targets were made for ({named})",
+        found=f"{temperature:g}",
+        advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
+        where="--temperature",
+    )

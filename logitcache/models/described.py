@@ -110,6 +110,15 @@ class Described:
         limits = [limit for limit in declared if type(limit) is int and 0 < limit < 2**31]
         return min(limits, default=None)
 
+    @property
+    def lacks_chat_template(self) -> bool:
+        """Whether its tokenizer surely has none: a folder that has its settings, and none in it."""
+        beside = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+        if any((self.folder / name).exists() for name in beside):
+            return False
+        settings = _read(self.folder / TOKENIZER_CONFIG)
+        return bool(settings) and not settings.get("chat_template")
+
 
 def described(name: str) -> Described | None:
     """The checkpoint of this name if its files are here, in a folder or the hub's cache."""

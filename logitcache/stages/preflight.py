@@ -63,6 +63,10 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         return
     check_device(config.teacher.device)
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
+    if TASKS[source.task].self_contained:
+        from logitcache.stages.preflight_language import check_documents
+
+        check_documents(config, source)
     if TASKS[source.task].fixed_label is not None:  # no classes; or the teacher makes the rows
         return
     if (
@@ -102,6 +106,9 @@ def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter
     if config.out is None:
         check_folder(config.workspace.folder)
     if source is None and config.caches and config.columns.task in LANGUAGE:
+        from logitcache.stages.preflight_language import check_stored
+
+        check_stored(config)
         return None
     source = trained_on(config, source, reporter)
     check_training(config, source)

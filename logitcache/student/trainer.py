@@ -24,7 +24,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from logitcache.cache.signals import check_logits
-from logitcache.config.methods import METHODS
+from logitcache.config.methods import METHODS, check_temperature
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
 from logitcache.errors import SpecError
@@ -33,7 +33,7 @@ from logitcache.student import checkpoints
 from logitcache.student.budget import BudgetClock
 from logitcache.student.distiller import Distiller
 from logitcache.student.gathered import by_row
-from logitcache.student.losses.gradient import check_temperature, compared
+from logitcache.student.losses.gradient import compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 from logitcache.student.term import OwnObjective

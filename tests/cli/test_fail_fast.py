@@ -100,6 +100,17 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     (["codecs", "--teacher", "./nowhere", "--task", "causal-lm"], 2, "no teacher can be loaded"),
     (["pretrain", "--budget", "1m", "--task", "classification"], 2, "causal-lm or masked-lm"),
     (["report", "nowhere.json"], 2, "no such file"),
+    (
+        [*DUMP, "chats.jsonl", "--task", "causal-lm"],
+        2,
+        "a chat template, found teacher without one",
+    ),
+    ([*DUMP, "silent.jsonl", "--task", "causal-lm"], 2, "train row 1: expected a completion with"),
+    (
+        ["codecs", "--bytes-per-token", "2", "--teacher", "x"],
+        2,
+        "expected a number from 8, found 2",
+    ),
     *(
         ([*words, "--out", "/proc/none"], 2, "/proc: expected a folder to write to, found one in w")
         for words in (["demo"], [*DUMP, "good.jsonl"], [*TRAIN, "good.jsonl"])
@@ -124,6 +135,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
     write_rows(folder / "three.jsonl", [*GOOD, {"text": "a third", "label": "third"}])
     write_rows(folder / "single.jsonl", [{**row, "label": "pos"} for row in GOOD])
     write_rows(folder / "bare.jsonl", [{"text": row["text"]} for row in GOOD])
+    write_rows(
+        folder / "chats.jsonl",
+        [{"messages": [{"role": role, "content": "x"} for role in ("user", "assistant")]}] * 4,
+    )
+    write_rows(folder / "silent.jsonl", [{"prompt": "x", "completion": text} for text in ("y", "")])
     (folder / "teacher").symlink_to(checkpoint())
     (folder / "runs").mkdir()
     (folder / "runs" / "checkpoint-9").symlink_to(checkpoint())

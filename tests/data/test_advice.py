@@ -89,6 +89,10 @@ ELSEWHERE_FILES = {
     "tasks/classification.py": "data/test_task.py",
     **dict.fromkeys(("tasks/language.py", "tasks/masked_lm.py"), "language/test_bad_input.py"),
     **dict.fromkeys(("preprocess/chat.py", "sources/chats.py"), "language/test_chat.py"),
+    **dict.fromkeys(
+        (f"preprocess/chat_{part}.py" for part in ("contents", "dates", "errors")),
+        "language/test_chat_templates.py",
+    ),
     **dict.fromkeys(("preprocess/packing.py", "preprocess/masking.py"), "language/test_packing.py"),
     "preprocess/tokens.py": "data/test_prepare.py",
     **dict.fromkeys(("similarity.py", "tasks/embedding.py"), "stages/test_embedding.py"),

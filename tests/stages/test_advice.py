@@ -309,7 +309,7 @@ OF_TOKENS = (
     "stages/stored.py:_with_siblings",
     "stages/stored.py:stored_tokenizer",
     "stages/stored.py:check_vocabulary",
-    "student/losses/gradient.py:check_temperature",
+    "config/methods.py:check_temperature",
     "student/losses/vocabulary.py:check_torch",
     "teacher/plan.py:check_draws",
     "forecast/announced.py:announced",

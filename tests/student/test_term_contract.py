@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from logitcache.cache.cache import Cache
 from logitcache.config.budget import budget_of
 from logitcache.config.option import options_of
 from logitcache.config.signals import parse_signal
 from logitcache.config.terms import TERMS, needs_teacher
+from logitcache.errors import SpecError
 from logitcache.models.signals import signal_of
 from logitcache.stages.budget import uncounted
 from logitcache.student.budget import Plan
 from logitcache.student.term import OwnObjective, Term
 from logitcache.student.terms.contract import SignalTerm
 from logitcache.student.terms.objective import SumObjective
+from tests.fake_caches import make, plan
 from tests.student.test_terms import student_of
 
 
@@ -99,6 +103,21 @@ def test_a_loss_that_does_not_say_what_it_costs_is_named(monkeypatch: pytest.Mon
     assert "mine:Own" in str(uncounted(flops, OwnObjective("mine:Own", Own())))
     assert uncounted(flops, SumObjective.of("vanilla-kd")) is None
     assert uncounted(Plan(budget_of("9s"), 0.0), mixed) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("minilm", "Dump again with --signal logits --signal attention-input:-1, into a new --out"),
+        ("tinybert-bui", "--signal attention-input:1 --signal attention-input:-1 --signal hid"),
+        ("tinybert", "--signal hidden:L, into a new --out. L: each layer of the teacher that one"),
+    ],
+)
+def test_a_cache_of_logits_alone_names_the_dump(method: str, words: str, tmp_path: Path) -> None:
+    """Which does not know how deep its teacher is."""
+    make(tmp_path / "cache", plan(10))
+    with pytest.raises(SpecError, match=words):
+        SumObjective.of(method).bound(student_of(), Cache.open(tmp_path / "cache"))
 
 
 def test_a_term_that_nothing_adds_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,9 @@
 wrote.
 
 A template with ``{% generation %}`` marks says it itself. Of any other, an assistant message begins
-where the rendering of the messages before it with the generation prompt ends: so what a prompt
-supplies (the role's header, an opened or an empty ``<think>``) is not learnt. That rendering must
-begin the whole conversation's, or the row is refused. The message ends with the rendering of the
+where the rendering of the messages before it with the generation prompt ends. That rendering must
+begin the whole conversation's, or the row is refused. What a prompt supplies (the role's header, an
+opened or an empty ``<think>``) is not learnt, in marks neither. The message ends with the rendering of the
 messages up to it, or, where a template renders its last message otherwise, with the token that
 ends the message in both renderings. What stands behind that token is the template's, and not
 learnt. A message with ``"train": false`` is not learnt either.
@@ -13,18 +13,34 @@ learnt. A message with ``"train": false`` is not learnt either.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
+from logitcache.data.preprocess.chat_contents import (
+    Message,
+    content_end,
+    continued,
+    is_learnt,
+    place_of,
+    places_of,
+)
+from logitcache.data.preprocess.chat_dates import dated, source_of
+from logitcache.data.preprocess.chat_errors import (
+    ALONE,
+    OF_PROMPT,
+    inexact,
+    merged,
+    no_template,
+    nothing_learnt,
+)
 from logitcache.data.rows import Rows
 from logitcache.data.sources.chats import ASSISTANT
 from logitcache.errors import SpecError, short
 
 GENERATION = "generation"  # the block of a template that marks what the assistant wrote
 NO_THOUGHT = {"enable_thinking": False}  # of a prompt that supplies an empty thought
-Message = Mapping[str, Any]
 
 
 def rendered(
@@ -32,12 +48,7 @@ def rendered(
 ) -> Iterator[tuple[list[int], list[int]]]:
     """(token ids, whether each is learnt) of each row of messages. Raises SpecError naming the row."""
     if not getattr(tokenizer, "chat_template", None):
-        raise SpecError(
-            expected="a tokenizer with a chat template",
-            found=f"{type(tokenizer).__name__} without one",
-            advice="Save one in its tokenizer_config.json, or give the data as prompt and completion.",
-            where=where,
-        )
+        raise no_template(type(tokenizer).__name__).at(where)
     template = Template(tokenizer)
     for row in range(len(rows)):
         texts, _ = rows.texts(row, row + 1)
@@ -75,8 +86,9 @@ class Template:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        template = tokenizer.chat_template
-        text = template if isinstance(template, str) else json.dumps(template)
+        text = source_of(tokenizer)
+        self.dated = dated(tokenizer)
+        self.tools: Sequence[Any] | None = None
         self.has_marks = f"% {GENERATION} %" in " ".join(
             text.replace("-%", "%").replace("%-", "%").split()
         )
@@ -90,30 +102,23 @@ class Template:
         self, messages: Sequence[Message], tools: Sequence[Any] | None = None
     ) -> tuple[list[int], list[int]]:
         """Token ids, and 1 for each that is learnt. Raises SpecError."""
-        plain = [
-            {key: value for key, value in message.items() if key != "train"} for message in messages
-        ]
         self.tools = tools
-        conversation = self._rendered(plain)
-        pieces = self._marked(plain, conversation) if self.has_marks else None
+        conversation = self._rendered(messages)
+        pieces = self._marked(messages, conversation) if self.has_marks else None
         if pieces is None:
-            pieces = self._by_prefixes(plain, conversation)
+            pieces = self._by_prefixes(messages, conversation)
         learnt = [0] * len(conversation.ids)
         turns = [message for message in messages if message["role"] == ASSISTANT]
         for message, (start, stop) in zip(turns, pieces, strict=True):
-            if message.get("train", True):
+            if is_learnt(message):
                 learnt[start:stop] = [1] * (stop - start)
         if not any(learnt):
-            raise SpecError(
-                expected="an assistant message to learn",
-                found="none, or only such with train: false",
-                advice="Correct the row or leave it out.",
-            )
+            raise nothing_learnt()
         return conversation.ids, learnt
 
     def _rendered(self, messages: Sequence[Message]) -> Conversation:
         text = self._text(messages)
-        contents = _contents(messages, text)
+        contents = places_of(messages, text)
         if not getattr(self.tokenizer, "is_fast", False):
             return Conversation(text, self._ids(text), None, contents)
         encoded = self.tokenizer(
@@ -124,10 +129,11 @@ class Template:
     def _text(self, messages: Sequence[Message], *, prompt: bool = False, **settings: Any) -> str:
         try:
             text: str = self.tokenizer.apply_chat_template(
-                list(messages),
+                _bare(messages),
                 tools=self.tools,
                 tokenize=False,
                 add_generation_prompt=prompt,
+                chat_template=self.dated,
                 **settings,
             )
         except Exception as error:  # whatever a template raises
@@ -152,11 +158,12 @@ class Template:
         ids = conversation.ids
         offsets = conversation.offsets
         encoded = self.tokenizer.apply_chat_template(
-            list(messages),
+            _bare(messages),
             tools=self.tools,
             tokenize=True,
             return_dict=True,
             return_assistant_tokens_mask=True,
+            chat_template=self.dated,
         )
         if offsets is None or list(encoded["input_ids"]) != ids:
             return None
@@ -173,8 +180,50 @@ class Template:
             has_own = offsets[start][0] <= own[0] and own[1] <= offsets[stop - 1][1]
             if not has_own or offsets[start][0] < before[1] or offsets[stop - 1][1] > behind[0]:
                 return None
-            pieces.append((start, stop))
+            start = self._behind_prompt(messages, number, conversation, start)
+            said = messages[: number + 1]
+            pieces.append((start, self._before_tail(said, own[1], conversation, stop)))
         return pieces
+
+    def _behind_prompt(
+        self, messages: Sequence[Message], number: int, conversation: Conversation, start: int
+    ) -> int:
+        """The first token of a message that begins with a marked token, without what the generation
+        prompt supplies: where the conversation goes on from that, all of it; else its header.
+        """
+        if not number:
+            return start
+        content = messages[number]["content"].strip()
+        try:
+            prompt = self._prompt(messages[:number], conversation.text, content)
+            return max(start, self._token_at(conversation, len(prompt), number))
+        except SpecError:
+            supplied = self._ids(self._text(messages[:number], prompt=True))
+            ids = conversation.ids
+            shared = takewhile(
+                lambda token: ids[token] == supplied[token], range(min(len(ids), len(supplied)))
+            )
+            header = [token for token in shared if ids[token] in self.special]
+            return max(start, header[-1] + 1) if header else start
+
+    def _before_tail(
+        self,
+        messages: Sequence[Message],
+        end_of_content: int,
+        conversation: Conversation,
+        stop: int,
+    ) -> int:
+        """The end of the last of these messages, which is marked, without the white space and the
+        end of texts behind its end token.
+        """
+        ids = conversation.ids
+        end = self._end(conversation, end_of_content, 0, stop)
+        if end is None or messages[-1].get("tool_calls"):
+            return self._without_tail(ids, 0, stop)
+        tail = [token for token in ids[end:stop] if token not in self.special]
+        if self.tokenizer.decode(tail).strip():
+            return stop
+        return self._whole_end(messages, conversation, end, stop)
 
     def _by_prefixes(
         self, messages: Sequence[Message], conversation: Conversation
@@ -182,6 +231,9 @@ class Template:
         pieces = []
         for number, message in enumerate(messages):
             if message["role"] != ASSISTANT:
+                continue
+            if not is_learnt(message):
+                pieces.append((0, 0))
                 continue
             if not number:
                 raise SpecError(
@@ -191,11 +243,38 @@ class Template:
                 )
             prompt = self._prompt(messages[:number], conversation.text, message["content"].strip())
             start = self._token_at(conversation, len(prompt), number)
+            if messages[number - 1]["role"] == ASSISTANT:
+                self._check_header(messages, number, conversation, start)
             stop = self._stop(messages[: number + 1], conversation, len(prompt), start)
             if stop <= start:
-                raise _inexact(number + 1, "")
+                raise inexact(number + 1)
             pieces.append((start, stop))
         return pieces
+
+    def _check_header(
+        self, messages: Sequence[Message], number: int, conversation: Conversation, start: int
+    ) -> None:
+        """Raises SpecError where the header of an answer behind another one, which the generation
+        prompt does not supply there, would be learnt.
+        """
+        header = self._header(messages)
+        if conversation.offsets is None:
+            return
+        for token, (place, _) in enumerate(conversation.offsets[start:], start):
+            if place >= conversation.contents[number][0]:
+                return
+            if conversation.ids[token] in header:
+                raise inexact(number, "with the generation prompt ")
+
+    def _header(self, messages: Sequence[Message]) -> set[int]:
+        """The special tokens of what the generation prompt supplies behind the first question."""
+        roles = [message["role"] for message in messages]
+        first = messages[: roles.index(ASSISTANT)]
+        if not first:
+            return set()
+        plain, prompted = self._text(first), self._text(first, prompt=True)
+        supplied = prompted[len(plain) :] if prompted.startswith(plain) else prompted
+        return self.special.intersection(self._ids(supplied))
 
     def _prompt(self, before: Sequence[Message], text: str, content: str) -> str:
         """The rendering of the messages before one, with the generation prompt; with an empty
@@ -203,7 +282,7 @@ class Template:
         it does not begin the conversation's text.
         """
         prompt = self._text(before, prompt=True)
-        own = _place(content, text, len(prompt))
+        own = place_of(content, text, len(prompt))
         is_first = own is not None and not text[len(prompt) : own[0]].strip()
         if content and is_first and text.startswith(prompt):
             return prompt
@@ -211,7 +290,8 @@ class Template:
         for candidate in sorted((prompt, thoughtless), key=len, reverse=True):
             if text.startswith(candidate):
                 return candidate
-        raise _inexact(len(before), "with the generation prompt ")
+        is_first = all(message["role"] != ASSISTANT for message in before)
+        raise inexact(len(before), "with the generation prompt ", OF_PROMPT if is_first else ALONE)
 
     def _stop(
         self, messages: Sequence[Message], conversation: Conversation, place: int, start: int
@@ -221,25 +301,48 @@ class Template:
         """
         number = len(messages)
         content = messages[-1]["content"].strip()
-        content_end = _content_end(content, conversation.text, place)
+        end_of_content = content_end(content, conversation.text, place)
         answered = self._text(messages)
         length = len(answered)
         if not conversation.text.startswith(answered):
-            length = _continued(conversation.text, answered, content_end, place)
+            length = continued(conversation.text, answered, end_of_content, place)
         calls = messages[-1].get("tool_calls")
         if length:
             stop = self._token_at(conversation, length, number)
-            end = None if calls else self._end(conversation, content_end, start, stop)
-            return self._without_tail(conversation.ids, start, stop) if end is None else end
-        end = self._end(conversation, content_end, start, len(conversation.ids))
+            end = None if calls else self._end(conversation, end_of_content, start, stop)
+            if end is None:
+                return self._without_tail(conversation.ids, start, stop)
+            return self._whole_end(messages, conversation, end, stop)
+        end = self._end(conversation, end_of_content, start, len(conversation.ids))
         alone = self._rendered(messages)
-        end_alone = self._end(alone, _content_end(content, alone.text, place), 0, len(alone.ids))
+        end_alone = self._end(alone, content_end(content, alone.text, place), 0, len(alone.ids))
         if calls or end is None or end_alone is None or conversation.offsets is None:
-            raise _inexact(number, "")
-        between = conversation.text[content_end : conversation.offsets[end - 1][0]]
+            raise inexact(number)
+        between = conversation.text[end_of_content : conversation.offsets[end - 1][0]]
         if between.strip() or conversation.ids[end - 1] != alone.ids[end_alone - 1]:
-            raise _inexact(number, "")
+            raise inexact(number)
         return end
+
+    def _whole_end(
+        self, messages: Sequence[Message], conversation: Conversation, end: int, stop: int
+    ) -> int:
+        """With the special tokens that stand directly behind the end token of the last of these
+        messages, unless they end the conversation and not the message.
+        """
+        offsets, text = conversation.offsets, conversation.text
+        if offsets is None or end >= stop or conversation.ids[end] not in self.special:
+            return end
+        header = self._header(messages)
+        last = end
+        while last < stop and conversation.ids[last] in self.special - header:
+            if "\n" in text[offsets[last - 1][1] : offsets[last][0]]:
+                break
+            last += 1
+        try:
+            longer = self._text([*messages, {"role": "user", "content": "x"}])
+        except SpecError:
+            return end
+        return last if longer.startswith(text[: offsets[last - 1][1]]) else end
 
     def _end(
         self, conversation: Conversation, content_end: int, start: int, stop: int
@@ -269,7 +372,7 @@ class Template:
             for number, (first, _) in enumerate(offsets):
                 if first >= place and (not number or offsets[number - 1][1] <= place):
                     return number
-        raise _merged(text[:place], text[place:], count)
+        raise merged(text[:place], text[place:], count)
 
     def _without_tail(self, ids: list[int], start: int, stop: int) -> int:
         """The end of a message without the white space behind its last special token."""
@@ -283,86 +386,8 @@ class Template:
         return end if end > start and ids[end - 1] in self.special else stop
 
 
-def _content_end(content: str, text: str, place: int) -> int:
-    """Where the content of a message ends that begins at a ``place`` of the text."""
-    found = _place(content, text, place)
-    return place if found is None else found[1]
-
-
-def _continued(text: str, answered: str, content_end: int, place: int) -> int:
-    """Where a message ends in the text, which begins at ``place`` there, and which ``answered``
-    ends with, behind something that the template puts before the last message alone. 0 where it
-    does not stand there so.
-    """
-    for first in range(place, len(answered)):
-        ending = answered[first:]
-        length = place + len(ending)
-        # white space alone stands behind an empty content, too
-        if length < content_end or not ending.strip():
-            break
-        if text.startswith(ending, place):
-            return length
-    return 0
-
-
-def _inexact(count: int, how: str) -> SpecError:
-    return SpecError(
-        expected="a chat template that renders a conversation as it renders its beginning, and then goes on",
-        found=f"another beginning: its first {count} messages, rendered {how}alone, are other tokens",
-        advice="Which tokens the assistant wrote cannot be told. Mark them with {% generation %} in the template, or "
-        "give each row one assistant message, its last.",
-    )
-
-
-def _merged(beginning: str, rest: str, count: int) -> SpecError:
-    return SpecError(
-        expected="a chat template whose messages begin and end where tokens do",
-        found=f"a token that spans {beginning[-8:]!r} and {rest[:8]!r}, behind {count} messages",
-        advice="End the template's generation prompt and its messages with a special token or a line break, or give "
-        "the data as prompt and completion.",
-    )
-
-
-def _contents(messages: Sequence[Message], text: str) -> list[tuple[int, int]]:
-    """Where the content of each message stands in the rendered text. Raises SpecError where the
-    template has dropped or rewritten what somebody says, or a call of a tool.
-    """
-    places = []
-    start = 0
-    for number, message in enumerate(messages):
-        content = message["content"].strip()
-        place = _place(content, text, start)
-        if place is None:
-            raise _dropped(number, message, content)
-        places.append(place)
-        start = place[1]
-        for call in message.get("tool_calls") or []:
-            name = str(call.get("function", call).get("name"))
-            behind = None
-            if number + 1 < len(messages):
-                behind = _place(messages[number + 1]["content"].strip(), text, start)
-            position = text.find(name, start, None if behind is None else behind[0])
-            if position < 0:
-                raise _dropped(number, message, f"the call of {name}")
-            start = position + len(name)
-    return places
-
-
-def _place(content: str, text: str, start: int) -> tuple[int, int] | None:
-    """Where a content stands in a text, from ``start`` on; its white space may be another there,
-    also beside the marks of a thought. None where it does not.
-    """
-    position = text.find(content, start)
-    if position >= 0:
-        return position, position + len(content)
-    pieces = re.findall(r"</?think>|(?:(?!</?think>)\S)+", content)
-    match = re.compile(r"\s*".join(map(re.escape, pieces))).search(text, start)
-    return None if match is None else match.span()
-
-
-def _dropped(number: int, message: Message, content: str) -> SpecError:
-    return SpecError(
-        expected="a chat template that renders every message",
-        found=f"one that drops or rewrites message {number} ({message['role']}: {short(repr(content))})",
-        advice="Correct the row, or the template.",
-    )
+def _bare(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as templates know them."""
+    return [
+        {key: value for key, value in message.items() if key != "train"} for message in messages
+    ]

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from logitcache import identity
 from logitcache.data.preprocess import chat
+from logitcache.data.preprocess.chat_errors import empty_completion
 from logitcache.data.rows import Rows, Source
 from logitcache.data.spool import BLOCK_ROWS, Spool, part_of, selected, token_blocks
 from logitcache.errors import SpecError
@@ -102,12 +103,7 @@ def _texts(
             second = tokenizer(completions, add_special_tokens=False, verbose=False)["input_ids"]
         for number, (prompt, completion) in enumerate(zip(first, second, strict=True)):
             if completions is not None and not completion:
-                raise SpecError(
-                    expected="a completion with a token to learn",
-                    found="an empty one",
-                    advice="Correct the row or leave it out.",
-                    where=f"{where} row {rows.row_id[start + number]}",
-                )
+                raise empty_completion().at(f"{where} row {rows.row_id[start + number]}")
             context = [*special.before, *prompt]
             ids = [*context, *completion, *end]
             learnt = int(not only_completions)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from logitcache.config.sequences import Recipe
 from logitcache.data.preprocess import packing
+from logitcache.data.preprocess.chat_dates import date_note
 from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.language import LanguageModel
 from logitcache.reporter import Reporter
@@ -31,6 +32,10 @@ class CausalLM(LanguageModel):
         assert settings.seq_len is not None
         length = settings.seq_len
         supervise = settings.supervise or ("all" if source.form == "text" else "completions")
+
+        note = date_note(tokenizer) if source.form == "messages" else None
+        if note is not None:
+            reporter.note(note)
 
         def make(rows: Rows, name: str) -> Rows:
             documents = packing.causal_documents(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from logitcache.errors import SpecError
+from logitcache.config.methods import check_temperature
 from logitcache.models.projection import full_logits
 from logitcache.payloads import Dense, Payload, Replay, Sparse, Tail
 from logitcache.student.losses.dense import Weights, kl_divergence
@@ -243,23 +243,6 @@ def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
     if isinstance(payload, Replay):
         payload = Dense(full_logits(payload))
     return payload.likeliest(), divergence(logits, payload)
-
-
-def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> None:
-    """Raises SpecError where targets hold for other temperatures alone. None: for all."""
-    if stored is None or temperature in stored:
-        return
-    temperatures = "caches of different ones"
-    use = "Dump all"
-    if stored:
-        temperatures = ", ".join(map("{:g}".format, stored))
-        use = f"Use --temperature {stored[0]:g}, or dump"
-    raise SpecError(
-        expected=f"a temperature that the cache's targets were made for ({temperatures})",
-        found=f"{temperature:g}",
-        advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
-        where="--temperature",
-    )
 
 
 def column(weight: float | Tensor, like: Tensor) -> Tensor:

@@ -140,6 +140,7 @@ class BoundSum(nn.Module):
         super().__init__()
         self.terms = objective.signal_terms
         signals = _signals_of(teacher)
+        _check_any(self.terms, signals, teacher)
         of_teacher: dict[str, None] = {}  # names of signals, each once
         of_student: dict[str, None] = {}
         for _, term in self.terms:
@@ -231,6 +232,26 @@ def attention_in(assets: Mapping[str, Array], names: tuple[str, ...]) -> dict[st
         if f"{name}.shape" in assets:
             attention[name] = from_assets(assets, name).mapped(Tensor.float)
     return attention
+
+
+def _check_any(
+    terms: Sequence[tuple[float, SignalTerm]], signals: TeacherSignals, teacher: Any
+) -> None:
+    """Raises SpecError for a cache that keeps no vector of a token, where a term compares some:
+    which layers they are of follows from the teacher's depth, which it does not know.
+    """
+    if signals.layers is not None or not isinstance(teacher, Joined | Cache):
+        return
+    wanted = [name for _, term in terms if not term.per_row for name in term.dumped]
+    if not wanted:
+        return
+    cache = teacher.caches[0] if isinstance(teacher, Joined) else teacher
+    error = missing(cache, *dict.fromkeys(wanted))
+    if any(name.endswith(":L") for name in wanted):
+        error.advice = (
+            f"{error.advice} L: each layer of the teacher that one of the student is compared with."
+        )
+    raise error
 
 
 def _check_signals(names: Sequence[str], signals: TeacherSignals, teacher: Any) -> None:
