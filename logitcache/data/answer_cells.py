@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.label_cells import given
-from logitcache.data.literals import python_value
+from logitcache.data.literals import object_in, python_value
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _ENCLOSED = re.compile(r"[\[{(].*|(?:\w+\.)?(?:array|tensor)\(.*", re.DOTALL)
@@ -39,9 +39,12 @@ def is_scored(text: str) -> bool:
 
 def value_in(text: str) -> Any:
     """What a text says: a list or a mapping as JSON, Python, numpy or torch prints it, with or
-    without brackets; else the text, None if it is empty.
+    without brackets, a JSON object with words around it; else the text, None if it is empty.
     """
     text = text.strip()
+    written = object_in(text)
+    if written is not None:
+        return written
     is_enclosed = _ENCLOSED.fullmatch(text) is not None
     for parse in (json.loads, python_value) if is_enclosed else ():
         try:

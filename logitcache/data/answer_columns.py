@@ -5,6 +5,7 @@ number for each class, in the shapes that :mod:`answer_cells` reads.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from logitcache.data.answer_cells import (
     numbers_of_sequence,
     value_in,
 )
-from logitcache.data.label_cells import given
+from logitcache.data.label_cells import given, likely_key
 from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
@@ -31,6 +32,7 @@ from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Array
 
+_LONGEST_NAME = 4  # words of a class's name
 _SEPARATOR = re.compile(r"[_\-. :/]")
 NAMES_BESIDE = {"scores": "labels", "score": "label"}  # what pipelines call numbers and their names
 
@@ -146,12 +148,17 @@ def _is_number(value: Any) -> bool:
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
     advice = "Mend the row, or name another column."
-    numbers = value.values() if isinstance(value, Mapping) else [value]
-    if any(isinstance(number, str) and is_share(number) for number in numbers):
-        advice = "Write numbers with a point, such as 0.92 for 0,92 or 92%."
     names = ",".join(f"{column}.{key}" for key in _keys_of_names(value))
-    if names:
+    written = value_in(value) if isinstance(value, str) else value
+    values = list(written.values()) if isinstance(written, Mapping) else [value]
+    texts = [text for text in values if isinstance(text, str)]
+    if any(map(is_share, texts)):
+        advice = "Write numbers with a point, such as 0.92 for 0,92 or 92%."
+    elif names:
         advice = f"If the names in it are votes: --teacher column:{names}."
+    elif isinstance(written, Mapping) and texts:
+        path = shlex.quote(f"column:{column}.{likely_key(written)}")
+        advice = f"Name a value in it, for example --teacher {path}"
     return SpecError(
         expected=f"{expected} in column {column!r}",
         found=short(repr(value)),
@@ -292,7 +299,8 @@ def _keys_of_names(value: Any) -> list[str]:
     if entries and all(isinstance(entry, Mapping) and LABEL in entry for entry in entries):
         return [LABEL]
     are_names = isinstance(value, Mapping) and all(
-        isinstance(name, str) and not _is_amount(name) for name in value.values()
+        isinstance(name, str) and len(name.split()) <= _LONGEST_NAME and not _is_amount(name)
+        for name in value.values()
     )
     return list(map(str, value)) if are_names else []
 

@@ -161,13 +161,18 @@ def _object(cell: Mapping[Any, Any], column: str | None) -> SpecError:
     """The error over an object that is no label, with the value in it that is likeliest one."""
     if _holds_spans(cell):
         return several_labels([cell], column)
-    texts = [key for key, value in cell.items() if isinstance(value, str)]
-    key = next((key for key in ("name", "label") if key in cell), next(iter([*texts, *cell]), ""))
     return SpecError(
         expected=f"one label a row in column {column!r}",
         found=f"an object, {short(repr(cell))}",
-        advice=f"Name a value in it, for example {_option(f'{column}.{key}')}",
+        advice=f"Name a value in it, for example {_option(f'{column}.{likely_key(cell)}')}",
     )
+
+
+def likely_key(cell: Mapping[Any, Any]) -> Any:
+    """The key of an object under which its label is likely to stand."""
+    texts = [key for key, value in cell.items() if isinstance(value, str)]
+    usual = [key for key in ("name", "label") if key in cell]
+    return next(iter([*usual, *texts, *cell]), "")
 
 
 def joined_names(names: Collection[str]) -> dict[str, list[str]]:

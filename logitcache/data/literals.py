@@ -18,14 +18,14 @@ _SIDE_BY_SIDE = re.compile(r"['\"]\s+[bruBRU]{0,2}['\"]")
 _IGNORED = (tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
 
 
-_FENCED = re.compile(r"\s*(?:```(?:json)?\s*)?(\{\s*\".*\})\s*(?:```)?\s*", re.DOTALL)
+_OBJECT = re.compile(r"[^{}]*(\{\s*\".*\})[^{}]*", re.DOTALL)
 
 
 def object_in(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text writes, in a fence of Markdown as language models give it or
-    without one; None where it writes none.
+    """The one JSON object in a text, as language models give it: alone, in a fence of Markdown, or
+    with words around it; None where there is none.
     """
-    match = _FENCED.fullmatch(text)
+    match = _OBJECT.fullmatch(text)
     if match is None:
         return None
     try:

@@ -257,6 +257,8 @@ def _other_count(
         )
     elif lacking is not None and len(own) <= LISTED:
         advice = f"Where the data has no rows of some of these classes, name them all: {lacking}"
+        if where.startswith("column:"):
+            advice += "; where one of them means that there is no answer, empty its cells"
     elif "-1" in (task.label_names or ()) and len(own) == task.num_labels - 1:
         advice = "Where -1 means no label, leave the field empty."
     elif len(occurring) == len(own) <= LISTED:

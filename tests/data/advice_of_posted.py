@@ -227,15 +227,17 @@ POSTED = [
         then_name="OUT.txt",
     ),
     Case(
-        "paste test.txt test_labels.txt > test.tsv; paste a_train.txt train_labels.txt > train.tsv; and",
+        "Write the lines of both into one file: python -c",
         {
             "a_train.txt": "a\nb",
             "train_labels.txt": "x\ny",
             "test.txt": "c",
             "test_labels.txt": "x",
         },
-        {"train.tsv": "a\tx\nb\ty\n", "test.tsv": "c\tx\n"},
-        more={"header": ("text", "label")},
+        {
+            "train.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n',
+            "test.jsonl": '{"text": "c", "label": "x"}\n',
+        },
     ),
     Case(
         "and each other line is a word and its label, name the file .conll;",
@@ -246,10 +248,10 @@ POSTED = [
         },
     ),
     Case(
-        "paste train_text.txt train_labels.txt > train.tsv; and give --header text,label.",
-        {"train_text.txt": "a\nb\n", "train_labels.txt": "x\ny\n"},
-        {"train.tsv": "a\tx\nb\ty\n"},
-        more={"header": ("text", "label")},
+        "; and give --header text,label with the names of the other columns between them (3 in all)",
+        {"train_text.txt": "a\tA\nb\tB\n", "train_labels.txt": "x\ny\n"},
+        {"train.tsv": "a\tA\tx\nb\tB\ty\n"},
+        more={"header": ("text", "more", "label")},
     ),
     Case(
         "for example --header label,c2,text.",
@@ -349,10 +351,9 @@ POSTED = [
         more={"label": "kind"},
     ),
     Case(
-        "Write their lines into one file: paste ",
+        "Write their lines into one file: python -c ",
         {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
-        {"train.tsv": "a film\t0\na book\t0\n"},
-        more={"header": ("text", "label")},
+        {"train.jsonl": '{"text": "a film", "label": "0"}\n{"text": "a book", "label": "0"}\n'},
     ),
     Case(
         "Write the texts into the table: python -c",

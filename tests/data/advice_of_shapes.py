@@ -138,9 +138,9 @@ SHAPES = [
         for folder in ("", "train/")
         for advice, then, more in (
             (
-                "paste seq.in label > train.tsv; and give --header text,label",
-                {"train.tsv": "a\tx\nb\ty\n"},
-                {"header": ("text", "label")},
+                "zip(*map(open, ['seq.in', 'label']), strict=True)]\" > train.jsonl",
+                {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'},
+                {},
             ),
             ("for the slots: paste seq.in seq.out | awk", {"train.conll": "a\tO\n\nb\tO\n\n"}, {}),
         )

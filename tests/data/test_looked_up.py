@@ -16,7 +16,7 @@ import pytest
 from logitcache.config.answers import answer_source
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache.reporter import Notes
 from logitcache.teacher.column import Recorded, recorded
 from tests.data.advice_cases import changed
@@ -158,6 +158,28 @@ def test_texts_in_files_that_a_column_names_are_written_into_it(
     assert source.label_names == ("x", "y")
 
 
+def _run_lines(message: str, folder: Path) -> None:
+    """Run the commands behind "into one file:" of a message as a shell does."""
+    commands = message.partition(" into one file: ")[2]
+    subprocess.run(["bash", "-c", commands], check=True, cwd=folder)
+
+
+def test_lines_keep_their_quotes_beside_their_labels(tmp_path: Path) -> None:
+    texts = ['"A fine film"', 'a "dull" one', '"unclosed, and a comma']
+    for split, mark in (("train", ""), ("val", "!")):
+        lines = "".join(f"{text}{mark}\n" for text in texts)
+        changed(tmp_path, {f"{split}_text.txt": lines, f"{split}_labels.txt": "0\n1\n0\n"})
+    changed(tmp_path, {"mapping.txt": "0\tpos\n1\tneg\n"})
+    _run_lines(refusal(tmp_path, tmp_path), tmp_path)
+    for name in ("train", "val"):
+        (tmp_path / f"{name}_text.txt").unlink()
+        (tmp_path / f"{name}_labels.txt").unlink()
+    source, _ = read(tmp_path, tmp_path)
+    assert source.table("train").texts()[0] == texts
+    assert source.table("dev").texts()[0] == [f"{text}!" for text in texts]
+    assert source.label_names == ("pos", "neg")
+
+
 @pytest.mark.parametrize(
     ("labels", "texts"), [("Y.txt", ["X.txt"]), ("relations.lst", ["a.toks", "b.toks"])]
 )
@@ -165,12 +187,8 @@ def test_a_label_a_line_is_put_to_its_text(tmp_path: Path, labels: str, texts: l
     files = {name: "".join(f"{name} a film {i}\n" for i in range(4)) for name in texts}
     changed(tmp_path / "data", {**files, labels: "1\n0\n0\n1\n"})
     message = refusal(tmp_path / "data", tmp_path)
-    command, _, header = message.partition("Write their lines into one file: ")[2].partition(
-        "; and "
-    )
-    subprocess.run(["bash", "-c", command], check=True, cwd=tmp_path)
-    names = tuple(header.removeprefix("give --header ").rstrip(".").split(","))
-    source, _ = read(tmp_path / "train.tsv", tmp_path, header=names)
+    _run_lines(message, tmp_path)
+    source, _ = read(tmp_path / "train.jsonl", tmp_path)
     assert len(source.table("train").texts()) == 2
     assert labels_of(source) == ["1", "0", "0", "1"]
 
@@ -324,3 +342,37 @@ def test_files_of_pubtator_are_led_to_texts_with_parts(tmp_path: Path) -> None:
         {"text": "None here", "entities": []},
     ]
     assert read(tmp_path / "OUT.jsonl", tmp_path)[0].label_names == ("B-Chemical", "O")
+
+
+def test_answers_of_language_models_are_read_with_words_around_them(tmp_path: Path) -> None:
+    answers = [
+        '{"category": "Billing", "confidence": 0.9, "reasoning": "An invoice is named."}',
+        '```json\n{"category": "Account", "confidence": 0.8}\n```',
+        'Sure! Here is the JSON:\n```json\n{"category": "Billing"}\n```\nAnything else?',
+        "I cannot say.",
+    ]
+    rows = [{"text": f"case {i}", "answer": answer} for i, answer in enumerate(answers)]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    with pytest.raises(SpecError) as caught:
+        answered(tmp_path / "r.jsonl", "answer", tmp_path)
+    path = caught.value.advice.rpartition("column:")[2]
+    with pytest.raises(SpecError, match="found none for 1 of 4 rows"):
+        answered(tmp_path / "r.jsonl", path, tmp_path)
+    (tmp_path / "r.jsonl").write_text(jsonl(rows[:3]))
+    dump, _ = answered(tmp_path / "r.jsonl", path, tmp_path)
+    assert dump.plan.teacher["label_names"] == ["Billing", "Account"]
+    source, _ = read(tmp_path / "r.jsonl", tmp_path, label=path)
+    assert labels_of(source) == ["Billing", "Account", "Billing"]
+
+
+def test_a_name_for_no_answer_is_led_to_an_empty_cell(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"case {i}", "label": label, "llm": answer}
+        for i, (label, answer) in enumerate([("a", "a"), ("b", "b"), ("a", "NO_LABEL")])
+    ]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    with pytest.raises(LogitCacheError, match=r"no answer, empty its cells"):
+        answered(tmp_path / "r.jsonl", "llm", tmp_path)
+    (tmp_path / "r.jsonl").write_text(jsonl([*rows[:2], {**rows[2], "llm": None}]))
+    with pytest.raises(SpecError, match="--on-nonfinite skip"):
+        answered(tmp_path / "r.jsonl", "llm", tmp_path)

@@ -67,6 +67,15 @@ def pandas_command(path: Path | str, lines: str) -> str:
     return f'python -c "import pandas; t = {read}; {lines}; {save}"' if read else ""
 
 
+def joined_lines(files: Sequence[str], names: Sequence[str], split: str) -> str:
+    """The command that writes the lines of files as the values of these names, a row for each line;
+    as objects, since a line of a tsv loses the quotes around it.
+    """
+    row = f"dict(zip({list(names)}, map(str.strip, row)))"
+    rows = f"for row in zip(*map(open, {list(files)}), strict=True)"
+    return f'python -c "import json; [print(json.dumps({row})) {rows}]" > {split}.jsonl'
+
+
 def rows_under_keys(path: Path) -> str:
     """The command that writes the objects under the keys of one object as rows."""
     command = (

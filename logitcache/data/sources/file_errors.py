@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, rows_under_keys
+from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, joined_lines, rows_under_keys
 from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.nested import LOOKED_AT
@@ -160,7 +160,8 @@ def _of_arff(path: Path) -> str:
 def of_annotations(names: Sequence[str]) -> str:
     """What may be done with files that hold annotations beside texts; empty for others."""
     if {"seq.in", "label"} <= set(names):
-        advice = "Write the lines of both into one file: paste seq.in label > train.tsv; and give --header text,label"
+        command = joined_lines(("seq.in", "label"), ("text", "label"), "train")
+        advice = f"Write the lines of both into one file: {command}"
         return f"{advice}; {_OF_SLOTS}" if "seq.out" in names else advice
     if any(name.endswith(".ann") for name in names):
         return OF_BRAT
@@ -176,9 +177,9 @@ def of_lines(folder: Path, names: Sequence[str]) -> str:
         pairs = zip(names, lines, strict=False)
         texts = [name for name, (others, _) in pairs if others == count and name != labels]
         if are_labels and len(names) <= _FEW and len(texts) in (1, 2):
-            files = " ".join(shlex.quote(str(folder / name)) for name in (*texts, labels))
-            header = ",".join([*("text", "text_pair")[: len(texts)], "label"])
-            return f"Write their lines into one file: paste {files} > train.tsv; and give --header {header}"
+            files = [str(folder / name) for name in (*texts, labels)]
+            columns = [*("text", "text_pair")[: len(texts)], "label"]
+            return f"Write their lines into one file: {joined_lines(files, columns, 'train')}"
     return ""
 
 
@@ -250,6 +251,23 @@ def partitions(folders: Sequence[str]) -> str:
     return "They are parts by a column: write one file, with pandas: read_parquet(FOLDER).to_parquet(OUT)"
 
 
+def _lines_of_both(folder: Path, doubled: Mapping[str, Sequence[str]]) -> str:
+    """How to put together the lines of the texts and of the labels of each split."""
+    commands = []
+    header = ""
+    for split, names in doubled.items():
+        text, labels = sorted(names, key=is_of_labels)
+        with (folder / text).open("rb") as file:
+            tabs = file.readline().count(b"\t")
+        if tabs:
+            commands.append(f"paste {shlex.quote(text)} {shlex.quote(labels)} > {split}.tsv")
+            others = f"the names of the other columns between them ({tabs + 2} in all)"
+            header = f"; and give --header text,label with {others}"
+        else:
+            commands.append(joined_lines((text, labels), ("text", "label"), split))
+    return f"Write the lines of both into one file: {'; '.join(commands)}{header}"
+
+
 def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:
     """The error over two files or more for one split, or for each of several (by split)."""
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
@@ -258,19 +276,7 @@ def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:
     if all(len(names) == 2 and sum(names) == 1 for names in of_labels):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
         if all(name.endswith(".txt") for names in doubled.values() for name in names):
-            pastes = []
-            for split, names in doubled.items():
-                text, labels = sorted(names, key=is_of_labels)
-                pastes.append(f"paste {shlex.quote(text)} {shlex.quote(labels)} > {split}.tsv")
-                with (folder / text).open("rb") as file:
-                    tabs = file.readline().count(b"\t")
-            commands = "; ".join(pastes)
-            header = "text,label"
-            if tabs:
-                header += f" with the names of the other columns between them ({tabs + 2} in all)"
-            advice = (
-                f"Write the lines of both into one file: {commands}; and give --header {header}."
-            )
+            advice = _lines_of_both(folder, doubled)
     joined = join_advice(folder / name for names in doubled.values() for name in names)
     advice = f"{joined}." if joined else advice
     found = [
