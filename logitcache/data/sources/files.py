@@ -358,7 +358,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     return SpecError(
         expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
         found=content,
-        advice=advice if advice.endswith(".jsonl") else f"{advice}.",  # a command has no full stop
+        advice=advice if advice.endswith("> train.jsonl") else f"{advice}.",
         where=folder,
     )
 
