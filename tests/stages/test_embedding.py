@@ -125,6 +125,7 @@ def test_a_student_is_a_sentence_encoder_of_its_teachers_width(
     assert max(entry["spearman"] for entry in document["history"]) == pytest.approx(own)
 
 
+@pytest.mark.slow  # three trainings; any stage that is broken off: test_contract
 def test_a_broken_run_goes_on_and_runs_are_compared(trained: Callable[..., Path]) -> None:
     with pytest.raises(Interrupt):
         trained("broken", notify=None, reporter=stop_at(5))

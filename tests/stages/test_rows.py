@@ -33,7 +33,7 @@ from logitcache.stages.workspace import find_cache
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from tests.fake_caches import CONDITIONS, SKETCHES, plan
-from tests.shortly import examples
+from tests.shortly import examples, fast
 
 WIDTH = 3
 LABELS = st.sampled_from([None, 0, 0, 1, 1, 2])
@@ -240,7 +240,7 @@ def table_of(count: int) -> dict[str, list[Any]]:
     return {"text": texts, "label": [("neg", "pos")[i % 2] for i in range(count)]}
 
 
-@pytest.mark.parametrize("lone", [True, False])
+@pytest.mark.parametrize("lone", fast([True, False], True))
 def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(
     tmp_path: Path, checkpoint: Any, lone: bool
 ) -> None:

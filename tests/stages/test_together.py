@@ -280,7 +280,11 @@ def _differing(made: dict[str, Tree], state: dict[str, Tree]) -> list[str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "names",
-    [("base", "other"), ("dump", "dump"), ("finetune", "finetune")],
+    [
+        ("base", "other"),
+        ("dump", "dump"),
+        pytest.param(("finetune", "finetune"), marks=pytest.mark.slow),
+    ],
     ids="-".join,
 )
 def test_two_commands_at_once(bench: Bench, names: tuple[str, ...]) -> None:

@@ -25,7 +25,7 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.dump_job import shard_rows
 from logitcache.teacher.model import TeacherModel, load_teacher
 from tests.runs import Amounts
-from tests.shortly import fast
+from tests.shortly import fast, slow
 
 Checkpoint = Callable[..., Path]
 # 60 rows: 25, 25, 10
@@ -161,8 +161,8 @@ def test_batches_change_no_answer(
     ("change", "field"),
     [
         ({"max_length": 20}, "preparation.max_length = 48, now it is 20"),
-        ({"batch_tokens": 100}, "preparation.batch_tokens = 200"),
-        ({"codec": "float16"}, "columns|targets"),
+        slow(({"batch_tokens": 100}, "preparation.batch_tokens = 200")),
+        slow(({"codec": "float16"}, "columns|targets")),
         ({"shard_rows": 30}, "shard_rows = 25"),
     ],
 )

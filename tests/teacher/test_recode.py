@@ -24,6 +24,7 @@ from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.recode import recode
 from logitcache_cli.main import cli
 from tests.fake_caches import CONDITIONS, SKETCHES, answers, plan, tree
+from tests.shortly import fast
 
 SPARSE = ("topk:k=2", "sampled:n=30", "varopt:mean=1.5")
 
@@ -47,7 +48,7 @@ def asked_for(plan: Plan) -> dict[str, Any]:
     return {**document, "targets": without_fitted(document["targets"]["logits"])}
 
 
-@pytest.mark.parametrize("codec", SPARSE)
+@pytest.mark.parametrize("codec", fast(SPARSE, SPARSE[-1]))
 def test_it_is_what_a_dump_with_that_codec_keeps(
     teacher: TeacherModel, train_only: Source, full: Path, tmp_path: Path, codec: str
 ) -> None:

@@ -32,6 +32,7 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 from tests.runs import tree
+from tests.shortly import slow
 
 # 60 rows: 6 of 9 and one of 6
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)
@@ -125,7 +126,7 @@ def test_a_gap_that_single_precision_holds_is_stored(
     assert (Cache.open(tmp_path / "c").take(np.array(rows)).logits[:, 1] < -65504).all()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -7e4])
+@pytest.mark.parametrize("value", [float("nan"), slow(float("inf")), -7e4])
 def test_they_are_skipped_where_the_plan_says_so(
     odd: Callable[[float], tuple[TeacherModel, list[int]]],
     teacher: TeacherModel,
@@ -169,7 +170,7 @@ def part(teacher: TeacherModel, source: Source, folder: Path, index: int, parts:
     return dump_split(teacher, source, "train", folder, SETTINGS, part=(index, parts))
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("order", [slow(((0, 1, 2),)), (2, 0, 1), slow(((1, 2, 0),))])
 def test_parts_in_any_order_make_what_one_makes(
     teacher: TeacherModel, source: Source, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
