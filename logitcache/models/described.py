@@ -111,6 +111,13 @@ class Described:
         return min(limits, default=None)
 
     @property
+    def layers(self) -> int | None:
+        """How many layers it has; None where its configuration does not say."""
+        names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+        found = next((self.config[name] for name in names if name in self.config), None)
+        return found if type(found) is int else None
+
+    @property
     def lacks_chat_template(self) -> bool:
         """Whether its tokenizer surely has none: a folder that has its settings, and none in it."""
         beside = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")

@@ -6,7 +6,7 @@ Nothing is decided here otherwise than where it is used; what the files do not t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.own import is_own
 from logitcache.config.shapes import is_shape
+from logitcache.config.signals import vector_signals
 from logitcache.config.student import check_precision
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import FROM, TrainConfig
@@ -63,6 +64,7 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         return
     check_device(config.teacher.device)
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
+    check_layers(config.settings.signals, teacher)
     if TASKS[source.task].self_contained:
         from logitcache.stages.preflight_language import check_documents
 
@@ -84,6 +86,23 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
     # With --reuse, what is reused says more of the folder's own cache.
     if not config.overwrite and config.reuse is None:
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
+
+
+def check_layers(signals: Sequence[str], teacher: Described | None) -> None:
+    """Raises SpecError for a signal of a layer that a teacher's configuration does not have."""
+    depth = None if teacher is None else teacher.layers
+    if depth is None:
+        return
+    for signal in vector_signals(signals):
+        lowest = 0 if signal.kind == "hidden" else 1
+        if signal.layer is None or lowest - depth - 1 <= signal.layer <= depth:
+            continue
+        raise SpecError(
+            expected=f"a layer from {lowest} to {depth}, or from {lowest - depth - 1} to -1",
+            found=signal.layer,
+            advice=f"Name one that is there, such as {signal.kind}:-1.",
+            where=f"--signal {signal.name}",
+        )
 
 
 def check_device(device: str | None) -> None:

@@ -105,6 +105,7 @@ REFUSALS: list[tuple[list[str], int, str]] = [
         2,
         "a chat template, found teacher without one",
     ),
+    ([*DUMP, "good.jsonl", "--signal", "hidden:9"], 2, "hidden:9: expected a layer from 0 to 2"),
     ([*DUMP, "silent.jsonl", "--task", "causal-lm"], 2, "train row 1: expected a completion with"),
     (
         ["codecs", "--bytes-per-token", "2", "--teacher", "x"],

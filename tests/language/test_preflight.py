@@ -17,8 +17,9 @@ from logitcache.config.teacher import TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.errors import LogitCacheError, SpecError
+from logitcache.models.described import described
 from logitcache.reporter import SILENT
-from logitcache.stages.preflight import training_rows
+from logitcache.stages.preflight import check_device, check_layers, training_rows
 from logitcache.stages.preflight_language import check_documents
 from logitcache.stages.rows import trained_on
 from tests.conftest import write_rows
@@ -66,3 +67,17 @@ def test_a_row_of_which_nothing_is_learnt_is_refused_unless_all_is(lm: Lm, tmp_p
         check_documents(config, source)
     learns_all = replace(config.settings, sequences=Sequences(supervise="all"))
     check_documents(replace(config, settings=learns_all), source)
+
+
+def test_the_advice_of_layers_and_devices_works(lm: Lm, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = described(str(lm("bert")))  # of two layers
+    for signal, advised in (("hidden:3", "hidden:-1"), ("attention-input:0", "attention-input:-1")):
+        with pytest.raises(SpecError, match=f"Name one that is there, such as {advised}"):
+            check_layers((signal,), teacher)
+        check_layers(("logits", advised), teacher)
+    check_layers(("hidden:0", "hidden:-3", "attention-input:2"), teacher)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SpecError, match="or name one this machine has, such as cpu"):
+        check_device("cuda:1")
+    check_device("cpu")
+    check_device(None)
