@@ -60,7 +60,7 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
 
 def check_no_file_names(table: Table, named_columns: Columns) -> None:
     """Raises SpecError where the texts are in files of their own, which a column names."""
-    if not isinstance(table.path, Path):
+    if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return
     text = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
     for name in table.columns if text is None else {text} & set(table.columns):
@@ -76,7 +76,7 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
             raise SpecError(
                 expected="texts",
                 found=f"in the column {name!r} names of files, in {folder}",
-                advice=f"Write the texts into the table: {command or text_of}.",
+                advice=f"Write the texts into the table: {command}.",
                 where=table.path,
             )
 
