@@ -60,7 +60,7 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
 
 def check_no_file_names(table: Table, named_columns: Columns) -> None:
     """Raises SpecError where the texts are in files of their own, which a column names."""
-    if not isinstance(table.path, Path) or not read_by_pandas(table.path):
+    if not isinstance(table.path, Path):
         return
     text = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
     for name in table.columns if text is None else {text} & set(table.columns):
@@ -69,7 +69,7 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
             folder = _folder_of(
                 table.path.parent, [f"{value}{ending_of_files}" for value in values]
             )
-            if folder is None:
+            if folder is None or not read_by_pandas(table.path):
                 continue
             text_of = f"open({str(folder)!r} + f'/{{n}}{ending_of_files}', encoding='utf-8').read()"
             command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
