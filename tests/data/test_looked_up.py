@@ -376,3 +376,20 @@ def test_a_name_for_no_answer_is_led_to_an_empty_cell(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text(jsonl([*rows[:2], {**rows[2], "llm": None}]))
     with pytest.raises(SpecError, match="--on-nonfinite skip"):
         answered(tmp_path / "r.jsonl", "llm", tmp_path)
+
+
+def test_numbered_columns_of_0_and_1_may_be_votes(tmp_path: Path) -> None:
+    votes = ["1,,0", "1,1,1", "0,0,0", "1,1,0"]
+    rows = "".join(f"a film {i},{row}\n" for i, row in enumerate(votes))
+    changed(tmp_path, {"r.csv": f"text,worker_1,worker_2,worker_3\n{rows}"})
+    advice = read(tmp_path / "r.csv", tmp_path)[0].label_advice
+    assert advice.endswith("in place of 0 and 1, and give --label worker_1,worker_2,worker_3")
+    named = rows.replace(",1", ",yes").replace(",0", ",no")
+    changed(tmp_path, {"r.csv": f"text,worker_1,worker_2,worker_3\n{named}"})
+    label = advice.rpartition(" ")[2]
+    assert labels_of(read(tmp_path / "r.csv", tmp_path, label=label)[0]) == ["", "yes", "no", "yes"]
+
+
+def test_scores_of_a_label_are_no_other_labels(tmp_path: Path) -> None:
+    rows: Rows = [{"text": f"a {i}", "label": i % 2, "label_quality": 0.5} for i in range(4)]
+    assert "label_quality" not in read(rows, tmp_path)[1]

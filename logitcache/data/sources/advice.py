@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from statistics import mode
 from typing import Any
@@ -27,6 +26,7 @@ from logitcache.data.sources.hints import (
 BY_FIRST_SPACE = (
     "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
 )
+_LONGEST_ROW = 1 << 20  # bytes
 _DELIMITERS = "\t;|@"  # that texts seldom hold
 _BY_PANDAS = {  # what reads a file, by its ending
     ".csv": "read_csv({!r}, dtype=str, keep_default_na=False)",
@@ -52,10 +52,10 @@ def _is_of_lines(path: Path) -> bool:
     """Whether each of a file's first lines is an object of JSON."""
     try:
         with unpacked(path) as file:
-            rows = [json.loads(line) for line in islice(file, 2)]
+            rows = [json.loads(file.readline(_LONGEST_ROW)) for _ in range(2)]
     except (OSError, ValueError, RecursionError):
         return False
-    return len(rows) > 1 and all(isinstance(row, dict) for row in rows)
+    return all(isinstance(row, dict) for row in rows)
 
 
 def pandas_command(path: Path | str, lines: str) -> str:

@@ -27,6 +27,8 @@ from logitcache.data.sources.columns import (
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
+    alike,
+    are_scores,
     bits,
     is_called_as_labels,
     is_labelling_function,
@@ -110,12 +112,13 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
     if chosen.label is not None:
         have = names_of(tables)
         columns = [called(name, have) for name in LABEL_COLUMNS]
-        columns += [n for n in have if n.casefold().startswith(f"{chosen.label.casefold()}_")]
+        values = samples(tables)
+        before = f"{chosen.label.casefold()}_"
+        longer = [name for name in have if name.casefold().startswith(before)]
+        columns += [name for name in longer if not are_scores(values.get(name, []))]
         others = [name for name in columns if name is not None and name != chosen.label]
         if chosen.label.casefold() not in LABEL_COLUMNS[:2]:  # a category may be of anything
-            others += [
-                name for name in likely_labels(samples(tables), tables) if is_called_as_labels(name)
-            ]
+            others += [name for name in likely_labels(values, tables) if is_called_as_labels(name)]
         read = (chosen.text, chosen.text_pair, chosen.label)
         others = [name for name in dict.fromkeys(others) if name not in read]
         if not others:
@@ -211,9 +214,14 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     flags = [name for name in bits(values) if name in plausible]
     if len(flags) > 1 and plausible[0] in flags:
         names = listed(list(map(short, flags)))
+        several = ",".join(alike(values, flags[0]))
+        or_votes = (
+            ". If they are votes of annotators, write the names of the classes in place of 0 and 1, and give "
+            f"{option('--label', several)}"
+        )
         return (
             f"The columns of 0 and 1 ({names}) are several labels a row (multi-label), which are not "
-            f"trained: take one class at a time, for example {option('--label', flags[0])}"
+            f"trained: take one class at a time, for example {option('--label', flags[0])}{or_votes if several else ''}"
         )
     lists = [name for name in values if is_of_votes(values[name])]
     if lists and not plausible:

@@ -34,6 +34,7 @@ VOTES_OF_FUNCTIONS = (
     "They are votes of labelling functions: write those of each row as a list of class names in one "
     "column votes, without the ones that abstain (-1); then --label votes, and dump --teacher column:votes"
 )
+_NUMBER_AT_END = re.compile(r"[0-9]+$")
 _DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}")
 _OUTSIDE = "O"  # the tag of a word that is no part of a name
 _BIO = re.compile("O|[BIESLU](-.+)?")
@@ -186,7 +187,7 @@ def _repeats(values: Sequence[Any]) -> bool:
         return all(map(_sums_to_one, values))  # by class: other objects have paths
     if not all(isinstance(value, str | int | float) for value in values):
         return False
-    if any(map(_is_fraction, values)) or all(_DATE.match(str(value)) for value in values):
+    if are_scores(values) or all(_DATE.match(str(value)) for value in values):
         return False
     are_joined = all(isinstance(value, str) for value in values) and votes_joined_by(set(values))
     return 2 <= len(set(values)) <= max(2, len(values) // 2) and not are_joined
@@ -216,6 +217,21 @@ def bits(columns: Samples) -> list[str]:
         for name, values in columns.items()
         if values and any(set(map(str, values)) <= pair for pair in _BITS)
     ]
+
+
+def alike(columns: Samples, name: str) -> list[str]:
+    """The columns that differ from this one in a number at their end alone, three at least:
+    worker_1, worker_2, worker_3; else none.
+    """
+    names = [
+        other for other in columns if _NUMBER_AT_END.sub("", other) == _NUMBER_AT_END.sub("", name)
+    ]
+    return names if len(names) >= FEWEST_VOTERS else []
+
+
+def are_scores(values: Sequence[Any]) -> bool:
+    """Whether some of these are numbers that are not whole."""
+    return any(map(_is_fraction, values))
 
 
 def voters(columns: Samples) -> list[str]:

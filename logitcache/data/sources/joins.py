@@ -69,14 +69,14 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
             folder = _folder_of(
                 table.path.parent, [f"{value}{ending_of_files}" for value in values]
             )
-            if folder is None:
+            if folder is None or not read_by_pandas(table.path):
                 continue
             text_of = f"open({str(folder)!r} + f'/{{n}}{ending_of_files}', encoding='utf-8').read()"
             command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
             raise SpecError(
                 expected="texts",
                 found=f"in the column {name!r} names of files, in {folder}",
-                advice=f"Write the texts into the table: {command or text_of}.",
+                advice=f"Write the texts into the table: {command}.",
                 where=table.path,
             )
 
