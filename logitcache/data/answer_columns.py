@@ -190,9 +190,9 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
     matrix = _matrix(table.columns[name])
     if matrix is not None:
         return SoftLabels(matrix, None, table.place)
-    cells = table.columns[name]
-    rows = [_answer(table, name, row, cell) for row, cell in enumerate(_listed(cells))]
-    blanks = sum(map(_blanks, _listed(cells)))
+    cells = _listed(table.columns[name])
+    rows = [_answer(table, name, row, cell) for row, cell in enumerate(cells)]
+    blanks = sum(map(_blanks, cells))
     first_answer = next((answer for answer in rows if answer is not None), None)
     if first_answer is None:
         raise SpecError(
