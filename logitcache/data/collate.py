@@ -121,8 +121,8 @@ class Collator:
     def _ask(self, name: str, teacher: Teacher, index: Int64) -> Answers:
         row_id = self.rows.row_id[index]
         row_hash = self.rows.row_hash[index]
-        asked = {"signals": self.signals} if self.signals else {}
-        answers = teacher.take(row_id, row_hash, self.rows.view[index], **asked)
+        signals = {"signals": self.signals} if self.signals else {}
+        answers = teacher.take(row_id, row_hash, self.rows.view[index], **signals)
         identity.check_rows(row_id, row_hash, answers.row_hash, name)
         return answers
 

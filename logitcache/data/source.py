@@ -84,12 +84,12 @@ def load(
         origin = replace(
             origin, tables={split: partial(_itself, table) for split, table in tables.items()}
         )
-    asked = columns
-    kind, columns = chosen(list(tables.values()), asked, origin.where)
+    named_columns = columns
+    kind, columns = chosen(list(tables.values()), named_columns, origin.where)
     form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
     names = _column_names(opened, columns, origin)
-    named = columns if kind.fixed_label is None else asked  # texts alone have other columns
+    named = columns if kind.fixed_label is None else named_columns  # texts alone have other columns
     _note_choices(tables, opened, named, names, kind, reporter)
     units = {split: table.units for split, table in opened.items()}
     named_classes = _given_names(columns.label_names, origin, units, names.label)

@@ -45,7 +45,7 @@ def _is_text(path: Path) -> bool:
     return path.is_file() and (suffix in _TEXTS or suffix[1:].isdecimal())
 
 
-def read_class_folders(folder: Path, asked: Reading) -> Table:
+def read_class_folders(folder: Path, reading: Reading) -> Table:
     """The texts of all classes, each without the line end behind it, labelled with the names of
     their folders; those of a folder ``unsup`` have no label. Raises SpecError naming the file that
     cannot be decoded.
@@ -56,7 +56,7 @@ def read_class_folders(folder: Path, asked: Reading) -> Table:
     for below in class_folders(folder):
         label = None if below.name.lower() in UNLABELLED_NAMES else below.name
         for path in _visible(below):
-            texts.append(_text(path, asked))
+            texts.append(_text(path, reading))
             labels.append(label)
             files.append(f"{below.name}/{path.name}")
     table = Table(folder, {"text": texts, "label": labels}, files, typed=True, unit="file")
@@ -67,8 +67,8 @@ def read_class_folders(folder: Path, asked: Reading) -> Table:
     return table.with_remarks((remark,))
 
 
-def _text(path: Path, asked: Reading) -> str:
-    content = Content.of(path, asked)
+def _text(path: Path, reading: Reading) -> str:
+    content = Content.of(path, reading)
     try:
         with content.text() as file:
             text = file.read()

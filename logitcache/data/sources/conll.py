@@ -201,7 +201,7 @@ def read_conll(content: Content) -> Table:
     with content.text() as file:
         for number, line in enumerate(file, 1):
             has_tab = "\t" in line
-            mark = content.asked.delimiter or ("\t" if has_tab else " ")
+            mark = content.reading.delimiter or ("\t" if has_tab else " ")
             fields = [part for part in line.strip("\r\n").split(mark) if part]
             if not fields or fields[0] == _DOCUMENT:
                 is_open = False

@@ -64,21 +64,21 @@ class Content:
 
     path: Path
     encoding: str
-    asked: Reading
+    reading: Reading
     guessed: bool = False  # whether nothing but the look of its bytes tells its encoding
 
     @classmethod
-    def of(cls, path: Path, asked: Reading) -> Content:
+    def of(cls, path: Path, reading: Reading) -> Content:
         """Look at a file's first bytes. Raises SpecError where it cannot be unpacked."""
         with unpacking(path), unpacked(path) as file:
             start = file.read(_LOOK)
         for mark, encoding in _MARKS:
             if start.startswith(mark):
-                return cls(path, encoding, asked)
-        if asked.encoding is not None:
-            return cls(path, asked.encoding, asked)
+                return cls(path, encoding, reading)
+        if reading.encoding is not None:
+            return cls(path, reading.encoding, reading)
         guess = _without_mark(start)
-        return cls(path, guess or UTF8, asked, guessed=guess is not None)
+        return cls(path, guess or UTF8, reading, guessed=guess is not None)
 
     def open(self) -> BinaryIO:
         return unpacked(self.path)
@@ -102,7 +102,7 @@ class Content:
                     "line 1",
                 ),
             )
-        if self.encoding != self.asked.encoding or _is_utf8_name(self.encoding):
+        if self.encoding != self.reading.encoding or _is_utf8_name(self.encoding):
             return ()
         lines = _utf8_lines(self)
         if not lines:

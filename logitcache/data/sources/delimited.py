@@ -106,7 +106,7 @@ def look(content: Content) -> Characters:
 def read_csv(content: Content) -> Table:
     """Read a csv. Raises SpecError naming the first line that cannot be read."""
     kind = look(content)
-    delimiter = content.asked.delimiter or _declared(content)
+    delimiter = content.reading.delimiter or _declared(content)
     if delimiter is not None:
         return _read(content, delimiter, kind)
     delimiter = _delimiter(content)
@@ -134,7 +134,7 @@ def read_tsv(content: Content, quoted: bool | None = None) -> Table:
     Raises SpecError naming the first line that cannot be read.
     """
     kind = look(content)
-    delimiter = content.asked.delimiter
+    delimiter = content.reading.delimiter
     if delimiter not in (None, "\t"):
         return _read_quoted(content, delimiter, kind)
     return _read_tabs(content, kind, quoted)
@@ -249,10 +249,10 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     if _DECLARED.fullmatch(delimiter.join(header)):
         line, header = next(numbered, (0, []))
     top = header
-    if header and content.asked.header is not None:
+    if header and content.reading.header is not None:
         _check_is_row(content, line, header)
         numbered = chain([(line, header)], numbered)
-        header = list(content.asked.header)
+        header = list(content.reading.header)
     names = [name.strip() or (f"column {i}" if i > 1 else "") for i, name in enumerate(header, 1)]
     unnamed = [i for i, name in enumerate(header) if i and not name.strip()]
     in_unnamed = _Tally()
@@ -261,7 +261,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     numbered = chain(ahead, numbered)
     first_rows = [fields for _, fields in ahead]
     top_names, where = names, f"{path} line {line}"
-    names = numbered_names(names, where, delimiter, first_rows, asked=header is not top)
+    names = numbered_names(names, where, delimiter, first_rows, is_header_given=header is not top)
     further = [name for name, was in zip(names, top_names, strict=True) if name != was]
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -331,7 +331,7 @@ def _check_is_row(content: Content, line: int, fields: list[str]) -> None:
     """Raises SpecError where the first line of a file whose columns --header names is a header
     itself.
     """
-    header = [name.strip().casefold() for name in content.asked.header or ()]
+    header = [name.strip().casefold() for name in content.reading.header or ()]
     if [field.strip().casefold() for field in fields] == header:
         raise SpecError(
             expected="a row, as --header names the columns",

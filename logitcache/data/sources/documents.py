@@ -77,7 +77,7 @@ def _is_row(content: Content, line: str) -> bool:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    if isinstance(value, list) and content.asked.header is not None:
+    if isinstance(value, list) and content.reading.header is not None:
         return not any(isinstance(field, _CLOSED) for field in value)
     return isinstance(value, dict)
 
@@ -106,7 +106,7 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
 def _row(content: Content, value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    header = content.asked.header
+    header = content.reading.header
     if isinstance(value, list) and header is not None and len(header) == len(value):
         return dict(zip(header, value, strict=True))
     expected = "a JSON object for each row"

@@ -24,7 +24,7 @@ from logitcache.data.sources.word_rows import with_lists
 from logitcache.reporter import Reporter
 
 
-def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
+def plain(table: Table, named_columns: Columns, reporter: Reporter) -> Table:
     """The table with plain columns in place of those that a tool has nested, and with a column for
     every name that was asked for as a path (``data.text``) or as one column for each class
     (``joy,anger``). What was recognised is noted.
@@ -33,30 +33,35 @@ def plain(table: Table, asked: Columns, reporter: Reporter) -> Table:
     messages of conversations, for rows of multiple choice, for names of files in place of
     texts, and for the files of a batch.
     """
-    check_no_batch(table, asked)
-    check_no_file_names(table, asked)
-    check_no_choices(table, asked)
-    table, note = with_lists(table, asked)
+    check_no_batch(table, named_columns)
+    check_no_file_names(table, named_columns)
+    check_no_choices(table, named_columns)
+    table, note = with_lists(table, named_columns)
     if note:
         reporter.note(f"{table.path}: {note}")
     chats = messages(table)
-    if chats is None and asked.task in LANGUAGE:
+    if chats is None and named_columns.task in LANGUAGE:
         chats = prompted(table)
     if chats is None:
-        check_no_turns(table, asked)
+        check_no_turns(table, named_columns)
     else:
         reporter.note(f"{table.path}: {chats.tool}")
         table = chats.replaced(table)
-    if asked.task not in LANGUAGE:
-        export = next(_recognised(table, asked), None)
+    if named_columns.task not in LANGUAGE:
+        export = next(_recognised(table, named_columns), None)
         if export is not None:
             reporter.note(f"{table.path}: {export.tool}")
             table = export.replaced(table)
-    names = (asked.text, asked.text_pair, asked.label, asked.split_column)
-    _check_no_spans(table, asked.label)
-    several = [name.strip() for name in (asked.label or "").split(",")]
+    names = (
+        named_columns.text,
+        named_columns.text_pair,
+        named_columns.label,
+        named_columns.split_column,
+    )
+    _check_no_spans(table, named_columns.label)
+    several = [name.strip() for name in (named_columns.label or "").split(",")]
     table = with_paths(table, [name for name in (*names, *several) if name is not None])
-    return _with_classes(table, asked.label)
+    return _with_classes(table, named_columns.label)
 
 
 def _check_no_spans(table: Table, label: str | None) -> None:
@@ -67,14 +72,14 @@ def _check_no_spans(table: Table, label: str | None) -> None:
             raise several_labels(cell, column, table.place(row))
 
 
-def _recognised(table: Table, asked: Columns) -> Iterator[Export]:
+def _recognised(table: Table, named_columns: Columns) -> Iterator[Export]:
     """What the table is an export of, tool by tool."""
     exports = [label_studio(table), argilla(table), argilla_table(table)]
-    if asked.label != "answer":
+    if named_columns.label != "answer":
         exports.append(prodigy(table))
-    if asked.text is None and asked.label is None:
+    if named_columns.text is None and named_columns.label is None:
         exports.append(classified(table))
-    exports.append(spans(table, asked))
+    exports.append(spans(table, named_columns))
     return (export for export in exports if export is not None)
 
 

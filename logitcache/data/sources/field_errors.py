@@ -24,14 +24,23 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def numbered_names(
-    names: list[str], where: str, delimiter: str, rows: Sequence[Sequence[str]], asked: bool
+    names: list[str],
+    where: str,
+    delimiter: str,
+    rows: Sequence[Sequence[str]],
+    is_header_given: bool,
 ) -> list[str]:
     """The names, further columns of one name numbered as pandas does (``name.1``); ``rows`` are the
     first below the header. Raises SpecError where a name repeats that the first column has or that
     was ``asked`` for, where a space is the delimiter, or where the header is rather a row.
     """
     repeated = repeated_names(names)
-    if asked or delimiter == " " or names[:1] == repeated[:1] or _is_row(names, repeated, rows):
+    if (
+        is_header_given
+        or delimiter == " "
+        or names[:1] == repeated[:1]
+        or _is_row(names, repeated, rows)
+    ):
         _check_names(names, where, delimiter, rows)
     return numbered(names)
 
@@ -212,6 +221,6 @@ def _comments_advice(
         return f"If each line is a word with its tags, below comments: {command}."
     command = f"grep -v '^{mark}' FILE > OUT{ending(content.path)}"
     advice = f"Remove the comments: the lines that begin with {mark!r} ({count:,}): {command}."
-    if content.asked.header is None and others and looks_like_row(others[0]):
+    if content.reading.header is None and others and looks_like_row(others[0]):
         advice += f" {_header_advice(others[0], others[1:])}"
     return advice

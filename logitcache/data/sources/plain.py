@@ -53,7 +53,7 @@ def read_txt(content: Content) -> Table:
             advice=f"{OF_BRAT}.",
             where=content.path,
         )
-    if content.asked.delimiter is not None:
+    if content.reading.delimiter is not None:
         return read_csv(content)
     lines: list[int] = []
     texts: list[str] = []

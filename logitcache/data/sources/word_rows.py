@@ -29,20 +29,22 @@ _PADDLE = "\x02"  # what PaddleNLP writes between words
 _SENTENCE = re.compile(r"(sentence|sent)([\W_]*(#|id|idx|no|nr|num|number|index))?", re.IGNORECASE)
 
 
-def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
+def with_lists(table: Table, named_columns: Columns) -> tuple[Table, str]:
     """The table with a list of words and a list of their labels in each row, and a note of how they
     were made. The table itself and an empty note where it has such lists already, or no words.
 
     Raises SpecError where labels are tags of words, but not one for each word of their text.
     """
-    if asked.task not in (None, TASK, CLASSIFICATION):
+    if named_columns.task not in (None, TASK, CLASSIFICATION):
         return table, ""
-    divided = _divided(table, asked)
+    divided = _divided(table, named_columns)
     if divided is not None:
         return divided
-    tags = _column(table, asked.label, (*TAGS, *_ONE_TAG))
-    texts = TEXT_COLUMNS if asked.task != CLASSIFICATION and _are_of_words(table, tags) else ()
-    words = _column(table, asked.text, (*WORDS, *_ONE_WORD, *texts))
+    tags = _column(table, named_columns.label, (*TAGS, *_ONE_TAG))
+    texts = (
+        TEXT_COLUMNS if named_columns.task != CLASSIFICATION and _are_of_words(table, tags) else ()
+    )
+    words = _column(table, named_columns.text, (*WORDS, *_ONE_WORD, *texts))
     if words is None or tags is None or words == tags:
         return table, ""
     if _writes_lists(table, words) and _writes_lists(table, tags):
@@ -50,26 +52,26 @@ def with_lists(table: Table, asked: Columns) -> tuple[Table, str]:
         for name in (words, tags):
             columns[name] = [_list_in(cell) for cell in listed_values(table, name)]
         return replace(table, columns=columns), f"the columns {words} and {tags} are read as lists"
-    if asked.task == CLASSIFICATION and asked.text is not None:  # of single words
+    if named_columns.task == CLASSIFICATION and named_columns.text is not None:  # of single words
         return table, ""
-    starts = _starts(table, words, tags, asked.task)
+    starts = _starts(table, words, tags, named_columns.task)
     if not starts:
         return table, ""
-    names = {words: asked.text or WORDS[0], tags: asked.label or TAGS[0]}
+    names = {words: named_columns.text or WORDS[0], tags: named_columns.label or TAGS[0]}
     note = f"a word a row: read as {len(starts):,} sentences of {len(table):,} words"
     sentences = _grouped(table, starts, names)
     _check_words(table, sentences, names)
     return sentences, note
 
 
-def _divided(table: Table, asked: Columns) -> tuple[Table, str] | None:
+def _divided(table: Table, named_columns: Columns) -> tuple[Table, str] | None:
     """The table with lists of words and of their tags, and the note, where one of the columns, or
     both, is a text that spaces divide: JointBERT's seq.in and seq.out, a text with a list of tags;
     None for others. Raises SpecError where there are not as many tags as words.
     """
     names = [
-        _column(table, asked.text, (*WORDS, *TEXT_COLUMNS, "text_a")),
-        _column(table, asked.label, TAGS),
+        _column(table, named_columns.text, (*WORDS, *TEXT_COLUMNS, "text_a")),
+        _column(table, named_columns.label, TAGS),
     ]
     if None in names or names[0] == names[1]:
         return None
@@ -99,7 +101,9 @@ def _divided(table: Table, asked: Columns) -> tuple[Table, str] | None:
                 where=table.place(row),
             )
     note = f"the columns {names[0]} and {names[1]} hold a tag for each word: read as lists of them"
-    read = dict(zip((asked.text or WORDS[0], asked.label or TAGS[0]), columns, strict=True))
+    read = dict(
+        zip((named_columns.text or WORDS[0], named_columns.label or TAGS[0]), columns, strict=True)
+    )
     others = {name: column for name, column in table.columns.items() if name not in names}
     return replace(table, columns={**others, **read}, typed=True), note
 
@@ -148,11 +152,11 @@ def _check_words(table: Table, sentences: Table, names: Mapping[str, str]) -> No
         )
 
 
-def _column(table: Table, asked: str | None, usual: Sequence[str]) -> str | None:
+def _column(table: Table, column: str | None, usual: Sequence[str]) -> str | None:
     """The column that an option names, or the first of the usual names, in whatever case."""
     have = list(table.columns)
-    if asked is not None:
-        return asked if asked in have else None
+    if column is not None:
+        return column if column in have else None
     return first_called(usual, have)
 
 
