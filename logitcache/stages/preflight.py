@@ -95,7 +95,10 @@ def check_layers(signals: Sequence[str], teacher: Described | None) -> None:
         return
     for signal in vector_signals(signals):
         lowest = 0 if signal.kind == "hidden" else 1
-        if signal.layer is None or lowest - depth - 1 <= signal.layer <= depth:
+        if signal.layer is None:
+            continue
+        number = signal.layer + depth + 1 if signal.layer < 0 else signal.layer
+        if lowest <= number <= depth:
             continue
         raise SpecError(
             expected=f"a layer from {lowest} to {depth}, or from {lowest - depth - 1} to -1",

@@ -219,7 +219,7 @@ def test_logits_that_were_not_kept_are_refused_with_the_option(alone: Cache) -> 
         ({"signal": ("hidden:x",)}, r"^--signal hidden:x: expected the number of a layer"),
         (
             {"signal": ("hidden:7",)},
-            r"^hidden: .*expected a layer from 0 to 2, or from -3 to -1, found 7",
+            r"^--signal hidden:7: expected a layer from 0 to 2, or from -3 to -1, found 7",
         ),
         ({"signal": ("hidden:2", "hidden:-1")}, "hidden:2 twice, counted from both ends"),
         ({"signal": ("hidden:1", "hidden:1")}, "hidden:1 twice"),
