@@ -249,7 +249,7 @@ def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
     """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of
     training, not after.
     """
-    with saving(name), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, saving(name, Path(folder)):
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if isinstance(model, OwnStudent):  # weights that are shared may not be saved as they are
@@ -266,7 +266,7 @@ def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     truncation=True)`` takes any text.
     """
     tokenizer.model_max_length = longest_input(student, tokenizer)
-    with saving(str(folder)):
+    with saving(str(folder), folder):
         save_model(student, folder)
         tokenizer.save_pretrained(folder)
     os.umask(umask := os.umask(0))
