@@ -15,6 +15,7 @@ from typing import IO
 from logitcache import platforms
 
 POLL = 0.05  # seconds
+READ = 30.0  # seconds until all is read that a process wrote before it ended
 GRACE = (
     4.0  # seconds a process has to leave: the command that waits for it has 5 when it is stopped
 )
@@ -76,7 +77,7 @@ def together(
         _end(processes)
         for listener in listeners:
             if listener.ident is not None:  # it was started
-                listener.join(GRACE)
+                listener.join(READ)
     killed = [number for number, code in enumerate(codes, 1) if code == -platforms.KILLED]
     return Ended(outputs, failed, tuple(killed))
 

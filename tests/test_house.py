@@ -323,8 +323,8 @@ READS_WORDS_OF_LIBRARIES = (
     "logitcache/hub.py",
     "logitcache/data/sources/datasets.py",
     "logitcache/models/call.py",
+    "logitcache/store/files.py",
     "logitcache/store/streaming.py",
-    "logitcache/student/checkpoints.py",
 )
 PROSE = r"\w+\.(message|problem|reason|advice|remark|note)\b"
 READS_PROSE = re.compile(

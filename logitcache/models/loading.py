@@ -4,7 +4,6 @@ libraries and a checkpoint's own code raise is caught here and nowhere else.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from logitcache import hub
-from logitcache.errors import LogitCacheError, SpecError
+from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 from logitcache.models.call import out_of_memory
 from logitcache.models.causes import BY_NAME, OF_MODEL, Checks, refuse_integers
 from logitcache.models.failure import Failure, own_words, read_object
 from logitcache.models.folders import an_adapter
 from logitcache.models.problem import check_counts
 from logitcache.models.quiet import quiet
+from logitcache.store import files
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # what a library written in Rust raises over a fault of its own; no Exception
 PANIC = "PanicException"
 # of code, not of a disk
@@ -60,11 +59,13 @@ def loading(
 
 
 @contextmanager
-def saving(name: str) -> Iterator[None]:
-    """The same for saving. Errors of the disk pass through: libraries have no type for them."""
+def saving(name: str, folder: Path) -> Iterator[None]:
+    """The same for saving in a folder. Raises OutOfSpace too."""
     try:
-        with quiet():
+        with quiet(), files.written_by_library(folder, "the model"):
             yield
+    except OutOfSpace:
+        raise
     except OWN_FAULTS as error:
         advice = "Mend its config.json or tokenizer_config.json until save_pretrained works, or use another model."
         raise SpecError(
@@ -90,7 +91,7 @@ def _check_before(folder: Path) -> None:
 def _is_about_the_checkpoint(error: BaseException) -> bool:
     if isinstance(error, LogitCacheError):
         return error.where is None
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
+    if isinstance(error, OSError) and error.errno in files.NO_SPACE:
         return False
     return isinstance(error, Exception) or type(error).__name__ == PANIC
 

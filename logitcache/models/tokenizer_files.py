@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.records import Array
+from logitcache.store import files
 
 PREFIX = "tokenizer/"  # of the arrays' names
 SETTINGS = "tokenizer_config.json"
@@ -29,7 +30,8 @@ LAST_CALL = ("truncation", "padding")  # of the library's object, left by what w
 def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
     """The files of a tokenizer by ``tokenizer/NAME``: u8 each."""
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
+        with files.written_by_library(Path(folder), "the tokenizer"):
+            tokenizer.save_pretrained(folder)
         contents = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     for name, remove in ((SETTINGS, ORIGINS), (BACKEND, set(LAST_CALL))):
         if name in contents:
@@ -46,14 +48,14 @@ def tokenizer_arrays(tokenizer: Any) -> dict[str, Array]:
 
 def write_tokenizer(arrays: Mapping[str, Array], folder: Path) -> bool:
     """Make the folder of the tokenizer among these arrays, as a whole; False where none is."""
-    files = {name.removeprefix(PREFIX): arrays[name] for name in arrays if name.startswith(PREFIX)}
-    if not files:
+    stored = {name.removeprefix(PREFIX): arrays[name] for name in arrays if name.startswith(PREFIX)}
+    if not stored:
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
         complete = Path(temporary) / "tokenizer"
         complete.mkdir()
-        for name, data in files.items():
+        for name, data in stored.items():
             (complete / Path(name).name).write_bytes(data.tobytes())
         with suppress(OSError):  # another command was as quick
             complete.rename(folder)

@@ -63,7 +63,8 @@ def _learn(texts: list[str], size: int, max_length: int, folder: Path) -> None:
             files.remove_folder(left)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         beside = Path(scratch) / folder.name
-        tokenizer.save_pretrained(beside)
+        with files.written_by_library(folder.parent, "the vocabulary"):
+            tokenizer.save_pretrained(beside)
         for path in beside.iterdir():
             files.sync_file(path)
         with files.disk(folder):

@@ -20,6 +20,7 @@ from logitcache.config.workspace import DEFAULT, Workspace
 from logitcache.data.rows import Source
 from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.store import files
 
 MERGE = "Merge it first: model.merge_and_unload()."
 
@@ -120,8 +121,9 @@ def saved_model(model: Any, tokenizer: Any, models: Path, name: str) -> Path:
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as beside:
         saved = Path(beside) / "model"
-        save_model(model, saved)
-        tokenizer.save_pretrained(saved)
+        with files.written_by_library(models, "the model"):
+            save_model(model, saved)
+            tokenizer.save_pretrained(saved)
         with suppress(OSError):  # somebody else has saved the same one
             saved.rename(folder)
     return folder

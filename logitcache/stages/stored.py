@@ -27,6 +27,7 @@ from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, s
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.tokenizer_files import write_tokenizer
 from logitcache.reporter import Reporter
+from logitcache.store import files
 from logitcache.targets.table import without_fitted
 
 # fields that the caches of one dump share
@@ -206,7 +207,8 @@ def keep_tokenizer(tokenizer: Any, workspace: Workspace) -> Path:
     """Leave a tokenizer in the workspace, for models of the same tokens: its folder."""
     folder = tokenizer_folder(workspace, vocabulary_map(tokenizer))
     if not (folder / "tokenizer_config.json").is_file():
-        tokenizer.save_pretrained(folder)
+        with files.written_by_library(folder, "the tokenizer"):
+            tokenizer.save_pretrained(folder)
     return folder
 
 

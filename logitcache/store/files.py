@@ -14,14 +14,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from logitcache import platforms
-from logitcache.errors import DiskError, FormatError, OutOfSpace
+from logitcache.errors import DiskError, FormatError, LogitCacheError, OutOfSpace
 
 TEMPORARY = ".*.tmp"
+AGAIN = "Make room and run the same command again."
+_SERIALIZATION = str(Path("torch", "serialization.py"))
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 NO_PLACE = (
@@ -276,7 +279,7 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
         if error.errno in NO_SPACE:
             raise OutOfSpace(
                 f"disk full: needed {needed:,} bytes, found {platforms.free_bytes(path.parent):,}. {error.strerror}",
-                advice="Make room and run the same command again.",
+                advice=AGAIN,
                 where=path,
             ) from error
         if error.errno in NO_PLACE:
@@ -284,6 +287,36 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
         advice = "See to the disk, then run the same command again: it goes on where it stopped."
         reason = f"could not be written: {error.strerror or error}"
         raise DiskError(reason, advice=advice, where=path) from error
+
+
+@contextmanager
+def written_by_library(folder: Path, what: str, advice: str = AGAIN) -> Iterator[None]:
+    """As :func:`disk` for a full one, under libraries that name no file (Trainer), or have no type
+    for it (safetensors, torch, tokenizers). ``folder`` is there.
+    """
+    try:
+        yield
+    except LogitCacheError:
+        raise
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise OutOfSpace(
+            f"disk full: {what} could not be written ({platforms.free_bytes(folder):,} bytes are free)",
+            advice=advice,
+            where=folder,
+        ) from error
+
+
+def _is_disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in NO_SPACE and error.filename is None
+    if "No space left" in str(error) or "File too large" in str(error):
+        return True
+    # what torch.save says of a file that it could not write or close differs from place to place
+    calls = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    is_saving = any(call.co_name == "save" and _SERIALIZATION in call.co_filename for call in calls)
+    return isinstance(error, RuntimeError) and is_saving
 
 
 @contextmanager

@@ -7,12 +7,10 @@ is written, and the folder gets its name as the last act. An old one loses its n
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from logitcache.errors import FormatError, LogitCacheError, OutOfSpace
+from logitcache.errors import FormatError
 from logitcache.store import files
 from logitcache.store.json_files import read_json, write_json
 
@@ -111,22 +109,7 @@ def sweep(folder: Path) -> list[str]:
     return [p.name for p in torn]
 
 
-@contextmanager
-def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors, which they tell in words. Raises OutOfSpace."""
-    try:
-        yield
-    except (OSError, LogitCacheError):
-        raise
-    except Exception as error:  # safetensors, torch and tokenizers raise one of three kinds
-        full = "No space left" in str(error) or "File too large" in str(error)
-        if not full and not (
-            isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
-        ):
-            raise
-        free = shutil.disk_usage(out).free
-        raise OutOfSpace(
-            f"disk full: a checkpoint could not be written ({free:,} bytes are free)",
-            advice="Make room and run the same command again: it goes on from the last whole checkpoint.",
-            where=out,
-        ) from error
+def disk(out: Path) -> AbstractContextManager[None]:
+    """A full disk under Trainer. Raises OutOfSpace."""
+    again = "Make room and run the same command again: it goes on from the last whole checkpoint."
+    return files.written_by_library(out, "a checkpoint", again)

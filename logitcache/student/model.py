@@ -231,7 +231,7 @@ def llama_config(shape: str, vocabulary: int, positions: int, **settings: Any) -
 
 def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
     """Raises SpecError if configuration or tokenizer cannot be saved: before the training."""
-    with saving(name), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, saving(name, Path(folder)):
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if isinstance(model, OwnStudent):  # weights that are shared may not be saved as they are
@@ -247,7 +247,7 @@ def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     truncation=True)`` takes any text.
     """
     tokenizer.model_max_length = longest_input(student, tokenizer)
-    with saving(str(folder)):
+    with saving(str(folder), folder):
         save_model(student, folder)
         tokenizer.save_pretrained(folder)
     os.umask(umask := os.umask(0))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
-from logitcache.errors import SpecError
+from logitcache.errors import OutOfSpace, SpecError
 from logitcache.identity import row_hashes
 from logitcache.models.load import load_tokenizer
 from logitcache.models.vocabulary import build_tokenizer
@@ -127,6 +127,20 @@ def test_select_carries_every_column(bert: Any, chosen: list[int]) -> None:
     assert some.inputs["token_type_ids"].indptr.tolist() == some.inputs["input_ids"].indptr.tolist()
     assert some.padding == whole.padding
     assert some.cut.tolist() == whole.cut[chosen].tolist()
+
+
+def test_a_vocabulary_that_finds_no_room_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library raises an Exception of no kind."""
+
+    def full(*args: Any, **settings: Any) -> None:
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.BertTokenizer.save_pretrained", full)
+    with pytest.raises(OutOfSpace, match="disk full: the vocabulary could not be written"):
+        build_tokenizer(TEXTS, 120, LIMIT, tmp_path / "learnt")
+    assert not list((tmp_path / "learnt").glob("*"))
 
 
 def test_a_built_tokenizer_is_learnt_once_from_its_texts(bert: Any, tmp_path: Path) -> None:

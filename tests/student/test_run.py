@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -177,14 +178,32 @@ def test_a_run_json_of_another_kind_is_left_alone(config: TrainConfig, tmp_path:
     assert (tmp_path / "mine" / "run.json").read_text() == '{"x": 1}'
 
 
-def test_a_full_disk_says_so(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("writer", "error"),
+    [
+        (
+            "transformers.modeling_utils.safe_save_file",
+            SafetensorError(
+                "Error while serializing: I/O error: No space left on device (os error 28)"
+            ),
+        ),
+        # as it comes from torch, which has several sentences for it
+        (
+            "torch.serialization._open_zipfile_writer",
+            RuntimeError("basic_ios::clear: iostream error"),
+        ),
+        # as config.json is written: it names no file
+        ("transformers.PreTrainedConfig.save_pretrained", OSError(errno.ENOSPC, "No space left")),
+    ],
+)
+def test_a_full_disk_says_so(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, writer: str, error: Exception
+) -> None:
     def full(*args: Any, **kwargs: Any) -> None:
-        raise SafetensorError(
-            "Error while serializing: I/O error: No space left on device (os error 28)"
-        )
+        raise error
 
-    monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
-    with pytest.raises(OutOfSpace, match="run the same command again"):
+    monkeypatch.setattr(writer, full)
+    with pytest.raises(OutOfSpace, match=r"disk full: .* run the same command again"):
         train(replace(config, epochs=1.0))
 
 
