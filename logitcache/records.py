@@ -66,6 +66,14 @@ def evenly_spaced(n: int, count: int) -> Int64:
     return np.unique(np.linspace(0, n - 1, count).astype(np.int64))
 
 
+def row_ids(rows: Int64 | int, count: int) -> Int64:
+    """The numbers of rows as an array: i64[n]. One number is an array of one, and where it is
+    negative it counts from the end of ``count`` rows.
+    """
+    number = np.asarray(rows, np.int64)
+    return number if number.ndim else np.where(number < 0, number + count, number).reshape(1)
+
+
 def rows_of(indptr: Int64) -> Int64:
     """The row of each entry of a ragged column: i64[P]."""
     return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))

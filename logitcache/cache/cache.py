@@ -26,7 +26,7 @@ from logitcache.cache.layout import (
 )
 from logitcache.cache.signals import vectors_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
-from logitcache.records import LOGITS, Answers, Array, Int64, Ragged
+from logitcache.records import LOGITS, Answers, Array, Int64, Ragged, row_ids
 from logitcache.records import Block as Block
 from logitcache.store import stores
 from logitcache.store.columns import ROW
@@ -270,10 +270,10 @@ class Cache:
         """Whether the rows themselves are in the cache, token by token."""
         return bool(inputs_of(self.manifest.plan))
 
-    def tokens(self, row_id: Int64) -> dict[str, Ragged]:
-        """The rows themselves: ``input_ids``, what else the teacher saw of each token, and
-        ``labels`` (the token that is to be learnt there, -1 where none is). Raises SpecError for a
-        cache that does not hold its rows, AlignmentError for a row that is not here.
+    def tokens(self, row_id: Int64 | int) -> dict[str, Ragged]:
+        """The rows themselves, or one by its number: ``input_ids``, what else the teacher saw of a
+        token, and ``labels`` (the token that is to be learnt there, -1 where none is). Raises
+        SpecError for a cache that does not hold its rows, AlignmentError for a row not in it.
         """
         names = inputs_of(self.manifest.plan)
         if not names:
@@ -283,10 +283,10 @@ class Cache:
                 advice="Dump with --task causal-lm or masked-lm.",
                 where=self.where,
             )
+        row_id = row_ids(row_id, len(self))
         indptr, below = self.reader.below(TOKENS, self._places(row_id, 0))
-        tokens = {}
-        for name, values in self.reader.take(below, names).items():
-            tokens[name] = Ragged(values, indptr)
+        columns = self.reader.take(below, names)
+        tokens = {name: Ragged(values, indptr) for name, values in columns.items()}
         ends, position = self.positions(row_id)
         labels = np.full(indptr[-1], -1, np.int32)
         row_start = np.repeat(indptr[:-1], np.diff(ends))

@@ -21,7 +21,7 @@ Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 
 
 def check_text(report: Report) -> str:
-    """The report on a terminal."""
+    """The report on a terminal; without the first refusal, which is what the command ends with."""
     lines = [_title(report), "", *_table(_sizes(report))]
     if TASKS[report.source.task].fixed_label is None:
         lines += ["", *_table(_classes(report))]
@@ -32,11 +32,11 @@ def check_text(report: Report) -> str:
     lines += [*_findings("Serious", serious), *_findings("Worth a look", minor)]
     if not report.findings and not report.refusals:
         lines += ["", "Nothing to say."]
-    if report.refusals:
+    if report.refusals[1:]:
         lines += [
             "",
-            "Would be refused:",
-            *(f"  {error.kind}: {error}" for error in report.refusals),
+            "Would be refused too:",
+            *(f"  {error.kind}: {error}" for error in report.refusals[1:]),
         ]
     return "\n".join(map(visible, lines))
 

@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from logitcache.config.answers import PREFIXES
 from logitcache.config.methods import is_taught
 from logitcache.config.report import BASELINE, FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
@@ -38,6 +39,7 @@ from logitcache.study.verdict import p_text, scale_of, verdict
 
 T = TypeVar("T")
 _NONE = "–"
+_READY = tuple(f"{prefix}:" for prefix in PREFIXES)  # names of answers that were there already
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
 _NOTEBOOK = 110  # columns
 _UNBOUNDED = 10_000  # columns: more than any table has
@@ -51,14 +53,19 @@ class TeacherPasses:
 
     cached: int  # once per distinct cache; caches joined for a student are one, counted whole
     live: int  # what a teacher beside every student would have seen: rows x epochs, summed
+    ready: int = 0  # answers that lay in a column or an array already: no teacher ran for them
 
     @property
     def saved(self) -> int:
         return self.live - self.cached
 
     def __str__(self) -> str:
+        ready = f"{self.ready:,} answers were there already, in a column or an array"
+        if not self.cached:
+            return f"no teacher passes: {ready}"
         change = f"saved {self.saved:,}" if self.saved >= 0 else f"{-self.saved:,} more than live"
-        return f"cached: {self.cached:,} teacher passes; live: {self.live:,}; {change}"
+        passes = f"cached: {self.cached:,} teacher passes; live: {self.live:,}; {change}"
+        return f"{passes}; {ready}" if self.ready else passes
 
 
 @dataclass(frozen=True, repr=False)
@@ -271,13 +278,20 @@ def _list(names: Collection[str]) -> str:
 
 def teacher_passes_of(results: Sequence[Result]) -> TeacherPasses | None:
     """The rows that saw a teacher, and would have; None where no method has one."""
-    caches: dict[str, int] = {}
+    asked: dict[str, int] = {}
+    ready: dict[str, int] = {}
     live = 0
     for result in results:
         if is_taught(result.method) and result.cache_fingerprint:
-            caches |= result.caches
-            live += result.rows_seen * max(1, len(result.teachers))
-    return TeacherPasses(sum(caches.values()), live) if caches else None
+            names = dict(zip(result.caches, result.teacher_names, strict=False))  # older: no names
+            own = {key for key, name in names.items() if name.startswith(_READY)}
+            ready |= {key: rows for key, rows in result.caches.items() if key in own}
+            asked |= {key: rows for key, rows in result.caches.items() if key not in own}
+            if len(own) < len(result.caches):
+                live += result.rows_seen * max(1, len(result.teachers) - len(own))
+    if not asked and not ready:
+        return None
+    return TeacherPasses(sum(asked.values()), live, sum(ready.values()))
 
 
 def render(comparison: Comparison, console: Console) -> None:

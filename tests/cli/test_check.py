@@ -123,10 +123,13 @@ def test_what_would_be_refused_has_its_code_and_the_report(
     )
     result = check(one)
     assert result.exit_code == 2
-    assert "Would be refused:" in result.stdout
-    assert result.stderr.splitlines()[-1].startswith(
-        "SpecError: one: expected at least two classes"
-    )
+    assert result.stdout.startswith("one: 30 rows")
+    refusal = "SpecError: one: expected at least two classes"
+    assert result.stderr.splitlines()[-1].startswith(refusal)
+    assert result.output.count(refusal) == 1
+    result = check(one, "--teacher", "column:nothing")
+    assert result.output.count(refusal) == 1
+    assert "Would be refused too:\n  SpecError: " in result.stdout
 
 
 def test_answers_that_exist_already_are_matched(tmp_path: Path) -> None:

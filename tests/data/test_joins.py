@@ -4,8 +4,10 @@ is named.
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,18 @@ def test_both_files_of_a_batch_are_joined(tmp_path: Path, name: str, columns: Co
         "text 1": "y",
         "text 2": "x",
     }
+
+
+def test_a_broken_archive_beside_the_data_is_no_fault_of_it(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("r.json", '[{"id": 1, "tone": "x"}]')
+    content = bytearray(packed.getvalue())
+    content[content.index(b"PK\1\2") + 42] = 9  # where the member begins: not there
+    (tmp_path / "r.json").write_bytes(bytes(content))
+    (tmp_path / "d.csv").write_text("id,text\n1,a film\n2,it is\n")
+    source, _ = read(tmp_path / "d.csv", Columns())
+    assert len(source.table("train")) == 2
 
 
 def test_numbers_of_rows_are_no_key(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from logitcache.cache.rows import stored_source
 from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import CorruptShard, SpecError
+from logitcache.errors import AlignmentError, CorruptShard, SpecError
 from logitcache.models.projection import full_logits
 from logitcache.payloads import Dense, Sparse
 from logitcache.records import Batch
@@ -129,6 +129,11 @@ def test_one_replay_cache_serves_every_codec(
     np.testing.assert_array_equal(
         recoded.tokens(rows)["labels"].values, dumped.tokens(rows)["labels"].values
     )
+    for number in (1, -1):  # of one row
+        one, same = dumped.tokens(number), dumped.tokens(rows[[number]])
+        assert all((one[name].values == same[name].values).all() for name in same)
+    with pytest.raises(AlignmentError):
+        dumped.tokens(len(dumped))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0, 20.0])

@@ -5,7 +5,7 @@ that is asked.
 from __future__ import annotations
 
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -118,6 +118,26 @@ def test_completions_alone_are_learnt() -> None:
         )
     )
     assert (every["labels"].values >= 0).sum() == 4 + 2 + 3 - 2
+
+
+def test_completions_without_an_end_token_are_said_once() -> None:
+    endless = make_tokenizer()
+    endless.eos_token = None
+    whole = source(["w1 w2 w3", "w4"], ["w5 w6", "w7"])
+    whole = replace(whole, splits={"train": whole.splits["train"], "dev": whole.splits["train"]})
+    for made, tokenizer, count in (
+        (whole, endless, 1),
+        (whole, CAUSAL, 0),
+        (source(["w1 w2"]), endless, 0),
+    ):
+        notes: list[str] = []
+        settings = Sequences(seq_len=20, pack=False)
+        found = CausalLM.tokenised(made, tokenizer, settings, 64, Notes(notes.append))
+        assert sum("has no end token" in note for note in notes) == count
+        if count:
+            labels = tokens(found)["labels"].values
+            learnt = tokenizer.convert_tokens_to_ids(["w5", "w6", "w7"])
+            assert labels[labels >= 0].tolist() == learnt
 
 
 def test_a_document_that_is_cut_is_said_and_one_without_a_label_is_left_out() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.study import stats
-from logitcache.study.tables import Comparison, compare
+from logitcache.study.tables import Comparison, TeacherPasses, compare
 from tests.fake_results import answers, gold, right_on, write_result
 
 KEYS = {"rows", "verdict", "split", "baseline", "teacher_passes", "notes"}
@@ -247,6 +247,25 @@ def test_teacher_passes_of_joined_caches_are_counted_once_and_of_averaged_teache
     passes = compare(folders, resamples=100).teacher_passes
     assert passes is not None
     assert (passes.cached, passes.live) == (80 + 100 + 80, 100 + 100 + 2 * 100)
+
+
+def test_answers_that_were_there_already_are_no_teacher_passes(tmp_path: Path) -> None:
+    column = {"fingerprint": "c", "rows": 120, "weights": "w", "teacher": "column:label_label"}
+    model = {"fingerprint": "m", "rows": 80, "weights": "v", "teacher": "org/model"}
+
+    def passes(*caches: dict[str, Any]) -> TeacherPasses | None:
+        folder = tmp_path / str(len(caches))
+        first = caches[0]["fingerprint"]
+        write_result(folder, "kd", cache_fingerprint=first, caches=[*caches], rows_seen=100)
+        return compare([folder], resamples=100).teacher_passes
+
+    assert str(passes(column)) == (
+        "no teacher passes: 120 answers were there already, in a column or an array"
+    )
+    assert str(passes(column, model)) == (
+        "cached: 80 teacher passes; live: 100; saved 20; "
+        "120 answers were there already, in a column or an array"
+    )
 
 
 def test_without_a_taught_student_there_are_no_teacher_passes(

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mode
 from typing import Any
 
-from logitcache.data.sources.content import unpacked
+from logitcache.data.sources.content import unpacked, unpacking
 from logitcache.data.sources.endings import ending, split_called
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
@@ -51,7 +51,7 @@ def read_by_pandas(path: Path) -> str:
 def _is_of_lines(path: Path) -> bool:
     """Whether each of a file's first lines is an object of JSON."""
     try:
-        with unpacked(path) as file:
+        with unpacking(path), unpacked(path) as file:
             rows = [json.loads(file.readline(_LONGEST_ROW)) for _ in range(2)]
     except (OSError, ValueError, RecursionError):
         return False

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
@@ -42,9 +41,10 @@ from logitcache.data.sources.hints import (
     voters,
 )
 from logitcache.data.sources.joins import advice_beside, foreign_keys
-from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
+from logitcache.data.sources.nested import LOOKED_AT, first_values
 from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table
+from logitcache.data.sources.uncounted import uncounted_notes
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
@@ -68,7 +68,8 @@ def choice_notes(
     notes.append(_tagged_words(tables, chosen))
     notes += [_keys(table, chosen) for table in tables]
     notes.append(_positions(tables, chosen))
-    notes += [_rejected(table, chosen) for table in tables]
+    for table in tables:
+        notes += uncounted_notes(table, named_columns, chosen)
     for table in tables:
         if not table.typed:
             columns = [
@@ -291,28 +292,6 @@ def _positions(tables: Sequence[Table], chosen: Columns) -> str | None:
         f"not read: {listed(list(map(short, columns)))}. If labels are of these parts of a text, mark them in it: "
         "'<e1> Ada </e1> met <e2> Alan </e2>'"
     )
-
-
-def _rejected(table: Table, chosen: Columns) -> str | None:
-    """A note of rows whose status says that their answer was rejected, as Mechanical Turk has it;
-    not where the status is the label.
-    """
-    for name in table.columns:
-        if not name.casefold().endswith("status") or name == chosen.label:
-            continue
-        values = listed_values(table, name)
-        rejected = [row for row, value in enumerate(values) if _is_rejected(value)]
-        if rejected:
-            first = table.place(rejected[0])
-            return (
-                f"{table.path}: rows whose {short(name)} is rejected: {len(rejected):,} (first: {first}). They are "
-                "read as the others: leave them out if they do not count"
-            )
-    return None
-
-
-def _is_rejected(value: Any) -> bool:
-    return isinstance(value, str) and value.casefold() == "rejected"
 
 
 def _missing_words(table: Table, column: str) -> str | None:

@@ -14,6 +14,13 @@ from typing import Any, TypeAlias
 
 from logitcache.data.label_cells import TOLERANCE, votes_joined_by
 from logitcache.data.names import is_number
+from logitcache.data.sources.column_kinds import (
+    OF_TOLOKA,
+    is_mostly_empty,
+    no_labels,
+    present,
+    without_answers,
+)
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
@@ -60,6 +67,7 @@ _LABEL_WORDS = (
     "completion",
     "relation",
 )
+_KIND = re.compile(r"(^|[\W_])(type|kind)$", re.IGNORECASE)  # of classes, or of anything else
 _SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
 _COUNTED = (("1", "2"), ("A", "B"), (r"(?<![a-z])a(?![a-z])", "b"))  # marks of a first and a second
 _BITS = ({"0", "1"}, {"0.0", "1.0"}, {"False", "True"}, {"false", "true"})
@@ -83,13 +91,15 @@ def samples(tables: Sequence[Table]) -> dict[str, list[Any]]:
 
 def likely_texts(columns: Samples) -> list[str]:
     """The columns of sentences, the longest first, and behind them those whose sentences repeat as
-    classes do, such as a prompt's instruction; none that says the same in every row.
+    classes do, such as a prompt's instruction; none that says the same in every row, and no
+    :func:`~logitcache.data.sources.column_kinds.without_answers`.
     """
     sizes = {}
     for name, values in columns.items():
         if not is_constant(values):
             sizes[name] = mean_size(values)
     texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
+    texts = without_answers(texts, columns)
     return sorted(texts, key=lambda name: (_recurs(columns[name]), -sizes[name][1]))
 
 
@@ -111,13 +121,6 @@ def likely_pair(texts: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def _present(values: Sequence[Any]) -> list[Any]:
-    """The values that are neither missing nor an empty text."""
-    return [
-        value for value in values if not (value is None or (isinstance(value, str) and not value))
-    ]
-
-
 def is_constant(values: Sequence[Any]) -> bool:
     """Whether texts, two at least, are all the same."""
     are_texts = all(isinstance(value, str) for value in values)
@@ -126,7 +129,7 @@ def is_constant(values: Sequence[Any]) -> bool:
 
 def mean_size(values: Sequence[Any]) -> tuple[float, float]:
     """Words and characters of a column's values on average; 0 where some are no texts."""
-    values = _present(values)
+    values = present(values)
     if not values or not all(isinstance(value, str) for value in values):
         return 0, 0
     if all(is_number(value.strip()) for value in values):
@@ -136,14 +139,16 @@ def mean_size(values: Sequence[Any]) -> tuple[float, float]:
 
 
 def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
-    """The columns whose values repeat as classes do, the likeliest by its name first, and of these
-    one that names classes before one that numbers them. ``tables`` are the splits that they are of:
-    all have some of their values.
+    """The columns whose values repeat as classes do, the likeliest by its name first, but behind
+    these one that is mostly empty, and of equals one that names classes before one that numbers
+    them. ``tables`` are the splits that they are of: all have some of their values.
     """
+    excluded = no_labels(columns)
     names = [
         name
         for name, values in columns.items()
         if _repeats(values)
+        and name not in excluded
         and not NUMBERING.fullmatch(name)
         and not is_identifier(name)
         and not is_labelling_function(name)
@@ -152,10 +157,15 @@ def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
         and _are_shared(tables, name)
     ]
 
-    def rank(name: str) -> tuple[bool, bool]:
-        is_named = is_called_as_labels(name)
-        has_numbers = all(is_number(str(value)) for value in _present(columns[name]))
-        return not is_named, has_numbers
+    def rank(name: str) -> tuple[int, bool, bool]:
+        there = present(columns[name])
+        has_numbers = all(is_number(str(value)) for value in there)
+        likely = 1 if _KIND.search(name) else 2
+        if is_called_as_labels(name) or name.startswith(OF_TOLOKA):
+            likely = 0
+        if is_mostly_empty(columns[name]):
+            likely = 3 if likely or has_numbers else 1
+        return likely, has_numbers, len(there) < len(columns[name])
 
     return sorted(names, key=rank)
 
@@ -182,7 +192,7 @@ def is_called_as_labels(name: str) -> bool:
 
 
 def _repeats(values: Sequence[Any]) -> bool:
-    values = _present(values)
+    values = present(values)
     if values and all(isinstance(value, Mapping) for value in values):
         return all(map(_sums_to_one, values))  # by class: other objects have paths
     if not all(isinstance(value, str | int | float) for value in values):
@@ -238,10 +248,10 @@ def voters(columns: Samples) -> list[str]:
     """Three columns or more that hold the same names of classes: the labels of several annotators."""
     names: dict[frozenset[str], list[str]] = {}
     for name, values in columns.items():
-        present = _present(values)
-        are_names = all(isinstance(value, str) and not is_number(value) for value in present)
+        names_there = present(values)
+        are_names = all(isinstance(value, str) and not is_number(value) for value in names_there)
         if are_names and _repeats(values):
-            names.setdefault(frozenset(present), []).append(name)
+            names.setdefault(frozenset(names_there), []).append(name)
     largest = max(names.values(), key=len, default=[])
     return largest if len(largest) >= FEWEST_VOTERS else []
 
@@ -282,9 +292,9 @@ def tags_among(columns: Samples) -> str | None:
 
 def are_tags(values: Sequence[Any]) -> bool:
     """Whether these are tags of words, as in CoNLL files: O is among them, and they repeat."""
-    present = _present(values)
-    repeats = len(set(present)) <= max(2, len(present) // 2)
-    return _OUTSIDE in present and (repeats or are_bio_tags(present))
+    tags = present(values)
+    repeats = len(set(tags)) <= max(2, len(tags) // 2)
+    return _OUTSIDE in tags and (repeats or are_bio_tags(tags))
 
 
 def are_bio_tags(values: Sequence[Any]) -> bool:
@@ -317,7 +327,7 @@ def is_counter(values: Sequence[str]) -> bool:
 
 
 def _are_words(values: Sequence[Any]) -> bool:
-    texts = _present(values)
+    texts = present(values)
     return bool(texts) and all(isinstance(text, str) and len(text.split()) == 1 for text in texts)
 
 

@@ -12,6 +12,8 @@ from logitcache.data.rows import Rows, Source
 from logitcache.data.tasks.language import LanguageModel
 from logitcache.reporter import Reporter
 
+NO_END = "{}: the tokenizer has no end token, so where a completion ends is not learnt"
+
 
 @dataclass(frozen=True)
 class CausalLM(LanguageModel):
@@ -36,6 +38,8 @@ class CausalLM(LanguageModel):
         note = date_note(tokenizer) if source.form == "messages" else None
         if note is not None:
             reporter.note(note)
+        if source.form == "prompt" and tokenizer.eos_token_id is None:
+            reporter.note(NO_END.format(source.name))
 
         def make(rows: Rows, name: str) -> Rows:
             documents = packing.causal_documents(

@@ -1,0 +1,87 @@
+"""Columns that hold neither texts nor classes of them, by their names and first values: addresses,
+prompts, a model's answers, and what a tool of annotation notes beside them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_FILES = "txt|html?|xml|jsonl?|csv|tsv|pdf|docx?|md|png|jpe?g|gif|webp|wav|mp3|mp4"
+_ADDRESS = re.compile(
+    r"\w+://\S+|www\.\S+"  # URLs
+    r"|([^<>\n]*<)?[^\s@<>]+@[^\s@<>]+\.\w+>?"  # e-mail addresses
+    rf"|(\.{{1,2}}|~)/.*|[A-Za-z]:\\.*|([^/\\\n]*[/\\])+[^/\\\n]+\.\w{{1,5}}|\S+\.({_FILES})",  # paths
+    re.IGNORECASE,
+)
+PREFIX = 40  # characters that all prompts of a template begin with
+FEWEST_PROMPTS = 3  # rows: two may begin alike by chance
+_INPUT = re.compile(r"(^|[\W_])(message|question|instruction|prompt|query|input)s?$", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"(^|[\W_])(response|completion|output|generation|generated_text)s?$"
+    r"|(llm|gpt|model|ai|bot|assistant|predicted|generated)[\W_](answer|reply|text)s?$",
+    re.IGNORECASE,
+)
+_TOLOKA = ("INPUT:", "HINT:", "ASSIGNMENT:")  # what no annotator has answered
+OF_TOLOKA = "OUTPUT:"  # the answers
+LABELLED = "_successfully_labeled"  # of Autolabel, behind the name of its task
+_OF_AUTOLABEL = (LABELLED, "_error", "_prompt", "_annotation", "_confidence", "_explanation")
+
+
+def present(values: Sequence[Any]) -> list[Any]:
+    """The values that are neither missing nor an empty text."""
+    return [
+        value for value in values if not (value is None or (isinstance(value, str) and not value))
+    ]
+
+
+def is_mostly_empty(values: Sequence[Any]) -> bool:
+    """Whether fewer than half of the values are there."""
+    return 2 * len(present(values)) < len(values)
+
+
+def are_addresses(values: Sequence[Any]) -> bool:
+    """Whether most values are URLs, paths or e-mail addresses; missing ones do not count."""
+    found = present(values)
+    texts = [value.strip() for value in found if isinstance(value, str)]
+    return 2 * sum(_ADDRESS.fullmatch(text) is not None for text in texts) > len(found)
+
+
+def are_prompts(values: Sequence[Any]) -> bool:
+    """Whether texts that differ all begin alike, as those of a template do."""
+    texts = [value for value in present(values) if isinstance(value, str)]
+    if len(texts) < max(FEWEST_PROMPTS, len(present(values))) or len(set(texts)) == 1:
+        return False
+    begins = {text[:PREFIX] for text in texts}
+    return len(begins) == 1 and len(min(begins)) == PREFIX
+
+
+def without_answers(texts: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """The columns of ``texts`` that may be given to a classifier: no addresses, and where others
+    are left, none that is mostly empty, no prompts, and no answers of a model beside its inputs.
+    """
+    texts = [name for name in texts if not are_addresses(columns[name])]
+    texts = [name for name in texts if not is_mostly_empty(columns[name])] or texts
+    texts = [name for name in texts if not are_prompts(columns[name])] or texts
+    texts = [name for name in texts if name not in notes_of_autolabel(columns)] or texts
+    if any(map(_INPUT.search, texts)):
+        return [name for name in texts if not _ANSWER.search(name)]
+    return texts
+
+
+def notes_of_autolabel(names: Iterable[str]) -> set[str]:
+    """The columns in which refuel's Autolabel notes how it has labelled; not its labels."""
+    names = list(names)
+    tasks = [name.removesuffix(LABELLED) for name in names if name.endswith(LABELLED)]
+    return {f"{task}{ending}" for task in tasks for ending in _OF_AUTOLABEL}
+
+
+def no_labels(columns: Mapping[str, Sequence[Any]]) -> set[str]:
+    """The columns that are no labels whatever they repeat: addresses, Toloka's beside its answers,
+    Autolabel's notes.
+    """
+    names = {name for name, values in columns.items() if are_addresses(values)}
+    if any(name.startswith(OF_TOLOKA) for name in columns):
+        names |= {name for name in columns if name.startswith(_TOLOKA)}
+    return names | notes_of_autolabel(columns)
