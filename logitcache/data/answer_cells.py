@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,13 +87,27 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
     if len(values) == 1 and isinstance(values[0], Mapping) and "label" not in values[0]:
         return numbers_of_mapping(values[0])
     if values and all(isinstance(entry, Mapping) for entry in values):
-        return _once((entry.get("label"), entry.get("score")) for entry in values)
+        name, number = _name_and_number(values)
+        return _once((entry.get(name), entry.get(number)) for entry in values)
     if values and all(isinstance(entry, str | None) for entry in values):
         votes = Counter(given(values))
         return {name: float(count) for name, count in votes.items()}
     if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
         return _once(values)
     return [np.nan if number is None else float(number) for number in values]
+
+
+def _name_and_number(entries: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The keys of a class and of its number in each of these objects: ``label`` and ``score``, or
+    the only ones that hold a text and a number. Raises ValueError where several do.
+    """
+    if "label" in entries[0]:
+        return "label", "score"
+    names = [key for key, value in entries[0].items() if isinstance(value, str)]
+    numbers = [key for key, value in entries[0].items() if isinstance(value, int | float)]
+    if len(names) != 1 or len(numbers) != 1:
+        raise ValueError(entries)
+    return names[0], numbers[0]
 
 
 def _once(pairs: Any) -> dict[str, float]:

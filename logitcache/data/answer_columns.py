@@ -168,22 +168,37 @@ def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -
 
 
 def _with_names_beside(table: Table, name: str) -> Table:
-    """The table with the class names that stand in a list beside a list of numbers, as pipelines
-    write both, put to the numbers: these are in the order of their sizes, not of the classes.
+    """The table with numbers by class in place of a column of lists of numbers, or of their names,
+    where both stand beside each other in lists of one length: these are often in the order of the
+    numbers' sizes, not of the classes.
     """
     above, point, key = name.rpartition(".")
-    beside = f"{above}{point}{NAMES_BESIDE.get(key, '')}"
-    table_of_both = with_paths(table, [beside])
-    if beside not in table_of_both.columns or beside == name:
-        return table
-    cells = []
-    pairs = zip(_listed(table.columns[name]), _listed(table_of_both.columns[beside]), strict=True)
-    for numbers, names in pairs:
-        are_lists = isinstance(numbers, list) and isinstance(names, list)
-        if not are_lists or len(numbers) != len(names):
-            return table
-        cells.append({"labels": names, "scores": numbers})
-    return replace(table, columns={**table.columns, name: cells})
+    usual = f"{above}{point}{NAMES_BESIDE.get(key, '')}"
+    below = [path for path in paths(table) if point and path.startswith(f"{above}.")]
+    cells = _listed(table.columns[name])
+    for beside in dict.fromkeys([usual, *below]):
+        table_of_both = with_paths(table, [beside])
+        if beside == name or beside not in table_of_both.columns:
+            continue
+        others = _listed(table_of_both.columns[beside])
+        paired = [_paired(cell, other) for cell, other in zip(cells, others, strict=True)]
+        if None not in paired and any(paired):
+            return replace(table, columns={**table.columns, name: paired})
+    return table
+
+
+def _paired(cell: Any, other: Any) -> dict[str, list[Any]] | None:
+    """Numbers and the names of their classes, of one list each; empty where there is neither, None
+    for other cells.
+    """
+    if cell is None and other is None:
+        return {}
+    if not isinstance(cell, list) or not isinstance(other, list) or len(cell) != len(other):
+        return None
+    names, numbers = (cell, other) if _holds_text(cell) else (other, cell)
+    are_names = all(isinstance(name, str) for name in names)
+    are_numbers = all(isinstance(number, int | float) for number in numbers)
+    return {"labels": names, "scores": numbers} if are_names and are_numbers else None
 
 
 def _one_column(table: Table, name: str, absent: float) -> SoftLabels:

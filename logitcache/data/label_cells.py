@@ -37,7 +37,8 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
     if not isinstance(cell, list | tuple):
         return cell, True
     are_objects = all(isinstance(value, Mapping) and not _is_span(value) for value in cell)
-    if cell and are_objects and (len(cell) == 1 or LABEL in cell[0]):
+    is_one = len(cell) == 1 or not _are_scores(cell)
+    if cell and are_objects and is_one and (len(cell) == 1 or LABEL in cell[0]):
         raise _object(cell[0], column)
     if len(cell) > 1 or any(isinstance(element, list | tuple | dict) for element in cell):
         raise several_labels(cell, column)
@@ -56,9 +57,20 @@ def several_labels(
     if any(map(_is_span, elements)) or any(map(_holds_spans, elements)):
         found = f"{short(repr(elements))}: labels of parts of a text"
         advice = f"{OF_SPANS}."
+    elif _are_scores(elements):
+        found = f"{short(repr(elements))}: a number for each class"
+        advice = f"Give a teacher's answers by dump --teacher {shlex.quote(f'column:{column}')}"
     return SpecError(
         expected=f"one label a row in column {column!r}", found=found, advice=advice, where=where
     )
+
+
+def _are_scores(elements: Sequence[Any]) -> bool:
+    """Whether they are probabilities of classes, or classes with a score each, as of a model."""
+    if elements and all(isinstance(element, Mapping) for element in elements):
+        return all("score" in map(str.lower, map(str, element)) for element in elements)
+    is_share = all(type(element) is float and 0 <= element <= 1 for element in elements)
+    return is_share and abs(sum(elements) - 1) <= TOLERANCE
 
 
 def _is_span(element: Any) -> bool:

@@ -393,3 +393,40 @@ def test_numbered_columns_of_0_and_1_may_be_votes(tmp_path: Path) -> None:
 def test_scores_of_a_label_are_no_other_labels(tmp_path: Path) -> None:
     rows: Rows = [{"text": f"a {i}", "label": i % 2, "label_quality": 0.5} for i in range(4)]
     assert "label_quality" not in read(rows, tmp_path)[1]
+
+
+SORTED: Rows = [
+    {"text": "a film", "classes": [{"Name": "b", "Score": 0.7}, {"Name": "a", "Score": 0.3}]},
+    {"text": "a book", "classes": [{"Name": "a", "Score": 0.9}, {"Name": "b", "Score": 0.1}]},
+]
+
+
+@pytest.mark.parametrize("path", ["classes", "classes.Score", "classes.Name"])
+def test_numbers_are_put_to_the_names_beside_them(tmp_path: Path, path: str) -> None:
+    """Amazon Comprehend sorts the classes of a text by their scores."""
+    rows = [{**row, "label": "ab"[i]} for i, row in enumerate(SORTED)]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    dump, _ = answered(tmp_path / "r.jsonl", path, tmp_path)
+    probabilities = np.exp(dump.logits)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    names = dump.plan.teacher["label_names"]
+    assert probabilities[:, names.index("a")] == pytest.approx([0.3, 0.9])
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [{"label": "b", "score": 0.7}, {"label": "a", "score": 0.3}],
+        [0.75, 0.23, 0.02],
+    ],
+)
+def test_scores_of_a_model_are_led_to_a_teacher(tmp_path: Path, scores: Any) -> None:
+    rows: Rows = [{"text": f"film {i}", "pred": scores} for i in range(2)]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    assert "dump --teacher column:pred" in refusal(tmp_path / "r.jsonl", tmp_path, label="pred")
+
+
+def test_a_file_of_several_rows_is_no_text(tmp_path: Path) -> None:
+    rows: Rows = [{"File": "in.txt", "Line": i, "label": "ab"[i % 2]} for i in range(4)]
+    changed(tmp_path, {"in.txt": "a film\n" * 4, "r.jsonl": jsonl(rows)})
+    assert "names of files" not in refusal(tmp_path / "r.jsonl", tmp_path)

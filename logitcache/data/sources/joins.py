@@ -65,6 +65,8 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
     text = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
     for name in table.columns if text is None else {text} & set(table.columns):
         values = [str(value) for value in first_values(table.columns[name], SAMPLED)]
+        if len(set(values)) < len(values):  # a file of several rows
+            continue
         for ending_of_files in ("", ".txt"):
             folder = _folder_of(
                 table.path.parent, [f"{value}{ending_of_files}" for value in values]
@@ -75,7 +77,7 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
             command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
             raise SpecError(
                 expected="texts",
-                found=f"in the column {name!r} names of files, in {folder}",
+                found=f"in the column {name!r} names of files in {folder}",
                 advice=f"Write the texts into the table: {command}.",
                 where=table.path,
             )
