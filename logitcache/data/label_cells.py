@@ -70,7 +70,7 @@ def _are_scores(elements: Sequence[Any]) -> bool:
     if elements and all(isinstance(element, Mapping) for element in elements):
         return all("score" in map(str.lower, map(str, element)) for element in elements)
     is_share = all(type(element) is float and 0 <= element <= 1 for element in elements)
-    return is_share and max(elements) < 1 and abs(sum(elements) - 1) <= TOLERANCE
+    return is_share and 1.0 not in elements and abs(sum(elements) - 1) <= TOLERANCE
 
 
 def _is_span(element: Any) -> bool:

@@ -1,0 +1,85 @@
+"""Answers of models as their services and tools write them: texts around them, names beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from logitcache.errors import LogitCacheError, SpecError
+from tests.data.advice_cases import changed
+from tests.data.test_looked_up import answered, labels_of
+from tests.data.test_strangers import Rows, jsonl, read, refusal
+
+
+def test_answers_of_language_models_are_read_with_words_around_them(tmp_path: Path) -> None:
+    answers = [
+        '{"category": "Billing", "confidence": 0.9, "reasoning": "An invoice is named."}',
+        '```json\n{"category": "Account", "confidence": 0.8}\n```',
+        'Sure! Here is the JSON:\n```json\n{"category": "Billing"}\n```\nAnything else?',
+        "I cannot say.",
+    ]
+    rows = [{"text": f"case {i}", "answer": answer} for i, answer in enumerate(answers)]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    with pytest.raises(SpecError) as caught:
+        answered(tmp_path / "r.jsonl", "answer", tmp_path)
+    path = caught.value.advice.rpartition("column:")[2]
+    with pytest.raises(SpecError, match="found none for 1 of 4 rows"):
+        answered(tmp_path / "r.jsonl", path, tmp_path)
+    (tmp_path / "r.jsonl").write_text(jsonl(rows[:3]))
+    dump, _ = answered(tmp_path / "r.jsonl", path, tmp_path)
+    assert dump.plan.teacher["label_names"] == ["Billing", "Account"]
+    source, _ = read(tmp_path / "r.jsonl", tmp_path, label=path)
+    assert labels_of(source) == ["Billing", "Account", "Billing"]
+
+
+def test_a_name_for_no_answer_is_led_to_an_empty_cell(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"case {i}", "label": label, "llm": answer}
+        for i, (label, answer) in enumerate([("a", "a"), ("b", "b"), ("a", "NO_LABEL")])
+    ]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    with pytest.raises(LogitCacheError, match=r"no answer, empty its cells"):
+        answered(tmp_path / "r.jsonl", "llm", tmp_path)
+    (tmp_path / "r.jsonl").write_text(jsonl([*rows[:2], {**rows[2], "llm": None}]))
+    with pytest.raises(SpecError, match="--on-nonfinite skip"):
+        answered(tmp_path / "r.jsonl", "llm", tmp_path)
+
+
+SORTED: Rows = [
+    {"text": "a film", "classes": [{"Name": "b", "Score": 0.7}, {"Name": "a", "Score": 0.3}]},
+    {"text": "a book", "classes": [{"Name": "a", "Score": 0.9}, {"Name": "b", "Score": 0.1}]},
+]
+
+
+@pytest.mark.parametrize("path", ["classes", "classes.Score", "classes.Name"])
+def test_numbers_are_put_to_the_names_beside_them(tmp_path: Path, path: str) -> None:
+    """Amazon Comprehend sorts the classes of a text by their scores."""
+    rows = [{**row, "label": "ab"[i]} for i, row in enumerate(SORTED)]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    dump, _ = answered(tmp_path / "r.jsonl", path, tmp_path)
+    probabilities = np.exp(dump.logits)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    names = dump.plan.teacher["label_names"]
+    assert probabilities[:, names.index("a")] == pytest.approx([0.3, 0.9])
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [{"label": "b", "score": 0.7}, {"label": "a", "score": 0.3}],
+        [0.75, 0.23, 0.02],
+    ],
+)
+def test_scores_of_a_model_are_led_to_a_teacher(tmp_path: Path, scores: Any) -> None:
+    rows: Rows = [{"text": f"film {i}", "pred": scores} for i in range(2)]
+    (tmp_path / "r.jsonl").write_text(jsonl(rows))
+    assert "dump --teacher column:pred" in refusal(tmp_path / "r.jsonl", tmp_path, label="pred")
+
+
+def test_a_file_of_several_rows_is_no_text(tmp_path: Path) -> None:
+    rows: Rows = [{"File": "in.txt", "Line": i, "label": "ab"[i % 2]} for i in range(4)]
+    changed(tmp_path, {"in.txt": "a film\n" * 4, "r.jsonl": jsonl(rows)})
+    assert "names of files" not in refusal(tmp_path / "r.jsonl", tmp_path)
