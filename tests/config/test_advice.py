@@ -13,6 +13,7 @@ from logitcache.config.check import CheckConfig
 from logitcache.config.codecs import check_vocabulary
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import parse_map
+from logitcache.config.methods import check_temperature
 from logitcache.config.report import ConvertConfig, InspectConfig
 from logitcache.config.student import check_precision
 from logitcache.config.train import TrainConfig
@@ -233,6 +234,12 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip
 NAMES = [
+    (
+        "Use --temperature 1, or dump with temperature=2 in --codec: stored targets have one temperature.",
+        partial(check_temperature, (1.0,)),
+        2.0,
+        1.0,
+    ),
     ("Give --precision bf16 or fp32.", partial(check_precision, has_gpu=False), "fp16", "bf16"),
     ("such as negative=NEG,positive=POS", parse_map, "a", "negative=NEG,positive=POS"),
     ("or a JSON object", parse_map, '{"a": ', '{"a": "b"}'),
