@@ -264,6 +264,10 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
+    if isinstance(value, str) and not value:
+        raise _unexpected(
+            spelled, f"{declared.expected} (is a variable of the shell unset?)", value
+        )
     if declared.option.parse is not None:
         try:
             return declared.option.parse(value)

@@ -233,3 +233,9 @@ def test_a_commands_own_default_is_the_only_one_that_its_help_names() -> None:
             for declared in takes.options():
                 if declared.name in takes.defaults:
                     assert "Default:" not in declared.option.help, (command, declared.name)
+
+
+@pytest.mark.parametrize("name", ["teacher", "out", "labels"])
+def test_an_empty_value_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match=r"found ''|found empty"):
+        build(DumpConfig, {"teacher": "4x256", "data": "rows.csv", name: ""})
