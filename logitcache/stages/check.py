@@ -13,6 +13,7 @@ import numpy as np
 
 from logitcache.config.answers import answer_source
 from logitcache.config.check import CheckConfig
+from logitcache.config.data import LANGUAGE
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.characters import Lengths, fields, lengths_of, word_counts
@@ -34,8 +35,8 @@ from logitcache.teacher.column import recorded
 
 MOST_NAMES = 1000  # classes that are counted one by one in the document
 NOTHING_HELD_OUT = (
-    "{}: nothing is held out, which takes ten rows (of each of two classes): students will be scored on the "
-    "rows that they learn. Give a dev file too"
+    "{}: nothing is held out, which takes {}: students will be scored on the rows that they learn. Give a dev "
+    "file too"
 )
 
 
@@ -158,7 +159,8 @@ def check(
     collected = _Collected(other=reporter)
     source = held_out(source or load(config, collected), collected)
     if source.division is not None and not source.division.held_out:
-        collected.note(NOTHING_HELD_OUT.format(source.name))
+        enough = "ten rows" if source.task in LANGUAGE else "ten rows of each of two classes"
+        collected.note(NOTHING_HELD_OUT.format(source.name, enough))
     checkup = examine(source)
     refusals: list[LogitCacheError] = []
     match = None

@@ -325,6 +325,8 @@ def check_same_plan(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]
     advice = "Choose another place, or replace the cache that is there: `dump --overwrite`, or remove it first."
     if field == "data.labels":
         advice = "Labels were corrected: give another --out and --reuse of this cache, and no row sees the teacher."
+        if "answers" in new.get("teacher", {}):  # of a column, which no reuse takes
+            advice = "Labels were corrected: give another --out."
     elif all(name in NAMES for name, _, _ in differing):
         advice = f"Only the name differs: name it as before, and it goes on. {advice}"
     raise FingerprintMismatch(
