@@ -8,10 +8,13 @@ where the value is used and gets its place (a path, a row) once, at the public b
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from os import PathLike
 
 SHORT = 60
+# a command that writes a file or is quoted: behind it a full stop would be typed too
+_COMMAND = re.compile(r"""( > [\w./-]+\.\w+|python -c ".*")\.$""", re.DOTALL)
 # control, format (it turns a line round), half a character, line ends
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
@@ -89,7 +92,8 @@ class LogitCacheError(ValueError):
         """The line without its place."""
         if not self.expected and not self.advice:
             return self.problem
-        return f"{sentence(self.problem)} {self.advice}".rstrip()
+        advice = _COMMAND.sub(r"\1", self.advice)
+        return f"{sentence(self.problem)} {advice}".rstrip()
 
     def __str__(self) -> str:
         line = self.message if self.where is None else f"{self.where}: {self.message}"

@@ -95,3 +95,16 @@ def test_an_error_reaches_another_process_with_its_fields() -> None:
 def test_a_wider_place_stands_before_the_one_that_was_named() -> None:
     assert str(SpecError("wrong").inside("spec")) == "spec: wrong"
     assert str(SpecError("wrong", where="tasks").inside("spec")) == "spec: tasks: wrong"
+
+
+@pytest.mark.parametrize(
+    ("advice", "end"),
+    [
+        ("Write: grep -v '^#' FILE > OUT.txt.", "> OUT.txt"),
+        ('Convert it: python -c "import pandas; t = 1".', 't = 1"'),
+        ("Name it r.jsonl.", "r.jsonl."),
+        ("Give one > 0.", "> 0."),
+    ],
+)
+def test_a_command_has_no_full_stop_that_would_be_typed_with_it(advice: str, end: str) -> None:
+    assert str(SpecError(expected="a", found="b", advice=advice)).endswith(end)

@@ -333,7 +333,9 @@ class DumpBenchConfig:
 
 @dataclass(frozen=True)
 class ReadBenchConfig:
-    """What ``bench read`` measures. 0 ``open_rows``: no opening; no ``workers``: no DataLoaders."""
+    """What ``bench read`` measures. ``open_rows`` 0 leaves out the opening of a large cache, no
+    ``workers`` the DataLoaders.
+    """
 
     widths: tuple[int, ...] = option(
         (2, 64, 1000),

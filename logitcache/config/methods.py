@@ -161,13 +161,13 @@ def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> N
     """
     if stored is None or temperature in stored:
         return
-    named = "caches of different ones"
+    temperatures = "caches of different ones"
     use = "Dump all"
     if stored:
-        named = ", ".join(map("{:g}".format, stored))
+        temperatures = ", ".join(map("{:g}".format, stored))
         use = f"Use --temperature {stored[0]:g}, or dump"
     raise SpecError(
-        expected=f"a temperature that the cache's targets were made for ({named})",
+        expected=f"a temperature that the cache's targets were made for ({temperatures})",
         found=f"{temperature:g}",
         advice=f"{use} with temperature={temperature:g} in --codec: stored targets have one temperature.",
         where="--temperature",

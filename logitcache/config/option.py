@@ -265,9 +265,8 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
         return None
     spelled = declared.flag if typed else declared.name
     if isinstance(value, str) and not value:
-        raise _unexpected(
-            spelled, f"{declared.expected} (is a variable of the shell unset?)", value
-        )
+        hint = " (is a variable of the shell unset?)" if typed else ""
+        raise _unexpected(spelled, f"{declared.expected}{hint}", value)
     if declared.option.parse is not None:
         try:
             return declared.option.parse(value)

@@ -45,7 +45,9 @@ def usual_init(student: str) -> str:
 
 
 def check_student(student: str, init: str | None, revision: str | None) -> None:
-    """Raises SpecError for a user's student that cannot be imported, or loaded so."""
+    """Raises SpecError for a student of one's own that cannot be imported, or has no weights of
+    this kind, or no revision.
+    """
     if not is_own(student):
         return
     weights = usual_init(student)

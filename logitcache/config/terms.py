@@ -1,4 +1,6 @@
-"""Losses that are added up: ``mlm=1,kd=1,minilm=1:heads=48:layer=-2``, a named sum's parts."""
+"""Losses that are added up: ``mlm=1,kd=1,minilm=1:heads=48:layer=-2``. A method of this kind is a
+named sum.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.data.label_cells import given
+from logitcache.data.label_cells import cast_votes
 from logitcache.data.literals import object_in, python_value
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -90,7 +90,7 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
         name, number = _name_and_number(values)
         return _once((entry.get(name), entry.get(number)) for entry in values)
     if values and all(isinstance(entry, str | None) for entry in values):
-        votes = Counter(given(values))
+        votes = Counter(cast_votes(values))
         return {name: float(count) for name, count in votes.items()}
     if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
         return _once(values)
@@ -101,7 +101,7 @@ def _name_and_number(entries: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """The keys of a class and of its number in each of these objects: ``label`` and ``score``, or
     the only ones that hold a text and a number. Raises ValueError where several do.
     """
-    if "label" in entries[0]:
+    if {"label", "score"} <= set(entries[0]):
         return "label", "score"
     names = [key for key, value in entries[0].items() if isinstance(value, str)]
     numbers = [key for key, value in entries[0].items() if isinstance(value, int | float)]

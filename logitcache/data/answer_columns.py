@@ -21,7 +21,7 @@ from logitcache.data.answer_cells import (
     numbers_of_sequence,
     value_in,
 )
-from logitcache.data.label_cells import given, likely_key
+from logitcache.data.label_cells import cast_votes, likely_key
 from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
@@ -175,13 +175,12 @@ def _with_names_beside(table: Table, name: str) -> Table:
     above, point, key = name.rpartition(".")
     usual = f"{above}{point}{NAMES_BESIDE.get(key, '')}"
     below = [path for path in paths(table) if point and path.startswith(f"{above}.")]
-    cells = _listed(table.columns[name])
     for beside in dict.fromkeys([usual, *below]):
         table_of_both = with_paths(table, [beside])
         if beside == name or beside not in table_of_both.columns:
             continue
-        others = _listed(table_of_both.columns[beside])
-        paired = [_paired(cell, other) for cell, other in zip(cells, others, strict=True)]
+        columns = (_listed(table_of_both.columns[column]) for column in (name, beside))
+        paired = [_paired(*cells) for cells in zip(*columns, strict=True)]
         if None not in paired and any(paired):
             return replace(table, columns={**table.columns, name: paired})
     return table
@@ -229,7 +228,7 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
 def _blanks(cell: Any) -> int:
     """How many of the votes in a cell are blank."""
     are_votes = isinstance(cell, list) and any(isinstance(entry, str) for entry in cell)
-    return len(cell) - len(given(cell)) if are_votes else 0
+    return len(cell) - len(cast_votes(cell)) if are_votes else 0
 
 
 def _listed(column: Any) -> list[Any]:

@@ -28,7 +28,7 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
     if isinstance(cell, Mapping):
         numbers = _probabilities(cell, column)
     elif are_votes and isinstance(cell, list | tuple):
-        votes = given(cell)
+        votes = cast_votes(cell)
         numbers = {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
     if numbers is not None:
         largest = max(numbers.values(), default=0)
@@ -100,12 +100,12 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
             continue
         if not all(isinstance(name, str | None) and not is_number(name or "") for name in cell):
             return False
-        votes = given(cell)
+        votes = cast_votes(cell)
         is_repeated = is_repeated or len(set(votes)) < len(votes)
     return is_repeated
 
 
-def given(votes: Iterable[str | None]) -> list[str]:
+def cast_votes(votes: Iterable[str | None]) -> list[str]:
     """The votes that are not blank."""
     return [name for name in votes if name is not None and name.strip()]
 

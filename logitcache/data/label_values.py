@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data.label_cells import (
-    given,
+    cast_votes,
     is_of_votes,
     list_in,
     places_of_one,
@@ -224,7 +224,7 @@ def _say_blanks(
     values: Values, cells: Sequence[Any], column: str | None, reporter: Reporter
 ) -> None:
     """A note of the blanks in lists of votes."""
-    missing = {i: len(cell) - len(given(cell)) for i, cell in enumerate(cells) if cell}
+    missing = {i: len(cell) - len(cast_votes(cell)) for i, cell in enumerate(cells) if cell}
     blanks = {position: count for position, count in missing.items() if count}
     if blanks:
         count = sum(count * values.count(position) for position, count in blanks.items())

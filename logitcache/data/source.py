@@ -89,8 +89,9 @@ def load(
     form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
     names = _column_names(opened, columns, origin)
-    named = columns if kind.fixed_label is None else named_columns  # texts alone have other columns
-    _note_choices(tables, opened, named, names, kind, reporter)
+    # of a task of texts alone, notes are about the columns that somebody named
+    shown_columns = columns if kind.fixed_label is None else named_columns
+    _note_choices(tables, opened, shown_columns, names, kind, reporter)
     units = {split: table.units for split, table in opened.items()}
     named_classes = _given_names(columns.label_names, origin, units, names.label)
     numbers, class_names, count = labels(units, names.label, named_classes, reporter)
@@ -137,7 +138,7 @@ def _column_names(opened: Mapping[str | None, Opened], columns: Columns, origin:
 
 
 def _note_choices(
-    read: Mapping[str | None, Table],
+    whole_tables: Mapping[str | None, Table],
     opened: Mapping[str | None, Opened],
     columns: Columns,
     names: Columns,
@@ -153,7 +154,7 @@ def _note_choices(
         )  # an empty train split is refused where it is used
         if is_held_out and table.rows.columns and not len(table.rows):
             reporter.note(f"{table.rows.path}: no rows, so the {split} split is left out")
-    notes = choice_notes(tables, columns, names, list(read.values()))
+    notes = choice_notes(tables, columns, names, list(whole_tables.values()))
     for note in (kind.note(names), *notes):
         if note:
             reporter.note(note)

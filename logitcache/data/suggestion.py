@@ -39,11 +39,11 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
     classes, free = unmatched(columns, len(data))
     columns.update(_by_beginning(own, data, classes, free))
     classes, free = unmatched(columns, len(data))
-    data_ranks = _ranks([data[index] for index in classes])
-    own_ranks = _ranks([own[column] for column in free])
-    if data_ranks is not None and own_ranks is not None:
-        classes = [classes[place] for place in data_ranks]
-        free = [free[place] for place in own_ranks]
+    data_order = _ascending([data[index] for index in classes])
+    own_order = _ascending([own[column] for column in free])
+    if data_order is not None and own_order is not None:
+        classes = [classes[place] for place in data_order]
+        free = [free[place] for place in own_order]
     columns.update(zip(classes, free, strict=True))
     return pairs_of(own, data, [columns[i] for i in range(len(data))])
 
@@ -78,9 +78,9 @@ def pairs_of(
     return pairs
 
 
-def _ranks(names: Sequence[str]) -> list[int] | None:
-    """The places of names from the least to the greatest; None where they do not say it, each
-    another.
+def _ascending(names: Sequence[str]) -> list[int] | None:
+    """The places of names from the least to the greatest: by their numbers, from no to yes, or the
+    negated one first; None where they do not say it, each another.
     """
     numbers = [number_in(name) for name in names]
     if None in numbers:

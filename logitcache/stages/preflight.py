@@ -17,7 +17,7 @@ from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.own import is_own
-from logitcache.config.shapes import is_shape
+from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.config.signals import vector_signals
 from logitcache.config.student import check_precision
 from logitcache.config.teacher import DumpSettings
@@ -64,7 +64,10 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         return
     check_device(config.teacher.device)
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
-    check_layers(config.settings.signals, teacher)
+    depth = None if teacher is None else teacher.layers
+    if is_shape(config.teacher.name):
+        depth = parse_shape(config.teacher.name)[0]
+    check_signal_layers(config.settings.signals, depth)
     if TASKS[source.task].self_contained:
         from logitcache.stages.preflight_language import check_documents
 
@@ -88,9 +91,8 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
 
 
-def check_layers(signals: Sequence[str], teacher: Described | None) -> None:
-    """Raises SpecError for a signal of a layer that a teacher's configuration does not have."""
-    depth = None if teacher is None else teacher.layers
+def check_signal_layers(signals: Sequence[str], depth: int | None) -> None:
+    """Raises SpecError for a signal of a layer beyond a teacher's ``depth``; None: not known."""
     if depth is None:
         return
     for signal in vector_signals(signals):

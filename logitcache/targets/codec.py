@@ -87,7 +87,9 @@ class Codec(Protocol):
         """The columns of P positions. What lies on a device is waited for."""
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
-        """Columns of P positions to what losses take. ``assets``: a cache's kept-once tensors."""
+        """What losses take, of the columns of P positions. ``assets`` are the tensors that the cache
+        keeps once.
+        """
 
     def bytes_per_position(self) -> float:
         """Stored bytes of a position, on average where their number varies."""

@@ -25,6 +25,7 @@ MISTAKES = [
         ["dump", *ROWS, "--teacher", "1x32", "--codec", "topk:k=16"],
         "expected at most 2 (the number of words, or of classes), found 16. Choose a smaller one",
     ),
+    (["dump", *ROWS, "--teacher", "1x32", "--signal", "hidden:9"], "--signal hidden:9: expected a layer from 0 to 1"),
     (["dump", *ROWS, "--teacher", "colum:gpt"], "found 'colum:gpt'. Did you mean column:gpt?"),
     (["dump", *ROWS, "--teacher", "file:no.npy"], "expected an array that numpy.save wrote, found no such file."),
     (["dump", "--teacher", "1x32", "--data", "glue/sst3"], "Did you mean glue/sst2?"),

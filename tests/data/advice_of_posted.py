@@ -41,7 +41,7 @@ POSTED = [
         Case(
             'awk \'{gsub(/ +/, "\\n"); gsub(/'
             + pattern
-            + '/, " "); print; print ""}\' FILE > OUT.conll.',
+            + '/, " "); print; print ""}\' FILE > OUT.conll',
             {name: JOINED.format(mark)},
             {
                 name: None,
@@ -173,7 +173,7 @@ POSTED = [
         rows=1,
     ),
     Case(
-        "Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
+        "Put the words first: awk '{print $2, $1}' FILE > OUT.conll",
         {"r.conll": "O\ta\nB-X\tfilm\n\nO\tof\nO\tit\n"},
         {"r.conll": None, "OUT.conll": "a O\nfilm B-X\n \nof O\nit O\n"},
     ),

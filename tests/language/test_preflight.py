@@ -19,7 +19,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.described import described
 from logitcache.reporter import SILENT
-from logitcache.stages.preflight import check_device, check_layers, training_rows
+from logitcache.stages.preflight import check_device, check_signal_layers, training_rows
 from logitcache.stages.preflight_language import check_documents
 from logitcache.stages.rows import trained_on
 from tests.conftest import write_rows
@@ -73,9 +73,9 @@ def test_the_advice_of_layers_and_devices_works(lm: Lm, monkeypatch: pytest.Monk
     teacher = described(str(lm("bert")))  # of two layers
     for signal, advised in (("hidden:3", "hidden:-1"), ("attention-input:0", "attention-input:-1")):
         with pytest.raises(SpecError, match=f"Name one that is there, such as {advised}"):
-            check_layers((signal,), teacher)
-        check_layers(("logits", advised), teacher)
-    check_layers(("hidden:0", "hidden:-3", "attention-input:2"), teacher)
+            check_signal_layers((signal,), teacher.layers)
+        check_signal_layers(("logits", advised), teacher.layers)
+    check_signal_layers(("hidden:0", "hidden:-3", "attention-input:2"), teacher.layers)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(SpecError, match="or name one this machine has, such as cpu"):
         check_device("cuda:1")

@@ -342,7 +342,7 @@ ELSEWHERE = {
     **dict.fromkeys(OF_TOKENS, "tests/language"),
     **dict.fromkeys(ASKED_AGAIN, "tests/teacher/test_repair.py, test_live.py"),
     "stages/preflight.py:check_student": "tests/stages/test_words.py",
-    "stages/preflight.py:check_layers": "tests/language/test_preflight.py",
+    "stages/preflight.py:check_signal_layers": "tests/language/test_preflight.py",
     "stages/preflight.py:check_device": "tests/language/test_preflight.py",
     "stages/relabelled.py:_check_answers": "tests/cli/test_label_advice.py",
     "Name them with --data.": "tests/stages/test_again.py",

@@ -4,8 +4,8 @@ wrote.
 A template with ``{% generation %}`` marks says it itself. Of any other, an assistant message begins
 where the rendering of the messages before it with the generation prompt ends. That rendering must
 begin the whole conversation's, or the row is refused. What a prompt supplies (the role's header, an
-opened or an empty ``<think>``) is not learnt, in marks neither. The message ends with the rendering of the
-messages up to it, or, where a template renders its last message otherwise, with the token that
+opened or an empty ``<think>``) is not learnt, between marks or not. The message ends with the
+rendering of the messages up to it, or, where a template renders its last message otherwise, with the token that
 ends the message in both renderings. What stands behind that token is the template's, and not
 learnt. A message with ``"train": false`` is not learnt either.
 """
@@ -326,8 +326,8 @@ class Template:
     def _whole_end(
         self, messages: Sequence[Message], conversation: Conversation, end: int, stop: int
     ) -> int:
-        """With the special tokens that stand directly behind the end token of the last of these
-        messages, unless they end the conversation and not the message.
+        """The end of the last of these messages, with the special tokens directly behind its end
+        token, unless these end the conversation and not the message.
         """
         offsets, text = conversation.offsets, conversation.text
         if offsets is None or end >= stop or conversation.ids[end] not in self.special:

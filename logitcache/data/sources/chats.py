@@ -64,15 +64,15 @@ def _check_roles(table: Table, name: str, chats: Sequence[Any]) -> None:
     if not turns or None in roles or ASSISTANT not in roles:
         return
     pairs = tuple(zip(roles, keys, strict=True))
-    messages = (
+    column = (
         f"t['{MESSAGES}'] = [[{{'role': r, 'content': m[k]}} for m in c for r, k in {pairs!r} if m.get(k)] "
         f"for c in t[{name!r}]]"
     )
-    command = pandas_command(table.path, f"{messages}; t = t[['{MESSAGES}']]")
+    command = pandas_command(table.path, f"{column}; t = t[['{MESSAGES}']]")
     raise SpecError(
         expected='messages, each {"role": ..., "content": text}',
         found=f"turns of {listed(keys)} in the column {name!r}",
-        advice=f"Write each as messages: {command or messages}.",
+        advice=f"Write each as messages: {command or column}.",
         where=table.path,
     )
 

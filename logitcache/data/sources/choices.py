@@ -36,10 +36,12 @@ def check_no_choices(table: Table, named_columns: Columns) -> None:
     label = named_columns.label or first_called(LABEL_COLUMNS, list(table.columns))
     if named_columns.task in LANGUAGE or label is None:
         return
-    first = {name: first_values(column, LOOKED_AT) for name, column in table.columns.items()}
     matches = {name: _matched(name) for name in paths(table) if name != label}
     names = {name: match for name, match in matches.items() if match is not None}
-    head = with_paths(replace(table, columns=first), [*names, label]) if names else table
+    if not names:
+        return
+    first = {name: first_values(column, LOOKED_AT) for name, column in table.columns.items()}
+    head = with_paths(replace(table, columns=first), [*names, label])
     columns = _columns_of_choices(head, names)
     is_text = {named_columns.text, named_columns.text_pair} & set(columns)
     if not columns or is_text or label not in head.columns:

@@ -53,14 +53,14 @@ _SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
 
 def choice_notes(
-    tables: Sequence[Table], named_columns: Columns, chosen: Columns, whole: Sequence[Table]
+    tables: Sequence[Table], named_columns: Columns, chosen: Columns, whole_tables: Sequence[Table]
 ) -> list[str]:
     """What a user has to know of the columns that were chosen, one line each: others that might have
-    been meant, and texts that pandas would not read as such. ``whole`` are the tables as they were
-    read: ``tables`` may hold no more than the task asks for.
+    been meant, and texts that pandas would not read as such. ``whole_tables`` hold all that was read,
+    ``tables`` may hold no more than the task asks for.
     """
     other_labels = _other_labels(tables, named_columns, chosen)
-    notes = [_other_texts(whole, named_columns, chosen), other_labels]
+    notes = [_other_texts(whole_tables, named_columns, chosen), other_labels]
     if named_columns.says_columns or (other_labels is None and _is_guessed(named_columns, chosen)):
         notes.append(_taken(tables, named_columns, chosen))
     notes += [_otherwise_called(table, tables, chosen) for table in tables]

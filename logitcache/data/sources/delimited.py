@@ -313,8 +313,8 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
         in_unnamed.remark(Peculiar.UNNAMED, consequence),
         (renamed(further, f"line {line}"),) if further else (),
     )
-    said = tuple(remarks)
-    return Table(path, read, numbers_of_rows, typed=False, remarks=said, repeated=repeated)
+    peculiar = tuple(remarks)
+    return Table(path, read, numbers_of_rows, typed=False, remarks=peculiar, repeated=repeated)
 
 
 def _header_option_advice(top: list[str]) -> str:

@@ -31,8 +31,8 @@ def numbered_names(
     is_header_given: bool,
 ) -> list[str]:
     """The names, further columns of one name numbered as pandas does (``name.1``); ``rows`` are the
-    first below the header. Raises SpecError where a name repeats that the first column has or that
-    was ``asked`` for, where a space is the delimiter, or where the header is rather a row.
+    first below the header. Raises SpecError where a name repeats that the first column has, that
+    --header gives, where a space is the delimiter, or where the header is rather a row.
     """
     repeated = repeated_names(names)
     if (

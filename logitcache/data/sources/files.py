@@ -358,7 +358,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     return SpecError(
         expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
         found=content,
-        advice=advice if advice.endswith("> train.jsonl") else f"{advice}.",
+        advice=f"{advice}.",
         where=folder,
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -60,36 +60,36 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
 
 def check_no_file_names(table: Table, named_columns: Columns) -> None:
     """Raises SpecError where the texts are in files of their own, which a column names."""
-    if not isinstance(table.path, Path):
+    if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return
     text = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
+    columns = {}
     for name in table.columns if text is None else {text} & set(table.columns):
         values = [str(value) for value in first_values(table.columns[name], SAMPLED)]
-        if len(set(values)) < len(values):  # a file of several rows
+        is_of_one_row = len(set(values)) == len(values)
+        if values and is_of_one_row and max(map(len, values)) <= _LONGEST_NAME:
+            columns[name] = values
+    if not columns:
+        return
+    parent = table.path.parent
+    folders = [parent, *(parent / entry.name for entry in os.scandir(parent) if entry.is_dir())]
+    for (name, values), ending_of_files in product(columns.items(), ("", ".txt")):
+        files = [f"{value}{ending_of_files}" for value in values]
+        folder = next((path for path in folders if _holds_files(path, files)), None)
+        if folder is None:
             continue
-        for ending_of_files in ("", ".txt"):
-            folder = _folder_of(
-                table.path.parent, [f"{value}{ending_of_files}" for value in values]
-            )
-            if folder is None or not read_by_pandas(table.path):
-                continue
-            text_of = f"open({str(folder)!r} + f'/{{n}}{ending_of_files}', encoding='utf-8').read()"
-            command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
-            raise SpecError(
-                expected="texts",
-                found=f"in the column {name!r} names of files in {folder}",
-                advice=f"Write the texts into the table: {command}.",
-                where=table.path,
-            )
+        text_of = f"open({str(folder)!r} + f'/{{n}}{ending_of_files}', encoding='utf-8').read()"
+        command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
+        raise SpecError(
+            expected="texts",
+            found=f"in the column {name!r} names of files in {folder}",
+            advice=f"Write the texts into the table: {command}.",
+            where=table.path,
+        )
 
 
-def _folder_of(folder: Path, names: Sequence[str]) -> Path | None:
-    """The folder, or the one below it, that holds files of all these names; None where none does."""
-    if not names or any(len(name) > _LONGEST_NAME for name in names):
-        return None
-    below = (path for path in folder.iterdir() if path.is_dir())
-    hold = (path for path in (folder, *below) if all(os.path.isfile(path / name) for name in names))
-    return next(hold, None)
+def _holds_files(folder: Path, names: Sequence[str]) -> bool:
+    return all(os.path.isfile(folder / name) for name in names)
 
 
 def join_advice(files: Iterable[Path]) -> str:

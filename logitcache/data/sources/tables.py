@@ -166,12 +166,12 @@ def _inner(kind: pa.DataType) -> pa.DataType:
 
 def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
     """Arrow columns as a table; ``classes`` are the names of columns of class numbers."""
-    names = table.column_names
-    repeated = repeated_names(names)
-    table = table.rename_columns(numbered(names))
+    written = table.column_names
+    repeated = repeated_names(written)
+    table = table.rename_columns(numbered(written))
     remarks: tuple[Remark, ...] = ()
     if repeated:
-        further = [name for name in table.column_names if name not in names]
+        further = [name for name in table.column_names if name not in written]
         remarks = (renamed(further, f"column {table.column_names.index(further[0])}"),)
     by_name = {
         name: tuple(names)
@@ -216,7 +216,11 @@ def repeated_names(names: Sequence[str]) -> list[str]:
 
 def check_once(names: list[str], where: str) -> None:
     """Raises SpecError where two columns have one name."""
-    for twice in repeated_names(names)[:1]:
+    repeated = repeated_names(names)
+    if repeated:
         raise SpecError(
-            expected="each column once", found=f"{twice!r} twice", advice="Rename one.", where=where
+            expected="each column once",
+            found=f"{repeated[0]!r} twice",
+            advice="Rename one.",
+            where=where,
         )

@@ -30,11 +30,12 @@ def uncounted_notes(table: Table, named_columns: Columns, chosen: Columns) -> li
     """A note for each column that marks rows that do not count; none for the label itself, and none
     for a column whose rows another one marks already.
     """
-    notes, said = [], set[int]()
+    notes = []
+    noted = set[int]()
     for name, mark, rows in _marked(table):
-        if name in (chosen.label, chosen.text, chosen.text_pair) or said.issuperset(rows):
+        if name in (chosen.label, chosen.text, chosen.text_pair) or noted.issuperset(rows):
             continue
-        said.update(rows)
+        noted.update(rows)
         note = (
             f"{table.path}: rows whose {short(name)} is {mark}: {len(rows):,} (first: {table.place(rows[0])}). "
             "They are read as the others: leave them out if they do not count"
