@@ -119,10 +119,11 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
         "input_ids": Ragged(np.concatenate(ids), indptr),
         "position_ids": Ragged(np.concatenate(positions), indptr),
     }
-    return _examples(tokens, padding)
+    return examples_of(tokens, padding)
 
 
-def _examples(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
+def examples_of(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
+    """Tokens as rows of no data: numbered, without labels."""
     numbers = np.arange(len(tokens["input_ids"]))
     none = np.zeros_like(numbers)
     return Examples(
@@ -141,7 +142,7 @@ def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
     ids = examples.inputs["input_ids"]
     positions = examples.inputs["position_ids"]
     starts: Int64 = np.append(np.flatnonzero(positions.values == 0), len(ids.values))
-    alone = _examples({"input_ids": Ragged(ids.values, starts)}, padding)
+    alone = examples_of({"input_ids": Ragged(ids.values, starts)}, padding)
     parts = []
     for row in range(len(alone)):
         inputs = pad(alone, np.array([row]), padding)

@@ -34,7 +34,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
-from logitcache.models.documents import find_documents
+from logitcache.models.documents import examples_of, find_documents
 from logitcache.models.heads import has_head, head_of
 from logitcache.models.projection import head_logits
 from logitcache.models.signals import HEAD_INPUT
@@ -200,7 +200,7 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     inputs = {}
     for name in parts[0].inputs:
         inputs[name] = _concatenated([part.inputs[name] for part in parts])
-    return _examples(inputs, parts[0].padding)
+    return examples_of(inputs, parts[0].padding)
 
 
 def _lengths(shortest: int, longest: int) -> Int64:
@@ -219,7 +219,7 @@ def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
         start = uncut.indptr[number % len(uncut)]
         row = uncut.values[start:][:length]
         parts.append(Ragged(row, np.array([0, len(row)])))
-    return _examples({"input_ids": _concatenated(parts)}, Padding.of(tokenizer))
+    return examples_of({"input_ids": _concatenated(parts)}, Padding.of(tokenizer))
 
 
 def _joined(texts: list[str], start: int, tokens: int) -> str:
@@ -242,21 +242,6 @@ def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
     first = pa.array(texts, pa.large_string())
     second = None if pairs is None else pa.array(pairs, pa.large_string())
     return Rows(first, second, np.zeros_like(numbers), numbers, numbers)
-
-
-def _examples(inputs: dict[str, Ragged], padding: Padding) -> Examples:
-    """Inputs as rows of no data: numbered, without labels."""
-    numbers = np.arange(len(inputs["input_ids"]))
-    zeros = np.zeros_like(numbers)
-    return Examples(
-        row_id=numbers,
-        view=zeros,
-        row_hash=numbers,
-        label=zeros,
-        inputs=inputs,
-        cut=zeros.astype(np.bool_),
-        padding=padding,
-    )
 
 
 def _concatenated(parts: list[Ragged]) -> Ragged:

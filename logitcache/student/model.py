@@ -40,8 +40,11 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import sync_file
 
 TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
-    *("vocab.txt", "vocab.json"),
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
 )
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 

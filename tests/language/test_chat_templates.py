@@ -18,6 +18,7 @@ from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes
 from tests.conftest import write_rows
 from tests.language.small_lms import make_tokenizer
+from tests.language.test_chat import written as written_by
 
 HEAD = "<|start|> {{ role }} <|body|> "
 ASKED = "{% if add_generation_prompt %}<|start|> assistant <|body|> {% endif %}"
@@ -108,15 +109,7 @@ def chat(*contents: Any, system: str = "") -> list[dict[str, Any]]:
 
 def written(text: str, messages: list[dict[str, Any]]) -> list[str]:
     """The learnt tokens, run by run."""
-    one = template(text)
-    ids, learnt = one.tokens(messages)
-    runs: list[list[int]] = []
-    for token, flag, before in zip(ids, learnt, [0, *learnt], strict=False):
-        if flag and not before:
-            runs.append([])
-        if flag:
-            runs[-1].append(token)
-    return [" ".join(one.tokenizer.convert_ids_to_tokens(run)) for run in runs]
+    return written_by(template(text), messages)
 
 
 EXACT = {
