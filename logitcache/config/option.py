@@ -264,16 +264,19 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
-    if isinstance(value, str) and not value:
-        hint = " (is a variable of the shell unset?)" if typed else ""
-        raise _unexpected(spelled, f"{declared.expected}{hint}", value)
+    parsed = value
     if declared.option.parse is not None:
         try:
-            return declared.option.parse(value)
+            parsed = declared.option.parse(value)
         except SpecError:
             raise
         except ValueError as error:
             raise _unexpected(spelled, str(error), value) from None
+    if isinstance(value, str) and not value:
+        hint = " (is a variable of the shell unset?)" if typed else ""
+        raise _unexpected(spelled, f"{declared.expected}{hint}", value)
+    if declared.option.parse is not None:
+        return parsed
     if not declared.several:
         return _single(declared, value, spelled)
     if isinstance(value, str | os.PathLike):
