@@ -282,16 +282,28 @@ def test_a_failed_study_ends_with_6_and_says_why(
     )
 
 
-def test_a_teacher_that_fails_fails_its_trials_alone(spec: dict[str, Any], tmp_path: Path) -> None:
+def test_a_teacher_that_fails_fails_its_trials_alone(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dump(*_: Any, **options: Any) -> None:
+        raise SpecError("its answers are not finite")
+
+    monkeypatch.setattr(work, "dump", dump)
     out = tmp_path / "s"
-    logitcache.run_study(
-        {**spec, "teacher": {"teacher": "1x32", "signal": ["logits", "hidden:9"]}},
-        out=out, seeds=[0], methods=["base", "kd"], reporter=SILENT,
-    )  # fmt: skip
+    logitcache.run_study(spec, out=out, seeds=[0], methods=["base", "kd"], reporter=SILENT)
     base, kd = folders.read(out).trials
     assert (base.state, kd.state) == (State.DONE, State.FAILED)
     assert kd.end.error is not None
     assert "teacher singles-" in kd.end.error["message"]
+
+
+def test_a_teacher_that_must_fail_is_refused_before_any_trial(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    teacher = {"teacher": "1x32", "signal": ["logits", "hidden:9"]}
+    with pytest.raises(SpecError, match="--signal hidden:9: expected a layer from 0 to 1"):
+        logitcache.run_study({**spec, "teacher": teacher}, out=tmp_path / "s", reporter=SILENT)
+    assert not (tmp_path / "s" / "trials").exists()
 
 
 def test_a_full_disk_ends_the_study(
