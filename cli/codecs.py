@@ -58,7 +58,7 @@ def command(as_json: bool, **values: Any) -> None:
         checkpoint("teacher", teacher.name, teacher.revision)
         from logitcache.bench.signal_codecs import compare_signal_codecs
 
-        vectors = [asdict(case) for case in compare_signal_codecs(config, settings, progress())]
+        vectors = list(map(asdict, compare_signal_codecs(config, settings, progress())))
         show({"cases": vectors, "best": None}, as_json, render_signals)
         return
     check_vocabulary(config.columns.task)
@@ -71,7 +71,7 @@ def command(as_json: bool, **values: Any) -> None:
     checkpoint("teacher", teacher.name, teacher.revision)
     from logitcache.bench.codec_sample import compare_codecs
 
-    cases = [asdict(case) for case in compare_codecs(config, settings, progress())]
+    cases = list(map(asdict, compare_codecs(config, settings, progress())))
     if settings.plot is not None:
         from logitcache.report.codecs import picture
 

@@ -99,5 +99,5 @@ def _fields(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        value = ", ".join(str(item) for item in value)
+        value = ", ".join(map(str, value))
     return short(value)

@@ -87,7 +87,7 @@ def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
 
         load_panel(config, load(config, reporter), reporter)
     words = words_typed(click.get_current_context(), ("workers", "as_json"))
-    return merged([json.loads(output) for output in run_parts(words, workers, reporter)])
+    return merged(list(map(json.loads, run_parts(words, workers, reporter))))
 
 
 def to_json(report: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def to_json(report: Any) -> dict[str, Any]:
     document = {**vars(report), "cache": str(report.cache), "teacher_metric": metric}
     if report.unlabelled is not None:
         document["unlabelled"] = to_json(report.unlabelled)
-    document["held_out"] = [to_json(part) for part in report.held_out]
+    document["held_out"] = list(map(to_json, report.held_out))
     return document
 
 

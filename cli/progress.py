@@ -47,7 +47,7 @@ def lines(pairs: Iterable[tuple[str, str]], width: int = 12) -> str:
 
 def first_few(values: Iterable[Any], count: int = 8) -> str:
     """The first of some values, separated by commas."""
-    words = [str(value) for value in values]
+    words = list(map(str, values))
     if len(words) > count:
         words[count:] = ["…"]
     return ", ".join(words)

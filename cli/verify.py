@@ -39,7 +39,7 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
 
         answers = asdict(verify_config(cache, live, config, seed=seed, reporter=progress()))
     if as_json:
-        faulty = [asdict(fault) for fault in faults]
+        faulty = list(map(asdict, faults))
         print_json({"ok": not faults, "checked": manifest.bytes, "faults": faulty, "live": answers})
     else:
         for fault in faults:

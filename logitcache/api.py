@@ -389,4 +389,4 @@ def _locations(value: Any) -> Any:
         return value.where
     if isinstance(value, str | os.PathLike) or not hasattr(value, "__iter__"):
         return value
-    return tuple(_locations(cache) for cache in value)
+    return tuple(map(_locations, value))

@@ -124,7 +124,7 @@ def of_first(compute: Callable[[], T]) -> T:
 
 def can_meet() -> bool:
     """Whether the launcher has said where the processes find one another."""
-    return all(os.environ.get(name) for name in (*LAUNCHED, *MEETING))
+    return all(map(os.environ.get, (*LAUNCHED, *MEETING)))
 
 
 def gathered(value: T) -> list[T]:

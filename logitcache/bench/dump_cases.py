@@ -120,7 +120,7 @@ def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
         )
     settings = DumpSettings(longest, config.batch_tokens, shard_rows=config.shard_rows)
     plan = planned(teacher, source, "train", settings)
-    shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
+    shards = tuple(map(plan.plan.shard, range(plan.plan.shard_count)))
     rows = plan.prepare(0, len(plan.rows))
     reporter.note(
         f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.lengths().mean():.1f} tokens each"

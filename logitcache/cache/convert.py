@@ -252,7 +252,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Conversion:
     Raises FingerprintMismatch naming the field where a part is of another plan, CorruptShard where
     a shard's bytes are not those of its receipt, IncompleteCache naming the rows that no part has.
     """
-    plans = [_plan(part) for part in parts]
+    plans = list(map(_plan, parts))
     first = plans[0].to_dict()
     for part, plan in zip(parts, plans, strict=True):
         for name, expected, value in differences(first, plan.to_dict()):

@@ -281,7 +281,7 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
             advice="Compare caches of the same data.",
             where=b.where,
         )
-    return np.array([names_b.index(name) for name in names_a])
+    return np.array(list(map(names_b.index, names_a)))
 
 
 def _check_vocabulary(a: Cache, b: Cache) -> None:

@@ -177,7 +177,7 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
         return
     folders = {teacher_digest(cache): cache.folder for cache in chain(*answering.values())}
     for name, caches in answering.items():
-        present = {teacher_digest(cache) for cache in caches}
+        present = set(map(teacher_digest, caches))
         for teacher, folder in folders.items():
             if teacher not in present:
                 raise SpecError(

@@ -116,7 +116,7 @@ def reference(command: str) -> str:
 
 @cache
 def _items(command: str) -> frozenset[str]:
-    return frozenset(_item(declared) for declared in options_of_command(command))
+    return frozenset(map(_item, options_of_command(command)))
 
 
 def _item(declared: Declared) -> str:

@@ -39,7 +39,7 @@ def _by_number(names: Mapping[Any, Any]) -> list[Any]:
     by_number = {str(number): name for number, name in names.items()}
     if all(type(number) is int for number in names.values()):
         by_number = {str(number): name for name, number in names.items()}
-    numbers = [str(number) for number in range(len(names))]
+    numbers = list(map(str, range(len(names))))
     if set(by_number) != set(numbers):
         raise ValueError(numbers)
     return [by_number[number] for number in numbers]

@@ -89,7 +89,7 @@ def layer_numbers(value: Any) -> tuple[int, ...]:
     """Numbers of layers, from a sequence, separated by commas, or one. Raises ValueError."""
     parts = str(value).split(",") if isinstance(value, str | int) else value
     try:
-        numbers = tuple(int(part) for part in parts)
+        numbers = tuple(map(int, parts))
     except (TypeError, ValueError):
         numbers = ()
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):

@@ -84,7 +84,7 @@ def parse_signal(text: str) -> SignalSpec:
 
 def vector_signals(signals: Sequence[str]) -> tuple[SignalSpec, ...]:
     """Those of these that are stored as vectors. Raises SpecError for one that is named twice."""
-    specs = [parse_signal(text) for text in signals]
+    specs = list(map(parse_signal, signals))
     names = [spec.name for spec in specs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -34,7 +34,7 @@ def seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         value = [value]
     try:
-        numbers = tuple(int(part) for part in names(value))
+        numbers = tuple(map(int, names(value)))
     except ValueError:
         raise ValueError(expected) from None
     if not all(0 <= seed <= MAX_SEED for seed in numbers):

@@ -55,7 +55,7 @@ def summands_of(method: str) -> tuple[Summand, ...]:
     """The terms of a method. Raises SpecError for a term that there is not, or that is named twice,
     a weight that is no positive number, or a setting without a value.
     """
-    summands = [_summand(word) for word in SUMS.get(method, method).split(",")]
+    summands = list(map(_summand, SUMS.get(method, method).split(",")))
     names = [summand.name for summand in summands]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -115,7 +115,7 @@ def signal_options(method: str, answer: str = LOGITS) -> str:
     """
     if not is_sum(method):
         return ""
-    terms = [term_of(summand) for summand in summands_of(method)]
+    terms = list(map(term_of, summands_of(method)))
     names = dict.fromkeys(name for term in terms for name in term.dumped)
     if answer == OWN_VECTOR:
         names = {name: None for name in names if not name.startswith(f"{POOLED}:")}

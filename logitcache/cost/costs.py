@@ -156,7 +156,7 @@ def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, lis
     """
     last = max(1, ceil(runs.epochs * runs.seeds))
     epochs = sorted({round(last * i / (POINTS - 1)) for i in range(POINTS)})
-    lines: dict[str, list[float] | None] = {"epochs": [float(epoch) for epoch in epochs]}
+    lines: dict[str, list[float] | None] = {"epochs": list(map(float, epochs))}
     for name, case in LINES.items():
         if case not in steps:
             lines[name] = None

@@ -56,7 +56,7 @@ class Pace:
         batches = token_batches(lengths, batch_tokens)
         longest = np.array([batch[0] for batch in batches])
         widths = np.maximum(1, lengths[longest])
-        rows = np.array([len(batch) for batch in batches])
+        rows = np.array(list(map(len, batches)))
         seconds = np.interp(widths, self.widths, self.seconds)  # of a token
         return float((rows * widths * seconds).sum())
 
@@ -171,7 +171,7 @@ class Calibration:
         batches = token_batches(lengths[shard], plan.preparation["batch_tokens"])
         numbers = evenly_spaced(len(batches), WIDTHS)
         sample = self._cut([shard[batches[number]] for number in numbers])
-        seconds = self._medians([self._forward_pass(batch) for batch in sample])
+        seconds = self._medians(list(map(self._forward_pass, sample)))
         widths = np.array([lengths[batch].max() for batch in sample])
         rows = np.array(list(map(len, sample)))
         seconds_per_token = seconds / (widths * rows * self.together)

@@ -187,7 +187,7 @@ def _halved(
     except ModelFailed as error:
         error.row += half
         raise
-    return tuple(torch.cat(parts) for parts in zip(first, second, strict=True))
+    return tuple(map(torch.cat, zip(first, second, strict=True)))
 
 
 def _forward(

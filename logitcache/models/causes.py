@@ -128,7 +128,7 @@ def _shards(failure: Failure) -> SpecError | None:
         shards = read_object(failure.folder / name).get("weight_map")
         if not isinstance(shards, dict):
             return SpecError(expected=f"a weight_map in {name}", found="none", advice=AGAIN)
-        missing = sorted({str(file) for file in shards.values()} - {*failure.names})
+        missing = sorted(set(map(str, shards.values())) - {*failure.names})
         if missing:
             expected = f"the files that {name} names"
             contents = f"{len(missing)} of them missing (first {missing[0]})"

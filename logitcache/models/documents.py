@@ -114,7 +114,7 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
         half = np.arange(stop - start) % max(1, length // 2)
         ids.append(rows.tokens["input_ids"].values[start:stop])
         positions.append(starts.values[start:stop] if has_documents else half)
-    indptr = ends_of([len(part) for part in ids])
+    indptr = ends_of(list(map(len, ids)))
     tokens = {
         "input_ids": Ragged(np.concatenate(ids), indptr),
         "position_ids": Ragged(np.concatenate(positions), indptr),

@@ -36,9 +36,7 @@ def nested(failure: Failure) -> SpecError | None:
     folders = {file.parent for file in files}
     if not folders:
         return None
-    newest = max(
-        folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)]
-    )
+    newest = max(folders, key=lambda folder: list(map(int, re.findall(r"\d+", folder.name))))
     return SpecError(
         expected="config.json",
         found=f"one in {newest.name} alone",

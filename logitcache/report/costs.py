@@ -137,7 +137,7 @@ def _break_even(costs: Part, lines: Sequence[Line]) -> str:
 
 def _protocol_text(protocol: Part) -> str:
     """What a protocol takes; empty where it was not measured."""
-    epochs, seeds, methods = [protocol.number(name) for name in _PROTOCOL]
+    epochs, seeds, methods = list(map(protocol.number, _PROTOCOL))
     online = protocol.number("online_hours")
     cached = protocol.number("cached_hours")
     if epochs is None or seeds is None or methods is None or online is None or cached is None:

@@ -79,7 +79,7 @@ class Part:
 
     def texts(self, key: str) -> list[str]:
         """The texts in the list under a key."""
-        return [plain(value) for value in self._list(key)]
+        return list(map(plain, self._list(key)))
 
     def text(self, key: str) -> str:
         """The text under a key; empty where there is none."""

@@ -171,7 +171,7 @@ def _phases(steps: Mapping[str, Part]) -> Block | None:
     measured = dict.fromkeys(phase for values in phases.values() for phase in values)
     order = tuple(phase for phase in dict.fromkeys([*_PHASES, *measured]) if phase in measured)
     unit = seconds(sum(values.values()) for values in phases.values())
-    columns = {f"{unit.name} of a step": [method(name) for name in phases]}
+    columns = {f"{unit.name} of a step": list(map(method, phases))}
     for phase in order:
         columns[phase] = [unit.show(step.get(phase)) for step in phases.values()]
     columns["sum"] = [unit.show(sum(step.values())) for step in phases.values()]

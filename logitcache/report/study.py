@@ -168,7 +168,7 @@ def _kept_block(studied: Studied) -> Block | None:
     cells = [cell for cell in studied.cells if cell.teacher is not None and cell.base is not None]
     if not cells:
         return None
-    columns: dict[str, Iterable[str]] = {"method": [spoken(label) for label in _labels(cells)]}
+    columns: dict[str, Iterable[str]] = {"method": list(map(spoken, _labels(cells)))}
     for cell in cells:
         shares = []
         for label in _labels(cells):

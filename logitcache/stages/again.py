@@ -24,7 +24,7 @@ def rows_of(recorded: DumpRecord, config: DumpConfig, reporter: Reporter) -> Sou
     """The data that a cache names, where there is any of that name here; of several, the one with
     the cache's very rows. Raises SpecError where there is none, or it cannot be read.
     """
-    candidates = [str(path) for path in lying_here(recorded.source)]
+    candidates = list(map(str, lying_here(recorded.source)))
     if recorded.source in docstrings.NAMES or presets.find(recorded.source) is not None:
         candidates.append(recorded.source)
     sources: list[Source] = []

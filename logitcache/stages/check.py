@@ -263,7 +263,7 @@ def token_counts(tokenizer: Any, rows: Rows) -> Int64:
         texts = [field[start : start + BLOCK_ROWS].to_pylist() for field in fields(rows)]
         inputs = texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
         encoded = tokenizer.encode_batch_fast(inputs)
-        counts[start : start + len(encoded)] = [len(encoding) for encoding in encoded]
+        counts[start : start + len(encoded)] = list(map(len, encoded))
     return counts
 
 

@@ -57,7 +57,7 @@ def add_cost(
 def cost_of_rows(workspace: Workspace, cache: Cache, unit: Unit, rows: int) -> float:
     """What the dump of so many rows of a cache costs, in seconds or FLOPs. Raises SpecError."""
     pattern = _path(workspace, cache.manifest.plan.digest(), "*")
-    recorded = [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
+    recorded = list(map(read_json, sorted(pattern.parent.glob(pattern.name))))
     costs = [cost for cost in recorded if cost.get(unit) is not None]
     dumped = sum(cost["rows"] for cost in costs)
     if not dumped:

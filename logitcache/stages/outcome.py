@@ -102,7 +102,7 @@ def _answers(teacher: Joined | None) -> dict[str, Any]:
     return {
         "cache_fingerprint": teacher.fingerprint,
         "cache_rows": len(teacher),
-        "caches": [_cache(cache) for cache in teacher.caches],
+        "caches": list(map(_cache, teacher.caches)),
     }
 
 

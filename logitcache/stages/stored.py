@@ -40,7 +40,7 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
     this data in the workspace. Empty for none and no teacher. Raises SpecError.
     """
     if config.caches:
-        caches = [Cache.open(location) for location in config.caches]
+        caches = list(map(Cache.open, config.caches))
         return _checked(_with_siblings(caches), config)
     assert source is not None
     dumps = _dumps(config.workspace, source)

@@ -38,7 +38,7 @@ def teacher_of(
         if not METHODS[config.method].reads_cache:
             return None
         return workspace_teacher(config, source, train, task, reporter)
-    caches = [Cache.open(location) for location in config.caches]
+    caches = list(map(Cache.open, config.caches))
     return join(
         caches,
         starts_of(config.method, source),

@@ -104,7 +104,7 @@ class Plan:
 
     def shards(self) -> list[tuple[int, int]]:
         """(first row, end row) of each shard."""
-        return [self.shard(index) for index in range(self.shard_count)]
+        return list(map(self.shard, range(self.shard_count)))
 
 
 @dataclass(frozen=True)

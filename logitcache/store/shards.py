@@ -116,7 +116,7 @@ class Table(ABC):
         # batches of all shards are numbered one after the other: the first of each shard, and their
         # number
         self.batch_base = np.zeros(len(self.shards) + 1, np.int64)
-        np.cumsum([self.batches_of(shard) for shard in self.shards], out=self.batch_base[1:])
+        np.cumsum(list(map(self.batches_of, self.shards)), out=self.batch_base[1:])
 
     @staticmethod
     def bits_of(columns: Sequence[Column]) -> int:

@@ -124,7 +124,7 @@ def to_json(study: StudyFolder) -> dict[str, Any]:
 
 def text(study: StudyFolder) -> str:
     """The same for people."""
-    lines = [str(cell) for cell in cells_of(study)]
+    lines = list(map(str, cells_of(study)))
     for state in (State.FAILED, State.DIVERGED):
         for entry in study.with_state(state):
             error = entry.end.error or {}

@@ -164,7 +164,7 @@ def _answers(test: Test, trial: Trial) -> list[str] | None:
 
 def _strings(test: Test, label_names: Sequence[str] | None, folder: Path) -> list[str]:
     """The server's string for each class. Raises SpecError for classes that are none of its own."""
-    numbers = [str(index) for index in range(len(test.answers))]
+    numbers = list(map(str, range(len(test.answers))))
     names = numbers if label_names is None else [name.lower() for name in label_names]
     for spelling in (test.answers, test.names, numbers):
         if sorted(names) == sorted(spelling):

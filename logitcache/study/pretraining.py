@@ -56,7 +56,7 @@ def _pretraining(name: str, about: str, budget: str, teacher: str, **parts: Any)
         "seeds": [42, 50, 43],
         "settings": {**SETTINGS, "budget": budget},
         "teacher": {"teacher": teacher, **SIGNALS["minilm"]},
-        "overrides": [_override(method) for method in SIGNALS],
+        "overrides": list(map(_override, SIGNALS)),
         "unsaid": list(UNSAID),
         **parts,
     }

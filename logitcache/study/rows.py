@@ -154,7 +154,7 @@ def group_results(results: Sequence[Result]) -> list[Group]:
 
 def _variants(results: Sequence[Result]) -> list[Group]:
     """The groups of one method, ordered by the settings that tell them apart."""
-    settings = [_settings(result) for result in results]
+    settings = list(map(_settings, results))
     names = sorted(set().union(*settings))
     differing = [name for name in names if _count(settings, [name]) > 1]
     telling = [name for name in differing if not _follows(name, settings)]
@@ -177,7 +177,7 @@ def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
     """How many groups these names tell apart."""
     groups = set()
     for values in settings:
-        groups.add(_text([values.get(name) for name in names]))
+        groups.add(_text(list(map(values.get, names))))
     return len(groups)
 
 

@@ -66,7 +66,7 @@ class Sample:
         return {
             "name": self.name,
             "values": dict(self.values),
-            "scores": [list(pair) for pair in self.scores],
+            "scores": list(map(list, self.scores)),
             "state": str(self.state),
             "error": self.error,
         }
@@ -217,7 +217,7 @@ def _drawn(config: TuneConfig, method: str) -> list[dict[str, Any]]:
         has_temperature = kind.needs_teacher and method in METHODS  # not a sum, nor a user's class
         if not has_temperature:
             del space["temperature"]
-    combinations = prod(len(values) for values in space.values())
+    combinations = prod(map(len, space.values()))
     chosen = set(subset(combinations, config.samples, config.seed).tolist())
     return [
         dict(zip(space, values, strict=True))

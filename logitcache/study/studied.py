@@ -79,7 +79,7 @@ def read_studied(folder: Path, question: Question = Question()) -> Studied:
     if not done:
         advice = "Run `logitcache study run`."
         raise SpecError(expected="a finished trial", found="none", advice=advice, where=folder)
-    trials = [_trial(entry) for entry in done]
+    trials = list(map(_trial, done))
     teachers = {}
     for teacher in study.teachers:
         teachers.setdefault(teacher.task, []).append((teacher.name, teacher.metrics))
@@ -110,7 +110,7 @@ def trials_of(folder: Path) -> list[Trial]:
     """The finished trials in a folder of a study, or of result folders."""
     if not folders.is_study(folder):
         return _trials_of_results(folder)[0]
-    return [_trial(entry) for entry in folders.read(folder).with_state(State.DONE)]
+    return list(map(_trial, folders.read(folder).with_state(State.DONE)))
 
 
 def _trial(entry: folders.Entry) -> Trial:
@@ -121,7 +121,7 @@ def _trial(entry: folders.Entry) -> Trial:
 
 def _trials_of_results(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
-    results = [read_result(path) for path in find_results([folder])]
+    results = list(map(read_result, find_results([folder])))
     teacher_names: set[str] = set()
     for result in results:
         if result.method in METHODS and METHODS[result.method].reads_cache:

@@ -162,7 +162,7 @@ def compare(
     """
     if resamples < FEWEST_RESAMPLES:
         raise SpecError(f"resamples: expected {FEWEST_RESAMPLES} or more, found {resamples}.")
-    results = [read_result(folder) for folder in find_results(folders)]
+    results = list(map(read_result, find_results(folders)))
     check_same_task(results)
     split = choose_split(results, split)
     check_same_rows(results, split)

@@ -305,5 +305,5 @@ def _plain(value: Any) -> Any:
         stated = {name: part for name, part in value.items() if part not in (None, {}, [], ())}
         return {name: _plain(part) for name, part in stated.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return list(map(_plain, value))
     return value

@@ -95,7 +95,7 @@ class FoldTeachers:
         self.held: dict[int, TeacherModel] = {}
         self.first = loaders[0]()
         with quiet():
-            self.weights = [self._checked(fold) for fold in range(len(loaders))]
+            self.weights = list(map(self._checked, range(len(loaders))))
 
     def _checked(self, fold: int) -> str:
         """The digest of a fold's teacher, once it is seen to be of the first one's kind."""

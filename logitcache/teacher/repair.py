@@ -239,7 +239,7 @@ def _both_damaged(folder: Path) -> FormatError:
 
 def _is_own(folder: Path, digest: str) -> bool:
     """Whether the receipts are of this plan: some of them, or there are none."""
-    stored = [_receipt(path) for path in (folder / SHARDS).glob("*.json")]
+    stored = list(map(_receipt, (folder / SHARDS).glob("*.json")))
     receipts = [receipt for receipt in stored if receipt is not None]
     return not receipts or any(receipt.plan == digest for receipt in receipts)
 
