@@ -128,22 +128,10 @@ SHAPES = [
         {"1.txt": None, "2.txt": None, "1.ann": None, "train.jsonl": JSONL_OF_WORDS},
         rows=1,
     ),
-    *(
-        Case(
-            advice,
-            {f"{folder}seq.in": "a\nb\n", f"{folder}seq.out": "O\nO\n", f"{folder}label": "x\ny\n"},
-            then,
-            more=more,
-        )
-        for folder in ("", "train/")
-        for advice, then, more in (
-            (
-                "zip(*map(open, ['seq.in', 'label']), strict=True)]\" > train.jsonl",
-                {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'},
-                {},
-            ),
-            ("for the slots: paste seq.in seq.out | awk", {"train.conll": "a\tO\n\nb\tO\n\n"}, {}),
-        )
+    Case(
+        "expected the rows of dev, as the folder is called, found train.csv. Rename the file",
+        {"train/train.csv": GOOD, "dev/train.csv": GOOD},
+        {"dev/train.csv": None, "dev/dev.csv": GOOD},
     ),
     Case(
         "Name it .conllu if it is CoNLL-U",

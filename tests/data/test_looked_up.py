@@ -359,3 +359,26 @@ def test_numbered_columns_of_0_and_1_may_be_votes(tmp_path: Path) -> None:
 def test_scores_of_a_label_are_no_other_labels(tmp_path: Path) -> None:
     rows: Rows = [{"text": f"a {i}", "label": i % 2, "label_quality": 0.5} for i in range(4)]
     assert "label_quality" not in read(rows, tmp_path)[1]
+
+
+@pytest.mark.parametrize("folders", [("",), ("train/", "dev/", "test/")])
+def test_parallel_lines_of_words_slots_and_classes_are_written_as_rows(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    for folder in folders:
+        files = {"seq.in": "a 'b'\nc\n", "seq.out": "O B-x\nO\n", "label": "x\ny\n"}
+        changed(tmp_path / "data", {folder + name: lines for name, lines in files.items()})
+    splits = [folder.strip("/") or "train" for folder in folders]
+    message = refusal(tmp_path / "data", tmp_path)
+    assert message.endswith("; then --data OUT.")
+    classes, _, slots = message.partition("; for the slots: ")
+    run(classes, tmp_path)
+    source, _ = read(tmp_path / "OUT", tmp_path)
+    assert sorted(source.splits) == sorted(splits)
+    for split in splits:
+        assert source.table(split).texts()[0] == ["a 'b'", "c"]
+    assert source.label_names == ("x", "y")
+    run(slots, tmp_path)
+    source, _ = read(tmp_path / "OUT", tmp_path)
+    assert sorted(source.splits) == sorted(splits)
+    assert source.label_names == ("B-x", "O")

@@ -40,10 +40,10 @@ _MODULES = ("numpy", "sqlite3", "yaml")
 _ATTRIBUTE = re.compile(r"(?i)\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)")
 _IN_SINGLE = re.compile(r"(?m)(?:^|,)\s*'")
 _IN_DOUBLE = re.compile(r'(?m)(?:^|,)\s*"')
-_OF_SLOTS = (
-    """for the slots: paste seq.in seq.out | awk -F'\\t' '{n=split($1,w," ");split($2,t," ");"""
-    """for(i=1;i<=n;i++)print w[i]"\\t"t[i];print""}' > train.conll"""
-)
+# files of ATIS and SNIPS, a row a line
+_WORDS = "seq.in"
+_CLASSES = "label"
+_SLOTS = "seq.out"
 _LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata": "Iceberg"}
 _OF_LABELS = re.compile(r"(?i).*(labels?|targets?|gold)\b.*|y[_-].*|.*[_-]y\..*")
 
@@ -157,15 +157,29 @@ def _of_arff(path: Path) -> str:
     )
 
 
-def of_annotations(names: Sequence[str]) -> str:
+def of_annotations(folder: Path) -> str:
     """What may be done with files that hold annotations beside texts; empty for others."""
-    if {"seq.in", "label"} <= set(names):
-        command = joined_lines(("seq.in", "label"), ("text", "label"), "train")
-        advice = f"Write the lines of both into one file: {command}"
-        return f"{advice}; {_OF_SLOTS}" if "seq.out" in names else advice
-    if any(name.endswith(".ann") for name in names):
+    splits = [path for path in (folder, *sorted(folder.iterdir())) if (path / _WORDS).is_file()]
+    if splits and all((path / _CLASSES).is_file() for path in splits):
+        folders = {path.name if path != folder else "train": str(path) for path in splits}
+        rows = "dict(text=a.strip(), label=b.strip())"
+        advice = f"Write the lines of both into one file: {_rows_of_lines(folders, _CLASSES, rows)}"
+        if all((path / _SLOTS).is_file() for path in splits):
+            rows = "dict(words=a.split(), tags=b.split())"
+            advice += f"; for the slots: {_rows_of_lines(folders, _SLOTS, rows)}"
+        return f"{advice}; then --data OUT"
+    if any(path.suffix == ".ann" for path in folder.iterdir()):
         return OF_BRAT
     return ""
+
+
+def _rows_of_lines(folders: Mapping[str, str], labels: str, row: str) -> str:
+    """The command that writes OUT/SPLIT.jsonl of the lines of each split's folder."""
+    pairs = f"zip(*(open(f'{{d}}/{{n}}', encoding='utf-8') for n in ['{_WORDS}', '{labels}']), strict=True)"
+    return (
+        f"python -c \"import json, os; os.makedirs('OUT', exist_ok=True); [open(f'OUT/{{s}}.jsonl', 'w')"
+        f'.writelines(json.dumps({row}) + chr(10) for a, b in {pairs}) for s, d in {folders}.items()]"'
+    )
 
 
 def of_lines(folder: Path, names: Sequence[str]) -> str:

@@ -176,12 +176,22 @@ def _is_table(path: Path) -> bool:
 
 def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str, list[Path]]:
     """The files of each split, where a split has a folder of its own (``train/part-0.csv``); none
-    without a folder to train on. Raises SpecError: two folders for one split, or files of several
-    kinds in one.
+    without a folder to train on. Raises SpecError: two folders for one split, files of several kinds
+    in one, or one whose file is called by another split.
     """
     folders = _folders_of_splits(folder, words)
     if not folders.keys() - {"dev", "test"}:
         return {}
+    for below in _folders(folder):
+        split = _split_of_folder(below, words)
+        files = data_files(below)
+        if split is not None and len(files) == 1 and split_of(files[0], words) not in (None, split):
+            raise SpecError(
+                expected=f"the rows of {split}, as the folder is called",
+                found=files[0].name,
+                advice="Rename the file, or the folder.",
+                where=below,
+            )
     return {split: _parts(below) for split, below in folders.items()}
 
 
@@ -346,7 +356,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
             advice = of_lines(folder, visible) or own_advice.rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        annotations = list(map(of_annotations, _names_within(folder)))
+        annotations = list(map(of_annotations, _within(folder)))
         if any(annotations):
             advice = next(filter(None, annotations))
         elif texts is not None:
@@ -363,11 +373,11 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     )
 
 
-def _names_within(folder: Path, levels: int = 2) -> Iterator[list[str]]:
-    """What lies in a folder, and in each below it as deep as texts and their annotations lie."""
-    yield [path.name for path in folder.iterdir()]
+def _within(folder: Path, levels: int = 2) -> Iterator[Path]:
+    """A folder, and each below it as deep as texts and their annotations lie."""
+    yield folder
     for below in _folders(folder) if levels else ():
-        yield from _names_within(below, levels - 1)
+        yield from _within(below, levels - 1)
 
 
 def _holds_texts(folder: Path) -> bool:
