@@ -382,3 +382,16 @@ def test_parallel_lines_of_words_slots_and_classes_are_written_as_rows(
     source, _ = read(tmp_path / "OUT", tmp_path)
     assert sorted(source.splits) == sorted(splits)
     assert source.label_names == ("B-x", "O")
+
+
+def test_labels_in_a_file_of_their_own_are_joined_to_their_texts(tmp_path: Path) -> None:
+    rows = "id\ttweet\tsubtask_a\n1\ta b\tOFF\n2\tc d\tNOT\n3\te f\tNOT\n"
+    labels = "id,label\n7,OFF\n8,NOT\n9,NOT\n"
+    tests = "id\ttweet\n7\tg h\n9\ti j\n8\tk l\n"
+    names = {"olid-training.tsv": rows, "testset-levela.tsv": tests, "labels-levela.csv": labels}
+    changed(tmp_path, {f"data/{name}": content for name, content in names.items()})
+    _, notes = read(tmp_path / "data", tmp_path, text="tweet", label="subtask_a")
+    run(notes, tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, text="tweet", label="label")
+    assert source.table("train").texts()[0] == ["g h", "i j", "k l"]
+    assert labels_of(source) == ["OFF", "NOT", "NOT"]

@@ -49,6 +49,30 @@ def test_columns_of_several_annotators_are_votes() -> None:
     assert answers.values.tolist() == [[2, 1], [0, 3], [1, 1]]
 
 
+def test_what_annotators_amount_to_is_none_of_their_votes(tmp_path: Path) -> None:
+    rows = {"sentence": ["a b", "c d", "e f"], "MACE_pred": ["yes", "no", "yes"]}
+    workers = {f"worker_{i}": ["yes", "no", ["yes", "no"][i % 2]] for i in range(4)}
+    notes = loaded({**rows, **workers})[1]
+    names = ",".join(workers)
+    teacher = f"dump --teacher column:{names}"
+    assert any(f"votes of annotators: --label MACE_pred, and {teacher}" in note for note in notes)
+    source, _ = loaded({**rows, **workers}, label="MACE_pred")
+    assert source.label_names == ("no", "yes")
+    table = Table("votes", {**rows, **workers}, range(3), typed=False)
+    assert read_columns(table, list(workers)).values.tolist() == [[4, 0], [0, 4], [2, 2]]
+
+
+def test_columns_that_sum_to_another_may_be_votes() -> None:
+    votes = {"count": [3, 3, 6], "hate": [0, 1, 0], "offensive": [3, 2, 4], "neither": [0, 0, 2]}
+    table = {"tweet": ["a b", "c d", "e f"], **votes, "class": ["1", "0", "1"]}
+    _, notes = loaded(table, text="tweet")
+    assert "If hate, offensive, neither, which sum to count, are votes: dump --teacher" in notes[0]
+    assert "Another" not in notes[0]
+    names = ["hate", "offensive", "neither"]
+    answers = read_columns(Table("votes", table, range(3), typed=False), names)
+    assert answers.values.tolist() == [[0, 3, 0], [1, 2, 0], [0, 4, 2]]
+
+
 @pytest.mark.parametrize("name", ["unsup", "Unlabeled"])
 def test_rows_without_a_label_may_say_so_in_words(name: str) -> None:
     texts = [f"text {i}" for i in range(4)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, listed
+from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.columns import (
     CATS,
     LABEL_COLUMNS,
@@ -38,6 +40,7 @@ from logitcache.data.sources.hints import (
     samples,
     shared_out,
     tags_among,
+    tallied,
     voters,
 )
 from logitcache.data.sources.joins import advice_beside, foreign_keys
@@ -179,11 +182,20 @@ def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> 
     if not _is_guessed(named_columns, chosen):
         return note
     others = {name: v for name, v in samples(tables).items() if name not in (*read, chosen.label)}
-    likely = [n for n in likely_labels(others, tables) if not n.startswith(f"{chosen.label}.")]
+    total, *tallies = tallied(others) or [""]
+    likely = [
+        name
+        for name in likely_labels(others, tables)
+        if name not in (total, *tallies) and not name.startswith(f"{chosen.label}.")
+    ]
     if not likely and chosen.label == LABEL_COLUMNS[0] and not named_columns.says_columns:
         return None
     another = f". Another: {option('--label', likely[0])}" if likely else ""
-    return f"{note}, found by its usual name{another}"
+    votes = ""
+    if tallies:
+        teacher = option("--teacher", f"column:{','.join(tallies)}")
+        votes = f". If {listed(tallies)}, which sum to {total}, are votes: dump {teacher}"
+    return f"{note}, found by its usual name{another}{votes}"
 
 
 def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
@@ -206,11 +218,12 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         )
     plausible = likely_labels(values, tables)
     votes = voters(values)
-    if votes and plausible[0] in votes:
+    if votes and plausible and _classes(values[plausible[0]]) == _classes(values[votes[0]]):
         columns = ",".join(votes)
+        label = columns if plausible[0] in votes else plausible[0]
         return (
             f"Name the column of the labels, for example {option('--label', plausible[0])}; if {listed(votes)} are "
-            f"votes of annotators: {option('--label', columns)}, and dump {option('--teacher', f'column:{columns}')}"
+            f"votes of annotators: {option('--label', label)}, and dump {option('--teacher', f'column:{columns}')}"
         )
     flags = [name for name in bits(values) if name in plausible]
     if len(flags) > 1 and plausible[0] in flags:
@@ -233,6 +246,10 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     if not plausible:
         return "Name the column of the labels with --label"
     return f"Name the column of the labels, for example {option('--label', plausible[0])}"
+
+
+def _classes(values: Sequence[Any]) -> set[str]:
+    return set(map(str, present(values)))
 
 
 def _split_column(tables: Sequence[Table], chosen: Columns) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -230,14 +230,17 @@ def is_of_labels(name: str) -> bool:
     return _OF_LABELS.fullmatch(name) is not None
 
 
-def label_files_advice(names: Sequence[str]) -> str:
+def label_files_advice(ignored: Sequence[Path], used: Iterable[Path]) -> str:
     """What to do with files that are left out, where one holds labels alone; empty for others."""
-    if not any(map(is_of_labels, names)):
+    labels = [path for path in ignored if is_of_labels(path.name)]
+    if not labels:
         return ""
-    return (
+    joined = filter(None, (join_advice((file, path)) for path in labels for file in used))
+    advice = (
         ". Labels in a file of their own: write them into a column beside their texts, called as the "
         "label column of the other files"
     )
+    return ". ".join([advice, *islice(joined, 1)])
 
 
 def check_no_log(folder: Path) -> None:

@@ -210,12 +210,12 @@ def _say_ignored(
     """A data file whose name tells no split, beside files that do, is left out; never silently."""
     if not path.is_dir():
         return
-    ignored = sorted(file.name for file in set(data_files(path)) - set(used))
+    used = sorted(used)
+    ignored = sorted(set(data_files(path)) - set(used))
     if ignored:
-        advice = label_files_advice(ignored)
-        reporter.note(
-            f"{path}: not read, for their names tell no split: {', '.join(ignored)}{advice}"
-        )
+        names = ", ".join(file.name for file in ignored)
+        advice = label_files_advice(ignored, used)
+        reporter.note(f"{path}: not read, for their names tell no split: {names}{advice}")
     unread_names = ", ".join([*unread(path), *unread_folders(path, used)])
     if unread_names:
         reporter.note(f"{path}: not read, for their endings or beside other files: {unread_names}")

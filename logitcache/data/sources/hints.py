@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, TypeAlias
 
 from logitcache.data.label_cells import TOLERANCE, votes_joined_by
@@ -35,6 +36,8 @@ _OF_ANSWERS = re.compile(r"\busage\.|_tokens$|\.(status_code|finish_reason|creat
 _JOINED_ID = re.compile(
     r"(.*_)?(doc|sent|post|tweet|pair|user|item|row|text|msg|[upqs])id", re.IGNORECASE
 )
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_FEW_NUMBERS = 20
 # What Snorkel calls the columns of its labelling functions: votes, of which -1 abstains.
 _LABELLING_FUNCTION = re.compile(r"lf[_-].+", re.IGNORECASE)
 VOTES_OF_FUNCTIONS = (
@@ -245,7 +248,9 @@ def are_scores(values: Sequence[Any]) -> bool:
 
 
 def voters(columns: Samples) -> list[str]:
-    """Three columns or more that hold the same names of classes: the labels of several annotators."""
+    """Three columns or more that hold the same names of classes: the labels of several annotators. Of
+    worker_0 to worker_7 beside another such column, which may be what they amount to, the workers.
+    """
     names: dict[frozenset[str], list[str]] = {}
     for name, values in columns.items():
         names_there = present(values)
@@ -253,6 +258,8 @@ def voters(columns: Samples) -> list[str]:
         if are_names and _repeats(values):
             names.setdefault(frozenset(names_there), []).append(name)
     largest = max(names.values(), key=len, default=[])
+    numbered = [alike(dict.fromkeys(largest, ()), name) for name in largest]
+    largest = next(filter(None, numbered), largest)
     return largest if len(largest) >= FEWEST_VOTERS else []
 
 
@@ -267,6 +274,30 @@ def shared_out(columns: Samples) -> list[str]:
     if not is_constant and all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
         return names
     return []
+
+
+def tallied(columns: Samples) -> list[str]:
+    """A column of sums, and those beside each other that sum to it in every row, as the votes for
+    each class do to the annotators of a row; none elsewhere.
+    """
+    numbers = {
+        name: list(map(int, values))
+        for name, values in columns.items()
+        if any(values) and all(_WHOLE.fullmatch(str(value)) for value in values)
+    }
+    names = list(numbers)[:_FEW_NUMBERS]
+    for start, end in combinations(range(len(names) + 1), 2):
+        run = names[start:end]
+        varied = [name for name in run if len(set(numbers[name])) > 1]
+        rows = list(zip(*map(numbers.__getitem__, run), strict=True))
+        for total in names[:start] + names[end:]:
+            if len(varied) > 1 and all(map(_is_sum, rows, numbers[total])):
+                return [total, *run]
+    return []
+
+
+def _is_sum(row: Sequence[int], total: int) -> bool:
+    return sum(row) == total
 
 
 def _is_share(value: Any) -> bool:
