@@ -217,3 +217,24 @@ def test_titles_of_a_word_are_no_texts_beside_sentences(tmp_path: Path) -> None:
     assert read(rows, tmp_path, label="rating")[0].table("train").texts()[0] == [
         row["title"] for row in rows
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt"),
+    [
+        ({"instruction": "Add.", "input": "1 and 2", "output": "3"}, "Add.\n1 and 2\n"),
+        ({"instruction": "Say 3.", "context": "", "response": "3", "category": "x"}, "Say 3.\n"),
+        ({"question": "1 and 2?", "answer": "3"}, "1 and 2?\n"),
+        ({"prompt": "1 and 2?", "chosen": "3", "rejected": "4"}, "1 and 2?\n"),
+    ],
+)
+def test_questions_and_answers_are_written_as_prompts_and_completions(
+    tmp_path: Path, row: dict[str, str], prompt: str
+) -> None:
+    changed(tmp_path, {"r.jsonl": jsonl([row, row])})
+    run(refusal(tmp_path / "r.jsonl", tmp_path, task="causal-lm"), tmp_path)
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, task="causal-lm")
+    texts, completions = source.table("train").texts()
+    assert list(texts) == [prompt] * 2
+    assert completions is not None
+    assert list(completions) == ["3"] * 2

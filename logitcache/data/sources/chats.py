@@ -10,7 +10,7 @@ from typing import Any
 
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import pandas_command
-from logitcache.data.sources.columns import MESSAGES
+from logitcache.data.sources.columns import MESSAGES, first_called
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
@@ -29,6 +29,28 @@ ROLES = {  # of templates, by what data sets call them
 _LOOKED_AT = 20  # rows
 SYSTEM = "system"
 PROMPTS = ("prompt", "completion")
+# what a model is asked, what belongs to the question, and what it answers, by their usual names
+_ASKED = ("instruction", "prompt", "question", "query", "problem", "input")
+_CONTEXT = ("input", "context")
+_ANSWERED = ("completion", "output", "response", "answer", "solution", "chosen", "target")
+
+
+def prompts_advice(table: Table) -> str:
+    """The command that writes a file's questions and answers as prompts and completions; empty
+    where no columns are called so.
+    """
+    have = [name for name in table.columns if holds(table, name, str)]
+    asked = first_called(_ASKED, have)
+    context = first_called(_CONTEXT, [name for name in have if name != asked])
+    answered = first_called(_ANSWERED, [name for name in have if name not in (asked, context)])
+    if asked is None or answered is None:
+        return ""
+    prompt = f"t[{asked!r}]"
+    if context is not None:
+        prompt = f"({prompt} + chr(10) + t[{context!r}].fillna('')).str.strip()"
+    lines = f"t['prompt'] = {prompt} + chr(10); t['completion'] = t[{answered!r}]; t = t[{list(PROMPTS)}]"
+    command = pandas_command(table.path, lines)
+    return f" Prompts and completions: {command}" if command else ""
 
 
 def messages(table: Table) -> Export | None:

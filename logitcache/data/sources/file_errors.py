@@ -157,8 +157,20 @@ def _of_arff(path: Path) -> str:
     )
 
 
-def of_annotations(folder: Path) -> str:
-    """What may be done with files that hold annotations beside texts; empty for others."""
+def of_annotations(folder: Path, levels: int = 2) -> str:
+    """What may be done with files that hold annotations beside texts, in a folder or in those below
+    it; empty for others.
+    """
+    advice = _of_annotations(folder)
+    if advice or not levels:
+        return advice
+    below = [
+        path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] not in "._"
+    ]
+    return next(filter(None, (of_annotations(path, levels - 1) for path in below)), "")
+
+
+def _of_annotations(folder: Path) -> str:
     splits = [path for path in (folder, *sorted(folder.iterdir())) if (path / _WORDS).is_file()]
     if splits and all((path / _CLASSES).is_file() for path in splits):
         folders = {path.name if path != folder else "train": str(path) for path in splits}

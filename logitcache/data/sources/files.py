@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -356,9 +356,9 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
             advice = of_lines(folder, visible) or own_advice.rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        annotations = list(map(of_annotations, _within(folder)))
-        if any(annotations):
-            advice = next(filter(None, annotations))
+        annotations = of_annotations(folder)
+        if annotations:
+            advice = annotations
         elif texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"
             advice = (
@@ -371,13 +371,6 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         advice=f"{advice}.",
         where=folder,
     )
-
-
-def _within(folder: Path, levels: int = 2) -> Iterator[Path]:
-    """A folder, and each below it as deep as texts and their annotations lie."""
-    yield folder
-    for below in _folders(folder) if levels else ():
-        yield from _within(below, levels - 1)
 
 
 def _holds_texts(folder: Path) -> bool:

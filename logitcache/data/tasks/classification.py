@@ -146,6 +146,11 @@ class Classification:
         agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
         return f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
 
+    @classmethod
+    def advice_for(cls, tables: Sequence[Table]) -> str:
+        """What to do with tables that have not the columns of the task."""
+        return cls.advice
+
     @staticmethod
     def columns(tables: Sequence[Table], named_columns: Columns) -> Columns | None:
         """The columns of this task, where the tables have them."""

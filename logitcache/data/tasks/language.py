@@ -20,7 +20,7 @@ from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.rows import Source
-from logitcache.data.sources.chats import PROMPTS, checked
+from logitcache.data.sources.chats import PROMPTS, checked, prompts_advice
 from logitcache.data.sources.columns import MESSAGES, usual_text
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
@@ -59,6 +59,10 @@ class LanguageModel(Classification, ABC):
         "Name the texts with --text; or save what the model is asked (instruction and input) as prompt, and what it "
         "answers as completion; or each conversation as messages, a list of {role, content}."
     )
+
+    @classmethod
+    def advice_for(cls, tables: Sequence[Table]) -> str:
+        return f"{cls.advice}{prompts_advice(tables[0])}"
 
     @classmethod
     def columns(cls, tables: Sequence[Table], named_columns: Columns) -> Columns | None:

@@ -41,7 +41,7 @@ def chosen(
         expected=kind.needs,
         found=", ".join(dict.fromkeys(name for table in tables for name in table.columns))
         or "none",
-        advice=kind.advice,
+        advice=kind.advice_for(tables),
         where=where,
     )
 
