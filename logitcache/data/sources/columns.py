@@ -20,6 +20,7 @@ from logitcache.data.sources.content import AS_ROWS
 from logitcache.data.sources.hints import (
     NUMBERING,
     SENTENCE,
+    are_names,
     is_called_as_labels,
     is_constant,
     likely_labels,
@@ -203,14 +204,16 @@ def _text_advice(
         joined = joined_tags_advice([line.split() for line in (have[0], *map(str, head[have[0]]))])
         if joined:
             return joined
-    header = header_advice([[name, *map(str, head[name])] for name in head])
+    columns = [[name, *map(str, head[name])] for name in head]
+    header = header_advice(columns)
     if len(have) == 1:
         header = fields_advice([have[0], *map(str, head[have[0]])]) or header
     if looks_like_row(have):
         return header
     if len(have) == 1:
         return f"{advice} If the lines hold several fields, say with --delimiter what separates them. {header}"
-    if any(is_called_as_labels(name) and " " not in name.strip() for name in have):
+    is_header = any(is_called_as_labels(name) and " " not in name.strip() for name in have)
+    if is_header or are_names(columns):
         return advice
     return f"{advice} {header}"
 
@@ -254,8 +257,14 @@ def _column_advice(
         unread = {name: v for name, v in values.items() if name not in texts}
         shares = shared_out(unread)
         labels = [",".join(shares)] if shares else likely_labels(unread, tables)
-        if labels and first_called(LABEL_COLUMNS, have) is None:
+        usual = first_called(LABEL_COLUMNS, have)
+        if labels and usual is None:
             advice += f" {option('--label', labels[0])}"
+        elif usual is not None and usual.casefold() not in LABEL_COLUMNS[:2]:
+            others = [name for name in labels if name != usual and is_called_as_labels(name)]
+            if others:
+                another = option("--label", others[0])
+                advice += f"; the label is then {usual}, by its usual name (another: {another})"
     return f"{advice}." if texts else f"{advice}; or save the rows {AS_ROWS}."
 
 
