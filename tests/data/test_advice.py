@@ -253,3 +253,24 @@ def test_text_files_that_are_passed_over_are_said(tmp_path: Path) -> None:
     notes: list[str] = []
     load(tmp_path, Columns(), tmp_path, Notes(notes.append))
     assert any(note.endswith("beside other files: more.txt") for note in notes)
+
+
+def test_titles_that_some_rows_lack_are_not_taken_for_the_texts(tmp_path: Path) -> None:
+    rows = [
+        {
+            "Title": f"very nice dress {i}" if i % 3 else "",
+            "Review Text": f"{i} fits me well and is of a soft cloth",
+            "Rating": i % 5,
+        }
+        for i in range(20)
+    ]
+    path = tmp_path / "r.csv"
+    pandas.DataFrame(rows).to_csv(path, index=False)
+    for label in (None, "Rating"):
+        message = refusal(path, Columns(label=label), tmp_path)
+        advised = "--text 'Review Text'" + ("" if label else " --label Rating")
+        assert message.endswith(
+            f"'Title' is empty in some rows: name the texts with --text, for example {advised}."
+        )
+    source = load(path, Columns(text="Review Text", label="Rating"), tmp_path, SILENT)
+    assert source.table("train").texts()[0][0].startswith("0 fits")

@@ -16,6 +16,7 @@ from logitcache.data.sources.advice import (
     joined_tags_advice,
     lists_advice,
 )
+from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.content import AS_ROWS
 from logitcache.data.sources.hints import (
     NUMBERING,
@@ -74,7 +75,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
     if text is None:
         text = usual_text(tables, have)
     if text is None:
-        raise _no_text(tables, where, named_columns.delimiter)
+        raise _no_text(tables, where, named_columns)
     label = named_columns.label or first_called(LABEL_COLUMNS, have) or _cats(tables)
     chosen = replace(named_columns, text=text, text_pair=pair, label=label)
     _check_once(tables, chosen)
@@ -137,8 +138,8 @@ def first_called(names: Sequence[str], have: Sequence[str]) -> str | None:
 
 def usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     """The column of texts by its usual name; not one that says the same in every row, as the title
-    of a task for annotators, and not titles of a word or two, where another column holds sentences
-    that differ. Two rows may be alike by chance.
+    of a task for annotators, and not titles of a word or two, or that some rows lack, where another
+    column holds sentences that differ. Two rows may be alike by chance.
     """
     names = [called(name, have) for name in TEXT_COLUMNS]
     usual = [name for name in names if name is not None]
@@ -149,7 +150,9 @@ def usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     if differing and column.casefold() != TITLE:
         return column
     values = samples(tables)
-    if differing and mean_size(values.get(column, []))[0] >= SENTENCE:
+    titles = values.get(column, [])
+    is_everywhere = len(present(titles)) == len(titles)
+    if differing and is_everywhere and mean_size(titles)[0] >= SENTENCE:
         return column
     others = [name for name in likely_texts(values) if name not in usual]
     return None if others else column
@@ -163,7 +166,7 @@ def _is_constant(tables: Sequence[Table], name: str) -> bool:
     return len(values) > 2 and is_constant(values)
 
 
-def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) -> SpecError:
+def _no_text(tables: Sequence[Table], where: Path | str, named_columns: Columns) -> SpecError:
     """The error over tables without a column of a usual name, with the likeliest one."""
     expected = f"a text column ({', '.join(TEXT_COLUMNS)})"
     have = names_of(tables)
@@ -172,7 +175,7 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             expected=expected, found="an empty file", advice="Fetch or save it again.", where=where
         )
     values = samples(tables)
-    advice = _text_advice(tables, have, values, delimiter)
+    advice = _text_advice(tables, have, values, named_columns)
     found = listed(list(map(short, values)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
 
@@ -181,16 +184,17 @@ def _text_advice(
     tables: Sequence[Table],
     have: Sequence[str],
     values: Mapping[str, Sequence[Any]],
-    delimiter: str | None,
+    named_columns: Columns,
 ) -> str:
     """What to do about these columns, ``values`` being their first rows by path: the delimiter
     decides before the header, and the header before the columns.
     """
-    if delimiter == " ":
+    if named_columns.delimiter == " ":
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     texts = likely_texts(values)
     advice = "" if texts else _lists_advice(tables, values)
-    advice = advice or _chat_advice(tables, values) or _column_advice(tables, values, texts)
+    advice = advice or _chat_advice(tables, values)
+    advice = advice or _column_advice(tables, values, texts, named_columns.label)
     if any(table.typed for table in tables):
         return advice
     head = samples(tables[:1])  # another file's first line has other names
@@ -239,14 +243,21 @@ def _chat_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -
 
 
 def _column_advice(
-    tables: Sequence[Table], values: Mapping[str, Sequence[Any]], texts: Sequence[str]
+    tables: Sequence[Table],
+    values: Mapping[str, Sequence[Any]],
+    texts: Sequence[str],
+    label: str | None,
 ) -> str:
-    """The options that name the columns, with the likeliest ones."""
+    """The options that name the columns, with the likeliest ones; ``label`` is named already."""
     have = names_of(tables)
     advice = "Name it with --text (and --text-pair)"
     constant = first_called(TEXT_COLUMNS, have)
     if constant is not None:
-        advice = f"{constant!r} holds no sentences that differ: name the texts with --text"
+        titles = values.get(constant, [])
+        fault = "holds no sentences that differ"
+        if len(present(titles)) < len(titles):
+            fault = "is empty in some rows"
+        advice = f"{constant!r} {fault}: name the texts with --text"
     if texts:
         pair = likely_pair(texts) or _usual_pair(texts)
         if pair is None:
@@ -257,10 +268,10 @@ def _column_advice(
         unread = {name: v for name, v in values.items() if name not in texts}
         shares = shared_out(unread)
         labels = [",".join(shares)] if shares else likely_labels(unread, tables)
-        usual = first_called(LABEL_COLUMNS, have)
+        usual = label or first_called(LABEL_COLUMNS, have)
         if labels and usual is None:
             advice += f" {option('--label', labels[0])}"
-        elif usual is not None and usual.casefold() not in LABEL_COLUMNS[:2]:
+        elif label is None and usual is not None and usual.casefold() not in LABEL_COLUMNS[:2]:
             others = [name for name in labels if name != usual and is_called_as_labels(name)]
             if others:
                 another = option("--label", others[0])
