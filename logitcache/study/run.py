@@ -11,6 +11,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.selection import held_out
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.processes import check_count
 from logitcache.reporter import SILENT, Once, Reporter
 from logitcache.stages.preflight import check_dump, check_student, note_remark
 from logitcache.stages.rows import load
@@ -43,6 +44,8 @@ def run(
     trials have other options or other rows; DiskError.
     """
     study = planned(spec, config)
+    if config.workers is not None and not config.ray:
+        check_count(min(config.workers, len(study.trials)))
     folder.check_foreign(study.folder)
     rows = Sources(study, reporter)
     rows.check()
