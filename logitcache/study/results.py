@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.config.answers import PREFIXES
 from logitcache.config.workspace import PREDICTIONS, RESULT, RESULT_FORMAT
 from logitcache.data.division import Division, SharedTexts
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
@@ -24,6 +25,7 @@ from logitcache.study.predictions import Predictions as Predictions
 from logitcache.study.predictions import read_predictions
 
 TRAIN_AGAIN = "Train this student again, with --overwrite."
+_READY = tuple(f"{prefix}:" for prefix in PREFIXES)  # names of answers that were there already
 ANY = "*"  # in a schema: every name
 _NUMBER = int | float
 _SCHEMA: Mapping[str, Any] = {
@@ -116,6 +118,18 @@ class Result:
     def splits(self) -> frozenset[str]:
         """Splits with both a score and the answers behind it."""
         return frozenset(self.metrics) & frozenset(self.predictions)
+
+    @property
+    def caches_of_columns(self) -> dict[str, int]:
+        """Rows by fingerprint of the caches whose answers were there already: no teacher ran."""
+        names = dict(zip(self.caches, self.teacher_names, strict=False))  # older results: no names
+        return {key: self.caches[key] for key, name in names.items() if name.startswith(_READY)}
+
+    @property
+    def asked_caches(self) -> dict[str, int]:
+        """Rows by fingerprint of the other caches: each row saw the teacher once."""
+        ready = self.caches_of_columns
+        return {key: rows for key, rows in self.caches.items() if key not in ready}
 
 
 def find_results(paths: Sequence[Path]) -> list[Path]:

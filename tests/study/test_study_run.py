@@ -282,6 +282,27 @@ def test_a_failed_study_ends_with_6_and_says_why(
     )
 
 
+def test_a_study_whose_trials_have_all_diverged_ends_with_6(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(json.dumps({**spec, "methods": ["base", "ls"]}))
+    error = Diverged("NaN in 3 of 8 rows: its training has diverged. Lower --learning-rate.")
+    faults(monkeypatch, ls=error)
+    words = ["study", "run", str(path), "--json", "--out", str(tmp_path / "s")]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    faults(monkeypatch, base=error, ls=error)
+    done = CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "t")])
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["trials"]["diverged"] == 4
+    assert "all 4 trials diverged, the first is singles/tiny/base-seed0: NaN in 3" in done.stderr
+    again = CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "t")])
+    assert again.exit_code == 6
+    assert "another --out" in again.stderr
+    faults(monkeypatch)
+    assert CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "u")]).exit_code == 0
+
+
 def test_a_teacher_that_fails_fails_its_trials_alone(
     spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
