@@ -245,6 +245,22 @@ def faults(monkeypatch: pytest.MonkeyPatch, **errors: Exception) -> list[str]:
     return begun
 
 
+def test_a_launchers_variables_that_contradict_are_refused_before_any_trial(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = faults(monkeypatch)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(SpecError, match=r"Start with torchrun, or unset WORLD_SIZE\."):
+        logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    assert not begun
+    assert not (tmp_path / "s").exists()
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    assert begun
+
+
 def test_a_failed_trial_stops_no_other_and_is_tried_again(
     spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
