@@ -245,22 +245,6 @@ def faults(monkeypatch: pytest.MonkeyPatch, **errors: Exception) -> list[str]:
     return begun
 
 
-def test_a_launchers_variables_that_contradict_are_refused_before_any_trial(
-    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = faults(monkeypatch)
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(SpecError, match=r"Start with torchrun, or unset WORLD_SIZE\."):
-        logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
-    assert not begun
-    assert not (tmp_path / "s").exists()
-    monkeypatch.delenv("WORLD_SIZE")
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    monkeypatch.setenv("SLURM_NTASKS", "4")
-    logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
-    assert begun
-
-
 def test_a_failed_trial_stops_no_other_and_is_tried_again(
     spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,27 +280,6 @@ def test_a_failed_study_ends_with_6_and_says_why(
     assert (
         "2 of 4 trials failed, the first is singles/tiny/base-seed0: here: no luck" in done.stderr
     )
-
-
-def test_a_study_whose_trials_have_all_diverged_ends_with_6(
-    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text(json.dumps({**spec, "methods": ["base", "ls"]}))
-    error = Diverged("NaN in 3 of 8 rows: its training has diverged. Lower --learning-rate.")
-    faults(monkeypatch, ls=error)
-    words = ["study", "run", str(path), "--json", "--out", str(tmp_path / "s")]
-    assert CliRunner().invoke(cli, words).exit_code == 0
-    faults(monkeypatch, base=error, ls=error)
-    done = CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "t")])
-    assert done.exit_code == 6
-    assert json.loads(done.stdout)["trials"]["diverged"] == 4
-    assert "all 4 trials diverged, the first is singles/tiny/base-seed0: NaN in 3" in done.stderr
-    again = CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "t")])
-    assert again.exit_code == 6
-    assert "another --out" in again.stderr
-    faults(monkeypatch)
-    assert CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "u")]).exit_code == 0
 
 
 def test_a_teacher_that_fails_fails_its_trials_alone(
