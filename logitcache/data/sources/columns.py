@@ -35,6 +35,7 @@ from logitcache.data.sources.hints import (
     similar,
 )
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
+from logitcache.data.sources.parted import word_spans_advice
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
@@ -224,6 +225,9 @@ def _text_advice(
 
 def _lists_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
     """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
+    spans = next(filter(None, map(word_spans_advice, tables)), "")
+    if spans:
+        return f"{spans}."
     have = names_of(tables)
     path = tables[0].path
     advice = (lists_advice(name, values[name], path) for name in values if name in have)

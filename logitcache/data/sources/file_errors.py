@@ -17,6 +17,7 @@ from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
 from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.nested import LOOKED_AT
+from logitcache.data.sources.parted import usersays_advice
 from logitcache.data.sources.plain import PREFIX, holds_labels, line_advice
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
@@ -159,15 +160,17 @@ def _of_arff(path: Path) -> str:
     )
 
 
-def of_annotations(names: Sequence[str]) -> str:
-    """What may be done with files that hold annotations beside texts; empty for others."""
+def of_annotations(folder: Path, names: Sequence[str]) -> str:
+    """What may be done with files in or below a folder that hold annotations beside texts, or texts
+    in parts; empty for others.
+    """
     if {"seq.in", "label"} <= set(names):
         command = joined_lines(("seq.in", "label"), ("text", "label"), "train")
         advice = f"Write the lines of both into one file: {command}"
         return f"{advice}; {_OF_SLOTS}" if "seq.out" in names else advice
     if any(name.endswith(".ann") for name in names):
         return OF_BRAT
-    return ""
+    return usersays_advice(folder, names)
 
 
 def of_files(folder: Path, names: Sequence[str]) -> str:

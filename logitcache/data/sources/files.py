@@ -346,7 +346,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             )
             advice = of_files(folder, visible).rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        annotations = list(map(of_annotations, _names_within(folder)))
+        annotations = [of_annotations(folder, names) for names in _names_within(folder)]
         if any(annotations):
             advice = next(filter(None, annotations))
         elif texts is not None:

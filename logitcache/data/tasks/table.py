@@ -8,6 +8,7 @@ from pathlib import Path
 
 from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.rows import Source
+from logitcache.data.sources.parted import instructions_advice
 from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.classification import Classification
@@ -37,11 +38,15 @@ def chosen(
         columns = kind.columns(tables, named_columns)
         if columns is not None:
             return kind, columns
+    advice = kind.advice
+    prompts = next(filter(None, map(instructions_advice, tables)), "")
+    if kind is CausalLM and prompts:
+        advice = f"{advice} As prompt and completion: {prompts}."
     raise SpecError(
         expected=kind.needs,
         found=", ".join(dict.fromkeys(name for table in tables for name in table.columns))
         or "none",
-        advice=kind.advice,
+        advice=advice,
         where=where,
     )
 
