@@ -12,6 +12,7 @@ import click
 
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
+from logitcache.processes import check_count
 from logitcache.ranks import launched_rank
 from logitcache.reporter import SILENT, Once, Reporter, progress
 
@@ -80,6 +81,7 @@ def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
         raise SpecError(
             expected=f"--workers without {flag}", found="both", advice="Leave one of them out."
         )
+    check_count(workers)
     reporter = Once(progress())
     if config.teacher.answers is None:  # a model is trained once, before the parts need it
         from logitcache.stages.dump import load_panel

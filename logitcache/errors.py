@@ -72,6 +72,7 @@ class LogitCacheError(ValueError):
         self.found = str(found)
         self.advice = advice
         self.where = None if where is None else str(where)
+        self.suggested: dict[str, str] = {}  # what the advice gives, by the name of its option
         super().__init__(self.message)
 
     @property

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import IO
 
 from logitcache import platforms
+from logitcache.errors import SpecError
 
 POLL = 0.05  # seconds
+MOST_PER_CORE = 4  # processes: each loads torch
 READ = 30.0  # seconds until all is read that a process wrote before it ended
 GRACE = (
     4.0  # seconds a process has to leave: the command that waits for it has 5 when it is stopped
@@ -80,6 +82,18 @@ def together(
                 listener.join(READ)
     killed = [number for number, code in enumerate(codes, 1) if code == -platforms.KILLED]
     return Ended(outputs, failed, tuple(killed))
+
+
+def check_count(workers: int) -> None:
+    """Raises SpecError for more processes than the cores can do with."""
+    cores = platforms.cores()
+    if workers > MOST_PER_CORE * cores:
+        raise SpecError(
+            expected=f"at most {MOST_PER_CORE * cores} processes, {MOST_PER_CORE} for each core of this machine",
+            found=workers,
+            advice=f"Give --workers {cores}.",
+            where="--workers",
+        )
 
 
 def end_with_parent() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +45,12 @@ class Pattern:
     fault: Fault
     expression: str
     whole: bool = False
+    every: bool = False  # of the texts of a row: one alone is no fault
     least_share: float = 0.0  # of the rows: fewer are no fault
 
 
 PATTERNS = (
-    Pattern(Fault.EMPTY, f"^[{_BLANK}]*$", whole=True),
+    Pattern(Fault.EMPTY, f"^[{_BLANK}]*$", whole=True, every=True),
     Pattern(Fault.NO_WORD, f"^[^{_WORD}]*[^{_WORD}{_BLANK}][^{_WORD}]*$", whole=True),
     Pattern(Fault.MISSING, f"^(?:{_MISSING})$", whole=True),
     Pattern(Fault.NUMBER, r"^\s*[-+]?[0-9][0-9.,]*\s*$", whole=True, least_share=0.5),
@@ -80,7 +81,7 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
         suspected = rows.select(suspects)
         for pattern in patterns:
             if pattern.whole:
-                has_fault = matches(rows, pattern.expression)
+                has_fault = matches(rows, pattern.expression, every=pattern.every)
             else:
                 has_fault = np.zeros(len(rows), np.bool_)
                 has_fault[suspects] = matches(suspected, pattern.expression)
@@ -93,14 +94,14 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
                 )
 
 
-def matches(rows: Rows, expression: str) -> Bool:
-    """Which rows have a text that matches a regular expression: bool[N]."""
+def matches(rows: Rows, expression: str, *, every: bool = False) -> Bool:
+    """Which rows have a text (or ``every`` text) that matches a regular expression: bool[N]."""
+    combined = np.logical_and if every else np.logical_or
 
     def block(part: slice) -> Bool:
-        is_match = np.zeros(part.stop - part.start, np.bool_)
-        for field in fields(rows):
-            is_match |= numpy_of(pc.match_substring_regex(field[part], expression))
-        return is_match
+        texts = [field[part] for field in fields(rows)]
+        are_matches = [numpy_of(pc.match_substring_regex(text, expression)) for text in texts]
+        return cast("Bool", combined.reduce(are_matches))
 
     return by_block(np.bool_, len(rows), block)
 

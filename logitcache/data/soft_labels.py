@@ -45,6 +45,7 @@ class Kind(StrEnum):
     PROBABILITIES = "probabilities"
     VOTES = "votes"
     LOGITS = "logits"
+    CLASSES = "one class a row"  # probabilities of 0 and 1 alone
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class SoftLabels:
         off = ~missing & (np.abs(total - 1) > TOLERANCE)
         is_percent = np.abs(total - 100) <= 100 * TOLERANCE
         if not off.any() or (is_percent | missing).all():
-            return Kind.PROBABILITIES
+            are_classes = (values[~missing].max(axis=1) == total[~missing]).all()
+            return Kind.CLASSES if are_classes else Kind.PROBABILITIES
         if (values[~missing] == np.floor(values[~missing])).all():
             self._check_counts(values[~missing])
             return Kind.VOTES

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, divided_by_column, drawn, without
 from logitcache.data.sources import corpus, find
+from logitcache.data.sources.advice import given
 from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.column_notes import choice_notes, label_advice
 from logitcache.data.sources.columns import LABEL_COLUMNS, column_names
@@ -38,9 +40,9 @@ from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import chosen
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError, sentence
 from logitcache.records import Int64, Ragged
-from logitcache.reporter import Once, Reporter
+from logitcache.reporter import SILENT, Once, Reporter
 
 SPLITS = ("train", "dev", "test")
 
@@ -67,8 +69,49 @@ def load(
     ``seed`` draws the splits of a preset that has none; columns that are asked for go before a
     preset's. ``name`` is what the source is called (rows in memory: "memory"). With ``keep``,
     tables stay in memory, for whoever reads further columns of them (``Source.read``). Raises
-    SpecError for whatever cannot be read as asked.
+    SpecError for whatever cannot be read as asked, with what is refused once its advice is followed.
     """
+    read = partial(_load, data, cache=cache, unlabelled=unlabelled, seed=seed, name=name, keep=keep)
+    try:
+        return read(columns, reporter=reporter)
+    except SpecError as error:
+        _add_what_follows(error, columns, partial(read, reporter=SILENT))
+        raise
+
+
+def _add_what_follows(
+    error: SpecError, columns: Columns, read: Callable[[Columns], Source]
+) -> None:
+    """Follow the advice of an error as far as it names options of reading, and add what is refused
+    with all of them. Cost: the rows are read again for each.
+    """
+    latest: LogitCacheError = error
+    suggested: dict[str, Any] = {}
+    while latest.suggested.keys() - suggested.keys():
+        suggested |= latest.suggested
+        try:
+            read(replace(columns, **suggested))
+        except LogitCacheError as further:
+            latest = further
+            continue
+        if latest is not error:
+            error.advice = f"{sentence(error.advice)} All that is to be given: {given(suggested)}"
+        return
+    if latest is not error:
+        error.advice = f"{sentence(error.advice)} With {given(suggested)}: {latest.message}"
+
+
+def _load(
+    data: Data,
+    columns: Columns,
+    cache: Path,
+    reporter: Reporter,
+    *,
+    unlabelled: Data | None,
+    seed: int,
+    name: str | None,
+    keep: bool,
+) -> Source:
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
     reporter = Once(reporter)  # a table may be read again, for its other columns
     running = corpus.find(data, cache, reporter, reading) if columns.task in LANGUAGE else None

@@ -258,15 +258,15 @@ def _cost_block(studied: Studied) -> Block | None:
         for row in cell.comparison.rows:
             runs = cell.results_of(row)
             spent = [result.train_seconds for result in runs if result.train_seconds is not None]
-            caches: dict[str, int] = {}
+            asked: dict[str, int] = {}
             for result in runs:
-                caches |= result.caches
+                asked |= result.asked_caches
             values = (
                 f"{_where(studied, cell)}: {spoken(row.label)}",
                 digits(row.time_ratio_to_ls),
                 time_text(median(spent)) if spent else NONE,
                 f"{sum(result.rows_seen for result in runs):,}",
-                f"{sum(caches.values()):,}" if caches else NONE,
+                f"{sum(asked.values()):,}" if asked else NONE,
             )
             rows.append(values)
     caption = " ".join(passes) or "No method had a teacher."

@@ -16,6 +16,7 @@ from logitcache.config.workspace import PREDICTIONS, RESULT, RUN
 from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
+from logitcache.stages.result_file import read_document
 from logitcache.store import files
 from logitcache.store.json_files import read_json, write_json
 from logitcache.store.manifest import differences
@@ -101,19 +102,15 @@ def _check_answers(job: Job) -> None:
 
 
 def read_result(out: Path) -> dict[str, Any]:
-    """The content of a run's ``result.json``. Raises FormatError where it is not whole."""
+    """The content of a run's ``result.json``. Raises FormatError where it is not whole, or a value
+    is of another type.
+    """
     path = out / RESULT
     try:
-        result = read_json(path)
+        return read_document(path)
     except FormatError as error:
         error.advice = TRAIN_AGAIN
-        raise
-    missing = [name for name in PRINTED if name not in result]
-    if missing:
-        raise FormatError(
-            expected=f"a field `{missing[0]}`", found="none", advice=TRAIN_AGAIN, where=path
-        )
-    return result
+        raise error.at(path) from None
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:

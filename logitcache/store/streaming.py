@@ -10,7 +10,7 @@ from logitcache.errors import CorruptShard, LogitCacheError, SpecError
 
 WEB = ("http://", "https://")
 STREAM_BYTES = 8 << 20  # asked for at once, where parts of a file can be
-SILENT_SECONDS = 60.0
+SILENT_SECONDS = 15.0  # of a web server; it is asked twice, by HEAD and by GET
 _LIBRARIES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -95,14 +95,17 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _patience(url: str) -> dict[str, Any]:
-    """Settings of a web server's file system: no limit of time, pauses up to SILENT_SECONDS."""
+    """Settings of a web server's file system: no limit of time, pauses up to SILENT_SECONDS, of
+    which connecting is one.
+    """
     if not url.startswith(WEB):
         return {}
     import aiohttp
 
-    return {
-        "client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS)}
-    }
+    patience = aiohttp.ClientTimeout(
+        total=None, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS
+    )
+    return {"client_kwargs": {"timeout": patience}}
 
 
 def _failures() -> tuple[type[BaseException], ...]:

@@ -135,7 +135,7 @@ def text(study: StudyFolder) -> str:
 
 
 def check_complete(study: StudyFolder) -> None:
-    """Raises IncompleteStudy where trials have failed."""
+    """Raises IncompleteStudy where trials have failed, or all have diverged."""
     failed = study.with_state(State.FAILED)
     if failed:
         error = failed[0].end.error or {}
@@ -144,5 +144,13 @@ def check_complete(study: StudyFolder) -> None:
             f"{error.get('message')}",
             advice="Mend what it names (an option of it in the spec, such as `on_nonfinite: skip` below teacher) and "
             "run the same command again: it tries these alone.",
+            where=study.folder,
+        )
+    diverged = study.with_state(State.DIVERGED)
+    if diverged and len(diverged) == len(study.trials):
+        error = diverged[0].end.error or {}
+        raise IncompleteStudy(
+            f"all {len(diverged)} trials diverged, the first is {diverged[0].planned.id}: {error.get('message')}",
+            advice="Mend it in the spec, and choose another --out: trials that diverged are not tried again.",
             where=study.folder,
         )

@@ -7,7 +7,6 @@ model is loaded and torch is not imported.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,52 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.config.workspace import PREDICTIONS, RESULT, RESULT_FORMAT
+from logitcache.config.answers import PREFIXES
+from logitcache.config.workspace import PREDICTIONS, RESULT
 from logitcache.data.division import Division, SharedTexts
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
+from logitcache.stages.result_file import read_document
 from logitcache.study.predictions import Predictions as Predictions
 from logitcache.study.predictions import read_predictions
 
 TRAIN_AGAIN = "Train this student again, with --overwrite."
-ANY = "*"  # in a schema: every name
-_NUMBER = int | float
-_SCHEMA: Mapping[str, Any] = {
-    "method": str,
-    "seed": int,
-    "metric": str,
-    "metrics": {ANY: {ANY: _NUMBER}},
-    "label_names": list | None,
-    "data": {
-        "source": str,
-        "digest": str,
-        "train_rows": int,
-        "unlabelled_rows": int,
-        "division": {"rule": str, "held_out": {ANY: int}},
-        "shared_texts": {ANY: {"rows": int, "of": int, "first": int}},
-    },
-    "config": dict,
-    "alpha": _NUMBER | None,
-    "a": _NUMBER | None,
-    "temperature": _NUMBER | None,
-    "soft_factor": _NUMBER | None,
-    "cache_fingerprint": str | None,
-    "cache_rows": int | None,
-    "caches": [{"fingerprint": str, "rows": int, "weights": str}],
-    "rows_seen": int,
-    "seconds_per_step": _NUMBER | None,
-    "train_seconds": _NUMBER | None,
-    "history": [{ANY: _NUMBER}],
-    "versions": {ANY: str},
-}
-_NULLABLE = "data.division"
+_READY = tuple(f"{prefix}:" for prefix in PREFIXES)  # names of answers that were there already
 _OF_THE_TASK = ("data_digest", "label_names")
-_OLDER_DATA: Mapping[str, Any] = {
-    "source": "",
-    "unlabelled_rows": 0,
-    "division": None,
-    "shared_texts": {},
-}  # results without these
-_OLDER: Mapping[str, Any] = {"caches": [], "train_seconds": None, "history": [], "versions": {}}
 _COPIED = (
     "method",
     "seed",
@@ -117,6 +81,18 @@ class Result:
         """Splits with both a score and the answers behind it."""
         return frozenset(self.metrics) & frozenset(self.predictions)
 
+    @property
+    def caches_of_columns(self) -> dict[str, int]:
+        """Rows by fingerprint of the caches whose answers were there already: no teacher ran."""
+        names = dict(zip(self.caches, self.teacher_names, strict=False))  # older results: no names
+        return {key: self.caches[key] for key, name in names.items() if name.startswith(_READY)}
+
+    @property
+    def asked_caches(self) -> dict[str, int]:
+        """Rows by fingerprint of the other caches: each row saw the teacher once."""
+        ready = self.caches_of_columns
+        return {key: rows for key, rows in self.caches.items() if key not in ready}
+
 
 def find_results(paths: Sequence[Path]) -> list[Path]:
     """The result folders at or below these paths, each once, sorted. A folder inside a result is
@@ -162,7 +138,7 @@ def read_result(folder: Path) -> Result:
             where=folder,
         )
     with _reading(folder / RESULT):
-        document = _document(folder / RESULT)
+        document = read_document(folder / RESULT)
     with _reading(folder / PREDICTIONS):
         predictions = read_predictions(folder / PREDICTIONS, document["label_names"])
     return _result(folder, document, predictions)
@@ -176,50 +152,6 @@ def _reading(path: Path) -> Iterator[None]:
     except FormatError as error:
         error.advice = TRAIN_AGAIN
         raise error.at(path) from None
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
-        raise FormatError(expected="JSON", found=error) from None
-    stated = document.get("format") if isinstance(document, dict) else type(document).__name__
-    if stated != RESULT_FORMAT:
-        raise FormatError(expected=f"format {RESULT_FORMAT!r}", found=repr(stated))
-    document = {**_OLDER, **document}
-    if isinstance(document.get("data"), dict):
-        document["data"] = {**_OLDER_DATA, **document["data"]}
-    _check("", document, _SCHEMA)
-    return document
-
-
-def _check(name: str, value: Any, schema: Any) -> None:
-    """Raises FormatError naming the first field that is missing, or whose value is not of its type."""
-    if value is None and name == _NULLABLE:
-        return
-    if isinstance(schema, Mapping):
-        _check_type(name, value, dict)
-        names = value if ANY in schema else schema
-        for key in names:
-            path = f"{name}.{key}".lstrip(".")
-            if key not in value:
-                raise FormatError(expected=f"a field `{path}`", found="none")
-            _check(path, value[key], schema.get(ANY) or schema[key])
-    elif isinstance(schema, list):
-        _check_type(name, value, list)
-        for item in value:
-            _check(name, item, schema[0])
-    else:
-        _check_type(name, value, schema)
-
-
-def _check_type(name: str, value: Any, kind: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        expected = getattr(kind, "__name__", str(kind))
-        raise FormatError(f"`{name}`: expected {expected}, found {value!r:.60}")
-    # not a number, infinite, or too large
-    if isinstance(value, _NUMBER) and not abs(value) < 2**63:
-        raise FormatError(f"`{name}`: expected a finite number below 2**63, found {value!r:.60}")
 
 
 def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predictions]) -> Result:

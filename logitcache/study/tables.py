@@ -15,7 +15,6 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from logitcache.config.answers import PREFIXES
 from logitcache.config.methods import is_taught
 from logitcache.config.report import BASELINE, FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
@@ -39,7 +38,6 @@ from logitcache.study.verdict import p_text, scale_of, verdict
 
 T = TypeVar("T")
 _NONE = "–"
-_READY = tuple(f"{prefix}:" for prefix in PREFIXES)  # names of answers that were there already
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
 _NOTEBOOK = 110  # columns
 _UNBOUNDED = 10_000  # columns: more than any table has
@@ -283,12 +281,11 @@ def teacher_passes_of(results: Sequence[Result]) -> TeacherPasses | None:
     live = 0
     for result in results:
         if is_taught(result.method) and result.cache_fingerprint:
-            names = dict(zip(result.caches, result.teacher_names, strict=False))  # older: no names
-            own = {key for key, name in names.items() if name.startswith(_READY)}
-            ready |= {key: rows for key, rows in result.caches.items() if key in own}
-            asked |= {key: rows for key, rows in result.caches.items() if key not in own}
-            if len(own) < len(result.caches):
-                live += result.rows_seen * max(1, len(result.teachers) - len(own))
+            ready |= result.caches_of_columns
+            asked |= result.asked_caches
+            if result.asked_caches:
+                teachers = len(result.teachers) - len(result.caches_of_columns)
+                live += result.rows_seen * max(1, teachers)
     if not asked and not ready:
         return None
     return TeacherPasses(sum(asked.values()), live, sum(ready.values()))

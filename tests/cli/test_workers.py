@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.cache.cache import Cache
+from logitcache.processes import check_count
 from logitcache.reporter import Notes, Once
 from logitcache_cli import dump as module
 from logitcache_cli import workers
@@ -85,6 +86,35 @@ def test_what_workers_say_is_brought_together(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("OMP_NUM_THREADS")
     share = max(1, len(os.sched_getaffinity(0)) // 2)
     assert workers.run_parts(["dump"], 2, reporter) == [f"{i}/2 {share}\n" for i in (1, 2)]
+
+
+@pytest.mark.parametrize("command", ["dump", "study"])
+def test_more_workers_than_the_machine_can_do_with_are_refused_with_advice_that_works(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("text,label,gpt\n" + "".join(f"text {i},{i % 2},{i % 2}\n" for i in range(40)))
+    spec = {"tasks": {"rows": {"data": str(data)}}, "methods": ["base"], "seeds": list(range(100)),
+            "students": {"tiny": {"student": "2x8"}}}  # fmt: skip
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))  # JSON is YAML
+    words = ["study", "run", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "s")]
+    if command == "dump":
+        words = [
+            "dump",
+            "--teacher",
+            "column:gpt",
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / "c"),
+        ]
+    monkeypatch.setattr("logitcache.processes.together", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(module, "run_parts", lambda *_: pytest.fail("started"))
+    refused = CliRunner().invoke(cli, [*words, "--workers", "1000"])
+    assert refused.exit_code == 2, refused.output
+    assert "--workers: expected at most" in refused.stderr
+    advised = refused.stderr.partition("Give --workers ")[2].strip().rstrip(".")
+    check_count(int(advised))
 
 
 KILLED = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,12 @@ import logitcache.data
 from logitcache.config.data import Columns
 from logitcache.data.source import load
 from logitcache.errors import SpecError
-from logitcache.reporter import SILENT
+from logitcache.reporter import SILENT, Notes
 from tests.advice import printed
 from tests.data.advice_cases import FORMS, ROWS, Case, changed
 from tests.data.advice_of_labels import LABELS, PLACES
 from tests.data.advice_of_posted import POSTED
-from tests.data.advice_of_shapes import SHAPES
+from tests.data.advice_of_shapes import BY_FIRST_SPACE, SHAPES
 
 FILES = [*FORMS, *PLACES, *LABELS, *SHAPES, *POSTED]
 MEMORY: list[tuple[str, Any, Any]] = [
@@ -108,6 +109,7 @@ ROOMS = [
 ELSEWHERE = {"_preset", "_preset_in", "_hub", "_by_split", "single", "find"}
 # Errors over a tokenizer, and over the task of a bench (tests/data/test_words.py, tests/bench).
 ELSEWHERE |= {"prepare", "_encoded", "refuse_others"}
+ELSEWHERE |= {"_check_no_answered_batch"}  # tests/data/test_parted.py
 
 
 def test_what_is_followed_elsewhere_is_there() -> None:
@@ -185,3 +187,91 @@ def test_the_command_over_pairs_by_split_writes_files_that_are_read(
     source = load(tmp_path / "OUT", Columns(header=tuple(header)), tmp_path, SILENT)
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 4, "dev": 4}
     assert source.table("train").texts()[0] == [max(pair, key=len)] * 4
+
+
+TWEETS = [("climate café tonight", "CLIMATE"), ("no god at all", "GOD")]
+
+
+@pytest.mark.parametrize("of_text", [False, True])
+def test_one_answer_says_all_options_of_reading(tmp_path: Path, of_text: bool) -> None:
+    rows = [
+        f"{i},{target},{tweet} {i},{'FAVOR' if i % 3 else 'NONE'}"
+        for i, (tweet, target) in enumerate(TWEETS * 10)
+    ]
+    content = "\n".join(["ID,Target,Tweet,Stance", *rows, ""])
+    path = tmp_path / "train.csv"
+    if of_text:
+        path = tmp_path / "train.txt"
+        content = content.replace(",", "\t")
+    path.write_text(content, encoding="cp1252")
+    message = refusal(path, Columns(), tmp_path)
+    assert "another: --label Stance" in message
+    assert "--header" not in message
+    options = dict(re.findall(r"--(encoding|delimiter|text|label) ([\w]+)", message))
+    options = {**options, "delimiter": "\t"} if of_text else options
+    assert set(options) == {"encoding", "text", "label", *(["delimiter"] if of_text else [])}
+    source = load(path, Columns(**options), tmp_path, SILENT)
+    assert source.label_names == ("FAVOR", "NONE")
+    assert source.table("train").texts()[0][:2] == ["climate café tonight 0", "no god at all 1"]
+
+
+def test_options_that_suffice_are_said_together(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_bytes("text\tlabel\ncaf\xe9\tx\nb\ty\n".encode("cp1252"))
+    message = refusal(path, Columns(), tmp_path)
+    assert message.endswith("All that is to be given: --encoding cp1252 --delimiter tab")
+    assert (
+        len(load(path, Columns(encoding="cp1252", delimiter="\t"), tmp_path, SILENT).table("train"))
+        == 2
+    )
+
+
+def test_text_files_of_labelled_rows_are_not_called_those_of_a_class(tmp_path: Path) -> None:
+    rows = [f"{i % 2} film number {i}" for i in range(20)]
+    for name in ("stsa", "other"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(rows), encoding="utf-8")
+    message = refusal(tmp_path, Columns(), tmp_path)
+    assert "texts of a class" not in message
+    assert "Call them by their splits (train.txt, dev.txt, test.txt)" in message
+    assert BY_FIRST_SPACE in message
+    (tmp_path / "other.txt").unlink()
+    lines = [re.sub("^[^ ]", r"__label__\g<0>", row) for row in rows]
+    (tmp_path / "stsa.txt").rename(tmp_path / "train.txt").write_text("\n".join(lines))
+    assert len(load(tmp_path, Columns(), tmp_path, SILENT).table("train")) == 20
+
+
+def test_text_files_of_plain_texts_are_those_of_a_class(tmp_path: Path) -> None:
+    for name in ("pos", "neg"):
+        texts = "".join(f"{number} {name} film\n" for number in ["one", "two", "three", "four"])
+        (tmp_path / f"{name}.txt").write_text(texts, encoding="utf-8")
+    assert "If each holds the texts of a class" in refusal(tmp_path, Columns(), tmp_path)
+
+
+def test_text_files_that_are_passed_over_are_said(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\n")
+    for name in ("more.txt", "README.txt", "labels.txt"):
+        (tmp_path / name).write_text("x\ny\n")
+    notes: list[str] = []
+    load(tmp_path, Columns(), tmp_path, Notes(notes.append))
+    assert any(note.endswith("beside other files: more.txt") for note in notes)
+
+
+def test_titles_that_some_rows_lack_are_not_taken_for_the_texts(tmp_path: Path) -> None:
+    rows = [
+        {
+            "Title": f"very nice dress {i}" if i % 3 else "",
+            "Review Text": f"{i} fits me well and is of a soft cloth",
+            "Rating": i % 5,
+        }
+        for i in range(20)
+    ]
+    path = tmp_path / "r.csv"
+    pandas.DataFrame(rows).to_csv(path, index=False)
+    for label in (None, "Rating"):
+        message = refusal(path, Columns(label=label), tmp_path)
+        advised = "--text 'Review Text'" + ("" if label else " --label Rating")
+        assert message.endswith(
+            f"'Title' is empty in some rows: name the texts with --text, for example {advised}."
+        )
+    source = load(path, Columns(text="Review Text", label="Rating"), tmp_path, SILENT)
+    assert source.table("train").texts()[0][0].startswith("0 fits")

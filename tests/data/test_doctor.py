@@ -97,6 +97,17 @@ def test_a_fault_of_a_text_is_counted_with_its_place(text: str, fault: Fault) ->
     assert {other for other, _ in found} <= {Fault.INVISIBLE}
 
 
+def test_a_pair_of_which_one_text_is_there_is_not_without_texts() -> None:
+    row = {"text": "sun", "text_pair": "moon", "label": "a"}
+    blank = {"text": " ", "text_pair": ""}
+    rows = [row, {**row, "text": ""}, {**row, "text_pair": ""}, {**row, **blank}]
+    source = load({"train": rows}, Columns(), Path("unused"), SILENT)
+    empty = [finding for finding in examine(source).findings if finding.fault is Fault.EMPTY]
+    assert [(finding.count, finding.place) for finding in empty] == [
+        (1, "data in memory, split train, row 3")
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -91,6 +91,13 @@ def probabilities(labels: SoftLabels, source: AnswerSource = COLUMN) -> Any:
     return exp / exp.sum(axis=1, keepdims=True)
 
 
+def test_names_of_classes_are_one_class_a_row() -> None:
+    names = read_columns(table(gpt=["neg", "pos", "", "pos"]), ["gpt"])
+    assert names.logits(COLUMN)[1] is Kind.CLASSES
+    votes = read_columns(table(gpt=[["neg"], ["pos", "neg"]]), ["gpt"])
+    assert votes.logits(COLUMN)[1] is Kind.VOTES
+
+
 @pytest.mark.parametrize("shape", IN_ORDER)
 def test_numbers_in_order(shape: str) -> None:
     labels = read_columns(IN_ORDER[shape], ["probs"])

@@ -222,7 +222,7 @@ def test_titles_of_a_word_are_no_texts_beside_sentences(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "prompt"),
     [
-        ({"instruction": "Add.", "input": "1 and 2", "output": "3"}, "Add.\n1 and 2\n"),
+        ({"instruction": "Add.", "input": "1 and 2", "output": "3"}, "Add.\n\n1 and 2\n"),
         ({"instruction": "Say 3.", "context": "", "response": "3", "category": "x"}, "Say 3.\n"),
         ({"question": "1 and 2?", "answer": "3"}, "1 and 2?\n"),
         ({"prompt": "1 and 2?", "chosen": "3", "rejected": "4"}, "1 and 2?\n"),

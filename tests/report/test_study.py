@@ -57,6 +57,19 @@ def test_every_renderer_writes_a_file_with_every_mean(made: tuple[Path, dict]) -
             assert numbers & {f"{mean:.3g}", f"{100 * mean:.3g}"}, (name, row)
 
 
+def test_rows_of_a_column_are_not_counted_as_seen_by_a_teacher(tmp_path: Path) -> None:
+    trials = [Planned("rte", "2x128", name, 0, {}, None) for name in ("base", "kd")]
+    plan = {"methods": {"base": {}, "kd": {}}, "margin": None, "split": None, "baseline": "base"}
+    write_plan(tmp_path, "own", plan, [], trials, [])
+    column = {"fingerprint": "c", "rows": 1234, "weights": "w", "teacher": "column:gpt"}
+    write_trial(tmp_path, trials[0], 120)
+    write_trial(tmp_path, trials[1], 130, cache_fingerprint="c", caches=[column])
+    CliRunner().invoke(cli, ["study", "report", str(tmp_path)], catch_exceptions=False)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "1,234 answers were there already" in text
+    assert "| 1,234 |" not in text
+
+
 def test_the_document_has_the_contracts_keys(made: tuple[Path, dict]) -> None:
     _, document = made
     assert set(document) == KEYS

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +17,7 @@ import pytest
 
 from logitcache.cache.cache import Cache
 from logitcache.errors import FormatError, SpecError
-from logitcache.store import remote
+from logitcache.store import remote, streaming
 from tests.fake_hub import FakeHub, run_python
 from tests.store import s3
 from tests.store.s3 import ROWS, kept, same
@@ -169,6 +170,23 @@ def test_a_manifest_may_name_no_file_elsewhere(url: str, local: Cache, home: Pat
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(SpecError, match="could not be read"):
         Cache.open("http://127.0.0.1:9/cache")
+
+
+def test_a_server_that_does_not_answer_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2 * streaming.SILENT_SECONDS <= 30
+    monkeypatch.setattr(streaming, "SILENT_SECONDS", 0.2)
+    asked: list[str] = []
+    # the system takes connections that nobody accepts
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/cache"
+        with pytest.raises(SpecError, match=r"could not be read .* Run the same command again"):
+            Cache.open(url)
+        server.settimeout(5)
+        for _ in range(2):
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(4).decode().strip())
+    assert asked == ["HEAD", "GET"]
 
 
 ON_THE_HUB = """

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,12 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.folder import PRINTED, claim, is_done
+from logitcache.stages.folder import claim, is_done
 from logitcache.stages.job import Job, resolve, with_tokenizer
 from logitcache.stages.stage import held
 from logitcache.stages.train import Training, train
 from logitcache.store.lock import LOCK, Lock
+from tests.fake_results import document
 from tests.runs import Interrupt, NoSteps, place_of, result, same, stop_at, tree
 
 
@@ -41,7 +43,9 @@ def run_of(job: Job) -> Training:
 
 def finish(job: Job) -> None:
     claim(job)
-    (job.out / "result.json").write_text(json.dumps(dict.fromkeys(PRINTED)))
+    (job.out / "result.json").write_text(
+        json.dumps(document("base", 0, {"dev": {"accuracy": 0.5}}))
+    )
 
 
 def test_a_folder_that_somebody_writes_to_is_refused_by_name(job: Job) -> None:
@@ -99,6 +103,21 @@ def test_a_result_that_is_not_whole_is_refused_with_what_to_do(job: Job, text: s
     ):
         is_done(job)
     assert not is_done(replace(job, config=replace(job.config, overwrite=True)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("metrics", {"dev": {"accuracy": "high"}}), ("metrics", 7), ("seed", None), ("data", []),
+     ("peak_memory_bytes", "much"), ("history", {}), ("method", 3), ("seconds_per_step", True)],
+)  # fmt: skip
+def test_a_result_with_values_of_other_types_is_refused(job: Job, name: str, value: Any) -> None:
+    finish(job)
+    assert is_done(job)
+    path = job.out / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(FormatError, match=rf"result\.json: .*`{name}.* Give --overwrite") as caught:
+        is_done(job)
+    assert caught.value.exit_code == 3
 
 
 def test_what_is_refused_is_not_touched(job: Job) -> None:

@@ -15,10 +15,11 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.folds import folds_of
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.folder import PRINTED, claim, is_done
+from logitcache.stages.folder import claim, is_done
 from logitcache.stages.job import NOT_RECORDED, Job, resolve
 from logitcache.stages.rows import load
 from logitcache.student.model import build_student, student_tokenizer
+from tests.fake_results import document
 
 
 def made(config: TrainConfig) -> Job:
@@ -160,7 +161,8 @@ def test_a_folder_is_new_ours_or_somebody_elses(config: TrainConfig, tmp_path: P
     assert not is_done(job)
     claim(job)
     assert not is_done(job)  # begun
-    (tmp_path / "out" / "result.json").write_text(json.dumps(dict.fromkeys(PRINTED)))
+    finished = document("base", 0, {"dev": {"accuracy": 0.5}})
+    (tmp_path / "out" / "result.json").write_text(json.dumps(finished))
     assert is_done(job)
     again = replace(job, config=replace(job.config, overwrite=True))
     assert not is_done(again)

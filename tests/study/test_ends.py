@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import logitcache
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Meter, Notes
+from logitcache.student.fit import Diverged
 from logitcache.study import folder as folders
 from logitcache.study.ends import Ends
 from logitcache.study.folder import End, State, check_foreign
 from logitcache.study.plan import load_spec, plan
-from tests.study.test_study_run import spec_of
+from logitcache_cli.main import cli
+from tests.study.specs import spec_of
+from tests.study.test_study_run import faults
 
 
 class Seen(Notes):
@@ -86,3 +91,41 @@ def test_a_folder_of_built_in_data_alone_may_become_a_study(
         expected = pytest.raises(SpecError, match=r"expected the folder of a study, or an empty")
     with expected:
         check_foreign(tmp_path)
+
+
+def test_a_launchers_variables_that_contradict_are_refused_before_any_trial(
+    singles_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(singles_data, tmp_path, methods=["base"])
+    begun = faults(monkeypatch)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(SpecError, match=r"Start with torchrun, or unset WORLD_SIZE\."):
+        logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    assert not begun
+    assert not (tmp_path / "s").exists()
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    logitcache.run_study(spec, out=tmp_path / "s", reporter=SILENT)
+    assert begun
+
+
+def test_a_study_whose_trials_have_all_diverged_ends_with_6(
+    singles_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(json.dumps(spec_of(singles_data, tmp_path, methods=["base", "ls"])))
+    error = Diverged("NaN in 3 of 8 rows: its training has diverged. Lower --learning-rate.")
+    faults(monkeypatch, ls=error)
+    words = ["study", "run", str(path), "--json", "--out", str(tmp_path / "s")]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    faults(monkeypatch, base=error, ls=error)
+    done = CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "t")])
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["trials"]["diverged"] == 4
+    assert "all 4 trials diverged, the first is singles/tiny/base-seed0: NaN in 3" in done.stderr
+    again = CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "t")])
+    assert again.exit_code == 6
+    assert "another --out" in again.stderr
+    faults(monkeypatch)
+    assert CliRunner().invoke(cli, [*words[:-1], str(tmp_path / "u")]).exit_code == 0

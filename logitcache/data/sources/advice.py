@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mode
@@ -15,6 +16,7 @@ from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     Samples,
     are_bio_tags,
+    are_names,
     is_counter,
     likely_labels,
     likely_texts,
@@ -197,19 +199,35 @@ def fields_advice(lines: Sequence[str]) -> str:
     """What to do where the first of these lines holds a mark that texts seldom do, which may
     separate fields; empty where it holds none.
     """
-    mark = next((mark for mark in _DELIMITERS if mark in lines[0]), None)
-    if mark is None:
+    mark = separator(lines[0])
+    if not mark:
         return ""
     records = [line.split(mark) for line in lines if line]
     width = mode(map(len, records))
     alike = [record for record in records if len(record) == width]
-    header = header_advice([list(column) for column in zip(*alike, strict=True)])
-    return f"Give --delimiter {option_value(mark)} if it separates fields. {header}"
+    columns = [list(column) for column in zip(*alike, strict=True)]
+    advice = f"Give --delimiter {option_value(mark)} if it separates fields."
+    has_names = len(records[0]) == width and are_names(columns)
+    return advice if has_names else f"{advice} {header_advice(columns)}"
+
+
+def separator(line: str) -> str:
+    """A mark in a line that texts seldom hold, which may separate fields; empty where there is none."""
+    return next((mark for mark in _DELIMITERS if mark in line), "")
 
 
 def option_value(delimiter: str) -> str:
     """A delimiter as ``--delimiter`` takes it."""
     return "tab" if delimiter == "\t" else f"'{delimiter}'"
+
+
+def given(suggested: Mapping[str, str]) -> str:
+    """Options of reading with their values, as a shell takes them."""
+    options = []
+    for name, value in suggested.items():
+        is_mark = name == "delimiter"
+        options.append(f"--{name} {option_value(value) if is_mark else shlex.quote(value)}")
+    return " ".join(options)
 
 
 def _named_header(columns: Samples, names: Mapping[str | None, str]) -> str:

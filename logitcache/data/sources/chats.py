@@ -47,7 +47,7 @@ def prompts_advice(table: Table) -> str:
         return ""
     prompt = f"t[{asked!r}]"
     if context is not None:
-        prompt = f"({prompt} + chr(10) + t[{context!r}].fillna('')).str.strip()"
+        prompt = f"({prompt} + chr(10) * 2 + t[{context!r}].fillna('')).str.strip()"
     lines = f"t['prompt'] = {prompt} + chr(10); t['completion'] = t[{answered!r}]; t = t[{list(PROMPTS)}]"
     command = pandas_command(table.path, lines)
     return f" Prompts and completions: {command}" if command else ""

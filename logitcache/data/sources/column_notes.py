@@ -45,6 +45,7 @@ from logitcache.data.sources.hints import (
 )
 from logitcache.data.sources.joins import advice_beside, foreign_keys
 from logitcache.data.sources.nested import LOOKED_AT, first_values
+from logitcache.data.sources.parted import word_spans_advice
 from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.sources.uncounted import uncounted_notes
@@ -204,6 +205,9 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     joined = "" if is_unlabelled else next(filter(None, map(advice_beside, tables)), "")
     if joined:
         return joined
+    spans = next(filter(None, map(word_spans_advice, tables)), "")
+    if spans:
+        return spans
     unread = not_read(tables, chosen)
     values = {name: v for name, v in samples(tables).items() if name in unread}
     if any(map(_SPAN_START.search, unread)):

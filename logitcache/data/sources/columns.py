@@ -16,10 +16,12 @@ from logitcache.data.sources.advice import (
     joined_tags_advice,
     lists_advice,
 )
+from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.content import AS_ROWS
 from logitcache.data.sources.hints import (
     NUMBERING,
     SENTENCE,
+    are_names,
     is_called_as_labels,
     is_constant,
     likely_labels,
@@ -33,6 +35,7 @@ from logitcache.data.sources.hints import (
     similar,
 )
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
+from logitcache.data.sources.parted import word_spans_advice
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
@@ -73,7 +76,7 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
     if text is None:
         text = usual_text(tables, have)
     if text is None:
-        raise _no_text(tables, where, named_columns.delimiter)
+        raise _no_text(tables, where, named_columns)
     label = named_columns.label or first_called(LABEL_COLUMNS, have) or _cats(tables)
     chosen = replace(named_columns, text=text, text_pair=pair, label=label)
     _check_once(tables, chosen)
@@ -136,8 +139,8 @@ def first_called(names: Sequence[str], have: Sequence[str]) -> str | None:
 
 def usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     """The column of texts by its usual name; not one that says the same in every row, as the title
-    of a task for annotators, and not titles of a word or two, where another column holds sentences
-    that differ. Two rows may be alike by chance.
+    of a task for annotators, and not titles of a word or two, or that some rows lack, where another
+    column holds sentences that differ. Two rows may be alike by chance.
     """
     names = [called(name, have) for name in TEXT_COLUMNS]
     usual = [name for name in names if name is not None]
@@ -148,7 +151,9 @@ def usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
     if differing and column.casefold() != TITLE:
         return column
     values = samples(tables)
-    if differing and mean_size(values.get(column, []))[0] >= SENTENCE:
+    titles = values.get(column, [])
+    is_everywhere = len(present(titles)) == len(titles)
+    if differing and is_everywhere and mean_size(titles)[0] >= SENTENCE:
         return column
     others = [name for name in likely_texts(values) if name not in usual]
     return None if others else column
@@ -162,7 +167,7 @@ def _is_constant(tables: Sequence[Table], name: str) -> bool:
     return len(values) > 2 and is_constant(values)
 
 
-def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) -> SpecError:
+def _no_text(tables: Sequence[Table], where: Path | str, named_columns: Columns) -> SpecError:
     """The error over tables without a column of a usual name, with the likeliest one."""
     expected = f"a text column ({', '.join(TEXT_COLUMNS)})"
     have = names_of(tables)
@@ -171,7 +176,7 @@ def _no_text(tables: Sequence[Table], where: Path | str, delimiter: str | None) 
             expected=expected, found="an empty file", advice="Fetch or save it again.", where=where
         )
     values = samples(tables)
-    advice = _text_advice(tables, have, values, delimiter)
+    advice = _text_advice(tables, have, values, named_columns)
     found = listed(list(map(short, values)), LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
 
@@ -180,16 +185,17 @@ def _text_advice(
     tables: Sequence[Table],
     have: Sequence[str],
     values: Mapping[str, Sequence[Any]],
-    delimiter: str | None,
+    named_columns: Columns,
 ) -> str:
     """What to do about these columns, ``values`` being their first rows by path: the delimiter
     decides before the header, and the header before the columns.
     """
-    if delimiter == " ":
+    if named_columns.delimiter == " ":
         return f"{BY_FIRST_SPACE}, and leave --delimiter out."
     texts = likely_texts(values)
     advice = "" if texts else _lists_advice(tables, values)
-    advice = advice or _chat_advice(tables, values) or _column_advice(tables, values, texts)
+    advice = advice or _chat_advice(tables, values)
+    advice = advice or _column_advice(tables, values, texts, named_columns.label)
     if any(table.typed for table in tables):
         return advice
     head = samples(tables[:1])  # another file's first line has other names
@@ -203,20 +209,25 @@ def _text_advice(
         joined = joined_tags_advice([line.split() for line in (have[0], *map(str, head[have[0]]))])
         if joined:
             return joined
-    header = header_advice([[name, *map(str, head[name])] for name in head])
+    columns = [[name, *map(str, head[name])] for name in head]
+    header = header_advice(columns)
     if len(have) == 1:
         header = fields_advice([have[0], *map(str, head[have[0]])]) or header
     if looks_like_row(have):
         return header
     if len(have) == 1:
         return f"{advice} If the lines hold several fields, say with --delimiter what separates them. {header}"
-    if any(is_called_as_labels(name) and " " not in name.strip() for name in have):
+    is_header = any(is_called_as_labels(name) and " " not in name.strip() for name in have)
+    if is_header or are_names(columns):
         return advice
     return f"{advice} {header}"
 
 
 def _lists_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
     """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
+    spans = next(filter(None, map(word_spans_advice, tables)), "")
+    if spans:
+        return f"{spans}."
     have = names_of(tables)
     path = tables[0].path
     advice = (lists_advice(name, values[name], path) for name in values if name in have)
@@ -236,14 +247,21 @@ def _chat_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -
 
 
 def _column_advice(
-    tables: Sequence[Table], values: Mapping[str, Sequence[Any]], texts: Sequence[str]
+    tables: Sequence[Table],
+    values: Mapping[str, Sequence[Any]],
+    texts: Sequence[str],
+    label: str | None,
 ) -> str:
-    """The options that name the columns, with the likeliest ones."""
+    """The options that name the columns, with the likeliest ones; ``label`` is named already."""
     have = names_of(tables)
     advice = "Name it with --text (and --text-pair)"
     constant = first_called(TEXT_COLUMNS, have)
     if constant is not None:
-        advice = f"{constant!r} holds no sentences that differ: name the texts with --text"
+        titles = values.get(constant, [])
+        fault = "holds no sentences that differ"
+        if len(present(titles)) < len(titles):
+            fault = "is empty in some rows"
+        advice = f"{constant!r} {fault}: name the texts with --text"
     if texts:
         pair = likely_pair(texts) or _usual_pair(texts)
         if pair is None:
@@ -254,8 +272,14 @@ def _column_advice(
         unread = {name: v for name, v in values.items() if name not in texts}
         shares = shared_out(unread)
         labels = [",".join(shares)] if shares else likely_labels(unread, tables)
-        if labels and first_called(LABEL_COLUMNS, have) is None:
+        usual = label or first_called(LABEL_COLUMNS, have)
+        if labels and usual is None:
             advice += f" {option('--label', labels[0])}"
+        elif label is None and usual is not None and usual.casefold() not in LABEL_COLUMNS[:2]:
+            others = [name for name in labels if name != usual and is_called_as_labels(name)]
+            if others:
+                another = option("--label", others[0])
+                advice += f"; the label is then {usual}, by its usual name (another: {another})"
     return f"{advice}." if texts else f"{advice}; or save the rows {AS_ROWS}."
 
 

@@ -37,6 +37,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_FREQUENT = "cp1252"  # of encodings other than UTF-8
 _WITHOUT_LINES = ("utf-16", "utf-32")  # encodings whose lines do not end at a byte 10
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _LOOK = 4096
@@ -244,16 +245,17 @@ def undecodable(content: Content) -> LogitCacheError:
         error.advice = f"Save it as UTF-8, or name its encoding with --encoding{_example(line)}"
         if is_mixed:
             error.advice = "Correct or remove the line: lines before it are UTF-8."
+        elif _decodes(line, _FREQUENT):
+            error.suggested = {"encoding": _FREQUENT}
     return error.at(f"{content.path} line {number}")
 
 
 def _example(line: bytes) -> str:
     """What a line is in the most frequent of other encodings, so that somebody can judge it."""
-    try:
-        text = short(line.decode("cp1252").strip())
-    except UnicodeDecodeError:
+    if not _decodes(line, _FREQUENT):
         return " (gb18030, shift_jis, cp1251, ...)."
-    return f": with --encoding cp1252 the line reads: {text}"
+    text = short(line.decode(_FREQUENT).strip())
+    return f": with --encoding {_FREQUENT} the line reads: {text}"
 
 
 def _first_undecodable(content: Content) -> tuple[int, bytes, bool]:

@@ -24,6 +24,7 @@ from logitcache.data.sources.endings import SPLIT_WORDS, ending
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import SENTENCE
+from logitcache.data.sources.parted import intents_advice
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError, short
@@ -343,7 +344,8 @@ def _check_flat(content: Content, key: str, rows: list[dict[str, Any]]) -> None:
             raise SpecError(
                 expected=f"rows of plain fields under {key!r}",
                 found=f"lists of objects under {nested!r} in each of them, as SQuAD nests its paragraphs",
-                advice=f"Save one object for each row, {AS_ROWS}.",
+                advice=intents_advice(content.path, key, rows)
+                or f"Save one object for each row, {AS_ROWS}.",
                 where=content.path,
             )
 

@@ -14,8 +14,11 @@ from xml.etree import ElementTree
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, joined_lines, rows_under_keys
 from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
+from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.nested import LOOKED_AT
+from logitcache.data.sources.parted import usersays_advice
+from logitcache.data.sources.plain import PREFIX, holds_labels, line_advice
 from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
@@ -182,7 +185,7 @@ def _of_annotations(folder: Path) -> str:
         return f"{advice}; then --data OUT"
     if any(path.suffix == ".ann" for path in folder.iterdir()):
         return OF_BRAT
-    return ""
+    return usersays_advice(folder)
 
 
 def _rows_of_lines(folders: Mapping[str, str], labels: str, row: str) -> str:
@@ -194,7 +197,19 @@ def _rows_of_lines(folders: Mapping[str, str], labels: str, row: str) -> str:
     )
 
 
-def of_lines(folder: Path, names: Sequence[str]) -> str:
+def of_files(folder: Path, names: Sequence[str]) -> str:
+    """What may be done with these files, none of which is read: by their lines, or by their one
+    ending; empty where neither says anything.
+    """
+    is_alike = len({Path(name).suffix for name in names}) == 1
+    return (
+        _of_lines(folder, names)
+        or _of_text_files(folder, names)
+        or (by_ending(folder / names[0]) if is_alike else "")
+    )
+
+
+def _of_lines(folder: Path, names: Sequence[str]) -> str:
     """How to put together the lines of a few files, where one holds a label for each line of one or
     two others; empty elsewhere.
     """
@@ -207,6 +222,20 @@ def of_lines(folder: Path, names: Sequence[str]) -> str:
             columns = [*("text", "text_pair")[: len(texts)], "label"]
             return f"Write their lines into one file: {joined_lines(files, columns, 'train')}"
     return ""
+
+
+def _of_text_files(folder: Path, names: Sequence[str]) -> str:
+    """What to do with text files whose names tell no split, where their lines are rows with labels;
+    empty elsewhere.
+    """
+    with (folder / names[0]).open(encoding="utf-8", errors="replace") as file:
+        head = [line for line in islice(file, LOOKED_AHEAD) if line.strip()]
+    if Path(names[0]).suffix.lower() != ".txt" or not holds_labels(head):
+        return ""
+    own_advice = "" if head[0].startswith(PREFIX) else f". Then: {line_advice(head[0], head[1:])}"
+    return (
+        f"Call them by their splits (train.txt, dev.txt, test.txt), or name one of them{own_advice}"
+    )
 
 
 def _lines(path: Path) -> tuple[int, bool]:

@@ -20,10 +20,9 @@ from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_cal
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
-    by_ending,
     check_no_log,
     of_annotations,
-    of_lines,
+    of_files,
     partitions,
     two_files,
     unreadable,
@@ -41,6 +40,9 @@ _DOCUMENTS = (".json", ".txt")  # which may hold anything
 # Beside the data: what describes it.
 _OF_DATASETS = ("dataset_infos", "dataset_info", "dataset_dict", "state")
 _DESCRIPTIONS = ("labels", "label", "config", "id2label", "label2id", *_OF_DATASETS)
+_READ_ME = re.compile(
+    r"(read[-_ ]?me|licen[cs]e|copying|notice|changelog|requirements|vocab)", re.IGNORECASE
+)
 _OF_TABLES = (".pkl", ".pickle", ".xml", ".db", ".sqlite", ".orc", ".avro", ".npy", ".npz")
 _NOT_READ = (*SHEETS, *OF_WORDS, ".zip", ".tar", *_OF_TABLES)
 Files = dict[str | None, list[Path]]
@@ -186,11 +188,9 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
         split = _split_of_folder(below, words)
         files = data_files(below)
         if split is not None and len(files) == 1 and split_of(files[0], words) not in (None, split):
+            expected = f"expected the rows of {split}, as the folder is called"
             raise SpecError(
-                expected=f"the rows of {split}, as the folder is called",
-                found=files[0].name,
-                advice="Rename the file, or the folder.",
-                where=below,
+                f"{expected}, found {files[0].name}. Rename the file, or the folder.", where=below
             )
     return {split: _parts(below) for split, below in folders.items()}
 
@@ -311,7 +311,7 @@ def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -
 
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
-    unreadable = [name for name in unread(folder) if Path(name).suffix != ".json"]
+    unreadable = [name for name in unread(folder) if ending(Path(name)) not in _DOCUMENTS]
     below = [
         path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
     ]
@@ -352,9 +352,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
                 f"(cd {shlex.quote(str(folder))} && for f in *; do "
                 'sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt'
             )
-            suffixes = {Path(name).suffix for name in visible}
-            own_advice = by_ending(folder / visible[0]) if len(suffixes) == 1 else ""
-            advice = of_lines(folder, visible) or own_advice.rstrip(".") or advice
+            advice = of_files(folder, visible).rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         annotations = of_annotations(folder)
         if annotations:
@@ -396,5 +394,7 @@ def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
 def _may_hold_rows(path: Path) -> bool:
     if path.suffix.lower() in PACKINGS or ending(path) in _NOT_READ:
         return True
-    is_data = ending(path) == ".json" and stem(path).lower() not in _DESCRIPTIONS
-    return is_data or (ending(path) in _DOCUMENTS and split_of(path) is not None)
+    if ending(path) not in _DOCUMENTS:
+        return False
+    is_description = stem(path).lower() in _DESCRIPTIONS or path.name in LISTS
+    return not is_description and _READ_ME.match(path.name) is None

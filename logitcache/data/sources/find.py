@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from logitcache.data.names import listed
 from logitcache.data.sources import datasets, docstrings, memory, own_files, presets
 from logitcache.data.sources.content import PACKINGS, Reading
 from logitcache.data.sources.datasets import HubName, Opener
@@ -216,7 +217,7 @@ def _say_ignored(
         names = ", ".join(file.name for file in ignored)
         advice = label_files_advice(ignored, used)
         reporter.note(f"{path}: not read, for their names tell no split: {names}{advice}")
-    unread_names = ", ".join([*unread(path), *unread_folders(path, used)])
+    unread_names = listed([*unread(path), *unread_folders(path, used)])
     if unread_names:
         reporter.note(f"{path}: not read, for their endings or beside other files: {unread_names}")
 

@@ -48,6 +48,7 @@ _NUMBER_AT_END = re.compile(r"[0-9]+$")
 _DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}")
 _OUTSIDE = "O"  # the tag of a word that is no part of a name
 _BIO = re.compile("O|[BIESLU](-.+)?")
+FEWEST_CLASSES = 10  # values: among fewer one may be alone by chance
 FEWEST_VOTERS = 3  # columns of one set of classes: fewer may be a label and another
 SENTENCE = 3  # words of a text on average: fewer are rather names
 _LABEL_WORDS = (
@@ -365,6 +366,19 @@ def _are_words(values: Sequence[Any]) -> bool:
 def looks_like_row(names: Sequence[str]) -> bool:
     """Whether names are rather the fields of a row: a number, or a sentence."""
     return any(is_number(name.strip()) or len(name.split()) > 4 for name in names)
+
+
+def are_names(columns: Sequence[Sequence[str]]) -> bool:
+    """Whether the first values of columns are surely their names: one stands above numbers alone and
+    is none, or above classes and is none of them.
+    """
+    for name, *below in columns:
+        values = present(below)
+        if values and all(is_number(value.strip()) for value in values) and not is_number(name):
+            return True
+        if len(values) >= FEWEST_CLASSES and _repeats(values) and name not in values:
+            return True
+    return False
 
 
 def option(name: str, column: str) -> str:

@@ -39,13 +39,30 @@ _OF_BATCH = (
 )
 
 
+# of providers whose answers stand beside their requests, by the names of both columns
+_ANSWERED = {
+    ("request", "response"): (
+        "{'text': r['request']['contents'][-1]['parts'][-1]['text'], "
+        "'label': r['response']['candidates'][0]['content']['parts'][0]['text'].strip()}",
+        "(r.get('response') or {}).get('candidates')",
+    ),
+    ("modelInput", "modelOutput"): (
+        "{'text': t(r['modelInput']['messages'][-1]['content']), "
+        "'label': t((r['modelOutput'].get('output') or {'message': r['modelOutput']})['message']['content']).strip()}",
+        "r.get('modelOutput')",
+    ),
+}
+
+
 def check_no_batch(table: Table, named_columns: Columns) -> None:
     """Raises SpecError for the input or the output of a batch that was sent to a provider: texts are
-    in the one, answers in the other.
+    in the one, answers in the other, or both below columns of the output.
     """
     has_text = named_columns.text in table.columns or first_called(
         TEXT_COLUMNS, list(table.columns)
     )
+    if named_columns.task is None and not has_text:
+        _check_no_answered_batch(table)
     if has_text or _CUSTOM_ID not in table.columns:
         return
     raise SpecError(
@@ -54,6 +71,25 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
         advice=advice_beside(table)
         or "Look up the text of each custom_id in the batch's input, and save a text and "
         "a label for each row.",
+        where=table.path,
+    )
+
+
+def _check_no_answered_batch(table: Table) -> None:
+    """Raises SpecError for the output of a batch of Gemini or of Bedrock."""
+    key = next((key for key in _ANSWERED if set(key) <= set(table.columns)), None)
+    if key is None or ending(Path(table.path)) not in (".jsonl", ".ndjson"):
+        return
+    row, is_answered = _ANSWERED[key]
+    command = (
+        "import json; t = lambda c: c if isinstance(c, str) else c[-1]['text']; "
+        f"[print(json.dumps({row})) for r in map(json.loads, open({str(table.path)!r}, encoding='utf-8')) "
+        f"if {is_answered}]"
+    )
+    raise SpecError(
+        expected="a text and a label in each row",
+        found=f"the output of a batch, with {key[0]} and {key[1]}",
+        advice=f'Write the last message of each request and its answer: python -c "{command}" > OUT.jsonl',
         where=table.path,
     )
 

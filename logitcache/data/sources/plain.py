@@ -14,6 +14,7 @@ from logitcache.data.sources.advice import (
     OF_BRAT,
     fields_advice,
     joined_tags_advice,
+    separator,
 )
 from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.delimited import read_csv
@@ -23,13 +24,13 @@ from logitcache.data.sources.hints import are_tags
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
-_PREFIX = "__label__"
+PREFIX = "__label__"
 _WORD_AND_TAG = re.compile(r"-DOCSTART-.*|\S+(\s+\S+)*\s+([BI]-\S+|O)")
 # of the Stanford Sentiment Treebank: (3 (2 The) (4 film)); a parse is written so, too
 _TREE = re.compile(r"\([^\s()]+ .*\)")
 _BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FILE > OUT.txt"
-_LABEL_LAST = re.compile(rf"\S.* {_PREFIX}\S+")
-_BY_LAST = rf"sed -E 's/^(.*) ({_PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
+_LABEL_LAST = re.compile(rf"\S.* {PREFIX}\S+")
+_BY_LAST = rf"sed -E 's/^(.*) ({PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
 _PUBTATOR = re.compile(r"\w+\|[ta]\|.*")
 _OF_PUBTATOR = (
@@ -48,7 +49,7 @@ def read_txt(content: Content) -> Table:
     annotations = content.path.with_suffix(".ann")
     if annotations.is_file():
         raise SpecError(
-            expected=f"lines that begin with {_PREFIX}, as fastText has them",
+            expected=f"lines that begin with {PREFIX}, as fastText has them",
             found=f"a text that {annotations.name} annotates",
             advice=f"{OF_BRAT}.",
             where=content.path,
@@ -76,34 +77,70 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
             continue
         label, _, text = words.partition(" ")
         where = f"{content.path} line {number}"
-        if not label.startswith(_PREFIX):
-            raise SpecError(
-                expected=f"lines that begin with {_PREFIX}, as fastText has them",
-                found=repr(words[:40]),
-                advice=_advice(line, list(islice(file, LOOKED_AHEAD))),
-                where=where,
-            )
-        if _PREFIX in text:
+        if not label.startswith(PREFIX):
+            raise _unlabelled(line, list(islice(file, LOOKED_AHEAD))).at(where)
+        if PREFIX in text:
             raise SpecError(
                 expected="one label a row",
                 found="several",
                 advice="Keep one label a row.",
                 where=where,
             )
-        yield number, label.removeprefix(_PREFIX), text.lstrip()
+        yield number, label.removeprefix(PREFIX), text.lstrip()
 
 
-def _advice(first: str, further: Sequence[str]) -> str:
-    """What may be done where a line is no labelled text: it may be a word and its tag, fields, or
+def _unlabelled(first: str, further: Sequence[str]) -> SpecError:
+    """The error over a line that is no labelled text; ``further`` are lines below it."""
+    error = SpecError(
+        expected=f"lines that begin with {PREFIX}, as fastText has them",
+        found=repr(first.strip("\r\n \t")[:40]),
+        advice=line_advice(first, further),
+    )
+    mark = separator(first)
+    if mark and not _shape_advice(first, further):
+        error.suggested = {"delimiter": mark}
+    return error
+
+
+def holds_labels(lines: Sequence[str]) -> bool:
+    """Whether these lines are rows with labels (of fastText, of fields, behind a first word that
+    repeats, of a known shape), and not running text or the texts of one class.
+    """
+    if len(lines) < 2:
+        return False
+    mark = separator(lines[0])
+    first_words = [line.partition(" ")[0] for line in lines]
+    return (
+        (mark != "" and len({line.count(mark) for line in lines}) == 1)
+        or 1 < len(set(first_words)) <= len(lines) // 4
+        or _shape_advice(lines[0], lines[1:]) != ""
+    )
+
+
+def line_advice(first: str, further: Sequence[str]) -> str:
+    """What may be done where a line is no labelled text: it may be of a known shape, fields, or
     running text. ``further`` are lines below it.
     """
+    shape = _shape_advice(first, further)
+    if shape:
+        return shape
+    fields = fields_advice([line.strip("\r\n") for line in (first, *further)]).rstrip(".")
+    if not fields and " " in first.strip():
+        fields = f"{BY_FIRST_SPACE}. Else save the rows {AS_ROWS}"
+    elif not fields:
+        fields = f"Give --delimiter if the lines are fields, or save the rows {AS_ROWS}"
+    return f"{fields}; to learn running text, give --task causal-lm or masked-lm."
+
+
+def _shape_advice(first: str, further: Sequence[str]) -> str:
+    """What may be done where lines are of a known shape, such as words and their tags; else empty."""
     lines = [text.strip("\r\n \t") for text in (first, *further)]
     line = lines[0]
     comment = _COMMENT.match(line)
     if comment is not None:
         mark = comment[0]
         rows = [text for text in lines if text and not text.startswith(mark)]
-        then = f" Then: {_advice(rows[0], rows[1:])}" if rows else ""
+        then = f" Then: {line_advice(rows[0], rows[1:])}" if rows else ""
         return f"Remove the lines that begin with {mark}: grep -v '^{mark}' FILE > OUT.txt.{then}"
     if all(_LABEL_LAST.fullmatch(text) for text in lines if text):
         return f"If the label of each line is its last word, write: {_BY_LAST}."
@@ -119,12 +156,4 @@ def _advice(first: str, further: Sequence[str]) -> str:
         are_tagged and are_tags([fields[-1] for fields in words if fields])
     ):
         return "If each line is a word and its tag, name the files .conll."
-    joined = joined_tags_advice([fields for fields in words if fields])
-    if joined:
-        return joined
-    fields = fields_advice([line.strip("\r\n") for line in (first, *further)]).rstrip(".")
-    if not fields and " " in line:
-        fields = f"{BY_FIRST_SPACE}. Else save the rows {AS_ROWS}"
-    elif not fields:
-        fields = f"Give --delimiter if the lines are fields, or save the rows {AS_ROWS}"
-    return f"{fields}; to learn running text, give --task causal-lm or masked-lm."
+    return joined_tags_advice([fields for fields in words if fields])

@@ -1,0 +1,79 @@
+"""Rows that some tools write in parts: the commands that write them as plain rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from logitcache.data.sources.advice import pandas_command
+from logitcache.data.sources.nested import LOOKED_AT, first_values
+from logitcache.data.sources.tables import Table
+
+_WORDS = ("tokens", "words")
+_SPAN = {"type", "start", "end"}
+_USERSAYS = re.compile(r".+(_usersays_\w+\.json)")  # of Dialogflow, behind the name of an intent
+_JOINED = "'text': ''.join(p['text'] for p in r['data'])"
+
+
+def intents_advice(path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What to do with the texts of an intent, each in parts under ``data``, as SNIPS has them in a
+    file for each intent; empty for others.
+    """
+    parts = [part for row in rows for part in _listed(row.get("data"))]
+    if not parts or not all(_is_text(part) for part in parts):
+        return ""
+    name = path.name.replace(key, "*") if key in path.name else path.name
+    command = (
+        f"import json, glob; [print(json.dumps({{{_JOINED}, 'label': k}})) "
+        f"for f in sorted(glob.glob({str(path.with_name(name))!r})) "
+        "for k, rows in json.load(open(f, encoding='utf-8')).items() for r in rows]"
+    )
+    return f'Write the parts of each text together: python -c "{command}" > OUT.jsonl'
+
+
+def usersays_advice(folder: Path) -> str:
+    """What to do with an export of Dialogflow, which has a file of texts for each intent; empty for
+    other files.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    endings = [match[1] for match in map(_USERSAYS.fullmatch, names) if match]
+    if not endings:
+        return ""
+    pattern = str(folder / "**" / f"*{endings[0]}")
+    command = (
+        f"import json, glob, os; [print(json.dumps({{{_JOINED}, 'label': os.path.basename(f)[:-{len(endings[0])}]}})) "
+        f"for f in sorted(glob.glob({pattern!r}, recursive=True)) for r in json.load(open(f, encoding='utf-8'))]"
+    )
+    return f'Write the texts of all intents into one file: python -c "{command}" > OUT.jsonl'
+
+
+def word_spans_advice(table: Table) -> str:
+    """What to do with words whose entities are given by numbers of words, as SpERT has them; empty
+    for others.
+    """
+    words = next((name for name in _WORDS if name in table.columns), None)
+    if words is None or "entities" not in table.columns:
+        return ""
+    rows = first_values(table.columns["entities"], LOOKED_AT)
+    spans = [span for row in rows for span in _listed(row)]
+    if not spans or not all(isinstance(span, Mapping) and span.keys() >= _SPAN for span in spans):
+        return ""
+    tags = (
+        "t['tags'] = [[next((('B-' if i == e['start'] else 'I-') + e['type'] "
+        "for e in s if e['start'] <= i < e['end']), 'O') "
+        f"for i in range(len(w))] for w, s in zip(t[{words!r}], t['entities'])]"
+    )
+    command = pandas_command(
+        table.path, f"{tags}; t['words'] = t[{words!r}]; t = t[['words', 'tags']]"
+    )
+    return f"Write a label for each word: {command}" if command else ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("text"), str)

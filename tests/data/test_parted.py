@@ -1,0 +1,117 @@
+"""Rows that tools write in parts: the command that is advised writes rows that are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logitcache.config.data import Columns
+from logitcache.data.rows import Source
+from logitcache.data.source import load
+from logitcache.errors import SpecError
+from logitcache.reporter import SILENT
+from tests.advice import printed
+
+PARTS = [{"data": [{"text": f"play {i} "}, {"text": "jazz", "entity": "genre"}]} for i in range(3)]
+TEXTS = [f"play {i} jazz" for i in range(3)]
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_lines(path: Path, rows: list[Any]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def followed(data: Path, folder: Path, **columns: Any) -> Source:
+    """The rows that the advised command writes."""
+    with pytest.raises(SpecError) as caught:
+        load(data, Columns(**columns), folder, SILENT)
+    command = re.search('python -c "(.*)"', str(caught.value))
+    assert command is not None, caught.value
+    out = folder / "OUT.jsonl"
+    written = printed(command[1], folder)
+    if written:
+        out.write_text(written, encoding="utf-8")
+    return load(out, Columns(**columns), folder, SILENT)
+
+
+def labelled(source: Source) -> list[tuple[str, str]]:
+    table = source.table("train")
+    assert source.label_names is not None
+    return [
+        (text, source.label_names[label])
+        for text, label in zip(table.texts()[0], table.label.tolist(), strict=True)
+    ]
+
+
+def test_intents_of_snips_are_put_together(tmp_path: Path) -> None:
+    for name in ("AddToPlaylist", "PlayMusic"):
+        write(tmp_path / f"train_{name}_full.json", {name: PARTS})
+    source = followed(tmp_path / "train_PlayMusic_full.json", tmp_path)
+    expected = [(text, name) for name in ("AddToPlaylist", "PlayMusic") for text in TEXTS]
+    assert labelled(source) == expected
+
+
+@pytest.mark.parametrize("below", ["", "intents"])
+def test_an_export_of_dialogflow(tmp_path: Path, below: str) -> None:
+    for name in ("Book a room", "PlayMusic"):
+        write(tmp_path / "agent/intents" / f"{name}.json", {"name": name, "responses": []})
+        write(tmp_path / "agent/intents" / f"{name}_usersays_en.json", PARTS)
+    write(tmp_path / "agent/agent.json", {"language": "en"})
+    source = followed(tmp_path / "agent" / below, tmp_path)
+    assert labelled(source) == [(t, name) for name in ("Book a room", "PlayMusic") for t in TEXTS]
+
+
+@pytest.mark.parametrize("task", [None, "token-classification"])
+def test_entities_by_numbers_of_words(tmp_path: Path, task: str | None) -> None:
+    entity = {"type": "Loc", "start": 1, "end": 3}
+    rows = [{"tokens": ["in", "New", "York"], "entities": [entity], "relations": []}] * 2
+    write(tmp_path / "train.json", rows)
+    if task is None:
+        source = followed(tmp_path / "train.json", tmp_path)
+    else:
+        advice = load(tmp_path / "train.json", Columns(task=task), tmp_path, SILENT).label_advice
+        assert advice.startswith('Write a label for each word: python -c "')
+        printed(advice.partition('"')[2].rstrip('".'), tmp_path)
+        source = load(tmp_path / "OUT.jsonl", Columns(task=task), tmp_path, SILENT)
+    assert source.task == "token-classification"
+    assert source.label_names is not None
+    tags = source.table("train").labels.tolist()
+    assert [source.label_names[tag] for tag in tags] == ["O", "B-Loc", "I-Loc"] * 2
+
+
+def gemini(text: str, answer: str) -> dict[str, Any]:
+    candidates = [{"content": {"parts": [{"text": answer}], "role": "model"}}]
+    request = {"contents": [{"parts": [{"text": text}], "role": "user"}]}
+    return {"key": text, "request": request, "response": {"candidates": candidates}}
+
+
+def anthropic(text: str, answer: str) -> dict[str, Any]:
+    asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]}
+    return {
+        "recordId": text,
+        "modelInput": asked,
+        "modelOutput": {"content": [{"type": "text", "text": answer}], "role": "assistant"},
+    }
+
+
+def nova(text: str, answer: str) -> dict[str, Any]:
+    asked = {"messages": [{"role": "user", "content": [{"text": text}]}]}
+    message = {"content": [{"text": answer}], "role": "assistant"}
+    return {"modelInput": asked, "modelOutput": {"output": {"message": message}}}
+
+
+@pytest.mark.parametrize("row", [gemini, anthropic, nova])
+def test_the_output_of_a_batch_that_holds_its_requests(tmp_path: Path, row: Any) -> None:
+    pairs = [("a warm film", "pos"), ("a dull film", "neg")]
+    failed = {**row("no", "no"), "response": None, "modelOutput": None}
+    rows = [row(text, f" {label}\n") for text, label in pairs]
+    write_lines(tmp_path / "batch.jsonl", [*rows, failed])
+    assert labelled(followed(tmp_path / "batch.jsonl", tmp_path)) == pairs
