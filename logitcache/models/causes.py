@@ -221,7 +221,7 @@ def _refused_config(failure: Failure) -> SpecError | None:
     except Exception as error:  # whatever a value of another kind leads to
         if hub.needs_own_code(error):
             return hub.own_code()
-        return SpecError(
+        return _labels(failure) or SpecError(
             f"its config.json is refused: {own_words(error)}",
             advice="Correct that value, or save it again.",
         )
