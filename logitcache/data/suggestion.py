@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
-from os.path import commonprefix
 
 from logitcache.data.names import class_number, folded, folds, integer, map_option
 from logitcache.records import Int64
@@ -54,9 +53,10 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
 def _differing(names: Sequence[str]) -> list[str]:
     """The folded names without the words that all of them begin or end with."""
     rows = [folded(name).split() for name in names]
-    for _ in ("beginning", "end"):
-        shared = min(len(commonprefix(rows)), min(map(len, rows)) - 1)
-        rows = [row[max(shared, 0) :][::-1] for row in rows]
+    for end in (0, -1):
+        while all(len(row) > 1 and row[end] == rows[0][end] for row in rows):
+            for row in rows:
+                del row[end]
     return [" ".join(row) for row in rows]
 
 
