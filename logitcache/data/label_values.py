@@ -43,8 +43,11 @@ MISSING_TEXTS = frozenset(
 UNLABELLED_NAMES = ("unsup", "unsupervised", "unlabelled", "unlabeled")
 NO_GOLD = "-"  # of SNLI and MNLI where the annotators did not agree
 GOLD_COLUMNS = ("gold_label",)
-# Exports of databases have \N
-_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, *UNLABELLED_NAMES, r"\N", "-", "?")}
+# Exports of databases have \N, pandas prints NaT, JavaScript undefined
+_LOOKS_MISSING = {
+    text.casefold()
+    for text in (*MISSING_TEXTS, *UNLABELLED_NAMES, r"\N", "NaT", "undefined", "missing", "-", "?")
+}
 _HASHABLE = (str, int, float, bool, type(None))
 
 

@@ -201,7 +201,8 @@ class Source:
             )
         if not len(rows[name]):
             raise SpecError(
-                f"the split {name!r} is empty: expected at least one row.", where=self.name
+                f"the split {name!r} is empty: expected at least one row. Fill its file, or remove it.",
+                where=self.name,
             )
         return rows[name]
 

@@ -27,9 +27,10 @@ def map_advice(pairs: Mapping[str, str]) -> str:
 
 def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
     """A column for every class of the data, to be looked at by whoever knows both: by name as far
-    as names go, also where one begins with the other ("neg" and "negative"); the others by the
-    numbers in them ("4" and "4 stars"), or from no to yes ("negative", "false", "not toxic"), where
-    both sides say it, else in order.
+    as names go, also where one begins with the other ("neg" and "negative"), the words that all
+    names of a side share apart ("__label__neg"); the others by the numbers in them ("4" and
+    "4 stars"), or from no to yes ("negative", "false", "not toxic"), where both sides say it, else
+    in order.
     """
     columns: dict[int, int] = {}
     own_forms = folds(own)
@@ -37,10 +38,11 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
         if class_number(name) is None and form in own_forms:
             columns[data.index(name)] = own.index(own_forms[form])
     classes, free = unmatched(columns, len(data))
-    columns.update(_by_beginning(own, data, classes, free))
+    own_parts, data_parts = _differing(own), _differing(data)
+    columns.update(_by_beginning(own_parts, data_parts, classes, free))
     classes, free = unmatched(columns, len(data))
-    data_order = _ascending([data[index] for index in classes])
-    own_order = _ascending([own[column] for column in free])
+    data_order = _ascending([data_parts[index] for index in classes])
+    own_order = _ascending([own_parts[column] for column in free])
     if data_order is not None and own_order is not None:
         classes = [classes[place] for place in data_order]
         free = [free[place] for place in own_order]
@@ -48,13 +50,23 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
     return pairs_of(own, data, [columns[i] for i in range(len(data))])
 
 
+def _differing(names: Sequence[str]) -> list[str]:
+    """The folded names without the words that all of them begin or end with."""
+    rows = [folded(name).split() for name in names]
+    for end in (0, -1):
+        while all(len(row) > 1 and row[end] == rows[0][end] for row in rows):
+            for row in rows:
+                del row[end]
+    return [" ".join(row) for row in rows]
+
+
 def _by_beginning(
-    own: tuple[str, ...], data: tuple[str, ...], classes: Sequence[int], free: Sequence[int]
+    own: Sequence[str], data: Sequence[str], classes: Sequence[int], free: Sequence[int]
 ) -> dict[int, int]:
     """The columns of classes of which one name begins with the other and with no other class's."""
     likely: dict[int, list[int]] = {index: [] for index in classes}
     for index, column in product(classes, free):
-        short, long = sorted((folded(data[index]), folded(own[column])), key=len)
+        short, long = sorted((data[index], own[column]), key=len)
         if long.startswith(short) and not short.isdecimal():
             likely[index].append(column)
     uses = Counter(column for columns in likely.values() for column in columns)
@@ -84,9 +96,9 @@ def _ascending(names: Sequence[str]) -> list[int] | None:
     """
     numbers = [number_in(name) for name in names]
     if None in numbers:
-        numbers = [_side(folded(name)) for name in names]
+        numbers = [_side(name) for name in names]
     if None in numbers and len(names) == 2:
-        numbers = _negated(folded(names[0]), folded(names[1]))
+        numbers = _negated(names[0], names[1])
     if None in numbers or len(set(numbers)) < len(names):
         return None
     return sorted(range(len(names)), key=lambda place: numbers[place] or 0)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import transformers
 from safetensors import SafetensorError, safe_open
@@ -221,11 +222,27 @@ def _refused_config(failure: Failure) -> SpecError | None:
     except Exception as error:  # whatever a value of another kind leads to
         if hub.needs_own_code(error):
             return hub.own_code()
-        return SpecError(
-            f"its config.json is refused: {own_words(error)}",
+        value = _refused_value(failure.config)
+        return _labels(failure) or SpecError(
+            f"its config.json is refused: {value}{own_words(error)}",
             advice="Correct that value, or save it again.",
         )
     return None
+
+
+def _refused_value(config: dict[str, Any]) -> str:
+    """The value without which transformers takes a configuration; empty where no single one is."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        return ""
+    for name, value in config.items():
+        rest = {other: config[other] for other in config if other != name}
+        try:
+            CONFIG_MAPPING[kind].from_dict(rest)
+        except Exception:  # it is another value, or several are wrong
+            continue
+        return f"{name} {short(json.dumps(value))}: "
+    return ""
 
 
 def _piece_model(failure: Failure) -> SpecError | None:

@@ -46,6 +46,13 @@ def test_split_of_a_name(name: str, split: str | None) -> None:
     assert split_of(Path(name)) == split
 
 
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "")
+    (tmp_path / "dev.csv").symlink_to(tmp_path / "blobs" / "dev")
+    with pytest.raises(SpecError, match=r"dev.csv: expected a file, found a link to .*cp -rL"):
+        find_files(tmp_path)
+
+
 def test_files_of_a_folder(tmp_path: Path) -> None:
     for name in ("train.jsonl", "dev.csv", "sst-test.tsv", "labels.json", "README.md", "extra.csv"):
         write(tmp_path / name, "")

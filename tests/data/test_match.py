@@ -245,6 +245,10 @@ def test_a_suggested_map_pairs_names_that_begin_alike() -> None:
     assert message.endswith("--label-map neg=bad,pos=good")
     message = refused(("dull", "lively"), ("neg", "pos"))
     assert message.endswith("--label-map neg=dull,pos=lively")  # nothing tells
+    message = refused(("__label__pos", "__label__neg"), ("neg", "pos"))
+    assert message.endswith("--label-map neg=__label__neg,pos=__label__pos")
+    message = refused(("positive review", "negative review"), ("class neg", "class pos"))
+    assert message.endswith("--label-map 'class neg=negative review,class pos=positive review'")
 
 
 @pytest.mark.parametrize(

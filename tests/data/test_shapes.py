@@ -269,8 +269,9 @@ def test_packed_rows_that_a_cache_names_are_looked_for(
     assert lying_here("../data/reviews") == []
 
 
-def test_a_label_that_says_there_is_none_is_said(tmp_path: Path) -> None:
-    data = written(tmp_path, {"r.csv": "text,label\na,x\nb,-\n"})
+@pytest.mark.parametrize("text", ["-", "NaT", "undefined"])
+def test_a_label_that_says_there_is_none_is_said(tmp_path: Path, text: str) -> None:
+    data = written(tmp_path, {"r.csv": f"text,label\na,x\nb,{text}\n"})
     notes: list[str] = []
     load(str(data), Columns(), tmp_path, Notes(notes.append))
-    assert any("'-' (1 rows" in note and "is taken for a class" in note for note in notes)
+    assert any(f"'{text}' (1 rows" in note and "is taken for a class" in note for note in notes)

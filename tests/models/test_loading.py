@@ -225,6 +225,10 @@ KINDS: dict[str, tuple[Change, str]] = {
         saying(hidden_size="32"),
         "its config.json is refused: .*hidden_size.* Correct that value",
     ),
+    "no type of torch's": (
+        saying(dtype="torch.float16"),
+        "its config.json is refused: dtype .*torch.float16.* Correct that value",
+    ),
     "several labels a row": (
         saying(problem_type="multi_label_classification"),
         "classes that exclude one another",
@@ -377,6 +381,12 @@ def test_what_cannot_be_saved_is_known_before_a_training(teacher: Path) -> None:
         build_student(
             str(teacher), "pretrained", Classification(2, ("neg", "pos")), tokenizer, 32, 0
         )
+
+
+def test_a_tokenizer_names_the_value_that_its_config_is_refused_for(teacher: Path) -> None:
+    saying(id2label=["a", "b"])(teacher)
+    with pytest.raises(SpecError, match=r"no tokenizer .* id2label as .* Correct id2label"):
+        load_tokenizer(str(teacher))
 
 
 @pytest.mark.parametrize(

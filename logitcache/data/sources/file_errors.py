@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, joined_lines, rows_under_keys
 from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
+from logitcache.data.sources.endings import ending
 from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.joins import join_advice
 from logitcache.data.sources.nested import LOOKED_AT
@@ -58,6 +59,15 @@ def unreadable(path: Path) -> SpecError:
     advice = by_ending(path) or f"Give it the ending of what it is, or save its rows {AS_ROWS}."
     expected = f"a file ending in {', '.join(READERS)}, packed or not"
     return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
+
+
+def check_links(paths: Sequence[Path]) -> None:
+    """Raises SpecError for a link to a data file that was not copied or fetched."""
+    for path in paths:
+        if path.is_symlink() and not path.exists() and ending(path) in READERS:
+            advice = "Copy the folder with what its links lead to (cp -rL), or fetch it (git annex get, dvc pull)."
+            found = f"a link to {path.readlink()}, which is not there"
+            raise SpecError(expected="a file", found=found, advice=advice, where=path)
 
 
 def by_ending(path: Path) -> str:

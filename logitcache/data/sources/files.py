@@ -20,6 +20,7 @@ from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_cal
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
+    check_links,
     check_no_log,
     of_annotations,
     of_files,
@@ -148,11 +149,12 @@ def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
 
 def data_files(folder: Path) -> list[Path]:
     """The files of a folder that are read as tables, in order of their names. Hidden files are not:
-    a Mac leaves ``._train.csv`` beside ``train.csv``.
+    a Mac leaves ``._train.csv`` beside ``train.csv``. Raises SpecError for a link that leads
+    nowhere: without it rows would be missing.
     """
-    visible = [
-        path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path.is_file()
-    ]
+    named = [path for path in folder.iterdir() if not path.name.startswith((".", "_"))]
+    check_links(named)
+    visible = [path for path in named if path.is_file()]
     tables = [path for path in visible if _is_table(path)]
     described = [p for p in visible if stem(p).lower() in _DESCRIPTIONS or p.name in LISTS]
     documents = [path for path in set(visible) - set(described) if ending(path) in _DOCUMENTS]
