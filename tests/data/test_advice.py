@@ -110,6 +110,7 @@ ELSEWHERE = {"_preset", "_preset_in", "_hub", "_by_split", "single", "find"}
 # Errors over a tokenizer, and over the task of a bench (tests/data/test_words.py, tests/bench).
 ELSEWHERE |= {"prepare", "_encoded", "refuse_others"}
 ELSEWHERE |= {"_check_no_answered_batch"}  # tests/data/test_parted.py
+ELSEWHERE |= {"check_links"}  # tests/data/test_files.py
 
 
 def test_what_is_followed_elsewhere_is_there() -> None:

@@ -51,6 +51,9 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dev.csv").symlink_to(tmp_path / "blobs" / "dev")
     with pytest.raises(SpecError, match=r"dev.csv: expected a file, found a link to .*cp -rL"):
         find_files(tmp_path)
+    (tmp_path / "blobs").mkdir()
+    write(tmp_path / "blobs" / "dev", "")
+    assert sorted(map(str, find_files(tmp_path))) == ["dev", "train"]
 
 
 def test_files_of_a_folder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from logitcache.errors import LogitCacheError
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.load import load_tokenizer
 from logitcache.teacher.model import load_teacher
 
@@ -168,3 +168,12 @@ def test_advice_arrives(checkpoint: Callable[..., Path], tmp_path: Path, circle:
     assert re.search(re.escape(advice), str(caught.value)), caught.value
     follow(folder)
     load_teacher(str(folder), device="cpu")
+
+
+def test_a_tokenizer_names_the_value_that_its_config_is_refused_for(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    teacher = shutil.copytree(checkpoint(), tmp_path / "teacher")
+    saying(CONFIG, id2label=["a", "b"])(teacher)
+    with pytest.raises(SpecError, match=r"no tokenizer .* id2label as .* Correct id2label"):
+        load_tokenizer(str(teacher))

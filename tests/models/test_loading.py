@@ -383,12 +383,6 @@ def test_what_cannot_be_saved_is_known_before_a_training(teacher: Path) -> None:
         )
 
 
-def test_a_tokenizer_names_the_value_that_its_config_is_refused_for(teacher: Path) -> None:
-    saying(id2label=["a", "b"])(teacher)
-    with pytest.raises(SpecError, match=r"no tokenizer .* id2label as .* Correct id2label"):
-        load_tokenizer(str(teacher))
-
-
 @pytest.mark.parametrize(
     "kind", ["cut weights", "a model of images", "no heads", "4 bits", "a text for a number"]
 )

@@ -148,9 +148,8 @@ def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that are read as tables, in order of their names. Hidden files are not:
-    a Mac leaves ``._train.csv`` beside ``train.csv``. Raises SpecError for a link that leads
-    nowhere: without it rows would be missing.
+    """The files of a folder that are read as tables, in order of their names; not hidden ones, such
+    as a Mac's ``._train.csv``. Raises SpecError for a link that leads nowhere.
     """
     named = [path for path in folder.iterdir() if not path.name.startswith((".", "_"))]
     check_links(named)
@@ -190,10 +189,10 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
         split = _split_of_folder(below, words)
         files = data_files(below)
         if split is not None and len(files) == 1 and split_of(files[0], words) not in (None, split):
-            expected = f"expected the rows of {split}, as the folder is called"
-            raise SpecError(
-                f"{expected}, found {files[0].name}. Rename the file, or the folder.", where=below
+            message = (
+                f"expected the rows of {split}, as the folder is called, found {files[0].name}"
             )
+            raise SpecError(f"{message}. Rename the file, or the folder.", where=below)
     return {split: _parts(below) for split, below in folders.items()}
 
 
@@ -356,8 +355,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             )
             advice = of_files(folder, visible).rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
-        annotations = of_annotations(folder)
-        if annotations:
+        if annotations := of_annotations(folder):
             advice = annotations
         elif texts is not None:
             content = f"a file for each text, in folders such as {texts.name}"
