@@ -69,14 +69,19 @@ def template(text: str) -> Template:
 
 def written(one: Template, messages: list[dict[str, Any]]) -> list[str]:
     """The learnt tokens of a conversation, turn by turn."""
-    ids, learnt = one.tokens(messages)
-    runs: list[list[int]] = []
+    return runs(one, one.tokens(messages))
+
+
+def runs(one: Template, document: tuple[list[int], list[int]]) -> list[str]:
+    """The learnt tokens of a document, run by run."""
+    ids, learnt = document
+    tokens: list[list[int]] = []
     for token, flag, before in zip(ids, learnt, [0, *learnt], strict=False):
         if flag and not before:
-            runs.append([])
+            tokens.append([])
         if flag:
-            runs[-1].append(token)
-    return [" ".join(one.tokenizer.convert_ids_to_tokens(run)) for run in runs]
+            tokens[-1].append(token)
+    return [" ".join(one.tokenizer.convert_ids_to_tokens(run)) for run in tokens]
 
 
 @given(TURNS)
