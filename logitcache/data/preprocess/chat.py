@@ -244,7 +244,7 @@ class Template:
                 raise SpecError(
                     expected="a message before the first one of the assistant",
                     found="none, so that no prompt is there which it answers",
-                    advice="Correct the row or leave it out.",
+                    advice='Give that message "train": false, or leave it out.',
                 )
             prompt = self._prompt(messages[:number], conversation.text, message["content"].strip())
             start = self._token_at(conversation, len(prompt), number)

@@ -33,7 +33,7 @@ def nothing_learnt() -> SpecError:
     return SpecError(
         expected="an assistant message to learn",
         found="none, or only such with train: false",
-        advice="Correct the row or leave it out.",
+        advice='Give the message that is to be learnt the role "assistant", or leave the row out.',
     )
 
 
