@@ -69,14 +69,19 @@ def template(text: str) -> Template:
 
 def written(one: Template, messages: list[dict[str, Any]]) -> list[str]:
     """The learnt tokens of a conversation, turn by turn."""
-    ids, learnt = one.tokens(messages)
-    runs: list[list[int]] = []
+    return runs(one, one.tokens(messages))
+
+
+def runs(one: Template, document: tuple[list[int], list[int]]) -> list[str]:
+    """The learnt tokens of a document, run by run."""
+    ids, learnt = document
+    tokens: list[list[int]] = []
     for token, flag, before in zip(ids, learnt, [0, *learnt], strict=False):
         if flag and not before:
-            runs.append([])
+            tokens.append([])
         if flag:
-            runs[-1].append(token)
-    return [" ".join(one.tokenizer.convert_ids_to_tokens(run)) for run in runs]
+            tokens[-1].append(token)
+    return [" ".join(one.tokenizer.convert_ids_to_tokens(run)) for run in tokens]
 
 
 @given(TURNS)
@@ -195,6 +200,8 @@ def test_tools_are_named_to_the_template() -> None:
         {"role": "model", "content": "w2"},
         {"role": "Assistant", "content": [{"type": "text", "text": "w2"}]},
         {"role": "assistant", "content": "w2", "weight": 1},
+        {"role": "assistant", "content": "w2", "weight": None, "train": None},
+        {"role": "bot", "content": [{"type": "output_text", "text": "w2", "annotations": []}]},
     ],
 )
 def test_messages_as_others_write_them(message: dict[str, Any]) -> None:
@@ -208,11 +215,39 @@ def test_a_message_of_weight_0_is_not_learnt() -> None:
     assert written(template(CHAT), json.loads(checked(chat, ""))) == ["w4 <|end|>"]
 
 
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ({"content": None}, "'content': None"),
+        ({"content": "w2", "weight": 2}, "'weight': 2"),
+        ({"content": "w2", "weight": 0.5}, "'weight': 0.5"),
+        ({"content": "w2", "train": "false"}, "'train': 'false'"),
+    ],
+)
+def test_a_message_that_is_none_is_named(message: dict[str, Any], found: str) -> None:
+    chat = [*conversation(["w1", "w2", "w3"]), {"role": "assistant", **message}]
+    with pytest.raises(SpecError, match=r"weight\" 0 or 1, found message 3: .*" + found):
+        checked(chat, "")
+
+
+def test_the_advice_of_an_unknown_role_works() -> None:
+    messages = conversation(["w1", "w2"])
+    messages[1]["role"] = "Agent"
+    with pytest.raises(SpecError) as refused:
+        template(CHAT).tokens(messages)
+    assert 'the role "assistant"' in str(refused.value.advice)
+    messages[1]["role"] = "assistant"
+    assert written(template(CHAT), messages) == ["w2 <|end|>"]
+
+
 def test_a_conversation_that_the_assistant_begins_is_read_by_marks_alone() -> None:
     messages = conversation(["w1", "w2", "w3", "w4"])[1:]
     assert written(template(MARKED), messages) == ["w2 <|end|>", "w4 <|end|>"]
-    with pytest.raises(SpecError, match="expected a message before the first one of the assistant"):
+    with pytest.raises(SpecError, match="before the first one of the assistant") as refused:
         template(CHAT).tokens(messages)
+    assert 'Give that message "train": false' in str(refused.value.advice)
+    messages[0]["train"] = False
+    assert written(template(CHAT), messages) == ["w4 <|end|>"]
 
 
 def test_white_space_that_a_template_changes_is_not_dropped() -> None:

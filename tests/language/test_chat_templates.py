@@ -13,12 +13,13 @@ from logitcache.api import load
 from logitcache.config.sequences import Sequences
 from logitcache.data.preprocess import chat_dates
 from logitcache.data.preprocess.chat import Template
+from logitcache.data.preprocess.chat_answers import documents
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes
 from tests.conftest import write_rows
-from tests.language.small_lms import make_tokenizer
-from tests.language.test_chat import written as written_by
+from tests.language.small_lms import CHAT, make_tokenizer
+from tests.language.test_chat import runs
 
 HEAD = "<|start|> {{ role }} <|body|> "
 ASKED = "{% if add_generation_prompt %}<|start|> assistant <|body|> {% endif %}"
@@ -108,8 +109,19 @@ def chat(*contents: Any, system: str = "") -> list[dict[str, Any]]:
 
 
 def written(text: str, messages: list[dict[str, Any]]) -> list[str]:
-    """The learnt tokens, run by run."""
-    return written_by(template(text), messages)
+    """The learnt tokens of a conversation that is one document, run by run."""
+    (document,) = documents(template(text), messages)
+    return runs(template(text), document)
+
+
+def behind_prompts(text: str, messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The documents of one answer that a conversation becomes: what stands before it, and it."""
+    pairs = []
+    for ids, learnt in documents(template(text), messages):
+        words = template(text).tokenizer.convert_ids_to_tokens(ids)
+        start = learnt.index(1)
+        pairs.append((" ".join(words[:start]), " ".join(words[start : start + sum(learnt)])))
+    return pairs
 
 
 EXACT = {
@@ -139,19 +151,68 @@ def test_answers_and_their_ends_are_learnt_and_no_more(name: str) -> None:
     assert written(text, messages) == expected
 
 
-REFUSED = {
-    "an earlier thought": (FORGETS, chat("w1", THOUGHT, "w3", THOUGHT), "leaves out that of message 1"),
+HEADER = "<|start|> assistant <|body|>"
+ASKS = "<|start|> user <|body|>"
+# the last answer ends with another token, and earlier ones have no thought, as in harmony
+HARMONY = (
+    EACH + HEAD + "{% if m.reasoning_content and loop.last %}w9 {{ m.reasoning_content }} <|stop|> " + HEAD
+    + "{% endif %}"
+    "{{ m.content }} {{ '<|stop|>' if loop.last and role == 'assistant' else '<|end|>' }}{% endfor %}" + ASKED
+)  # fmt: skip
+# the arguments of a call are added to a text
+CALLS_AS_TEXT = CHAT.replace(
+    "{{ m.content }}",
+    "{{ m.content }}{% for call in m.tool_calls or [] %}{{ call.function.name + ' ' + call.function.arguments }}"
+    "{% endfor %}",
+)
+DIVIDED = {
+    "thoughts": (FORGETS, chat("w1", THOUGHT, "w3", THOUGHT), [
+        (f"{ASKS} w1 <|end|> {HEADER}", f"{THOUGHT} <|end|>"),
+        (f"{ASKS} w1 <|end|> {HEADER} w6 <|end|> {ASKS} w3 <|end|> {HEADER}", f"{THOUGHT} <|end|>")]),
     "an earlier field of thought": (
-        FORGETS, chat("w1", {"content": "w2", "reasoning_content": "w5"}, "w3", "w4"), "out that of message 1"),
+        FORGETS, chat("w1", {"content": "w2", "reasoning_content": "w5"}, "w3", {"content": "w4", "train": False}),
+        [(f"{ASKS} w1 <|end|> {HEADER}", "<think> w5 </think> w2 <|end|>")]),
+    "an opened thought": (OPENS, chat("w1", THOUGHT, "w3", "w5 </think> w6"), [
+        (f"{ASKS} w1 <|end|> {HEADER} <think>", "w5 </think> w6 <|end|>"),
+        (f"{ASKS} w1 <|end|> {HEADER} w6 <|end|> {ASKS} w3 <|end|> {HEADER} <think>", "w5 </think> w6 <|end|>")]),
+    "a system of the last question": (NO_PROMPT, chat("w1", "w2", "w3", "w2", system="w7"), [
+        ("<|start|> w7 w1 <|body|>", "w2 </s>"),
+        ("<|start|> w1 <|body|> w2 </s> <|start|> w7 w3 <|body|>", "w2 </s>")]),
+    "other ends": (HARMONY, chat("w1", {"content": "w2", "reasoning_content": "w5"}, "w3", "w4"), [
+        (f"{ASKS} w1 <|end|> {HEADER}", f"w9 w5 <|stop|> {HEADER} w2 <|stop|>"),
+        (f"{ASKS} w1 <|end|> {HEADER} w2 <|end|> {ASKS} w3 <|end|> {HEADER}", "w4 <|stop|>")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIVIDED)
+def test_answers_that_a_template_renders_otherwise_later_are_learnt_behind_their_prompts(
+    name: str,
+) -> None:
+    text, messages, expected = DIVIDED[name]
+    assert behind_prompts(text, messages) == expected
+
+
+def test_arguments_of_calls_are_text_where_a_template_adds_them_to_one() -> None:
+    call = {"function": {"name": "w8", "arguments": {"w1": 1}}}
+    messages = chat("w1", {"content": "", "tool_calls": [call]})
+    assert written(CALLS_AS_TEXT, messages) == ["w8 <unk> <unk> <|end|>"]
+
+
+REFUSED = {
     "a field that no template knows": (
         TRIMS, chat("w1", {"content": "w2", "reasoning": "w5"}), "leaves out that of message 1"),
-    "no thought at all": (OPENS, chat("w1", THOUGHT), "leaves out that of message 1"),
-    "an opened thought": (OPENS, chat("w1", "w2"), "or let its generation prompt supply what its answers begin"),
+    "a thought that is not rendered": (
+        OPENS.replace("<think> {% endif %}", "{% endif %}"), chat("w1", THOUGHT), "leaves out that of message 1"),
+    "a field of an opened thought": (
+        OPENS, chat("w1", {"content": "w2", "reasoning_content": "w5"}), "leaves out that of message 1"),
+    "an opened thought": (OPENS, chat("w1", "w2"), "or begin the answer with its thought"),
     "a system that is dropped": (
-        NO_PROMPT, chat("w1", "w2", system="w7"), r"drops or rewrites message 0 \(system: 'w7'"),
+        NO_PROMPT.replace("loop.last and", "false and"), chat("w1", "w2", system="w7"),
+        r"drops or rewrites message 0 \(system: 'w7'"),
     "roles": (MERGES, chat("w1", "w2")[:1] * 2, "found its error: roles must alternate"),
     "a header behind an answer": (
         UNENDED, [*chat("w1", "w2"), *chat("w3", "w4")[1:]], "its first 2 messages, rendered with the gener"),
+    "nothing to learn": (CHAT, chat("w1", {"content": "w2", "train": False}), "an assistant message to learn"),
 }  # fmt: skip
 
 
@@ -159,21 +220,79 @@ REFUSED = {
 def test_what_a_template_does_not_say_is_refused(name: str) -> None:
     text, messages, words = REFUSED[name]
     with pytest.raises(SpecError, match=words):
-        template(text).tokens(messages)
+        documents(template(text), messages)
 
 
-def test_the_advice_of_an_earlier_thought_works() -> None:
-    messages = chat("w1", THOUGHT, "w3", THOUGHT)
+def advice(text: str, messages: list[dict[str, Any]]) -> str:
     with pytest.raises(SpecError) as refused:
-        template(FORGETS).tokens(messages)
-    assert 'Give the message "train": false, and its thought a row of its own' in str(refused.value)
-    rows = [chat("w1", {"content": THOUGHT, "train": False}, "w3", THOUGHT), messages[:2]]
-    assert [written(FORGETS, row) for row in rows] == [[f"{THOUGHT} <|end|>"]] * 2
+        documents(template(text), messages)
+    return str(refused.value.advice)
 
 
-def test_the_advice_of_a_prompt_works() -> None:
+def test_the_advice_of_a_thought_in_a_field_works() -> None:
+    for text in (TRIMS, OPENS):
+        messages = chat("w1", {"content": "w6", "reasoning_content": "w5"})
+        assert "Write it in the content, between <think> and </think>" in advice(text, messages)
+        assert behind_prompts(text, chat("w1", THOUGHT))[0][1].endswith("w5 </think> w6 <|end|>")
+
+
+def test_the_advice_of_an_opened_thought_works() -> None:
+    assert "begin the answer with its thought, <think></think> if it has none" in advice(
+        OPENS, chat("w1", "w2")
+    )
+    (pair,) = behind_prompts(OPENS, chat("w1", "<think></think> w2"))
+    assert pair == (f"{ASKS} w1 <|end|> {HEADER} <think>", "</think> w2 <|end|>")
+    assert "or let that prompt supply what its answers begin with" in advice(
+        OPENS, chat("w1", "w2")
+    )
     header = "{% if add_generation_prompt %}<|start|> assistant <|body|> "
     assert written(OPENS.replace(f"{header}<think> ", header), chat("w1", "w2")) == ["w2 <|end|>"]
+
+
+def test_the_advice_of_a_system_that_is_dropped_works() -> None:
+    text = NO_PROMPT.replace("loop.last and", "false and")
+    assert "Write it at the beginning of the first question" in advice(
+        text, chat("w1", "w2", system="w7")
+    )
+    assert behind_prompts(text, chat("w7 w1", "w2")) == [("<|start|> w7 w1 <|body|>", "w2 </s>")]
+
+
+def test_the_advice_of_answers_that_follow_one_another_works() -> None:
+    messages = [*chat("w1", "w2"), *chat("w3", "w4")[1:]]
+    assert "make one message of the assistant's that follow one another" in advice(
+        UNENDED, messages
+    )
+    assert written(UNENDED, chat("w1", "w2 w4")) == ["w2 w4"]
+
+
+def notes_of(tmp_path: Path, text: str, messages: list[dict[str, Any]]) -> str:
+    write_rows(tmp_path / "chats.jsonl", [{"messages": messages}] * 4)
+    source = load(
+        str(tmp_path / "chats.jsonl"), task="causal-lm", workspace=tmp_path, reporter=SILENT
+    )
+    notes: list[str] = []
+    CausalLM.tokenised(source, template(text).tokenizer, Sequences(), 64, Notes(notes.append))
+    return "\n".join(notes)
+
+
+def test_conversations_that_are_divided_are_counted(tmp_path: Path) -> None:
+    notes = notes_of(tmp_path, FORGETS, chat("w1", THOUGHT, "w3", THOUGHT))
+    assert "4 of 4 conversations become one document for each answer" in notes
+
+
+def test_answers_without_an_end_are_counted_and_the_advice_works(tmp_path: Path) -> None:
+    endless = CHAT.replace(" <|end|>", "")
+    notes = notes_of(tmp_path, endless, chat("w1", "w2"))
+    assert (
+        "in 4 of 4 conversations the chat template puts no special token behind an answer" in notes
+    )
+    assert "put {{ eos_token }} behind the assistant's content" in notes
+    ended = endless.replace(
+        "{{ m.content }}",
+        "{{ m.content }}{% if m.role == 'assistant' %} {{ eos_token }}{% endif %}",
+    )
+    assert "no special token" not in notes_of(tmp_path, ended, chat("w1", "w2"))
+    assert written(ended, chat("w1", "w2")) == ["w2 </s>"]
 
 
 def test_the_date_is_one_for_all_rows_and_said(
@@ -181,7 +300,7 @@ def test_the_date_is_one_for_all_rows_and_said(
 ) -> None:
     monkeypatch.setenv(chat_dates.FIXED_DATE, "86400")
     one = template(DATED)
-    assert one._text(chat("w1", "w2")).startswith("1970-01-02 ")
+    assert one.text(chat("w1", "w2")).startswith("1970-01-02 ")
     assert written(DATED, chat("w1", "w2")) == ["w2 <|end|>"]
     write_rows(tmp_path / "chats.jsonl", [{"messages": chat("w1", "w2")}] * 4)
     source = load(

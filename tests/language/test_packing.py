@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from logitcache.config.option import options_of
 from logitcache.config.sequences import Recipe, Sequences
 from logitcache.data import spool
 from logitcache.data.rows import Rows, Source
+from logitcache.data.sources.corpus import read_text
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import SpecError
@@ -261,3 +263,16 @@ def test_each_option_of_rows_has_a_default_in_a_recipe() -> None:
         declared.name for declared in options_of(Sequences)
     ]
     assert Sequences().recipe() == Recipe()
+
+
+def test_a_long_line_is_cut_into_documents(tmp_path: Path) -> None:
+    words = "word " * 40_000
+    (tmp_path / "long.txt").write_text("head\n" + words + "\n\nlast", encoding="utf-8")
+    table = read_text(tmp_path / "long.txt")
+    documents = table.columns["text"]
+    assert max(map(len, documents)) < 65_000
+    assert "".join(documents).split() == ["head", *words.split(), "last"]
+    assert all(document.endswith("word ") for document in documents[:-1])
+    assert list(table.lines) == [1, *[2] * (len(documents) - 2), 3]
+    (tmp_path / "solid.txt").write_text("x" * 200_000, encoding="utf-8")
+    assert "".join(read_text(tmp_path / "solid.txt").columns["text"]) == "x" * 200_000

@@ -12,8 +12,7 @@ learnt. A message with ``"train": false`` is not learnt either.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -28,43 +27,17 @@ from logitcache.data.preprocess.chat_contents import (
 )
 from logitcache.data.preprocess.chat_dates import dated, source_of
 from logitcache.data.preprocess.chat_errors import (
-    ALONE,
+    JOINED,
     OF_PROMPT,
     inexact,
     merged,
-    no_template,
     nothing_learnt,
 )
-from logitcache.data.rows import Rows
 from logitcache.data.sources.chats import ASSISTANT
 from logitcache.errors import SpecError, short
 
 GENERATION = "generation"  # the block of a template that marks what the assistant wrote
-NO_THOUGHT = {"enable_thinking": False}  # of a prompt that supplies an empty thought
-
-
-def rendered(
-    tokenizer: Any, rows: Rows, where: str, only_completions: bool
-) -> Iterator[tuple[list[int], list[int]]]:
-    """(token ids, whether each is learnt) of each row of messages. Raises SpecError naming the row."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise no_template(type(tokenizer).__name__).at(where)
-    template = Template(tokenizer)
-    for row in range(len(rows)):
-        texts, _ = rows.texts(row, row + 1)
-        try:
-            ids, learnt = template.tokens(*_stored(texts[0]))
-        except SpecError as error:
-            raise error.at(f"{where} row {rows.row_id[row]}") from error.__cause__
-        yield ids, learnt if only_completions else [1] * len(ids)
-
-
-def _stored(text: str) -> tuple[list[Message], list[Any] | None]:
-    """The messages of a row's text, and the tools that it names."""
-    stored = json.loads(text)
-    if isinstance(stored, list):
-        return stored, None
-    return stored["messages"], stored["tools"]
+THINKS = "enable_thinking"  # false: the prompt supplies an empty thought; true: it opens one
 
 
 @dataclass(frozen=True)
@@ -116,9 +89,19 @@ class Template:
             raise nothing_learnt()
         return conversation.ids, learnt
 
+    def everything(
+        self, messages: Sequence[Message], tools: Sequence[Any] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """Token ids, all of them learnt. Raises SpecError."""
+        self.tools = tools
+        ids = self._rendered(messages).ids
+        return ids, [1] * len(ids)
+
     def _rendered(self, messages: Sequence[Message]) -> Conversation:
-        text = self._text(messages)
-        contents = places_of(messages, text)
+        text = self.text(messages)
+        return self._conversation(text, places_of(messages, text))
+
+    def _conversation(self, text: str, contents: list[tuple[int, int]]) -> Conversation:
         if not getattr(self.tokenizer, "is_fast", False):
             return Conversation(text, self._ids(text), None, contents)
         encoded = self.tokenizer(
@@ -126,7 +109,7 @@ class Template:
         )
         return Conversation(text, encoded["input_ids"], encoded["offset_mapping"], contents)
 
-    def _text(self, messages: Sequence[Message], *, prompt: bool = False, **settings: Any) -> str:
+    def text(self, messages: Sequence[Message], *, prompt: bool = False, **settings: Any) -> str:
         try:
             text: str = self.tokenizer.apply_chat_template(
                 _bare(messages),
@@ -198,7 +181,7 @@ class Template:
             prompt = self._prompt(messages[:number], conversation.text, content)
             return max(start, self._token_at(conversation, len(prompt), number))
         except SpecError:
-            supplied = self._ids(self._text(messages[:number], prompt=True))
+            supplied = self._ids(self.text(messages[:number], prompt=True))
             ids = conversation.ids
             shared = takewhile(
                 lambda token: ids[token] == supplied[token], range(min(len(ids), len(supplied)))
@@ -225,6 +208,28 @@ class Template:
             return stop
         return self._whole_end(messages, conversation, end, stop)
 
+    def completed(
+        self, prompt: str, rest: str, contents: list[tuple[int, int]]
+    ) -> tuple[list[int], list[int]]:
+        """The tokens of a prompt and the answer that goes on from it, which is learnt up to its end
+        token; ``contents`` are the places of the messages in both. The two are tokenised apart
+        where a token would span them, as they are where the model answers.
+        """
+        conversation = self._conversation(prompt + rest, contents)
+        end_of_content = contents[-1][1]
+        try:
+            start = self._token_at(conversation, len(prompt), len(contents) - 1)
+            before = conversation.ids[:start]
+        except SpecError:
+            before, start = self._ids(prompt), 0
+            conversation = self._conversation(rest, [])
+            end_of_content -= len(prompt)
+        ids = conversation.ids
+        end = self._end(conversation, end_of_content, start, len(ids))
+        stop = self._without_tail(ids, start, len(ids)) if end is None else end
+        flags = [0] * len(before) + [1] * (stop - start) + [0] * (len(ids) - stop)
+        return [*before, *ids[start:]], flags
+
     def _by_prefixes(
         self, messages: Sequence[Message], conversation: Conversation
     ) -> list[tuple[int, int]]:
@@ -239,7 +244,7 @@ class Template:
                 raise SpecError(
                     expected="a message before the first one of the assistant",
                     found="none, so that no prompt is there which it answers",
-                    advice="Correct the row or leave it out.",
+                    advice='Give that message "train": false, or leave it out.',
                 )
             prompt = self._prompt(messages[:number], conversation.text, message["content"].strip())
             start = self._token_at(conversation, len(prompt), number)
@@ -264,7 +269,7 @@ class Template:
             if place >= conversation.contents[number][0]:
                 return
             if conversation.ids[token] in header:
-                raise inexact(number, "with the generation prompt ")
+                raise inexact(number, "with the generation prompt ", JOINED)
 
     def _header(self, messages: Sequence[Message]) -> set[int]:
         """The special tokens of what the generation prompt supplies behind the first question."""
@@ -272,7 +277,7 @@ class Template:
         first = messages[: roles.index(ASSISTANT)]
         if not first:
             return set()
-        plain, prompted = self._text(first), self._text(first, prompt=True)
+        plain, prompted = self.text(first), self.text(first, prompt=True)
         supplied = prompted[len(plain) :] if prompted.startswith(plain) else prompted
         return self.special.intersection(self._ids(supplied))
 
@@ -281,17 +286,17 @@ class Template:
         thought, where the template has put one before the message's content. Raises SpecError where
         it does not begin the conversation's text.
         """
-        prompt = self._text(before, prompt=True)
+        prompt = self.text(before, prompt=True)
         own = place_of(content, text, len(prompt))
         is_first = own is not None and not text[len(prompt) : own[0]].strip()
         if content and is_first and text.startswith(prompt):
             return prompt
-        thoughtless = self._text(before, prompt=True, **NO_THOUGHT)
-        for candidate in sorted((prompt, thoughtless), key=len, reverse=True):
+        others = [self.text(before, prompt=True, **{THINKS: thinks}) for thinks in (False, True)]
+        for candidate in sorted((prompt, *others), key=len, reverse=True):
             if text.startswith(candidate):
                 return candidate
-        is_first = all(message["role"] != ASSISTANT for message in before)
-        raise inexact(len(before), "with the generation prompt ", OF_PROMPT if is_first else ALONE)
+        follows = before[-1]["role"] == ASSISTANT
+        raise inexact(len(before), "with the generation prompt ", JOINED if follows else OF_PROMPT)
 
     def _stop(
         self, messages: Sequence[Message], conversation: Conversation, place: int, start: int
@@ -302,7 +307,7 @@ class Template:
         number = len(messages)
         content = messages[-1]["content"].strip()
         end_of_content = content_end(content, conversation.text, place)
-        answered = self._text(messages)
+        answered = self.text(messages)
         length = len(answered)
         if not conversation.text.startswith(answered):
             length = continued(conversation.text, answered, end_of_content, place)
@@ -339,7 +344,7 @@ class Template:
                 break
             last += 1
         try:
-            longer = self._text([*messages, {"role": "user", "content": "x"}])
+            longer = self.text([*messages, {"role": "user", "content": "x"}])
         except SpecError:
             return end
         return last if longer.startswith(text[: offsets[last - 1][1]]) else end

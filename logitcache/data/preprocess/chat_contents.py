@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logitcache.data.sources.chats import ASSISTANT
+from logitcache.data.sources.chats import ASSISTANT, SYSTEM
 from logitcache.errors import SpecError, short
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what others call a message's thought
@@ -61,7 +61,7 @@ def _place_of(
     if message["role"] == ASSISTANT and isinstance(thought, str) and is_learnt(message):
         own = place_of(thought.strip(), text, start)
         if own is None or own[0] > place[0]:
-            raise _thoughtless(number)
+            raise _thoughtless(number, in_field=True)
     return place
 
 
@@ -105,18 +105,25 @@ def continued(text: str, answered: str, content_end: int, place: int) -> int:
 
 
 def _dropped(number: int, message: Message, content: str) -> SpecError:
+    by_hand = ""
+    if message["role"] == SYSTEM:
+        by_hand = "Write it at the beginning of the first question, c"
     return SpecError(
         expected="a chat template that renders every message",
         found=f"one that drops or rewrites message {number} ({message['role']}: {short(repr(content))})",
-        advice="Correct the row, or the template.",
+        advice=f"{by_hand or 'C'}orrect the row, or the template.",
     )
 
 
-def _thoughtless(number: int) -> SpecError:
+def _thoughtless(number: int, *, in_field: bool = False) -> SpecError:
+    written = (
+        "Write it in the content, between <think> and </think>, or take it"
+        if in_field
+        else "Take the thought"
+    )
     return SpecError(
         expected="a chat template that renders the thought of an answer that is learnt",
         found=f"one that leaves out that of message {number}",
         reason="to answer without a thought would be learnt",
-        advice='Give the message "train": false, and its thought a row of its own, whose last message it is; or take '
-        "the thought out of the row.",
+        advice=f'{written} out of the row, or give the message "train": false.',
     )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from logitcache.errors import SpecError
 
-ALONE = "give each row one assistant message, its last"
+JOINED = ", or make one message of the assistant's that follow one another"
 OF_PROMPT = (
-    "let its generation prompt supply what its answers begin with, as an opened <think> may not be"
+    ", or begin the answer with its thought, <think></think> if it has none, where the template's generation prompt "
+    "opens one; or let that prompt supply what its answers begin with"
 )
 
 
-def inexact(count: int, how: str = "", advice: str = ALONE) -> SpecError:
+def inexact(count: int, how: str = "", advice: str = "") -> SpecError:
     return SpecError(
         expected="a chat template that renders a conversation as it renders its beginning, and then goes on",
         found=f"another beginning: its first {count} messages, rendered {how}alone, are other tokens",
-        advice=f"Which tokens the assistant wrote cannot be told. Mark them with {{% generation %}} in the template, "
-        f"or {advice}.",
+        advice="Which tokens the assistant wrote cannot be told. Mark them with {% generation %} in the template"
+        f"{advice}.",
     )
 
 
@@ -32,7 +33,7 @@ def nothing_learnt() -> SpecError:
     return SpecError(
         expected="an assistant message to learn",
         found="none, or only such with train: false",
-        advice="Correct the row or leave it out.",
+        advice='Give the message that is to be learnt the role "assistant", or leave the row out.',
     )
 
 

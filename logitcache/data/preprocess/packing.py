@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
-from logitcache.data.preprocess import chat
+from logitcache.data.preprocess import chat_answers
 from logitcache.data.preprocess.chat_errors import empty_completion
 from logitcache.data.rows import Rows, Source
 from logitcache.data.spool import BLOCK_ROWS, Spool, part_of, selected, token_blocks
@@ -49,6 +49,7 @@ class Documents:
 
     ids: Ragged  # i32
     supervised: Array  # u8[S]
+    row: Int64  # [D] of each document, the number of the row that it is of
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
 
 
 def causal_documents(
-    tokenizer: Any, rows: Rows, form: str, only_completions: bool, where: str
+    tokenizer: Any, rows: Rows, form: str, only_completions: bool, where: str, reporter: Reporter
 ) -> Documents:
     """Every document as a causal model learns it: with what its tokenizer puts before it, and its
     end token. Raises SpecError naming a row that has no supervised token.
     """
     if form == "messages":
-        return _flat(chat.rendered(tokenizer, rows, where, only_completions))
-    return _flat(_texts(tokenizer, rows, only_completions and form == "prompt", where))
+        return _flat(chat_answers.rendered(tokenizer, rows, where, only_completions, reporter))
+    texts = _texts(tokenizer, rows, only_completions and form == "prompt", where)
+    return _flat([document] for document in texts)
 
 
 def _texts(
@@ -120,17 +122,21 @@ def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
                 tokens = [*special.before, *ids, *special.after]
                 yield tokens, [1] * len(tokens)
 
-    return _flat(each())
+    return _flat([document] for document in each())
 
 
-def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
+def _flat(rows: Iterator[list[tuple[list[int], list[int]]]]) -> Documents:
+    """The documents of each row, one behind the other."""
     ids, supervised, lengths = Spool(np.int32), Spool(np.uint8), Spool(np.int64)
-    for tokens, flags in documents:
-        ids.add(tokens)
-        supervised.add(flags)
-        lengths.add([len(tokens)])
+    numbers = Spool(np.int64)
+    for number, documents in enumerate(rows):
+        for tokens, flags in documents:
+            ids.add(tokens)
+            supervised.add(flags)
+            lengths.add([len(tokens)])
+            numbers.add([number])
     indptr = ends_of(lengths.finish())
-    return Documents(Ragged(ids.finish(), indptr), supervised.finish())
+    return Documents(Ragged(ids.finish(), indptr), supervised.finish(), numbers.finish())
 
 
 @dataclass(frozen=True)

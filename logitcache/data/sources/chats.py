@@ -137,15 +137,15 @@ def checked(messages: Any, where: str, tools: Any = None) -> str:
     for what is no list of messages.
     """
     messages = plain_chat(messages)
-    good = (
-        isinstance(messages, list)
-        and messages
-        and all(_is_message(message) for message in messages)
-    )
-    if not good:
+    bad: tuple[str, Any] | None = ("", messages)
+    if isinstance(messages, list) and messages:
+        wrong = (number for number, message in enumerate(messages) if not _is_message(message))
+        number = next(wrong, None)
+        bad = None if number is None else (f"message {number}: ", messages[number])
+    if bad is not None:
         raise SpecError(
-            expected='a list of messages, each {"role": ..., "content": text}',
-            found=short(repr(messages)),
+            expected='a list of messages, each {"role": ..., "content": text}, "train" true or false, "weight" 0 or 1',
+            found=bad[0] + short(repr(bad[1])),
             advice="Correct the row or leave it out.",
             where=where,
         )
@@ -173,7 +173,8 @@ def _tools(tools: Any, where: str) -> list[Any]:
 def _is_message(message: Any) -> bool:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         return False
-    return isinstance(message.get("content"), str) and isinstance(message.get("train", True), bool)
+    is_known = isinstance(message.get("train", True), bool) and "weight" not in message
+    return isinstance(message.get("content"), str) and is_known
 
 
 def plain_chat(chat: Any) -> Any:
@@ -195,6 +196,9 @@ def _message(message: Any) -> Any:
     is_parted = "parts" in message and not {"content", "value"} & message.keys()
     taken = ("from", "parts" if is_parted else "value")
     others = {key: value for key, value in message.items() if key not in taken}
+    for key in ("train", "weight"):  # null, where other messages of a table have them
+        if others.get(key, False) is None:
+            del others[key]
     role = message.get("role", message.get("from"))
     content = _text_of(message.get("content", message.get(taken[1])))
     calls = others.pop("tool_calls", None)
@@ -205,7 +209,8 @@ def _message(message: Any) -> Any:
         others["tool_calls"] = [_call(call) for call in calls]
         content = "" if content is None else content
     if others.get("weight") in (0, 1):  # as OpenAI says which messages are learnt
-        others.setdefault("train", bool(others.pop("weight")))
+        weight = others.pop("weight")
+        others.setdefault("train", bool(weight))
     role = ROLES.get(str(role).casefold(), role)
     return {**others, "role": role, "content": content}
 
@@ -248,7 +253,7 @@ def _text_of(content: Any) -> Any:
 def _is_text(part: Any) -> bool:
     if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
         return False
-    return all(value is None for key, value in part.items() if key not in ("type", "text"))
+    return not any(value for key, value in part.items() if key not in ("type", "text"))
 
 
 def classified(table: Table) -> Export | None:

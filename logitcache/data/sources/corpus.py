@@ -1,14 +1,15 @@
 """Running text for language models: text files, folders of them, and the built-in corpus.
 
 A text file is cut at empty lines into documents of about 8,000 characters, so that some can be held
-out; one without empty lines is cut at the ends of lines. ``corpus`` is the docstrings of the
-installed packages, one document each.
+out; one without empty lines is cut at the ends of lines, and a line of more than 64,000 behind white
+space. ``corpus`` is the docstrings of the installed packages, one document each.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ PLAIN = Reading()
 ENDINGS = (".txt", ".text", ".md")
 DOCUMENT = 8_000  # characters, from which an empty line ends a document
 LONGEST = 4 * DOCUMENT  # from which any line does
+_SPACE = re.compile(r"\s+")
 MIN_CHARACTERS = 200  # of a docstring that is a document
 
 
@@ -105,15 +107,28 @@ def _documents(lines: list[str]) -> Iterator[tuple[int, str]]:
     """(number of the first line, text) of each document."""
     parts: list[str] = []
     size, first = 0, 1
-    for number, line in enumerate(lines, 1):
+    for number, line in _pieces(lines):
+        first = first if parts else number
         parts.append(line)
         size += len(line)
         if size >= LONGEST or (size >= DOCUMENT and not line.strip()):
             yield first, "".join(parts).strip("\n")
-            parts, size, first = [], 0, number + 1
+            parts, size = [], 0
     last = "".join(parts).strip("\n")
     if last.strip():
         yield first, last
+
+
+def _pieces(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """(number, text) of each line; of one that is too long for a document, of its pieces."""
+    for number, line in enumerate(lines, 1):
+        start = 0
+        while len(line) - start > 2 * LONGEST:
+            space = _SPACE.search(line, start + LONGEST, start + 2 * LONGEST)
+            stop = space.end() if space else start + LONGEST
+            yield number, line[start:stop]
+            start = stop
+        yield number, line[start:]
 
 
 def _built_in(cache: Path, reporter: Reporter) -> Table:

@@ -43,13 +43,14 @@ class CausalLM(LanguageModel):
 
         def make(rows: Rows, name: str) -> Rows:
             documents = packing.causal_documents(
-                tokenizer, rows, source.form, supervise == "completions", name
+                tokenizer, rows, source.form, supervise == "completions", name, reporter
             )
             cut = packing.Cut.of(documents, length, settings.pack)
             if len(cut.lost):
+                first = rows.row_id[documents.row[cut.lost[0]]]
                 reporter.note(
-                    f"{name}: {len(cut.lost):,} of {len(rows):,} documents are longer than {length} tokens: they are "
-                    f"cut (first: row {rows.row_id[cut.lost[0]]})"
+                    f"{name}: {len(cut.lost):,} of {len(documents.row):,} documents are longer than {length} tokens: "
+                    f"they are cut (first: row {first})"
                 )
             tokens = {
                 "input_ids": cut.ragged(documents.ids.values),
