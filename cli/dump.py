@@ -66,10 +66,11 @@ def dump_by_ranks(config: DumpConfig, is_first: bool) -> dict[str, Any] | None:
     """The document of all parts on the first rank, None on the others. Where the launcher does not
     say how ranks find one another, each has its own.
     """
-    from logitcache.ranks import can_meet, gathered
+    from logitcache.ranks import can_meet, check_meeting, gathered
 
     if not can_meet():
         return dump_here(config, progress())
+    check_meeting()
     documents = gathered(dump_here(config, progress() if is_first else SILENT))
     return merged(documents) if is_first else None
 

@@ -127,6 +127,20 @@ def can_meet() -> bool:
     return all(map(os.environ.get, (*LAUNCHED, *MEETING)))
 
 
+def check_meeting() -> None:
+    """Raises SpecError where the processes cannot find one another by what the launcher says."""
+    ranks()
+    address = os.environ["MASTER_ADDR"]
+    try:
+        socket.getaddrinfo(address, None)  # torch would look for it for ten minutes
+    except (OSError, UnicodeError) as error:
+        raise SpecError(
+            expected="a machine that MASTER_ADDR names",
+            found=f"{address!r} ({error})",
+            advice="Start with torchrun, or unset WORLD_SIZE.",
+        ) from None
+
+
 def gathered(value: T) -> list[T]:
     """The values of all processes by rank, on the first; [] on others. Waits for the last."""
     import torch.distributed
@@ -166,15 +180,7 @@ def meet() -> None:
         from accelerate import PartialState
 
         if not torch.distributed.is_initialized():
-            address = os.environ["MASTER_ADDR"]
-            try:
-                socket.getaddrinfo(address, None)  # torch would look for it for ten minutes
-            except (OSError, UnicodeError) as error:
-                raise SpecError(
-                    expected="a machine that MASTER_ADDR names",
-                    found=f"{address!r} ({error})",
-                    advice="Start with torchrun, or unset WORLD_SIZE.",
-                ) from None
+            check_meeting()
         PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
 
 

@@ -59,3 +59,19 @@ def test_a_part_that_is_named_is_made_by_the_first(monkeypatch: pytest.MonkeyPat
     words = ["dump", "--teacher", "t", "--data", "d", "--part", "1/2", "--json"]
     result = CliRunner().invoke(cli, words)
     assert (result.exit_code, result.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MASTER_PORT", "x"), ("MASTER_ADDR", "no.such.host.invalid")]
+)
+def test_parts_that_cannot_meet_are_refused_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Each made its part and then waited for days."""
+    launcher = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    launcher |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", name: value}
+    for variable, setting in launcher.items():
+        monkeypatch.setenv(variable, setting)
+    result = CliRunner().invoke(cli, ["dump", "--teacher", "t", "--data", "d"])
+    assert result.exit_code == 2
+    assert name in result.stderr

@@ -225,10 +225,7 @@ KINDS: dict[str, tuple[Change, str]] = {
         saying(hidden_size="32"),
         "its config.json is refused: .*hidden_size.* Correct that value",
     ),
-    "no type of torch's": (
-        saying(dtype="torch.float16"),
-        "its config.json is refused: dtype .*torch.float16.* Correct that value",
-    ),
+    "no type of torch's": (saying(dtype="torch.float16"), "refused: dtype .* Correct that value"),
     "several labels a row": (
         saying(problem_type="multi_label_classification"),
         "classes that exclude one another",
