@@ -37,7 +37,6 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
 from logitcache.reporter import Reporter
 from logitcache.stages.budget import budget_plan, budget_record, check_text
-from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import (
     checkpoint_name,
     default_folder,
@@ -45,6 +44,7 @@ from logitcache.stages.defaults import (
     with_init,
     with_selection,
 )
+from logitcache.stages.layers import with_layers
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import selected_rows, trained_on
 from logitcache.stages.stored import (

@@ -153,7 +153,7 @@ def _group(
         return Group(first.task, first.student, methods, None, "it is a student of your own")
     try:
         if trials[0].config.layers is not None:
-            from logitcache.stages.cut import with_layers
+            from logitcache.stages.layers import with_layers
 
             trained = replace(trials[0].config, workspace=workspace)
             values["student"] = with_layers(trained, trained.columns.task).student

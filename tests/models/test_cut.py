@@ -20,7 +20,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
 from logitcache.models.cut import cut
 from logitcache.reporter import SILENT
-from logitcache.stages.cut import with_layers
+from logitcache.stages.layers import with_layers
 from tests.runs import result
 from tests.stages.sentences import write_encoder
 
