@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 Kept: TypeAlias = "Mapping[str, Tensor]"
 
 
+def typed_fields(value: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any] | None:
+    """The fields of a codec's record, without its kind; None where they are not these, each of its
+    type.
+    """
+    fields = {name: entry for name, entry in value.items() if name != "kind"}
+    if set(fields) != set(kinds):
+        return None
+    is_typed = all(type(fields[name]) is kind for name, kind in kinds.items())
+    return fields if is_typed else None
+
+
 @dataclass(frozen=True)
 class Stored:
     """A column of a codec: ``width`` values of ``dtype`` for each position (0: one bare value).

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from logitcache.errors import FormatError
 from logitcache.payloads import Array, Head, Replay
-from logitcache.targets.codec import FixedCodec, Kept, Stored
+from logitcache.targets.codec import FixedCodec, Kept, Stored, typed_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,18 +37,15 @@ class ReplayCodec(FixedCodec):
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ReplayCodec:
         """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
-        recorded = {name: entry for name, entry in value.items() if name != "kind"}
-        kinds = {"width": int, "hidden": int, "dtype": str, "scale": float, "cap": float}
-        cap = recorded.get("cap")
-        kinds["cap"] = float if cap is not None else type(None)
-        valid = (
-            set(recorded) == set(kinds)
-            and all(type(recorded[name]) is kind for name, kind in kinds.items())
-            and recorded["dtype"] in STORED
-            and min(recorded["width"], recorded["hidden"]) >= 1
-            and (cap is None or cap > 0)
-        )
-        if not valid:
+        cap = value.get("cap")
+        kinds = {"width": int, "hidden": int, "dtype": str, "scale": float}
+        recorded = typed_fields(value, {**kinds, "cap": float if cap is not None else type(None)})
+        if (
+            recorded is None
+            or recorded["dtype"] not in STORED
+            or min(recorded["width"], recorded["hidden"]) < 1
+            or (cap is not None and not cap > 0)
+        ):
             raise FormatError(
                 f"replay codec: expected width, hidden, dtype, scale and cap, found {dict(value)}."
             )

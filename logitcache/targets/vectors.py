@@ -17,7 +17,7 @@ import numpy as np
 from logitcache.config.option import option
 from logitcache.errors import FormatError
 from logitcache.payloads import Array, Vectors
-from logitcache.targets.codec import FixedCodec, Kept, Stored
+from logitcache.targets.codec import FixedCodec, Kept, Stored, typed_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,16 +42,13 @@ class VectorCodec(FixedCodec):
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> VectorCodec:
         """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
-        recorded = {name: entry for name, entry in value.items() if name != "kind"}
-        kinds = {"width": int, "dtype": str, "error": float}
-        valid = (
-            set(recorded) == set(kinds)
-            and all(type(recorded[name]) is kind for name, kind in kinds.items())
-            and recorded["dtype"] in STORED
-            and recorded["width"] >= 1
-            and 0 < recorded["error"] < 1
-        )
-        if not valid:
+        recorded = typed_fields(value, {"width": int, "dtype": str, "error": float})
+        if (
+            recorded is None
+            or recorded["dtype"] not in STORED
+            or recorded["width"] < 1
+            or not 0 < recorded["error"] < 1
+        ):
             raise FormatError(
                 f"vectors codec: expected width, dtype and error, found {dict(value)}."
             )
