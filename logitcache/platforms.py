@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,16 @@ def lacks_cuda() -> bool:
     """Whether torch surely finds no GPU here, without importing it: one that was built for CPUs, or
     no GPU that this process may see.
     """
+    return _built_for_cpus() or os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+
+
+@cache
+def _built_for_cpus() -> bool:
     from importlib.metadata import PackageNotFoundError, version
 
     with suppress(PackageNotFoundError):
-        if version("torch").endswith("+cpu"):
-            return True
-    return os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+        return version("torch").endswith("+cpu")
+    return False
 
 
 def cores() -> int:

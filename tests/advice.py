@@ -20,6 +20,7 @@ import pytest
 
 import logitcache
 from logitcache.errors import LogitCacheError
+from tests.source import statements
 
 PACKAGE = Path(logitcache.__file__).parent
 ERRORS = {
@@ -97,7 +98,7 @@ def not_followed(
         files = [PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).rglob("*.py")
         for path in sorted(files):
             name = path.relative_to(PACKAGE).as_posix()
-            for function, call in _calls(_parsed(path)):
+            for function, call in _calls(path):
                 pieces = _pieces(call, constants)
                 is_known = f"{name}:{function}" in reasons or _are_known(pieces, known)
                 if pieces and not is_known:
@@ -109,9 +110,9 @@ def _are_known(pieces: list[str], known: list[str]) -> bool:
     return any(piece in text or text in piece for piece in pieces for text in known)
 
 
-def _calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     """The calls that make an error, with the name of the function that they are in."""
-    for function in ast.walk(tree):
+    for function in statements(path):
         if isinstance(function, ast.FunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
@@ -139,7 +140,7 @@ def _constants() -> dict[str, list[str]]:
     """The texts that names of the package are assigned to, wherever that is."""
     texts: dict[str, list[str]] = {}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(_parsed(path)):
+        for node in statements(path):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
                 if name.isupper() or name.lstrip("_").isupper():
@@ -149,8 +150,3 @@ def _constants() -> dict[str, list[str]]:
                         if isinstance(part, ast.Constant) and isinstance(part.value, str)
                     )
     return texts
-
-
-@cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))

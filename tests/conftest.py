@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from logitcache.reporter import SILENT
@@ -34,25 +35,18 @@ settings.register_profile("whole", deadline=None)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Properties are tried on fewer examples where the slow tests are left out."""
+    gc.disable()  # until all is imported: none of it is garbage
     settings.load_profile("short" if config.getoption("markexpr") == "not slow" else "whole")
 
 
 def pytest_collection_finish() -> None:
-    gc.callbacks.append(_keep_what_lasts)
+    """Keep what the test modules have imported out of every later garbage collection: going through
+    all of torch and transformers takes 0.2 s each time.
+    """
     gc.enable()
     gc.collect()
+    gc.freeze()
 
-
-def _keep_what_lasts(phase: str, about: dict[str, int]) -> None:
-    """Keep what is imported or cached out of every later garbage collection: Trainer collects
-    before each run, and going through all of torch and transformers takes half a second each time.
-    """
-    is_full = phase == "stop" and about["generation"] == 2
-    if is_full and len(gc.get_objects(generation=2)) > 50_000:
-        gc.freeze()
-
-
-gc.disable()  # until everything is collected: what is imported stays, and there is much of it
 
 SINGLES, PAIRS = ("neg", "pos"), ("contradiction", "entailment", "neutral")
 MAX_LENGTH = 48  # what the tiny models can read, in tokens
@@ -115,6 +109,23 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_accelerate() -> Iterator[None]:
+    """Trainer's library collects all garbage before each run, and looks at each step for packages
+    that are not installed: as much time as the steps of the tiny students take.
+    """
+    memory = sys.modules.get("accelerate.utils.memory")
+    if memory is None:  # as in ``_probed_rows``
+        yield
+        return
+    from accelerate.utils import imports
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "gc", SimpleNamespace(collect=lambda: 0))
+        patch.setattr(imports, "_is_package_available", cache(imports._is_package_available))
         yield
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.source import statements
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"logitcache": ROOT / "logitcache", "logitcache_cli": ROOT / "cli"}
 CODE = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
@@ -111,7 +113,7 @@ def imports(path: Path) -> list[tuple[int, str]]:
     TYPE_CHECKING too.
     """
     found: list[tuple[int, str]] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -286,9 +288,7 @@ def function_lengths(path: Path) -> list[tuple[int, str]]:
     file.
     """
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [
-        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kinds)
-    ]
+    found = [node for node in statements(path) if isinstance(node, kinds)]
     return [
         ((node.end_lineno or 0) - node.lineno + 1, f"{place(path)}:{node.lineno} {node.name}")
         for node in found

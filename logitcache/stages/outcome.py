@@ -80,10 +80,15 @@ def result_dict(
         "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
         "versions": {
             "logitcache": code_version(Path(logitcache.__file__).parent),
-            "torch": version("torch"),
-            "transformers": version("transformers"),
+            "torch": _installed("torch"),
+            "transformers": _installed("transformers"),
         },
     }
+
+
+@cache
+def _installed(package: str) -> str:
+    return version(package)
 
 
 @cache

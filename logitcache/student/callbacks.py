@@ -123,6 +123,8 @@ class StepClock(TrainerCallback, ExportableState):
 
 def check_report(report_to: str) -> None:
     """Raises SpecError where Trainer cannot log there."""
+    if report_to == "none":  # nothing to look for among what is installed
+        return
     names = ("none", *sorted(get_available_reporting_integrations()))
     if report_to not in names:
         raise SpecError(
