@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from logitcache.data.by_annotator import check_no_annotators
 from logitcache.data.label_cells import (
     cast_votes,
     is_of_votes,
@@ -202,6 +203,7 @@ def _without_lists(values: Values, column: str | None, reporter: Reporter) -> Va
             f"{values.where(first)})"
         )
         return replace(values, distinct=list(places))
+    check_no_annotators(values.table, column, cells)
     are_votes = is_of_votes(cells)
     if are_votes:
         _say_blanks(values, cells, column, reporter)

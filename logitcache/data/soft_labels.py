@@ -32,6 +32,7 @@ from logitcache.records import Float32
 # has. Its softmax is exactly 0 in single precision at every temperature below 600, so a divergence
 # at temperature 1 is exact.
 ZERO = -65504.0
+RATED = 5  # rows in which every class would have a vote
 CHANCE = 1e-6  # that numbers fall in every row by accident
 
 Float64: TypeAlias = npt.NDArray[np.float64]
@@ -154,15 +155,20 @@ class SoftLabels:
         )
 
     def _check_counts(self, votes: Float64) -> None:
-        """Raises SpecError where lists of whole numbers may as well be the class numbers that
-        annotators chose: all are below K, and their sums differ.
+        """Raises SpecError where whole numbers may as well be the class numbers that annotators chose:
+        their sums differ, and all are below K, or from 1 to K in every row, where of votes some
+        class would have none.
         """
         sums = votes.sum(axis=1)
-        if self.names is None and (votes < votes.shape[1]).all() and (sums != sums[0]).any():
+        width = votes.shape[1]
+        are_lists = self.names is None and (votes < width).all()
+        is_enough = len(votes) >= RATED and width > 2
+        are_ratings = is_enough and 1 <= votes.min() <= votes.max() <= width
+        if (are_lists or are_ratings) and (sums != sums[0]).any():
             first = ", ".join(f"{value:.0f}" for value in votes[0][:8])
             raise SpecError(
                 expected="counts of votes for each class",
-                found=f"lists such as [{first}], which may as well be the class numbers that annotators chose",
+                found=f"numbers such as [{first}], which may as well be the class numbers that annotators chose",
                 advice="Write counts by class name, as {'neg': 2, 'pos': 1}, or the chosen classes by their names.",
                 where=self.place(0),
             )

@@ -347,3 +347,12 @@ def test_advice_about_arrays_is_followed(tmp_path: Path, content: Any, advice: s
     np.save(tmp_path / "saved.npy", PROBABILITIES)
     shutil.move(tmp_path / "saved.npy", file)
     np.testing.assert_array_equal(read_array(str(file)).values, PROBABILITIES)
+
+
+def test_ratings_by_as_many_raters_as_classes_are_no_counts() -> None:
+    ratings = [[1, 3, 3], [2, 2, 1], [3, 1, 1], [2, 3, 3], [1, 1, 2]]
+    columns = {str(rater): [row[rater - 1] for row in ratings] for rater in (1, 2, 3)}
+    with pytest.raises(SpecError, match="may as well be the class numbers that annotators chose"):
+        read_columns(table(**columns), list(columns)).logits(COLUMN)
+    counts = {**columns, "1": [0, *columns["1"][1:]]}
+    assert read_columns(table(**counts), list(columns)).logits(COLUMN)[1] is Kind.VOTES

@@ -105,13 +105,13 @@ def continued(text: str, answered: str, content_end: int, place: int) -> int:
 
 
 def _dropped(number: int, message: Message, content: str) -> SpecError:
-    by_hand = ""
+    advice = "Correct the row, or the template."
     if message["role"] == SYSTEM:
-        by_hand = "Write it at the beginning of the first question, c"
+        advice = "Write it at the beginning of the first question, or correct the template."
     return SpecError(
         expected="a chat template that renders every message",
         found=f"one that drops or rewrites message {number} ({message['role']}: {short(repr(content))})",
-        advice=f"{by_hand or 'C'}orrect the row, or the template.",
+        advice=advice,
     )
 
 
