@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,17 @@ def test_conll_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text("\n".join(lines))
     source = load(str(tmp_path), tmp_path)
     assert as_lists(source) == [(["Anna", "saw"], ["B-PER", "O"]), (["nobody"], ["O"])]
+
+
+def test_lines_that_name_the_class_of_a_row_are_left_out_by_a_command(tmp_path: Path) -> None:
+    path = tmp_path / "train.conll"
+    path.write_text("flights O\nParis B-to\natis_flight\n\nfares O\natis_airfare\n\n")
+    with pytest.raises(SpecError, match=r"train.conll line 3: .*such lines \(2\)") as caught:
+        load(str(path), tmp_path)
+    command = str(caught.value).partition("To leave out all: ")[2]
+    subprocess.run(["bash", "-c", command], check=True, cwd=tmp_path)
+    rows = [(["flights", "Paris"], ["O", "B-to"]), (["fares"], ["O"])]
+    assert as_lists(load(str(tmp_path / "OUT.conll"), tmp_path)) == rows
 
 
 def test_comments_before_a_row_are_no_words_and_words_are_cut_at_tabs(tmp_path: Path) -> None:

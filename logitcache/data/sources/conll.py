@@ -5,6 +5,7 @@ there are ten columns: the word is the second, and its label the fourth, its par
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
@@ -191,6 +192,18 @@ class _Rows:
         return sources
 
 
+def _lone_words_advice(content: Content) -> str:
+    """What to do with lines of one word: several may all name the class of their row."""
+    with content.text() as file:
+        count = sum(len(line.split()) == 1 for line in file)
+    if count < 2:
+        return "Correct or remove the line."
+    return (
+        f"Correct or remove such lines ({count:,}). To leave out all: "
+        f"awk 'NF != 1' {shlex.quote(str(content.path))} > OUT.conll"
+    )
+
+
 def read_conll(content: Content) -> Table:
     """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document, and
     comments, are no words. Raises SpecError naming a line that has no label, or where the first
@@ -212,11 +225,11 @@ def read_conll(content: Content) -> Table:
             if not line.endswith("\n"):
                 _check_whole(content, number, rows, len(fields))
             if len(fields) < 2:
-                advice = joined_tags_advice([*rows.sample, fields])
+                advice = joined_tags_advice([*rows.sample, fields]) or _lone_words_advice(content)
                 raise SpecError(
                     expected="a word and its label, with spaces or tabs between them",
                     found=repr(fields[0])[:60],
-                    advice=advice or "Correct or remove the line.",
+                    advice=advice,
                     where=f"{content.path} line {number}",
                 )
             if not is_open:
