@@ -55,13 +55,13 @@ def value_in(text: str) -> Any:
     if _NUMBERS.fullmatch(inner) is not None:
         words = _BETWEEN.split(inner)
         if is_enclosed or not all(map(str.isdecimal, words)):  # 2,3 may be two classes
-            return [float(word) for word in words]
+            return list(map(float, words))
     return _by_name(text) or text or None
 
 
 def _by_name(text: str) -> dict[str, float]:
     """Several names with their numbers, ``pos: 0.9, neg: 0.1``."""
-    pairs = [_PAIR.fullmatch(pair) for pair in re.split("[,;|]", text)]
+    pairs = list(map(_PAIR.fullmatch, re.split("[,;|]", text)))
     numbers = {pair[1]: float(pair[2]) for pair in pairs if pair is not None}
     return numbers if len(numbers) == len(pairs) > 1 else {}
 

@@ -232,7 +232,7 @@ def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
     """Texts in which the name of their own label stands, and no other: whoever reads them need not
     understand them.
     """
-    names = [folded(name) for name in source.label_names or ()]
+    names = list(map(folded, source.label_names or ()))
     plain = []
     for index, name in enumerate(names):
         if len(name) > 1 and class_number(name) is None:

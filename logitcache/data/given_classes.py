@@ -101,7 +101,7 @@ def _by_number(
     unnumbered = next((value for value in present if value not in index), None)
     if unnumbered is not None:
         raise SpecError(
-            expected=f"a label among {listed([str(number) for number in numbers])}",
+            expected=f"a label among {listed(list(map(str, numbers)))}",
             found=unnumbered,
             advice="Correct the row, leave the field empty where there is no label, or give the number a name.",
             where=first_place(columns, unnumbered),

@@ -122,7 +122,7 @@ def places_of_one(cells: Sequence[Any]) -> list[int | None] | None:
             continue
         if not isinstance(cell, list | tuple) or len(cell) != width or width < 2:
             return None
-        numbers = [str(number) for number in cell]
+        numbers = list(map(str, cell))
         ones = [place for place, number in enumerate(numbers) if number in _ONES]
         if len(ones) != 1 or not set(numbers) <= {*_ONES, *_ZEROS}:
             return None

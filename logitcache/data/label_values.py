@@ -248,7 +248,7 @@ def _cells(values: Values) -> list[Any]:
         lists = {text: list_in(text) for text in texts}
         if None not in lists.values():
             return [lists.get(value, value) for value in values.distinct]
-    return [unwrapped(value) for value in values.distinct]
+    return list(map(unwrapped, values.distinct))
 
 
 def _trimmed(

@@ -288,7 +288,7 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
     ):
         return counted
     written = {number_in(name): name for name in own}
-    data = {integer(name) for name in task.label_names}
+    data = set(map(integer, task.label_names))
     if None in data or None in written or len(written) < len(own) or not data <= set(written):
         return None
     pairs = {str(number): written[number] for number in sorted(written, key=lambda n: n or 0)}

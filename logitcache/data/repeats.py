@@ -135,7 +135,7 @@ def _keys(
 
     def block(part: slice) -> Int64:
         texts = [field[part] for field in fields(rows)]
-        columns = [plain(text) for text in texts]
+        columns = list(map(plain, texts))
         hashes = identity.row_hashes(*(column.to_pylist() for column in columns))
         left = _bytes_of(columns)
         has_key = (left > 0) & (left >= _bytes_of(texts) * least)

@@ -71,7 +71,7 @@ class SoftLabels:
         """The same, with the columns in the order of these names, where they have none of their own."""
         if not self.is_unordered or self.names is None or set(self.names) != set(names):
             return self
-        order = [self.names.index(name) for name in names]
+        order = list(map(self.names.index, names))
         return replace(self, values=self.values[:, order], names=tuple(names))
 
     def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:

@@ -132,7 +132,7 @@ def arrow_texts(texts: Sequence[str]) -> pa.LargeStringArray:
     """
     encoded = [text.encode() for text in texts]
     ends = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) for text in encoded], out=ends[1:])
+    np.cumsum(list(map(len, encoded)), out=ends[1:])
     return pa.LargeStringArray.from_buffers(
         len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
     )

@@ -57,7 +57,7 @@ def _differing(names: Sequence[str]) -> list[str]:
         while all(len(row) > 1 and row[end] == rows[0][end] for row in rows):
             for row in rows:
                 del row[end]
-    return [" ".join(row) for row in rows]
+    return list(map(" ".join, rows))
 
 
 def _by_beginning(
@@ -94,9 +94,9 @@ def _ascending(names: Sequence[str]) -> list[int] | None:
     """The places of names from the least to the greatest: by their numbers, from no to yes, or the
     negated one first; None where they do not say it, each another.
     """
-    numbers = [number_in(name) for name in names]
+    numbers = list(map(number_in, names))
     if None in numbers:
-        numbers = [_side(name) for name in names]
+        numbers = list(map(_side, names))
     if None in numbers and len(names) == 2:
         numbers = _negated(names[0], names[1])
     if None in numbers or len(set(numbers)) < len(names):

@@ -219,6 +219,31 @@ def test_titles_of_a_word_are_no_texts_beside_sentences(tmp_path: Path) -> None:
     ]
 
 
+def test_objects_under_keys_are_written_as_rows_for_all_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    more = {"info": {"group": 1}}
+    rows = {"1": {"text": "a b", "label": "x", **more}, "2": {"text": "c d", "label": "y", **more}}
+    files = {f"HS_{split}.json": json.dumps(rows) for split in ("train", "dev", "test")}
+    changed(folder, {**files, "HS_annotators.json": '{"Ann1": {"age": 3}}'})
+    run(refusal(folder, tmp_path), tmp_path)
+    source, _ = read(folder, tmp_path)
+    assert sorted(source.splits) == ["dev", "test", "train"]
+    assert source.table("dev").texts()[0] == ["a b", "c d"]
+
+
+def test_a_header_names_pairs_of_texts(tmp_path: Path) -> None:
+    pairs = [
+        ("A plane takes off now.", "An air plane takes off."),
+        ("A man plays a flute.", "A man plays."),
+    ]
+    lines = [f"{one},{two},{label}" for one, two in pairs for label in ("same", "other")]
+    changed(tmp_path, {"r.csv": "".join(f"{line}\n" for line in lines)})
+    assert "--header text,text_pair,label" in refusal(tmp_path / "r.csv", tmp_path)
+    source, _ = read(tmp_path / "r.csv", tmp_path, header=("text", "text_pair", "label"))
+    assert source.texts == ("text", "text_pair")
+    assert source.label_names == ("other", "same")
+
+
 @pytest.mark.parametrize(
     ("row", "prompt"),
     [

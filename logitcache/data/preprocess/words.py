@@ -100,7 +100,7 @@ def opened(table: Table, names: Columns) -> Opened:
     for own, tags in zip(words, labels, strict=True):
         flat.append([None] * len(own) if tags is None else tags)
     row_of_word = np.repeat(np.arange(len(words)), lengths)
-    texts = arrow_texts([SEPARATOR.join(own) for own in words])
+    texts = arrow_texts(list(map(SEPARATOR.join, words)))
     units = replace(
         table,
         columns={} if names.label is None else {names.label: list(chain.from_iterable(flat))},

@@ -79,11 +79,22 @@ def joined_lines(files: Sequence[str], names: Sequence[str], split: str) -> str:
 
 
 def rows_under_keys(path: Path) -> str:
-    """The command that writes the objects under the keys of one object as rows."""
+    """The command that writes the objects under the keys of one object as rows; of the files of all
+    splits beside it, where its own name tells one.
+    """
+    files = [path]
+    if split_called(path.stem):
+        files = [file for file in sorted(path.parent.glob("*.json")) if split_called(file.stem)]
+    if len(files) < 2:
+        command = f"import json; [print(json.dumps(row)) for row in json.load(open({str(path)!r})).values()]"
+        return (
+            f'Write the objects under its keys as rows: python -c "{command}" > {path.stem}.jsonl'
+        )
     command = (
-        f"import json; [print(json.dumps(row)) for row in json.load(open({str(path)!r})).values()]"
+        "import json; [open(f + 'l', 'w').writelines(json.dumps(row) + chr(10) for row in json.load(open(f)).values()) "
+        f"for f in {list(map(str, files))}]"
     )
-    return f'Write the objects under its keys as rows: python -c "{command}" > {path.stem}.jsonl'
+    return f'Write the objects under their keys as rows: python -c "{command}"'
 
 
 def pairs_by_split_advice(document: Mapping[str, Sequence[Any]], path: Path) -> str:
@@ -189,10 +200,14 @@ def header_advice(columns: Sequence[Sequence[str]]) -> str:
         word = next((number for number in words if not is_counter(numbered[number])), words[0])
         return _named_header(numbered, {word: "word", tags: "tag"})
     longest = max(numbered, key=lambda number: mean_size(numbered[number])[1], default="0")
-    text = next(iter(likely_texts(numbered)), longest)
-    rest = {number: values for number, values in numbered.items() if number != text}
+    texts = likely_texts(numbered) or [longest]
+    if len(texts) > 2 or len(texts) == len(numbered):
+        texts = texts[:1]
+    rest = {number: values for number, values in numbered.items() if number not in texts}
     label = next(iter([*likely_labels(rest), *rest]), None)
-    return _named_header(numbered, {text: "text", label: "label"})
+    names: dict[str | None, str] = {label: "label"}
+    names.update(zip(sorted(texts, key=int), ("text", "text_pair"), strict=False))
+    return _named_header(numbered, names)
 
 
 def fields_advice(lines: Sequence[str]) -> str:
@@ -205,7 +220,7 @@ def fields_advice(lines: Sequence[str]) -> str:
     records = [line.split(mark) for line in lines if line]
     width = mode(map(len, records))
     alike = [record for record in records if len(record) == width]
-    columns = [list(column) for column in zip(*alike, strict=True)]
+    columns = list(map(list, zip(*alike, strict=True)))
     advice = f"Give --delimiter {option_value(mark)} if it separates fields."
     has_names = len(records[0]) == width and are_names(columns)
     return advice if has_names else f"{advice} {header_advice(columns)}"

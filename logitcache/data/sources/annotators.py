@@ -48,7 +48,7 @@ class _Questions:
         if is_only:
             remarks = [f"read as an export of {tool}; the label is its answer to {questions}"]
         for question, rows in self.by_question.items():
-            columns[LABEL if is_only else question] = [_agreed(answers) for answers in rows]
+            columns[LABEL if is_only else question] = list(map(_agreed, rows))
             if any(len(answers) > 1 for answers in rows):
                 votes = VOTES if is_only else f"{question}.{VOTES}"
                 columns[votes] = rows
@@ -109,7 +109,7 @@ def label_studio(table: Table) -> Export | None:
 
 
 def _check_no_span(value: Mapping[str, Any], table: Table, row: int) -> None:
-    if any(value.get(kind) for kind in _SPANS):
+    if any(map(value.get, _SPANS)):
         raise SpecError(
             expected="classes of whole texts (Choices of Label Studio)",
             found="labels of parts of a text",

@@ -69,7 +69,7 @@ def messages(table: Table) -> Export | None:
     _check_roles(table, name, first)
     if name == MESSAGES and not has_system and all(plain_chat(chat) == chat for chat in first):
         return None
-    chats = [plain_chat(chat) for chat in listed_values(table, name)]
+    chats = list(map(plain_chat, listed_values(table, name)))
     note = f"the column {name} is read as messages of a role and a content"
     if not has_system:
         return Export(note, {MESSAGES: chats}, (name,))
@@ -184,7 +184,7 @@ def plain_chat(chat: Any) -> Any:
             chat = json.loads(chat)
         except ValueError:
             return chat
-    return [_message(message) for message in chat] if isinstance(chat, list) else chat
+    return list(map(_message, chat)) if isinstance(chat, list) else chat
 
 
 def _message(message: Any) -> Any:
@@ -206,7 +206,7 @@ def _message(message: Any) -> Any:
         calls = calls or _calls_in(content)
         content = None if calls else content
     if calls:
-        others["tool_calls"] = [_call(call) for call in calls]
+        others["tool_calls"] = list(map(_call, calls))
         content = "" if content is None else content
     if others.get("weight") in (0, 1):  # as OpenAI says which messages are learnt
         weight = others.pop("weight")

@@ -207,7 +207,7 @@ def running_text(least: int) -> list[str]:
     with garbage_collection_paused():
         for name in PACKAGES:
             for path in sources(_installed(name)):
-                texts.update(inspect.cleandoc(docstring) for docstring in docstrings_of(path))
+                texts.update(map(inspect.cleandoc, docstrings_of(path)))
     long = (text for text in texts if len(text) >= least)
     return sorted(
         long, key=lambda text: blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()

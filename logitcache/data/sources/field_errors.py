@@ -72,7 +72,7 @@ def _check_names(
 def _header_advice(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """What to do where the first line is a row, as those below it that are as wide."""
     alike = [row for row in rows if len(row) == len(names)]
-    return header_advice([list(column) for column in zip(names, *alike, strict=True)])
+    return header_advice(list(map(list, zip(names, *alike, strict=True))))
 
 
 def check_no_rule(where: str, fields: list[str]) -> None:

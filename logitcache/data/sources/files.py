@@ -158,7 +158,7 @@ def data_files(folder: Path) -> list[Path]:
     described = [p for p in visible if stem(p).lower() in _DESCRIPTIONS or p.name in LISTS]
     documents = [path for path in set(visible) - set(described) if ending(path) in _DOCUMENTS]
     if tables:
-        splits = {split_of(path) for path in tables}
+        splits = set(map(split_of, tables))
         with_split = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
     else:
         with_split = [path for path in documents if split_of(path)]
@@ -228,7 +228,7 @@ def _folders(folder: Path) -> list[Path]:
 def _parts(folder: Path) -> list[Path]:
     """All data files of a folder as the parts of one table, in order of the numbers in their names."""
     files = data_files(folder)
-    kinds = sorted({ending(file) for file in files})
+    kinds = sorted(set(map(ending, files)))
     if len(kinds) > 1:
         raise SpecError(
             f"expected files of one kind, as they are parts of one split, found {', '.join(kinds)}. Keep one kind.",

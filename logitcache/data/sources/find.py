@@ -147,7 +147,7 @@ def single(origin: Origin) -> Table:
         return next(iter(tables.values()))()
     split = next((split for split in (None, UNLABELLED_SPLIT, "train") if split in tables), "")
     if split not in tables:
-        listed = ", ".join(str(name) for name in tables)
+        listed = ", ".join(map(str, tables))
         raise SpecError(
             f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.",
             where=origin.where,

@@ -343,9 +343,7 @@ def are_counted(sentences: Sequence[Sequence[str]]) -> bool:
     """Whether what stands for the words of sentences are numbers that count them from 1."""
     if sum(map(len, sentences)) < 2:
         return False
-    return all(
-        list(words) == [str(number) for number in range(1, len(words) + 1)] for words in sentences
-    )
+    return all(list(words) == list(map(str, range(1, len(words) + 1))) for words in sentences)
 
 
 def is_counter(values: Sequence[str]) -> bool:

@@ -101,7 +101,7 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
     text = named_columns.text or first_called(TEXT_COLUMNS, list(table.columns))
     columns = {}
     for name in table.columns if text is None else {text} & set(table.columns):
-        values = [str(value) for value in first_values(table.columns[name], SAMPLED)]
+        values = list(map(str, first_values(table.columns[name], SAMPLED)))
         is_of_one_row = len(set(values)) == len(values)
         if values and is_of_one_row and max(map(len, values)) <= _LONGEST_NAME:
             columns[name] = values

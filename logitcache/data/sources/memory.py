@@ -95,7 +95,7 @@ def _table(value: Any, where: str) -> Table:
         value = {name: [row.get(name) for row in value] for name in names}
     if not _is_table(value):
         raise _no_table(value, where)
-    check_once([str(name) for name in value], where)
+    check_once(list(map(str, value)), where)
     columns = {str(name): _column(str(name), column, where) for name, column in value.items()}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:

@@ -22,7 +22,7 @@ def intents_advice(path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> s
     file for each intent; empty for others.
     """
     parts = [part for row in rows for part in _listed(row.get("data"))]
-    if not parts or not all(_is_text(part) for part in parts):
+    if not parts or not all(map(_is_text, parts)):
         return ""
     name = path.name.replace(key, "*") if key in path.name else path.name
     command = (

@@ -50,7 +50,7 @@ def with_lists(table: Table, named_columns: Columns) -> tuple[Table, str]:
     if _writes_lists(table, words) and _writes_lists(table, tags):
         columns = dict(table.columns)
         for name in (words, tags):
-            columns[name] = [_list_in(cell) for cell in listed_values(table, name)]
+            columns[name] = list(map(_list_in, listed_values(table, name)))
         return replace(table, columns=columns), f"the columns {words} and {tags} are read as lists"
     if named_columns.task == CLASSIFICATION and named_columns.text is not None:  # of single words
         return table, ""
@@ -79,7 +79,7 @@ def _divided(table: Table, named_columns: Columns) -> tuple[Table, str] | None:
     if all(map(_are_lists, columns)):
         return None
     rows = [row for row in zip(*columns, strict=False) if not any(map(_is_gap, row))]
-    parts = [[_parts(cell) for cell in row] for row in rows]
+    parts = [list(map(_parts, row)) for row in rows]
     tags = [tag for _, own in parts for tag in own]
     lengths = {len(own) for _, own in parts}
     is_of_words = all(len(words) == len(own) for words, own in parts)
@@ -173,7 +173,7 @@ def _is_gap(value: Any) -> bool:
 def _writes_lists(table: Table, name: str) -> bool:
     """Whether the values of a column are texts in square brackets."""
     values = _first(table, name)
-    return bool(values) and all(_is_bracketed(value) for value in values)
+    return bool(values) and all(map(_is_bracketed, values))
 
 
 def _is_bracketed(value: Any) -> bool:
@@ -201,7 +201,7 @@ def _starts(table: Table, words: str, tags: str, task: str | None) -> list[int]:
     if task is None and _has_texts(table, words):
         return []
     cells = [*_first(table, words), *_first(table, tags)]
-    if not cells or not all(_is_word(cell) for cell in cells):
+    if not cells or not all(map(_is_word, cells)):
         return []
     for name in table.columns:
         if _numbers_sentences(name) and name != words:

@@ -130,7 +130,7 @@ class SimilarityScores(Scores):
 
     def __init__(self, score_names: Sequence[str]) -> None:
         super().__init__()
-        self._values = np.array([float(name) for name in score_names])
+        self._values = np.array(list(map(float, score_names)))
         self._rows: list[tuple[Int64, Float32, Int64]] = []
 
     def add(self, block: Block) -> None:
