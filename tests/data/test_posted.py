@@ -73,6 +73,18 @@ def test_columns_that_sum_to_another_may_be_votes() -> None:
     assert answers.values.tolist() == [[0, 3, 0], [1, 2, 0], [0, 4, 2]]
 
 
+def test_numbers_of_several_tables_are_no_sums() -> None:
+    rows = {
+        "tweet": ["a b", "c d", "e f"],
+        "class": ["1", "0", "1"],
+        "a": [1, 2, 3],
+        "b": [1, 1, 2],
+    }
+    test = {"tweet": ["g h"], "class": ["1"], "c": [5]}
+    _, notes = loaded({"train": rows, "test": test}, text="tweet")
+    assert "sum to" not in "".join(notes)
+
+
 @pytest.mark.parametrize("name", ["unsup", "Unlabeled"])
 def test_rows_without_a_label_may_say_so_in_words(name: str) -> None:
     texts = [f"text {i}" for i in range(4)]

@@ -236,12 +236,18 @@ def test_a_header_names_pairs_of_texts(tmp_path: Path) -> None:
         ("A plane takes off now.", "An air plane takes off."),
         ("A man plays a flute.", "A man plays."),
     ]
-    lines = [f"{one},{two},{label}" for one, two in pairs for label in ("same", "other")]
+    lines = [
+        f"{one} {label},{two} {label},{label}" for one, two in pairs for label in ("same", "other")
+    ]
     changed(tmp_path, {"r.csv": "".join(f"{line}\n" for line in lines)})
     assert "--header text,text_pair,label" in refusal(tmp_path / "r.csv", tmp_path)
     source, _ = read(tmp_path / "r.csv", tmp_path, header=("text", "text_pair", "label"))
     assert source.texts == ("text", "text_pair")
     assert source.label_names == ("other", "same")
+    classes = ["news of the world", "games and sports"] * 3
+    rows = [f"1,a text of number {i},{name}\n" for i, name in enumerate(classes)]
+    changed(tmp_path, {"r.csv": "".join(rows)})
+    assert "--header c1,text,label" in refusal(tmp_path / "r.csv", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from logitcache.data.sources.hints import (
     likely_labels,
     likely_texts,
     mean_size,
+    recurs,
     tags_among,
 )
 
@@ -201,7 +202,7 @@ def header_advice(columns: Sequence[Sequence[str]]) -> str:
         return _named_header(numbered, {word: "word", tags: "tag"})
     longest = max(numbered, key=lambda number: mean_size(numbered[number])[1], default="0")
     texts = likely_texts(numbered) or [longest]
-    if len(texts) > 2 or len(texts) == len(numbered):
+    if len(texts) > 2 or len(texts) == len(numbered) or recurs(numbered[texts[-1]]):
         texts = texts[:1]
     rest = {number: values for number, values in numbered.items() if number not in texts}
     label = next(iter([*likely_labels(rest), *rest]), None)

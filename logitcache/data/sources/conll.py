@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from logitcache.data.sources.advice import joined_tags_advice, words_first
-from logitcache.data.sources.content import Content
+from logitcache.data.sources.content import PACKINGS, Content
 from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.errors import SpecError
@@ -196,7 +196,7 @@ def _lone_words_advice(content: Content) -> str:
     """What to do with lines of one word: several may all name the class of their row."""
     with content.text() as file:
         count = sum(len(line.split()) == 1 for line in file)
-    if count < 2:
+    if count < 2 or content.path.suffix.lower() in PACKINGS:
         return "Correct or remove the line."
     return (
         f"Correct or remove such lines ({count:,}). To leave out all: "

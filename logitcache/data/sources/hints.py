@@ -104,10 +104,10 @@ def likely_texts(columns: Samples) -> list[str]:
             sizes[name] = mean_size(values)
     texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
     texts = without_answers(texts, columns)
-    return sorted(texts, key=lambda name: (_recurs(columns[name]), -sizes[name][1]))
+    return sorted(texts, key=lambda name: (recurs(columns[name]), -sizes[name][1]))
 
 
-def _recurs(values: Sequence[Any]) -> bool:
+def recurs(values: Sequence[Any]) -> bool:
     """Whether most values stand in several rows."""
     return len(set(values)) <= len(values) // 2
 
@@ -284,8 +284,10 @@ def tallied(columns: Samples) -> list[str]:
     numbers = {
         name: list(map(int, values))
         for name, values in columns.items()
-        if any(values) and all(_WHOLE.fullmatch(str(value)) for value in values)
+        if values and all(_WHOLE.fullmatch(str(value)) for value in values)
     }
+    if len({len(values) for values in numbers.values()}) > 1:  # of several tables
+        return []
     names = list(numbers)[:_FEW_NUMBERS]
     for start, end in combinations(range(len(names) + 1), 2):
         run = names[start:end]
