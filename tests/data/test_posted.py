@@ -193,8 +193,9 @@ def test_rows_of_assistants_are_found_in_their_documents(tmp_path: Path, documen
     assert any("rows under one key of a document" in note for note in notes)
 
 
-def test_lines_that_number_documents_are_no_words(tmp_path: Path) -> None:
-    path = tmp_path / "r.iob2"
+@pytest.mark.parametrize("ending", ["iob2", "iob", "bio"])
+def test_lines_that_number_documents_are_no_words(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"r.{ending}"
     path.write_text("###MEDLINE:1\n\na\tO\nfilm\tB-X\n\n###MEDLINE:2\n\nit\tO\n")
     assert len(loaded(str(path))[0].dumped["train"]) == 2
 

@@ -99,7 +99,7 @@ def arrow_writer(path: Path, rows: Rows) -> None:
 
 
 # no tables with a header: tests/data/test_readers.py and test_word_rows.py have these
-ELSEWHERE = {".txt", ".conll", ".iob2", ".conllu"}
+ELSEWHERE = {".txt", ".conll", ".iob2", ".iob", ".bio", ".conllu"}
 WRITERS = {
     **{
         f"pandas{end} {name}{' index' * index}": pandas_writer(end, quoting=quoting, index=index)

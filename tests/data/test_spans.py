@@ -46,6 +46,17 @@ def first_row(source: Source) -> tuple[list[str], list[str]]:
     return words, [source.label_names[label] for label in rows.labels[: len(words)]]
 
 
+def of_dataturks(start: int, end: int, label: str) -> dict[str, Any]:
+    return {"label": [label], "points": [{"start": start, "end": end - 1, "text": TEXT[start:end]}]}
+
+
+def of_cluener(spans: Sequence[Any]) -> dict[str, Any]:
+    by_label: dict[str, Any] = {}
+    for start, end, label in spans:
+        by_label.setdefault(label, {})[TEXT[start:end]] = [[start, end - 1]]
+    return by_label
+
+
 FILES: dict[str, list[Any]] = {
     "doccano": rows_of([ADA, ALAN, ROME]),
     "in another order": rows_of([ROME, ADA, ALAN]),
@@ -56,6 +67,14 @@ FILES: dict[str, list[Any]] = {
     "labels in lists": rows_of(
         [{"start": s, "end": e, "text": TEXT[s:e], "labels": [y]} for s, e, y in (ADA, ALAN, ROME)]
     ),
+    "Dataturks": [
+        {"content": TEXT, "annotation": [of_dataturks(*span) for span in (ADA, ALAN, ROME)]},
+        {"content": "Nothing here.", "annotation": None},
+    ],
+    "CLUENER": [
+        {"text": TEXT, "label": of_cluener((ADA, ALAN, ROME))},
+        {"text": "Nothing here.", "label": {}},
+    ],
     "a row before them without parts": [{"text": TEXT, "label": []}, *rows_of([ADA, ALAN, ROME])],
 }  # fmt: skip
 
@@ -68,6 +87,16 @@ def test_parts_are_tags_of_words(tmp_path: Path, name: str) -> None:
     assert first_row(source) == (WORDS, TAGS)
     assert any("labels of 3 parts of texts, are read as 14 words" in note for note in notes)
     assert len(read(tmp_path, rows)[0].table("train")) == len(rows)
+
+
+def test_ends_are_of_the_last_character_where_every_text_of_a_part_says_so(tmp_path: Path) -> None:
+    parts = [{"start": s, "end": e - 1, "label": y, "text": TEXT[s:e]} for s, e, y in (ADA, ALAN)]
+    source, notes = read(tmp_path, rows_of(parts))
+    assert first_row(source)[1][:3] == ["B-PER", "I-PER", "O"]
+    assert any(note.endswith("their ends are of the last character") for note in notes)
+    parts[1] |= {"text": "Alan"}
+    with pytest.raises(SpecError, match="in place of"):
+        read(tmp_path, rows_of(parts))
 
 
 def test_the_columns_may_be_named(tmp_path: Path) -> None:

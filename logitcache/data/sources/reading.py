@@ -41,6 +41,8 @@ READERS: dict[str, Callable[[Content], Table]] = {
     ".feather": read_arrow,
     ".conll": read_conll,
     ".iob2": read_conll,
+    ".iob": read_conll,
+    ".bio": read_conll,
     ".conllu": read_conllu,
 }
 _BINARY = (".parquet", ".arrow", ".feather")

@@ -1,5 +1,6 @@
 """Labels of parts of a text, given by the characters at which they start and end, made into words
-with IOB2 tags: what doccano, spaCy, Rasa, Presidio and most services for entities write.
+with IOB2 tags: what doccano, spaCy, Rasa, Presidio and most services for entities write, and what Dataturks and CLUENER do, whose
+ends are of the last character.
 
 A word is a run of letters and digits, a Chinese or Japanese character, or one character of another
 kind. Where a part begins or ends within a word, the word is cut there.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from logitcache.config.data import Columns
@@ -56,19 +57,20 @@ def spans(table: Table, named_columns: Columns) -> Export | None:
 def _words_of(
     table: Table,
     span_columns: tuple[str, str],
-    spans_of_rows: Sequence[list[Any] | None],
+    spans_of_rows: Sequence[Any],
     named_columns: Columns,
 ) -> Export:
-    texts, name = span_columns
-    rows = _Rows(table, f"{texts} and {name}")
-    cells = zip(listed_values(table, texts), spans_of_rows, strict=True)
-    for row, (text, values) in enumerate(cells):
-        rows.add(row, text or "", values)
+    column, name = span_columns
+    texts = [text or "" for text in listed_values(table, column)]
+    parts = list(map(_listed_parts, spans_of_rows))
+    rows = _Rows(table, f"{column} and {name}", _are_ends_inclusive(texts, parts))
+    for row, (text, values) in enumerate(zip(texts, parts, strict=True)):
+        rows.add(row, text, values)
     rows.check_words()
     columns: dict[str, list[Any]] = {}
     columns[named_columns.text or WORDS[0]] = rows.words
     columns[named_columns.label or TAGS[0]] = rows.tags
-    sources = tuple(column for column in span_columns if column in table.columns)
+    sources = tuple(source for source in span_columns if source in table.columns)
     return Export(rows.note(), columns, sources, span_columns)
 
 
@@ -106,7 +108,7 @@ def _column_of_spans(table: Table, named_columns: Columns) -> str | None:
 
 
 def _holds_spans(table: Table, name: str) -> bool:
-    if not holds(table, name, list):
+    if not holds(table, name, list | Mapping):
         return False
     cells = [cell for cell in first_values(table.columns[name], LOOKED_AT) if cell]
     return bool(cells) and all(map(are_spans, cells))
@@ -114,9 +116,56 @@ def _holds_spans(table: Table, name: str) -> bool:
 
 def are_spans(cell: Any) -> bool:
     """Whether these are labels of parts of a text."""
-    if not isinstance(cell, list) or not cell:
+    parts = _listed_parts(cell)
+    if not isinstance(parts, list) or not parts:
         return False
-    return all(_span(element) is not None for element in cell)
+    return all(_span(part) is not None for part in parts)
+
+
+def _listed_parts(cell: Any) -> Any:
+    """The parts in a cell one by one: CLUENER has them by label and text, {label: {text: [[start,
+    end]]}}, and Dataturks by label, {"label": [label], "points": [{start, end, text}]}.
+    """
+    if isinstance(cell, Mapping):
+        return _parts_by_label(cell)
+    if isinstance(cell, list) and all(map(_has_points, cell)):
+        return [{**point, "label": entry["label"]} for entry in cell for point in entry["points"]]
+    return cell
+
+
+def _parts_by_label(cell: Mapping[str, Any]) -> Any:
+    parts = []
+    for label, places_by_text in cell.items():
+        if not isinstance(places_by_text, Mapping):
+            return cell
+        for text, places in places_by_text.items():
+            if not isinstance(places, list) or not all(map(_is_pair, places)):
+                return cell
+            for start, end in places:
+                parts.append({"start": start, "end": end, "label": label, "text": text})
+    return parts
+
+
+def _has_points(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("points"), list) and "label" in entry
+
+
+def _is_pair(place: Any) -> bool:
+    return isinstance(place, list) and len(place) == 2
+
+
+def _are_ends_inclusive(texts: Sequence[str], parts_of_rows: Sequence[Any]) -> bool:
+    """Whether all that the file says to stand in a part does so if ends are of the last character,
+    and not otherwise.
+    """
+    checked = []
+    for text, parts in zip(texts, parts_of_rows, strict=True):
+        for span in filter(None, map(_span, parts or [])):
+            if span.text is not None:
+                checked.append((span.text.strip(), text, span))
+    if all(said == text[span.start : span.end].strip() for said, text, span in checked):
+        return False
+    return all(said == text[span.start : span.end + 1].strip() for said, text, span in checked)
 
 
 def _span(value: Any) -> Span | None:
@@ -143,9 +192,10 @@ def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:
 class _Rows:
     """Words and tags, row by row, and what a user has to know of them."""
 
-    def __init__(self, table: Table, columns: str) -> None:
+    def __init__(self, table: Table, columns: str, are_ends_inclusive: bool) -> None:
         self.table = table
         self.columns = columns
+        self.are_ends_inclusive = are_ends_inclusive
         self.words: list[list[str]] = []
         self.tags: list[list[str] | None] = []
         self.spans = 0
@@ -179,6 +229,8 @@ class _Rows:
                 advice="Mend the row.",
                 where=where,
             )
+        if self.are_ends_inclusive:
+            span = replace(span, end=span.end + 1)
         inside = text[span.start : span.end]
         if not 0 <= span.start < span.end <= len(text):
             raise self._misplaced(f"{span.start} to {span.end} of {len(text)} characters", where)
@@ -208,6 +260,8 @@ class _Rows:
             f"{self.columns}, labels of {self.spans:,} parts of texts, are read as {counted:,} words "
             "with B- and I- tags"
         ]
+        if self.are_ends_inclusive:
+            remarks.append("their ends are of the last character")
         for rows, what in (
             (self.covered, "parts that overlap another are left out"),
             (self.cutting, "words are cut where a part begins or ends within them"),
