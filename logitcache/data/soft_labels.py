@@ -12,7 +12,7 @@ whole numbers from 0 are votes, and everything else has to be declared as logits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import factorial
@@ -66,6 +66,14 @@ class SoftLabels:
         ordered[np.isnan(self.values).all(axis=1)] = np.nan
         values = np.hstack([self.values, ordered])
         return replace(self, values=values, names=(*(self.names or ()), *names))
+
+    def without(self, names: Collection[str]) -> SoftLabels:
+        """The same, without the columns of these names; a row of nothing else has no answer."""
+        assert self.names is not None
+        kept = [place for place, name in enumerate(self.names) if name not in names]
+        values = self.values[:, kept]
+        values[values.sum(axis=1) == 0] = np.nan
+        return replace(self, values=values, names=tuple(self.names[place] for place in kept))
 
     def in_order(self, names: Sequence[str]) -> SoftLabels:
         """The same, with the columns in the order of these names, where they have none of their own."""

@@ -22,6 +22,7 @@ from logitcache.config.answers import AnswerSource
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.answer_columns import read_columns
+from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.match import match_labels, shown
 from logitcache.data.names import LISTED, folded, listed
 from logitcache.data.soft_labels import ZERO, SoftLabels, read_array
@@ -124,6 +125,7 @@ def recorded(
     rows = source.table(split)
     labels = _read(answers, source, split, cache, reporter)
     if not answers.are_logits:
+        labels = _without_missing(labels, source, reporter, answers.name)
         labels = _complete(labels, source, reporter, answers.name)
     labels = labels.in_order(source.label_names or list(map(str, range(source.num_labels))))
     width = labels.values.shape[1]
@@ -278,6 +280,24 @@ def _joined_by_text(
     is_known = rows_of_source >= 0
     answers[is_known] = values[rows_of_source[is_known]]
     return replace(labels, values=answers, place=lambda row: labels.place(int(rows_of_source[row])))
+
+
+def _without_missing(
+    labels: SoftLabels, source: Source, reporter: Reporter, name: str
+) -> SoftLabels:
+    """Without the columns called as a missing value (N/A), where the data has no such class."""
+    if labels.names is None or source.label_names is None:
+        return labels
+    missing = (MISSING_TEXTS & set(labels.names)) - set(source.label_names)
+    if not missing:
+        return labels
+    places = [place for place, own in enumerate(labels.names) if own in missing]
+    count = int((labels.values[:, places] > 0).any(axis=1).sum())
+    reporter.note(
+        f"{name}: {listed(sorted(missing))}, which the data does not have as a class, means no answer: "
+        f"{count:,} rows have it"
+    )
+    return labels.without(missing)
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:

@@ -11,7 +11,7 @@ import re
 import shlex
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,19 @@ def webanno() -> str:
 QUESTIONS = '"What do you think?\nYour score?",Mood'
 IMPORTED = '"{""ImportId"":""QID1""}"'
 PROMPT = "Is it pos or is it neg?"
+
+
+def viewer_page(rows: Sequence[Any]) -> str:
+    """A page of the hub's viewer, of twice as many rows in all."""
+    kinds = [("text", {"dtype": "string"}), ("label", {"names": ["neg", "pos"]})]
+    entries = [
+        {"row_idx": i, "row": {"text": text, "label": ("neg", "pos").index(label)}}
+        for i, (text, label) in enumerate(rows)
+    ]
+    features = [{"name": name, "type": kind} for name, kind in kinds]
+    return json.dumps({"features": features, "rows": entries, "num_rows_total": 2 * len(rows)})
+
+
 # {tool: (name of the file, its content)}
 ONE_LABEL: dict[str, tuple[str, str]] = {
     "Label Studio": ("r.json", array(choices)),
@@ -107,6 +120,7 @@ ONE_LABEL: dict[str, tuple[str, str]] = {
         f"pandas, {orient}": ("r.json", FRAME.to_json(orient=orient))
         for orient in ("records", "split", "index", "columns", "values", "table")
     },
+    "the hub's viewer": ("r.json", viewer_page(ROWS)),
     "pandas, lines": ("r.jsonl", FRAME.to_json(orient="records", lines=True)),
     "pandas, a series": ("r.json", FRAME.set_index("text")["label"].to_json()),
     "pandas, texts as index": ("r.json", FRAME.set_index("text").to_json(orient="index")),
@@ -289,6 +303,19 @@ def test_spans_of_tools_are_led_to_words(
             return
         step(told[-1], path, options)
     raise AssertionError(told)
+
+
+def test_a_page_of_the_viewer_says_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "page.json"
+    path.write_text(viewer_page(ROWS))
+    told: list[str] = []
+    load(str(path), Columns(), tmp_path, Notes(told.append))
+    assert any("one page of the hub's viewer, of 12 rows in all" in note for note in told)
+    path.write_text(
+        path.read_text().replace('"row_idx": 3,', '"row_idx": 3, "truncated_cells": ["text"],')
+    )
+    with pytest.raises(SpecError, match=r"row_idx 3: .*cut \(text\)\. Give the name"):
+        load(str(path), Columns(), tmp_path, Notes(told.append))
 
 
 @pytest.mark.parametrize("name", ["r.sqlite", "r.db", "r.pkl", "list.pickle"])

@@ -26,6 +26,7 @@ from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import SENTENCE
 from logitcache.data.sources.parted import intents_advice
 from logitcache.data.sources.tables import Peculiar, Remark, Table
+from logitcache.data.sources.viewer_page import rows_of_page, with_page
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError, short
 
@@ -164,6 +165,9 @@ def _document(content: Content, text: str) -> Table:
     values = list(_objects(content, text, start, in_array=False))
     if len(values) > 1:
         return _table(content, iter(values))
+    page = rows_of_page(values[0][1], content.path)
+    if page is not None:
+        return with_page(_table(content, enumerate(page)), values[0][1])
     key, rows = _rows_in(content, values[0][1])
     remarks: tuple[Remark, ...] = ()
     if key:
