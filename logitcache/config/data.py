@@ -105,8 +105,8 @@ def data() -> Any:
     return option(
         "docstrings",
         "A file (jsonl, ndjson, json, csv, tsv, txt, parquet, arrow, feather, conll, iob2, iob, bio, conllu; packed or "
-        "not), or a folder of files by split or class; a preset (glue/sst2, sst5, fewrel, ...; or PRESET=FOLDER); a hub name "
-        "(org/name[:config][@revision]); built in: docstrings, and corpus for language models.",
+        "not), or a folder of files by split or class; a preset (glue/sst2, sst5, fewrel, ...; or PRESET=FOLDER); a "
+        "hub name (org/name[:config][@revision]); built in: docstrings, and corpus for language models.",
         group=GROUP,
         recorded=False,
     )

@@ -92,9 +92,42 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
     if values and all(isinstance(entry, str | None) for entry in values):
         votes = Counter(cast_votes(values))
         return {name: float(count) for name, count in votes.items()}
+    likelihoods = list(map(_log_likelihood, values))
+    if values and None not in likelihoods:
+        return [float(number) for number in likelihoods if number is not None]
     if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
         return _once(values)
     return [np.nan if number is None else float(number) for number in values]
+
+
+def with_numbers(cells: Sequence[Any]) -> Sequence[Any]:
+    """The cells of a column with numbers in place of lists of their texts, where some are not whole:
+    these are no names of classes.
+    """
+    written = [cell if _are_written(cell) else [] for cell in cells]
+    if all(float(number).is_integer() for cell in written for number in cell):
+        return cells
+    return [list(map(float, n)) if n else cell for cell, n in zip(cells, written, strict=True)]
+
+
+def _are_written(cell: Any) -> bool:
+    if not isinstance(cell, list) or not all(isinstance(entry, str) for entry in cell):
+        return False
+    return all(re.fullmatch(_NUMBER, entry.strip()) for entry in cell)
+
+
+def _log_likelihood(entry: Any) -> float | None:
+    """The log-likelihood of a choice as lm-evaluation-harness saves it, with whether the model would
+    have said it first: ``["-1.25", "False"]``, perhaps in a list; None of anything else.
+    """
+    if isinstance(entry, list) and len(entry) == 1:
+        entry = entry[0]
+    if not isinstance(entry, list) or len(entry) != 2 or str(entry[1]) not in ("True", "False"):
+        return None
+    try:
+        return float(entry[0])
+    except (TypeError, ValueError):
+        return None
 
 
 def _name_and_number(entries: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

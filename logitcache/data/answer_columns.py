@@ -20,12 +20,13 @@ from logitcache.data.answer_cells import (
     numbers_of_mapping,
     numbers_of_sequence,
     value_in,
+    with_numbers,
 )
 from logitcache.data.label_cells import cast_votes, likely_key
 from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
-from logitcache.data.sources.exported import LABEL
+from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.hints import VOTES_OF_FUNCTIONS, is_labelling_function, similar
 from logitcache.data.sources.nested import LOOKED_AT, first_values, paths, with_paths
 from logitcache.data.sources.tables import Table
@@ -60,7 +61,7 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
             expected="answers", found=found, advice=f"{VOTES_OF_FUNCTIONS}.", where=table.path
         )
     if len(names) == 1:
-        return _one_column(_with_names_beside(table, names[0]), names[0], absent)
+        return _one_column(with_names_beside(table, names[0]), names[0], absent)
     if are_names_of_classes(table, names):
         votes = replace(table, columns={**table.columns, "votes": votes_of(table, names)})
         return _one_column(votes, "votes", absent)
@@ -167,7 +168,7 @@ def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -
     )
 
 
-def _with_names_beside(table: Table, name: str) -> Table:
+def with_names_beside(table: Table, name: str) -> Table:
     """The table with numbers by class in place of a column of lists of numbers, or of their names,
     where both stand beside each other in lists of one length: these are often in the order of the
     numbers' sizes, not of the classes.
@@ -184,6 +185,20 @@ def _with_names_beside(table: Table, name: str) -> Table:
         if None not in paired and any(paired):
             return replace(table, columns={**table.columns, name: paired})
     return table
+
+
+def of_zero_shot(table: Table) -> Export | None:
+    """The numbers by class of a table that has them as zero-shot pipelines write them: ``labels``
+    and ``scores``, the highest first; None of other tables.
+    """
+    paired = with_names_beside(table, "scores") if "scores" in table.columns else table
+    if paired is table:
+        return None
+    cells = [numbers_of_mapping(cell) if cell else None for cell in paired.columns["scores"]]
+    note = (
+        "labels and scores, as zero-shot pipelines write them, are read as numbers by class, scores"
+    )
+    return Export(note, {"scores": cells}, ("labels",))
 
 
 def _paired(cell: Any, other: Any) -> dict[str, list[Any]] | None:
@@ -204,7 +219,7 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
     matrix = _matrix(table.columns[name])
     if matrix is not None:
         return SoftLabels(matrix, None, table.place)
-    cells = _listed(table.columns[name])
+    cells = with_numbers(_listed(table.columns[name]))
     rows = [_answer(table, name, row, cell) for row, cell in enumerate(cells)]
     blanks = sum(map(_blanks, cells))
     first_answer = next((answer for answer in rows if answer is not None), None)

@@ -137,6 +137,7 @@ class Source:
     )
     task: str = "classification"  # what is asked of a row
     label_advice: str = ""  # then: how it is named
+    answers_advice: str = ""  # of columns that may be a teacher's answers: how they are dumped
     form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON
     documents: str | None = None  # digest of the documents that rows of tokens were made of
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks

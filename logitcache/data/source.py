@@ -24,6 +24,7 @@ from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, divided_by_column, drawn, without
 from logitcache.data.sources import corpus, find
 from logitcache.data.sources.advice import given
+from logitcache.data.sources.answers_beside import answers_beside
 from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.column_notes import choice_notes, label_advice
 from logitcache.data.sources.columns import LABEL_COLUMNS, column_names
@@ -244,10 +245,12 @@ def _described(
     if unlabelled_origin is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, unlabelled_origin)
     source = replace(source, read=read, texts=(names.text, names.text_pair))
+    tables = [table.rows for table in opened]
     if names.label is None:
-        tables = [table.rows for table in opened]
-        advice = label_advice(tables, names)
-        source = replace(source, label_advice=advice)
+        source = replace(source, label_advice=label_advice(tables, names))
+    elif source.task == Classification.name:
+        classes = source.label_names or tuple(map(str, range(source.num_labels)))
+        source = replace(source, answers_advice=answers_beside(tables, names, classes))
     if origin.preset is not None:
         source = replace(source, metric=origin.preset.metric)
     return source

@@ -161,6 +161,8 @@ def check(
     if source.division is not None and not source.division.held_out:
         enough = "ten rows" if source.task in LANGUAGE else "ten rows of each of two classes"
         collected.note(NOTHING_HELD_OUT.format(source.name, enough))
+    if source.answers_advice and config.teacher is None:
+        collected.note(f"{source.name}: {source.answers_advice}")
     checkup = examine(source)
     refusals: list[LogitCacheError] = []
     match = None

@@ -291,7 +291,7 @@ POSTED = [
     ),
     Case(
         "or as columns words and tags of lists",
-        {"r.jsonl": '{"text": "a b", "label": {"X": {"a": [[0, 1]]}}}\n'},
+        {"r.jsonl": '{"text": "a b", "label": {"X": [[0, 1]]}}\n'},
         {"r.jsonl": JSONL_OF_WORDS},
         rows=1,
     ),

@@ -84,6 +84,7 @@ ELSEWHERE_FILES = {
     "class_weights.py": "data/test_class_weights.py",
     "match.py": "data/test_match.py",
     **dict.fromkeys(("soft_labels.py", "answer_columns.py"), "data/test_soft_labels.py"),
+    "sources/viewer_page.py": "data/test_tools.py",
     "folds.py": "stages/test_advice.py",
     "rows.py": "data/test_source.py",
     "source.py": "data/test_memory.py",

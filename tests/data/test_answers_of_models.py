@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from logitcache.config.answers import AnswerSource
+from logitcache.config.check import CheckConfig
+from logitcache.config.teacher import DumpSettings
 from logitcache.errors import LogitCacheError, SpecError
+from logitcache.reporter import SILENT
+from logitcache.stages.check import check
+from logitcache.teacher.column import recorded
 from tests.data.advice_cases import changed
 from tests.data.test_looked_up import answered, labels_of
 from tests.data.test_strangers import Rows, jsonl, read, refusal
@@ -83,3 +89,66 @@ def test_a_file_of_several_rows_is_no_text(tmp_path: Path) -> None:
     rows: Rows = [{"File": "in.txt", "Line": i, "label": "ab"[i % 2]} for i in range(4)]
     changed(tmp_path, {"in.txt": "a film\n" * 4, "r.jsonl": jsonl(rows)})
     assert "names of files" not in refusal(tmp_path / "r.jsonl", tmp_path)
+
+
+BESIDE: dict[str, Rows] = {
+    "a list": [{"scores": [0.9, 0.1]}, {"scores": [0.2, 0.8]}],
+    "logits": [{"out": [1.5, -2.0]}, {"out": [-0.5, 0.7]}],
+    "a column of each class": [{"p_neg": 0.9, "p_pos": 0.1}, {"p_neg": 0.2, "p_pos": 0.8}],
+    "a pipeline's output": [
+        {"answer": [{"label": "neg", "score": 0.9}, {"label": "pos", "score": 0.1}]},
+        {"answer": [{"label": "pos", "score": 0.8}, {"label": "neg", "score": 0.2}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_columns_that_may_be_answers_are_named_as_a_teacher(tmp_path: Path, name: str) -> None:
+    """What is said is followed: the teacher's name is taken from the line."""
+    rows = []
+    for label, answers in zip(("neg", "pos"), BESIDE[name], strict=True):
+        rows.append({"text": f"a film of {label}", "label": label, **answers})
+    source, _ = read(rows, tmp_path)
+    teacher = source.answers_advice.rpartition("--teacher ")[2]
+    prefix, _, columns = teacher.partition(":")
+    answers = AnswerSource(prefix == "logits", tuple(columns.split(",")))
+    dump = recorded(answers, source, "train", DumpSettings(), None, tmp_path, SILENT)
+    assert dump.logits.argmax(1).tolist() == [0, 1]
+    report = check(CheckConfig(), source=source)
+    assert any(source.answers_advice in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    "more", [{"vector": [0.1, 0.2, 0.3]}, {"year": 1999}, {"neg_words": 3}, {"tags": ["x", "y"]}]
+)
+def test_other_columns_are_no_answers(tmp_path: Path, more: dict[str, Any]) -> None:
+    rows = [{"text": f"a film {label}", "label": label, **more} for label in ("neg", "pos")]
+    assert read(rows, tmp_path)[0].answers_advice == ""
+
+
+def test_labels_and_scores_of_a_zero_shot_pipeline_arrive(tmp_path: Path) -> None:
+    """Its labels stand in the order of their scores, another one in each row."""
+    rows = [
+        {"text": "a film", "labels": ["pos", "neg"], "scores": [0.7, 0.3]},
+        {"text": "a book", "labels": ["neg", "pos"], "scores": [0.9, 0.1]},
+    ]
+    source, _ = read(rows, tmp_path)
+    assert source.label_advice.endswith("--label scores")
+    source, _ = read(rows, tmp_path, label="scores")
+    assert labels_of(source) == ["pos", "neg"]
+    dump, _ = answered(rows, "scores", tmp_path, label="scores")
+    names = dump.plan.teacher["label_names"]
+    assert np.allclose(np.exp(dump.logits)[:, names.index("pos")], [1, 1 / 9])
+
+
+def test_a_vote_called_as_a_missing_value_is_no_answer(tmp_path: Path) -> None:
+    votes = [["neg", "N/A", "neg"], ["pos", "neg", "pos"], ["N/A", "N/A", "N/A"]]
+    rows = [
+        {"text": f"a film of {label}", "label": label, "votes": cell}
+        for label, cell in zip(("neg", "pos", "pos"), votes, strict=True)
+    ]
+    dump, notes = answered(rows[:2], "votes", tmp_path)
+    assert "N/A, which the data does not have as a class, means no answer: 1 rows have it" in notes
+    assert np.exp(dump.logits).argmax(1).tolist() == [0, 1]
+    with pytest.raises(SpecError, match="none for 1 of 3 rows"):
+        answered(rows, "votes", tmp_path)

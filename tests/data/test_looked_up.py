@@ -64,19 +64,6 @@ def test_blanks_among_votes_are_counted(tmp_path: Path, path: str) -> None:
     assert (dump.logits.argmax(1) == [0, 1, 1]).all()
 
 
-def test_a_vote_called_as_a_missing_value_is_no_answer(tmp_path: Path) -> None:
-    votes = [["neg", "N/A", "neg"], ["pos", "neg", "pos"], ["N/A", "N/A", "N/A"]]
-    rows = [
-        {"text": f"a film of {label}", "label": label, "votes": cell}
-        for label, cell in zip(("neg", "pos", "pos"), votes, strict=True)
-    ]
-    dump, notes = answered(rows[:2], "votes", tmp_path)
-    assert "N/A, which the data does not have as a class, means no answer: 1 rows have it" in notes
-    assert np.exp(dump.logits).argmax(1).tolist() == [0, 1]
-    with pytest.raises(SpecError, match="none for 1 of 3 rows"):
-        answered(rows, "votes", tmp_path)
-
-
 def test_answers_by_name_have_no_order_that_is_permuted(tmp_path: Path) -> None:
     cells = [{"pos": 0.9, "neg": 0.1}, {"neg": 0.8, "pos": 0.2}]
     rows = [

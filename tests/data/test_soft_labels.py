@@ -64,6 +64,9 @@ IN_ORDER: dict[str, Table] = {
     ),
     "arrow half lists": table(probs=pa.array([np.array(row, np.float16) for row in PROBABILITIES])),
     "arrow fixed lists": table(probs=pa.array(PROBABILITIES, pa.list_(pa.float64(), 3))),
+    "texts of numbers": cells(lambda row: list(map(str, row))),
+    "log-likelihoods with a sign": cells(lambda row: [[str(number), "False"] for number in row]),
+    "log-likelihoods in lists": cells(lambda row: [[[number, True]] for number in row]),
     "one gap": table(probs=[None, *PROBABILITIES]),
 }
 BY_NAME: dict[str, Table] = {
@@ -300,6 +303,11 @@ def test_numbers_without_brackets_may_be_classes() -> None:
     labels = read_columns(table(votes=["['pos' 'pos' 'neg']", "['neg']"]), ["votes"])
     assert labels.names == ("pos", "neg")
     np.testing.assert_array_equal(labels.values, [[2, 1], [0, 1]])
+
+
+def test_ratings_as_texts_stay_votes() -> None:
+    labels = read_columns(table(votes=[["4.0", "5.0", "4.0"]]), ["votes"])
+    assert (labels.names, labels.values.tolist()) == (("4.0", "5.0"), [[2.0, 1.0]])
 
 
 def test_votes_of_labelling_functions_are_no_numbers_for_classes() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from logitcache.config.data import LANGUAGE, Columns
-from logitcache.data.answer_columns import are_names_of_classes, parts_apart, votes_of
+from logitcache.data.answer_columns import are_names_of_classes, of_zero_shot, parts_apart, votes_of
 from logitcache.data.label_cells import several_labels
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.chats import classified, messages, prompted
@@ -74,7 +74,7 @@ def _check_no_spans(table: Table, label: str | None) -> None:
 
 def _recognised(table: Table, named_columns: Columns) -> Iterator[Export]:
     """What the table is an export of, tool by tool."""
-    exports = [label_studio(table), argilla(table), argilla_table(table)]
+    exports = [label_studio(table), argilla(table), argilla_table(table), of_zero_shot(table)]
     if named_columns.label != "answer":
         exports.append(prodigy(table))
     if named_columns.text is None and named_columns.label is None:

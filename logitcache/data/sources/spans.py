@@ -1,6 +1,6 @@
 """Labels of parts of a text, given by the characters at which they start and end, made into words
-with IOB2 tags: what doccano, spaCy, Rasa, Presidio and most services for entities write, and what Dataturks and CLUENER do, whose
-ends are of the last character.
+with IOB2 tags: what doccano, spaCy, Rasa, Presidio and most services for entities write; and what
+Dataturks and CLUENER do, whose ends are of the last character.
 
 A word is a run of letters and digits, a Chinese or Japanese character, or one character of another
 kind. Where a part begins or ends within a word, the word is cut there.
