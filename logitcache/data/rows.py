@@ -136,6 +136,7 @@ class Source:
         None  # how dev and test were held out of the table of train; None: they were given
     )
     task: str = "classification"  # what is asked of a row
+    label_column: str | None = None  # that the labels were read from; None: no row has a label
     label_advice: str = ""  # then: how it is named
     answers_advice: str = ""  # of columns that may be a teacher's answers: how they are dumped
     form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON

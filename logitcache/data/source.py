@@ -244,7 +244,8 @@ def _described(
     read = {str(split or "train"): table for split, table in origin.tables.items()}
     if unlabelled_origin is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, unlabelled_origin)
-    source = replace(source, read=read, texts=(names.text, names.text_pair))
+    texts_of_rows = (names.text, names.text_pair)
+    source = replace(source, read=read, texts=texts_of_rows, label_column=names.label)
     tables = [table.rows for table in opened]
     if names.label is None:
         source = replace(source, label_advice=label_advice(tables, names))

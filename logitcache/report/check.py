@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from logitcache.data.findings import MEANINGS, Fault, Finding
 from logitcache.data.match import shown
+from logitcache.data.rows import Source
+from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.hints import option
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import visible
 from logitcache.report.words import aligned
@@ -14,8 +18,8 @@ from logitcache.stages.check import Report
 MOST_CLASSES = 12  # with a line each
 OFTEN = 0.2  # share of contradicting rows that are rather answers of several people
 OF_ANNOTATORS = (
-    "If they are about parts of a text, mark these in it; answers of several people are votes: make them one row, with "
-    "pandas: table.groupby('TEXT', as_index=False)['LABEL'].agg(list).to_parquet(OUT)"
+    "If they are about parts of a text, mark these in it; answers of several people are votes: make "
+    "them one row"
 )
 Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 
@@ -29,7 +33,8 @@ def check_text(report: Report) -> str:
         lines += ["", shown(report.match)]
     serious = [finding for finding in report.findings if finding.is_serious]
     minor = [finding for finding in report.findings if not finding.is_serious]
-    lines += [*_findings("Serious", serious), *_findings("Worth a look", minor)]
+    for title, findings in (("Serious", serious), ("Worth a look", minor)):
+        lines += _findings(title, findings, report.source)
     if not report.findings and not report.refusals:
         lines += ["", "Nothing to say."]
     if report.refusals[1:]:
@@ -99,7 +104,7 @@ def _classes(report: Report) -> Columns:
     return columns
 
 
-def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
+def _findings(title: str, findings: list[Finding], source: Source) -> Iterator[str]:
     if not findings:
         return
     yield from ("", f"{title}:")
@@ -117,4 +122,20 @@ def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
         if first:
             yield f"    {'; '.join(first)}"
         if finding.fault is Fault.CONTRADICTION and share >= OFTEN:
-            yield f"    {OF_ANNOTATORS}"
+            yield f"    {OF_ANNOTATORS}{_votes_by_text(source)}"
+
+
+def _votes_by_text(source: Source) -> str:
+    """The command that makes the labels of equal texts a list of votes, where pandas reads the rows."""
+    table = source.origins.get("train")
+    path = Path("" if table is None else table.path)
+    rows = read_by_pandas(path)
+    if not rows or source.label_column is None:
+        return f", with a list of them as its label, and give dump {option('--teacher', 'column:LABEL')}"
+    texts = [name for name in source.texts if name is not None]
+    votes = (
+        f"{rows}.groupby({texts}, as_index=False, sort=False)[{source.label_column!r}].agg(list)"
+    )
+    answers = option("--teacher", f"column:{source.label_column}")
+    command = f"python -c \"import pandas; {votes}.to_parquet('OUT.parquet')\""
+    return f", {command}, and give dump --data OUT.parquet {answers}"
