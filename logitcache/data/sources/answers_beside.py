@@ -4,6 +4,7 @@ teacher. They are named for people; nothing is decided by it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,7 @@ from logitcache.data.sources.nested import LOOKED_AT, first_values
 from logitcache.data.sources.tables import Table
 from logitcache.errors import short
 
+_BETWEEN_WORDS = re.compile(r"[_.\-\s]+")
 Answer = Mapping[str, float] | Sequence[float]
 
 
@@ -27,38 +29,50 @@ def answers_beside(tables: Sequence[Table], chosen: Columns, classes: Sequence[s
     """Which columns that are not read hold a number for each of the classes, and how they are named
     as a teacher; empty where none do.
     """
+    for name, values in _unread_columns(tables, chosen).items():
+        answers = _answers(values, classes)
+        if answers:
+            return _as_teacher([name], answers)
     unread = not_read(tables, chosen)
-    whole: dict[str, list[Any]] = {}
+    numbers = {name: values for name, values in samples(tables).items() if name in unread}
+    names = _column_of_each_class(numbers, classes)
+    if not names:
+        return ""
+    columns = [list(map(float, numbers[name])) for name in names]
+    rows: list[tuple[float, ...]] = list(zip(*columns, strict=False))
+    if any(map(is_number, classes)) and not _are_shares_or_votes(rows):
+        return ""  # columns that are numbered, of anything
+    return _as_teacher(names, rows)
+
+
+def _unread_columns(tables: Sequence[Table], chosen: Columns) -> dict[str, list[Any]]:
+    """The first values of each column that is neither text nor label."""
+    columns: dict[str, list[Any]] = {}
     for table in tables:
         for name, column in table.columns.items():
             if name not in (chosen.text, chosen.text_pair, chosen.label):
-                whole.setdefault(name, first_values(column, LOOKED_AT))
-    columns = [[name] for name, values in whole.items() if _answers(values, classes)]
-    numbers = {name: v for name, v in samples(tables).items() if name in unread}
-    of_classes = _column_of_each_class(numbers, classes)
-    if of_classes:
-        columns.append(of_classes)
-    if not columns:
-        return ""
-    names = columns[0]
-    answers = _answers(whole[names[0]], classes) if len(names) == 1 else _rows_of(numbers, names)
+                columns.setdefault(name, first_values(column, LOOKED_AT))
+    return columns
+
+
+def _as_teacher(names: Sequence[str], answers: Sequence[Sequence[float]]) -> str:
     prefix = COLUMN if _are_shares_or_votes(answers) else LOGITS
-    command = option("--teacher", f"{prefix}:{','.join(names)}")
-    what = listed(list(map(short, names)))
+    teacher = option("--teacher", f"{prefix}:{','.join(names)}")
+    columns = listed(list(map(short, names)))
     verb = "holds" if len(names) == 1 else "hold"
-    return f"{what} {verb} a number for each class: if they are a teacher's answers, dump {command}"
+    return (
+        f"{columns} {verb} a number for each class: if they are a teacher's answers, dump {teacher}"
+    )
 
 
 def _answers(values: Sequence[Any], classes: Sequence[str]) -> list[list[float]]:
     """The numbers of a column's cells, where each has one for each class; else none."""
+    class_names = set(map(folded, classes))
     answers = []
     for value in present(values):
         cell = value_in(value) if isinstance(value, str) else value
-        try:
-            numbers = _numbers(cell)
-        except (TypeError, ValueError):
-            return []
-        if isinstance(numbers, Mapping) and {*map(folded, numbers)} == {*map(folded, classes)}:
+        numbers = _numbers(cell)
+        if isinstance(numbers, Mapping) and set(map(folded, numbers)) == class_names:
             answers.append(list(numbers.values()))
         elif isinstance(numbers, list) and len(numbers) == len(classes):
             answers.append(numbers)
@@ -68,29 +82,33 @@ def _answers(values: Sequence[Any], classes: Sequence[str]) -> list[list[float]]
 
 
 def _numbers(cell: Any) -> Answer | None:
-    if isinstance(cell, Mapping):
-        return numbers_of_mapping(cell)
-    if not isinstance(cell, list) or any(isinstance(element, str) for element in cell):
-        return None  # names are votes, or texts
-    return numbers_of_sequence(cell)
+    """The numbers of a cell; None of one that holds others, or names, which are votes or texts."""
+    try:
+        if isinstance(cell, Mapping):
+            return numbers_of_mapping(cell)
+        if isinstance(cell, list) and not any(isinstance(element, str) for element in cell):
+            return numbers_of_sequence(cell)
+    except (TypeError, ValueError):
+        return None
+    return None
 
 
 def _column_of_each_class(numbers: Samples, classes: Sequence[str]) -> list[str]:
     """Columns of numbers called by one class each: ``prob_neg`` and ``prob_pos``."""
+    candidates = [name for name, values in numbers.items() if all(map(_is_number, values))]
     names = []
     for label in classes:
-        called = [name for name in numbers if folded(label) in _words(name)]
-        called = [name for name in called if all(map(_is_number, numbers[name]))]
+        called = [name for name in candidates if folded(label) in _words(name)]
         if len(called) != 1:
             return []
-        names += called
+        names.append(called[0])
     return names if len(set(names)) == len(classes) else []
 
 
 def _words(name: str) -> list[str]:
-    """The words of a column's name, and what is behind the first and before the last of them."""
-    words = [folded(word) for word in name.replace(".", "_").replace("-", "_").split("_")]
-    pairs = [f"{one}{two}" for one, two in pairwise(words)]
+    """A column's name, its words, and each two words of it that follow each other."""
+    words = [folded(word) for word in _BETWEEN_WORDS.split(name)]
+    pairs = [f"{word} {following}" for word, following in pairwise(words)]
     return [folded(name), *words, *pairs]
 
 
@@ -100,15 +118,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rows_of(numbers: Samples, names: Sequence[str]) -> list[list[float]]:
-    return [list(map(float, row)) for row in zip(*(numbers[name] for name in names), strict=False)]
-
-
 def _are_shares_or_votes(answers: Sequence[Sequence[float]]) -> bool:
     """Whether each row sums to 1 or to 100, or holds whole numbers from 0 alone."""
-    if any(number < 0 for row in answers for number in row):
+    numbers = [number for row in answers for number in row]
+    if min(numbers) < 0:
         return False
-    are_whole = all(float(number).is_integer() for row in answers for number in row)
-    sums = [sum(row) for row in answers]
-    are_shares = all(abs(total - 1) <= TOLERANCE for total in sums)
-    return are_whole or are_shares or all(abs(total - 100) <= 100 * TOLERANCE for total in sums)
+    if all(float(number).is_integer() for number in numbers):
+        return True
+    totals = [sum(row) for row in answers]
+    return any(
+        all(abs(total - whole) <= whole * TOLERANCE for total in totals) for whole in (1, 100)
+    )
