@@ -209,9 +209,12 @@ def test_messages_as_others_write_them(message: dict[str, Any]) -> None:
     assert written(template(CHAT), messages) == ["w2 <|end|>"]
 
 
-def test_a_message_of_weight_0_is_not_learnt() -> None:
+@pytest.mark.parametrize(
+    "flag", [{"weight": 0}, {"loss": False}, {"training": False}, {"masked": True, "train": False}]
+)
+def test_a_message_with_a_flag_is_not_learnt(flag: dict[str, Any]) -> None:
     chat = conversation(["w1", "w2", "w3", "w4"])
-    chat[1]["weight"] = 0
+    chat[1] |= flag
     assert written(template(CHAT), json.loads(checked(chat, ""))) == ["w4 <|end|>"]
 
 
@@ -222,6 +225,8 @@ def test_a_message_of_weight_0_is_not_learnt() -> None:
         ({"content": "w2", "weight": 2}, "'weight': 2"),
         ({"content": "w2", "weight": 0.5}, "'weight': 0.5"),
         ({"content": "w2", "train": "false"}, "'train': 'false'"),
+        ({"content": "w2", "train": True, "loss": False}, "'train': True"),
+        ({"content": "w2", "train_detail": [{"begin_offset": 0}]}, "'train_detail': "),
     ],
 )
 def test_a_message_that_is_none_is_named(message: dict[str, Any], found: str) -> None:

@@ -14,6 +14,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from logitcache import identity
 from logitcache.config.option import options_of
@@ -120,6 +123,20 @@ def test_completions_alone_are_learnt() -> None:
         )
     )
     assert (every["labels"].values >= 0).sum() == 4 + 2 + 3 - 2
+
+
+@given(st.text("ab \n"), st.text("ab \n", min_size=1))
+def test_a_completion_goes_on_from_its_prompt_without_a_space(prompt: str, completion: str) -> None:
+    """SentencePiece puts a space before every text that is tokenised alone."""
+    vocabulary = {token: number for number, token in enumerate(["\u2581", "a", "b", "\n", "<u>"])}
+    pieces = Tokenizer(BPE(vocabulary, [], unk_token="<u>"))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    pieces.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces)
+    made = source([f"a{prompt}"], [completion])
+    settings = Sequences(seq_len=80, pack=False)
+    ids = tokens(CausalLM.tokenised(made, tokenizer, settings, 80, SILENT))["input_ids"].values
+    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == f"a{prompt}{completion}"
 
 
 def test_completions_without_an_end_token_are_said_once() -> None:

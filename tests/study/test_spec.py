@@ -154,6 +154,14 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
         load_spec(tmp_path / "nothing.yaml")
 
 
+@pytest.mark.parametrize("text", ["seeds: [1]\nseeds: [2]", "methods:\n  kd: {alpha: 0}\n  kd: {}"])
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=r"found the key '(seeds|kd)' twice in line [23], column"):
+        load_spec(path)
+
+
 def test_a_spec_is_checked_without_torch(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("tasks: [sst5]\nstudents: [2x128]\nmethods: [kdd]\nseeds: [1]")

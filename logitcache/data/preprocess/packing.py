@@ -41,6 +41,7 @@ from logitcache.records import (
 from logitcache.reporter import Reporter
 
 NO_LABEL = -1
+SPACE_OF_SENTENCEPIECE = "\u2581"  # that begins a token behind a space, and the first one of a text
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _texts(
         first = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         second: list[list[int]] = [[]] * len(first)
         if completions is not None:
-            second = tokenizer(completions, add_special_tokens=False, verbose=False)["input_ids"]
+            second = _going_on(tokenizer, completions)
         for number, (prompt, completion) in enumerate(zip(first, second, strict=True)):
             if completions is not None and not completion:
                 raise empty_completion().at(f"{where} row {rows.row_id[start + number]}")
@@ -110,6 +111,25 @@ def _texts(
             ids = [*context, *completion, *end]
             learnt = int(not only_completions)
             yield ids, [learnt] * len(context) + [1] * (len(ids) - len(context))
+
+
+def _going_on(tokenizer: Any, completions: list[str]) -> list[list[int]]:
+    """The tokens of texts that go on from others: without the space that SentencePiece puts before
+    every text. Where that takes a line feed away, or joins it to a text, the space stays.
+    """
+    alone: list[list[int]] = tokenizer(completions, add_special_tokens=False, verbose=False)[
+        "input_ids"
+    ]
+    first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, "a", special=False))[:1]
+    if not first or not str(first[0]).startswith(SPACE_OF_SENTENCEPIECE):
+        return alone
+    before = _ids(tokenizer, "\n", special=False)
+    texts = [f"\n{completion}" for completion in completions]
+    behind = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    tokens = []
+    for text, plain in zip(behind, alone, strict=True):
+        tokens.append(text[len(before) :] if text[: len(before)] == before else plain)
+    return tokens
 
 
 def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:

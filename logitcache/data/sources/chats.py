@@ -19,12 +19,20 @@ from logitcache.errors import SpecError, short
 PARTED = "contents"  # of Gemini: messages of a role and parts
 _COLUMNS = (MESSAGES, "conversations", "conversation", PARTED)
 ASSISTANT = "assistant"
+TRAIN = "train"  # false of a message that is not learnt
 ROLES = {  # of templates, by what data sets call them
     **dict.fromkeys(("human", "user", "prompter"), "user"),
     **dict.fromkeys(("tool", "observation"), "tool"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "chatbot", "bot", "model", "ai"), ASSISTANT),
     "function_call": ASSISTANT,
     "system": "system",
+}
+# what trainers call a flag of a message, and whether it is learnt where that is true
+_FLAGS = {
+    **dict.fromkeys(("train", "training", "trainable", "learn", "loss"), True),
+    **dict.fromkeys(("loss_mask", "train_detail"), True),
+    **dict.fromkeys(("masked", "ignore"), False),
+    "weight": True,  # as OpenAI has it
 }
 _LOOKED_AT = 20  # rows
 SYSTEM = "system"
@@ -173,8 +181,9 @@ def _tools(tools: Any, where: str) -> list[Any]:
 def _is_message(message: Any) -> bool:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         return False
-    is_known = isinstance(message.get("train", True), bool) and "weight" not in message
-    return isinstance(message.get("content"), str) and is_known
+    if (message.keys() & _FLAGS.keys()) - {TRAIN} or not isinstance(message.get(TRAIN, True), bool):
+        return False
+    return isinstance(message.get("content"), str)
 
 
 def plain_chat(chat: Any) -> Any:
@@ -196,9 +205,7 @@ def _message(message: Any) -> Any:
     is_parted = "parts" in message and not {"content", "value"} & message.keys()
     taken = ("from", "parts" if is_parted else "value")
     others = {key: value for key, value in message.items() if key not in taken}
-    for key in ("train", "weight"):  # null, where other messages of a table have them
-        if others.get(key, False) is None:
-            del others[key]
+    others = _with_one_flag(others)
     role = message.get("role", message.get("from"))
     content = _text_of(message.get("content", message.get(taken[1])))
     calls = others.pop("tool_calls", None)
@@ -208,11 +215,22 @@ def _message(message: Any) -> Any:
     if calls:
         others["tool_calls"] = list(map(_call, calls))
         content = "" if content is None else content
-    if others.get("weight") in (0, 1):  # as OpenAI says which messages are learnt
-        weight = others.pop("weight")
-        others.setdefault("train", bool(weight))
     role = ROLES.get(str(role).casefold(), role)
     return {**others, "role": role, "content": content}
+
+
+def _with_one_flag(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with ``train`` in place of the flags that say whether it is learnt; with all of them
+    where they contradict, or one is neither true nor false, to be refused by its row. A flag of
+    nothing is none: other messages of the table have it.
+    """
+    flags = {key: message[key] for key in _FLAGS if message.get(key) is not None}
+    others = {key: value for key, value in message.items() if key not in _FLAGS}
+    meanings = {bool(value) == _FLAGS[key] for key, value in flags.items()}
+    is_clear = len(meanings) <= 1 and all(value in (0, 1) for value in flags.values())
+    if not is_clear:
+        return {**others, **flags}
+    return {**others, TRAIN: meanings.pop()} if meanings else others
 
 
 def _calls_in(content: Any) -> list[Any]:
