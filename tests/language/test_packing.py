@@ -293,3 +293,14 @@ def test_a_long_line_is_cut_into_documents(tmp_path: Path) -> None:
     assert list(table.lines) == [1, *[2] * (len(documents) - 2), 3]
     (tmp_path / "solid.txt").write_text("x" * 200_000, encoding="utf-8")
     assert "".join(read_text(tmp_path / "solid.txt").columns["text"]) == "x" * 200_000
+
+
+def test_lines_of_an_end_token_end_documents(tmp_path: Path) -> None:
+    """As TinyStories is published: short stories of paragraphs, one behind the other."""
+    stories = ["One day.\n\nShe was happy.", "A cat.", "The end"]
+    path = tmp_path / "stories.txt"
+    path.write_text("\n<|endoftext|>\n".join([*stories, ""]))
+    table = read_text(path)
+    assert list(table.columns["text"]) == stories
+    assert list(table.lines) == [1, 5, 7]
+    assert "lines of an end token alone: 3 (first: line 4)" in table.notes()[0]

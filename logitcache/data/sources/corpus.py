@@ -2,7 +2,8 @@
 
 A text file is cut at empty lines into documents of about 8,000 characters, so that some can be held
 out; one without empty lines is cut at the ends of lines, and a line of more than 64,000 behind white
-space. ``corpus`` is the docstrings of the installed packages, one document each.
+space. Lines of an end token alone (``<|endoftext|>``) end documents, and are no text. ``corpus`` is
+the docstrings of the installed packages, one document each.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from logitcache.data.sources import docstrings
 from logitcache.data.sources.content import Content, Reading, undecodable
 from logitcache.data.sources.files import data_files, split_of
 from logitcache.data.sources.find import Origin
-from logitcache.data.sources.tables import Table, joined
+from logitcache.data.sources.tables import Peculiar, Remark, Table, joined
 from logitcache.reporter import Reporter
 from logitcache.store.files import write_atomic
 
@@ -31,6 +32,7 @@ PLAIN = Reading()
 ENDINGS = (".txt", ".text", ".md")
 DOCUMENT = 8_000  # characters, from which an empty line ends a document
 LONGEST = 4 * DOCUMENT  # from which any line does
+END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>")
 _SPACE = re.compile(r"\s+")
 MIN_CHARACTERS = 200  # of a docstring that is a document
 
@@ -97,26 +99,44 @@ def read_text(path: Path, reading: Reading = PLAIN) -> Table:
             text = file.read()
     except UnicodeError:
         raise undecodable(content) from None
-    documents = list(_documents(text.splitlines(keepends=True)))
+    split_lines = text.splitlines(keepends=True)
+    ends = [number for number, line in enumerate(split_lines, 1) if _is_end(line)]
+    documents = list(_documents(split_lines, has_ends=bool(ends)))
     lines = np.array([line for line, _ in documents], np.int64)
     table = Table(path, {"text": [document for _, document in documents]}, lines, typed=True)
+    if ends:
+        remark = Remark(Peculiar.END_TOKENS, "Each ends a document", len(ends), f"line {ends[0]}")
+        table = table.with_remarks((remark,))
     return table.with_remarks(content.remarks(len(table)))
 
 
-def _documents(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """(number of the first line, text) of each document."""
+def _is_end(line: str) -> bool:
+    return line.strip() in END_TOKENS
+
+
+def _documents(lines: list[str], *, has_ends: bool) -> Iterator[tuple[int, str]]:
+    """(number of the first line, text) of each document; where some lines are end tokens, empty
+    lines end none.
+    """
     parts: list[str] = []
     size, first = 0, 1
     for number, line in _pieces(lines):
-        first = first if parts else number
-        parts.append(line)
-        size += len(line)
-        if size >= LONGEST or (size >= DOCUMENT and not line.strip()):
-            yield first, "".join(parts).strip("\n")
+        is_end = _is_end(line)
+        if not is_end:
+            first = first if parts else number
+            parts.append(line)
+            size += len(line)
+        is_long = size >= DOCUMENT and not line.strip() and not has_ends
+        if size >= LONGEST or is_end or is_long:
+            yield from _whole(first, parts)
             parts, size = [], 0
-    last = "".join(parts).strip("\n")
-    if last.strip():
-        yield first, last
+    yield from _whole(first, parts)
+
+
+def _whole(first: int, parts: list[str]) -> Iterator[tuple[int, str]]:
+    text = "".join(parts).strip("\n")
+    if text.strip():
+        yield first, text
 
 
 def _pieces(lines: list[str]) -> Iterator[tuple[int, str]]:

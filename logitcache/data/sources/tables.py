@@ -35,6 +35,7 @@ class Peculiar(Enum):
     BARE = "rows in folders for texts without a class"
     COMMENTS = "comments or sources before rows of words"
     REPEATED = "further columns of a name that repeats"
+    END_TOKENS = "lines of an end token alone"
     UNNAMED = "rows with a field in a column without a name"
 
 
