@@ -38,9 +38,9 @@ _LOOKED_AT = 20  # rows
 SYSTEM = "system"
 PROMPTS = ("prompt", "completion")
 # what a model is asked, what belongs to the question, and what it answers, by their usual names
-_ASKED = ("instruction", "prompt", "question", "query", "problem", "input")
-_CONTEXT = ("input", "context")
-_ANSWERED = ("completion", "output", "response", "answer", "solution", "chosen", "target")
+ASKED = ("instruction", "prompt", "question", "query", "problem", "input")
+CONTEXT = ("input", "context")
+ANSWERED = ("completion", "output", "response", "answer", "solution", "chosen", "target")
 
 
 def prompts_advice(table: Table) -> str:
@@ -48,9 +48,9 @@ def prompts_advice(table: Table) -> str:
     where no columns are called so.
     """
     have = [name for name in table.columns if holds(table, name, str)]
-    asked = first_called(_ASKED, have)
-    context = first_called(_CONTEXT, [name for name in have if name != asked])
-    answered = first_called(_ANSWERED, [name for name in have if name not in (asked, context)])
+    asked = first_called(ASKED, have)
+    context = first_called(CONTEXT, [name for name in have if name != asked])
+    answered = first_called(ANSWERED, [name for name in have if name not in (asked, context)])
     if asked is None or answered is None:
         return ""
     prompt = f"t[{asked!r}]"

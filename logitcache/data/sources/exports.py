@@ -13,6 +13,7 @@ from logitcache.data.label_cells import several_labels
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
 from logitcache.data.sources.chats import classified, messages, prompted
 from logitcache.data.sources.choices import check_no_choices
+from logitcache.data.sources.dialogues import dialogues
 from logitcache.data.sources.exported import Export
 from logitcache.data.sources.joins import check_no_batch, check_no_file_names
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, with_paths
@@ -42,6 +43,8 @@ def plain(table: Table, named_columns: Columns, reporter: Reporter) -> Table:
     chats = messages(table)
     if chats is None and named_columns.task in LANGUAGE:
         chats = prompted(table)
+    if chats is None and named_columns.task == LANGUAGE[0] and named_columns.text is None:
+        chats = dialogues(table)
     if chats is None:
         check_no_turns(table, named_columns)
     else:
