@@ -24,6 +24,8 @@ from logitcache.data.labels import UNLABELLED
 from logitcache.data.names import class_number, folded, integer, listed
 from logitcache.data.repeats import repeats, sure_repeats
 from logitcache.data.rows import Rows, Source
+from logitcache.data.sources.chats import ASSISTANT, PROMPTS
+from logitcache.data.sources.columns import MESSAGES
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.spool import taken
 from logitcache.data.tasks.table import TASKS
@@ -64,6 +66,7 @@ def examine(source: Source) -> Checkup:
     of them in arrow.
     """
     findings = [*label_faults(source), *repeats(source), *faults_of_texts(source)]
+    findings += _unanswered(source)
     findings.sort(key=lambda finding: not finding.is_serious)
     splits = tuple(_shape(source, split) for split in source.splits)
     return Checkup(source, splits, tuple(findings))
@@ -95,6 +98,22 @@ def _empty(source: Source, split: str) -> Finding:
     if count:
         where = source.place(split, int(rows.row_id[is_empty.argmax()]))
     return Finding(Fault.EMPTY, split, count, len(rows), where)
+
+
+def _unanswered(source: Source) -> Iterator[Finding]:
+    """Conversations and prompts of which nothing is learnt, for nobody answers."""
+    import pyarrow.compute as pc
+
+    for split, rows in source.splits.items():
+        if source.form == MESSAGES:  # its quotes are not those of a text, which JSON escapes
+            answered = pc.match_substring(rows.text, f'"role": "{ASSISTANT}"')
+        elif rows.text_pair is not None and source.form == PROMPTS[0]:
+            answered = pc.greater(pc.binary_length(rows.text_pair), 0)
+        else:
+            return
+        has_fault = ~answered.to_numpy(zero_copy_only=False)
+        if has_fault.any():
+            yield _rows(Fault.NO_ANSWER, source, split, has_fault)
 
 
 def _shape(source: Source, split: str) -> SplitShape:

@@ -15,6 +15,7 @@ class Fault(Enum):
     """What may be wrong with rows; the value is its name in ``check --json``."""
 
     EMPTY = "empty"
+    NO_ANSWER = "no-answer"
     CONTRADICTION = "contradiction"
     NEAR_CONTRADICTION = "near-contradiction"
     LEAK = "leak"
@@ -50,7 +51,7 @@ SERIOUS = frozenset(
     {
         *(Fault.EMPTY, Fault.CONTRADICTION, Fault.NEAR_CONTRADICTION, Fault.LEAK, Fault.NEAR_LEAK),
         *(Fault.REPLACEMENT, Fault.MOJIBAKE, Fault.NUL, Fault.NUMBER, Fault.LABEL_IN_TEXT),
-        *(Fault.ONLY_IN_HELD_OUT, Fault.IDENTIFIERS, Fault.SCORES),
+        *(Fault.ONLY_IN_HELD_OUT, Fault.IDENTIFIERS, Fault.SCORES, Fault.NO_ANSWER),
     }
 )
 
@@ -63,6 +64,7 @@ OF_CLASSES = frozenset(
 
 MEANINGS = {
     Fault.EMPTY: "texts without a character other than spaces",
+    Fault.NO_ANSWER: "conversations without an answer of the assistant, and prompts without a completion",
     Fault.CONTRADICTION: "equal texts with different labels",
     Fault.NEAR_CONTRADICTION: "texts equal but for case and spaces, with different labels",
     Fault.LEAK: "texts that are in train too: these rows do not measure generalisation",

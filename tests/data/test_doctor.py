@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,17 @@ def test_line_feeds_of_messages_are_no_escapes() -> None:
     messages = [{"role": "user", "content": "a\nb"}, {"role": "assistant", "content": "c\nd"}]
     source = load({"messages": [messages] * 4}, Columns(task="causal-lm"), Path(), SILENT)
     assert not [f for f in examine(source).findings if f.fault is Fault.ESCAPE]
+
+
+def test_rows_that_nobody_answers_are_found(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": 'say "role": "assistant"'}
+    answered = [asked, {"role": "assistant", "content": "w"}]
+    for rows in (
+        [{"messages": chat} for chat in (answered, [asked], answered)],
+        [{"prompt": "a", "completion": text} for text in ("b", "", "c")],
+    ):
+        (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        source = load(str(tmp_path / "r.jsonl"), Columns(task="causal-lm"), tmp_path, SILENT)
+        found = [f for f in examine(source).findings if f.fault is Fault.NO_ANSWER]
+        assert [(finding.count, finding.is_serious) for finding in found] == [(1, True)]
+        assert str(found[0].place).endswith("r.jsonl line 2")
