@@ -4,6 +4,9 @@ that is asked.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import random
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,10 +22,12 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from logitcache import identity
+from logitcache.config.data import Columns
 from logitcache.config.option import options_of
 from logitcache.config.sequences import Recipe, Sequences
 from logitcache.data import spool
 from logitcache.data.rows import Rows, Source
+from logitcache.data.source import load
 from logitcache.data.sources.corpus import read_text
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.masked_lm import MaskedLM
@@ -304,3 +309,23 @@ def test_lines_of_an_end_token_end_documents(tmp_path: Path) -> None:
     assert list(table.columns["text"]) == stories
     assert list(table.lines) == [1, 5, 7]
     assert "lines of an end token alone: 3 (first: line 4)" in table.notes()[0]
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.md.bz2", "a.rst", "test_a.py", "sub/a.tex.xz"])
+def test_text_files_of_other_kinds_are_running_text(tmp_path: Path, name: str) -> None:
+    opened = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    path = tmp_path / "data" / name
+    path.parent.mkdir(parents=True)
+    with opened.get(path.suffix, open)(path, "wt") as file:
+        file.write("w1 w2\n\nw3")
+    for data in (path, tmp_path / "data"):
+        source = load(str(data), Columns(task="causal-lm"), tmp_path, SILENT)
+        assert source.table("train").texts()[0] == ["w1 w2\n\nw3"]
+
+
+def test_hidden_files_of_a_folder_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("w1")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "b.py").write_text("w2")
+    source = load(str(tmp_path), Columns(task="causal-lm"), tmp_path, SILENT)
+    assert source.table("train").texts()[0] == ["w1"]

@@ -21,6 +21,7 @@ import numpy as np
 from logitcache.data.names import listed
 from logitcache.data.sources import docstrings
 from logitcache.data.sources.content import Content, Reading, undecodable
+from logitcache.data.sources.endings import ending, stem
 from logitcache.data.sources.files import data_files, split_of
 from logitcache.data.sources.find import Origin
 from logitcache.data.sources.tables import Peculiar, Remark, Table, joined
@@ -29,7 +30,26 @@ from logitcache.store.files import write_atomic
 
 NAME = "corpus"
 PLAIN = Reading()
-ENDINGS = (".txt", ".text", ".md")
+ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".adoc")
+# source code, of which a file is as good a document
+_OF_CODE = (
+    *(".py", ".pyi", ".js", ".jsx", ".ts", ".tsx", ".java", ".kt", ".scala", ".go", ".rs", ".rb"),
+    *(
+        ".c",
+        ".h",
+        ".cc",
+        ".cpp",
+        ".hpp",
+        ".cs",
+        ".swift",
+        ".php",
+        ".pl",
+        ".lua",
+        ".r",
+        ".jl",
+        ".sh",
+    ),
+)
 DOCUMENT = 8_000  # characters, from which an empty line ends a document
 LONGEST = 4 * DOCUMENT  # from which any line does
 END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>")
@@ -52,18 +72,18 @@ def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -
     path = Path(data)
     if path.is_file() and _is_text(path):
         return Origin(
-            path.stem,
+            stem(path),
             path,
-            {split_of(path): partial(_read, [path], path.parent, reading, reporter)},
+            {_split_of(path): partial(_read, [path], path.parent, reading, reporter)},
         )
     if not path.is_dir() or not all(map(_is_text, data_files(path))):
         return None
-    files = sorted(p for p in path.rglob("*") if _is_text(p) and not p.name.startswith("."))
+    files = sorted(p for p in path.rglob("*") if _is_text(p) and not _is_hidden(p, path))
     if not files:
         return None
     splits: dict[str | None, list[Path]] = {}
     for file in files:
-        splits.setdefault(split_of(file), []).append(file)
+        splits.setdefault(_split_of(file), []).append(file)
     if None in splits and len(splits) > 1:
         ignored = ", ".join(file.name for file in splits.pop(None)[:5])
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
@@ -77,8 +97,17 @@ def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -
     return Origin(path.resolve().name, path, tables)
 
 
+def _split_of(path: Path) -> str | None:
+    """The split that a file's name says; none of source code, where a test is another thing."""
+    return None if ending(path) in _OF_CODE else split_of(path)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def _is_text(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS
+    return ending(path) in (*ENDINGS, *_OF_CODE)
 
 
 def _read(files: list[Path], folder: Path, reading: Reading, reporter: Reporter) -> Table:
