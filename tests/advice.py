@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import subprocess
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -83,6 +84,15 @@ def printed(code: str, folder: Path) -> str:
     ):
         exec(program, {"__name__": "__main__"})
     return out.getvalue()
+
+
+def followed(command: str, folder: Path) -> str:
+    """What a command ``python -c "CODE"`` prints in a folder. A shell reads the words of the command,
+    and this process runs the code.
+    """
+    shell = f'python() {{ printf %s "$2"; }}; {command}'
+    read = subprocess.run(["bash", "-c", shell], check=True, capture_output=True, text=True)
+    return printed(read.stdout, folder)
 
 
 def not_followed(

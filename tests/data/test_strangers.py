@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from logitcache.data.doctor import examine
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
+from tests.advice import followed
 from tests.data.advice_cases import changed
 
 Rows = list[dict[str, Any]]
@@ -92,8 +91,7 @@ def test_punctuation_is_spelling(tmp_path: Path, ending: str) -> None:
     assert "--labels" not in message
     command = re.search(r'python -c "(.*)"\.$', message)
     assert command is not None, message
-    shell = f'{sys.executable} -c "{command[1]}"'
-    subprocess.run(["bash", "-c", shell], check=True, cwd=tmp_path)
+    followed(f'python -c "{command[1]}"', tmp_path)
     source, _ = read(tmp_path / "OUT.jsonl", tmp_path)
     assert source.label_names == ("negative", "neutral", "positive")
 
@@ -117,10 +115,11 @@ def test_labels_of_parts_of_texts_are_none_of_texts(tmp_path: Path, label: Any, 
 
 def run(message: str, folder: Path) -> None:
     """Follow the command of a message in a folder."""
-    command = re.search(r'python -c "([^"]*)"( > \w+\.jsonl)?', message)
+    command = re.search(r'(python -c "[^"]*")(?: > (\w+\.jsonl))?', message)
     assert command is not None, message
-    shell = f'{sys.executable} -c "{command[1]}"{command[2] or ""}'
-    subprocess.run(["bash", "-c", shell], check=True, cwd=folder)
+    lines = followed(command[1], folder)
+    if command[2]:
+        (folder / command[2]).write_text(lines)
 
 
 POSTS = {"a_x": {"tokens": ["some", "words"], "kind": [{"label": "x"}]},

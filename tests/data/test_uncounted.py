@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas
@@ -13,6 +11,7 @@ import pytest
 from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.reporter import Notes
+from tests.advice import followed
 
 ROWS = pandas.DataFrame(
     {
@@ -58,8 +57,8 @@ def test_rows_that_do_not_count_are_left_out_as_advised(
     FILES[name](ROWS.assign(**columns), tmp_path / name)
     before, (note,) = read(tmp_path / name)
     assert said in note
-    command, options = re.findall(r'python -c "(.*)", then --data (\S+)$', note)[0]
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+    command, options = re.findall(r'(python -c ".*"), then --data (\S+)$', note)[0]
+    followed(command, tmp_path)
     after, notes = read(tmp_path / options)
     assert not notes
     bad = {row for values in columns.values() for row, value in enumerate(values)
