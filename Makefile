@@ -8,8 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-# Two test workers on two cores: one thread each, nothing asks the hub, and what is compiled is kept for the next
-# process, whatever the shell says of it.
+# Three test workers on two cores, as one of them often waits for a disk or a process: one thread each, nothing asks
+# the hub, and what is compiled is kept for the next process, whatever the shell says of it.
 TEST_ENV := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 
@@ -31,7 +31,7 @@ demo: setup
 	$(BIN)/logitcache demo
 
 test: setup
-	$(PYTEST) -n 2 --dist worksteal -m "not slow"
+	$(PYTEST) -n 3 --dist worksteal -m "not slow"
 
 test-all: setup
 	$(PYTEST) -n 2 --dist worksteal

@@ -29,7 +29,7 @@ from hypothesis import settings
 from tests.words import BAD, GOOD, PLAIN
 
 # No deadline: a machine that is busy is no failure.
-settings.register_profile("short", deadline=None, max_examples=20)
+settings.register_profile("short", deadline=None, max_examples=12)
 settings.register_profile("whole", deadline=None)
 
 
