@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from logitcache.data.names import listed
@@ -29,12 +30,18 @@ ROLES = {  # of templates, by what data sets call them
 }
 # what trainers call a flag of a message, and whether it is learnt where that is true
 _FLAGS = {
-    **dict.fromkeys(("train", "training", "trainable", "learn", "loss"), True),
+    **dict.fromkeys(("train", "training", "trainable", "learn", "loss", "loss_weight"), True),
     **dict.fromkeys(("loss_mask", "train_detail"), True),
-    **dict.fromkeys(("masked", "ignore"), False),
+    **dict.fromkeys(("mask", "masked", "ignore"), False),
     "weight": True,  # as OpenAI has it
 }
+_MEDIA = tuple(f"{kind}{end}" for kind in ("image", "video", "audio") for end in ("", "s"))
 _LOOKED_AT = 20  # rows
+_OF_TEXTS = (  # of pandas: the rows whose messages have texts alone
+    "t = t[[all(isinstance(p, str) or isinstance(p.get('text'), str) and p.get('type', 'text') == 'text' for m in c "
+    "for v in [m.get('content', m.get('value', m.get('parts')))] if v is not None for p in v) "
+    f"for c in t[next(n for n in {_COLUMNS} if n in t)]]]"
+)
 SYSTEM = "system"
 PROMPTS = ("prompt", "completion")
 # what a model is asked, what belongs to the question, and what it answers, by their usual names
@@ -134,26 +141,52 @@ def prompted(table: Table) -> Export | None:
         chat = [*(prompt or []), *(completion or [])]
         for number, message in enumerate(prompt or []):
             if isinstance(message, Mapping):
-                chat[number] = {**message, "train": False}
+                others = {key: value for key, value in message.items() if key not in _FLAGS}
+                chat[number] = {**others, "train": False}
         chats.append(plain_chat(chat))
     note = "the columns prompt and completion are read as messages, of which those of the completion are learnt"
     return Export(note, {MESSAGES: chats}, PROMPTS)
 
 
-def checked(messages: Any, where: str, tools: Any = None) -> str:
-    """Messages as JSON, as a row's text, with the tools that a template is to name. Raises SpecError
-    for what is no list of messages.
+def check_no_media(table: Table) -> None:
+    """Raises SpecError for a table of chats whose rows have images, videos or sounds beside them: a
+    text that speaks of them would be learnt without them.
+    """
+    for name in _MEDIA:
+        values = listed_values(table, name) if name in table.columns else []
+        row = next((row for row, value in enumerate(values) if value not in (None, "", [])), None)
+        if row is None:
+            continue
+        empty = f"t = t[[not hasattr(v, '__len__') or len(v) == 0 for v in t[{name!r}]]]"
+        raise _not_text(f"a column {name!r}", table.path, empty).at(table.place(row))
+
+
+def _not_text(found: str, path: Path | str, lines: str) -> SpecError:
+    command = pandas_command(path, lines)
+    advice = f" Rows of texts alone: {command}" if command else ""
+    return SpecError(
+        expected="texts alone, which a language model reads",
+        found=found,
+        advice=f"Leave such rows out, or write what they show as text.{advice}",
+    )
+
+
+def checked(messages: Any, where: str, tools: Any = None, path: Path | str = "") -> str:
+    """Messages as JSON, as a row's text, with the tools that a template is to name; ``path`` is
+    that of their file. Raises SpecError for what is no list of messages.
     """
     messages = plain_chat(messages)
-    bad: tuple[str, Any] | None = ("", messages)
-    if isinstance(messages, list) and messages:
-        wrong = (number for number, message in enumerate(messages) if not _is_message(message))
-        number = next(wrong, None)
-        bad = None if number is None else (f"message {number}: ", messages[number])
-    if bad is not None:
+    fault = "" if isinstance(messages, list) and messages else short(repr(messages))
+    for number, message in enumerate(messages if not fault else []):
+        kinds = _kinds_of_media(message)
+        if kinds:
+            found = f"message {number}: a part of the type {kinds[0]}"
+            raise _not_text(found, path, _OF_TEXTS).at(where)
+        fault = fault or _fault(number, message)
+    if fault:
         raise SpecError(
             expected='a list of messages, each {"role": ..., "content": text}, "train" true or false, "weight" 0 or 1',
-            found=bad[0] + short(repr(bad[1])),
+            found=fault,
             advice="Correct the row or leave it out.",
             where=where,
         )
@@ -178,12 +211,26 @@ def _tools(tools: Any, where: str) -> list[Any]:
     )
 
 
-def _is_message(message: Any) -> bool:
+def _fault(number: int, message: Any) -> str:
+    """What is wrong with a message; empty where nothing is."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        return False
-    if (message.keys() & _FLAGS.keys()) - {TRAIN} or not isinstance(message.get(TRAIN, True), bool):
-        return False
-    return isinstance(message.get("content"), str)
+        return f"message {number}: {short(repr(message))}"
+    flags = {key: message[key] for key in _FLAGS if key in message}
+    if set(flags) - {TRAIN} or not isinstance(flags.get(TRAIN, True), bool):
+        return f"message {number}: {short(repr(flags))}"
+    is_text = isinstance(message.get("content"), str)
+    return "" if is_text else f"message {number}: {short(repr(message))}"
+
+
+def _kinds_of_media(message: Any) -> list[str]:
+    """The types of the parts of a message that are no texts, as images and calls of tools."""
+    content = message.get("content") if isinstance(message, Mapping) else None
+    parts = content if isinstance(content, list) else []
+    return [
+        str(part.get("type", listed(list(part))))
+        for part in parts
+        if isinstance(part, Mapping) and not _is_text(part)
+    ]
 
 
 def plain_chat(chat: Any) -> Any:

@@ -20,7 +20,7 @@ from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.rows import Source
-from logitcache.data.sources.chats import PROMPTS, checked, prompts_advice
+from logitcache.data.sources.chats import PROMPTS, check_no_media, checked, prompts_advice
 from logitcache.data.sources.columns import MESSAGES, usual_text
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
@@ -87,12 +87,15 @@ class LanguageModel(Classification, ABC):
         """The texts alone; messages as JSON. Raises SpecError naming a row of no messages."""
         texts = [name for name in (names.text, names.text_pair) if name in table.columns]
         columns = {str(name): table.columns[str(name)] for name in texts}
-        if form_of([table], names) == MESSAGES:
+        form = form_of([table], names)
+        if form != "text":
+            check_no_media(table)
+        if form == MESSAGES:
             column = columns[str(names.text)]
             tools = _values(table.columns.get(TOOLS, [None] * len(column)))
             chats = zip(_values(column), tools, strict=True)
             columns[str(names.text)] = [
-                checked(value, table.place(row), of_row)
+                checked(value, table.place(row), of_row, table.path)
                 for row, (value, of_row) in enumerate(chats)
             ]
         return Opened(replace(table, columns=columns), replace(table, columns={}, classes={}))
