@@ -5,6 +5,7 @@ messages.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,49 @@ FORMS: dict[str, tuple[dict[str, Any], list[dict[str, str]]]] = {
         {"message": "w5", "chat_history": TOLD, "response": "w7"},
         chat("w1", "w2", "w5", "w7"),
     ),
+    "Cohere's answers": (
+        {"message": "w5", "chat_history": TOLD, "text": "w7"},
+        chat("w1", "w2", "w5", "w7"),
+    ),
     "HH": (
         {
             "chosen": "\n\nHuman: w1\n\nAssistant: w2: w3\n\nHuman: w4\n\nAssistant: w5",
             "rejected": "\n\nHuman: w1\n\nAssistant: w2: w3\n\nHuman: w4\n\nAssistant: w9",
         },
         chat("w1", "w2: w3", "w4", "w5"),
+    ),
+    "HH, its last answer beside it": (
+        {"prompt": "\n\nHuman: w1\n\nAssistant: w2\n\nHuman: w3\n\nAssistant:", "response": " w4"},
+        chat("w1", "w2", "w3", "w4"),
+    ),
+    "preferences": (
+        {"chosen": chat("w1", "w2"), "rejected": chat("w1", "w9")},
+        chat("w1", "w2"),
+    ),
+    "preferences behind a prompt": (
+        {"prompt": chat("w1"), "chosen": chat("w1", "w2")[1:], "rejected": chat("w1", "w9")[1:]},
+        [{**chat("w1")[0], "train": False}, chat("w1", "w2")[1]],
+    ),
+    "Orca": (
+        {"id": "7", "system_prompt": "w8", "question": "w5", "response": "w7"},
+        chat("w5", "w7", system="w8"),
+    ),
+    "Gemini": (
+        {
+            "systemInstruction": {"role": "system", "parts": [{"text": "w8"}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": "w5"}]},
+                {"role": "model", "parts": [{"text": "w7"}]},
+            ],
+        },
+        chat("w5", "w7", system="w8"),
+    ),
+    "ShareGPT with a system's prompt": (
+        {
+            "system_prompt": "w8",
+            "conversations": [{"from": "human", "value": "w5"}, {"from": "gpt", "value": "w7"}],
+        },
+        chat("w5", "w7", system="w8"),
     ),
     "UltraChat": ({"id": "7", "data": ["w1", "w2", "w3", "w4"]}, chat("w1", "w2", "w3", "w4")),
 }
@@ -93,3 +131,33 @@ def test_questions_alone_are_no_conversations(tmp_path: Path) -> None:
     row = {"instruction": "w5", "output": "w7", "system": ""}
     with pytest.raises(SpecError, match="Prompts and completions: python -c"):
         read(tmp_path, [row])
+
+
+OPEN = "\n\nHuman: w1\n\nAssistant: w2\n\nHuman: w3\n\nAssistant:"
+
+
+def test_prompts_of_speakers_keep_their_completions(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"prompt": OPEN, "completion": " w4"}) + "\n")
+    source = load(str(path), Columns(task="causal-lm"), tmp_path, Notes(str))
+    assert source.form == "prompt"
+    assert source.table("train").texts() == ([OPEN], [" w4"])
+
+
+def test_an_answer_that_nobody_gives_is_not_learnt(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected a column of texts"):
+        read(tmp_path, [{"prompt": OPEN, "answers": [{"answer": "w4", "rank": 1.0}]}])
+
+
+def test_completions_that_are_bad_are_left_out_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": "w1", "completion": f"w{i}", "label": i != 2} for i in range(2, 5)]
+    with pytest.raises(SpecError, match=r"line 1: .*1 of 3 whose label is false") as caught:
+        read(tmp_path, rows)
+    command = re.search('python -c "(.*)"', str(caught.value))
+    assert command is not None
+    exec(command[1], {})
+    source = load("OUT.jsonl", Columns(task="causal-lm"), tmp_path, Notes(str))
+    assert source.table("train").texts()[1] == ["w3", "w4"]

@@ -43,11 +43,15 @@ _OF_TEXTS = (  # of pandas: the rows whose messages have texts alone
     f"for c in t[next(n for n in {_COLUMNS} if n in t)]]]"
 )
 SYSTEM = "system"
+SYSTEMS = (SYSTEM, "system_prompt", "system_message", "systemInstruction", "system_instruction")
 PROMPTS = ("prompt", "completion")
 # what a model is asked, what belongs to the question, and what it answers, by their usual names
-ASKED = ("instruction", "prompt", "question", "query", "problem", "input")
+ASKED = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "text_input")
 CONTEXT = ("input", "context")
-ANSWERED = ("completion", "output", "response", "answer", "solution", "chosen", "target")
+ANSWERED = (
+    *("completion", "output", "response", "answer", "solution", "chosen"),
+    *("generation", "target", "targets"),
+)
 
 
 def prompts_advice(table: Table) -> str:
@@ -80,17 +84,25 @@ def messages(table: Table) -> Export | None:
         return None
     if not all(isinstance(message, Mapping) for chat in first for message in chat or []):
         return None
-    has_system = SYSTEM in table.columns
+    given = [column for column in SYSTEMS if column in table.columns]
+    system = next((column for column in given if any(listed_values(table, column))), None)
     _check_roles(table, name, first)
-    if name == MESSAGES and not has_system and all(plain_chat(chat) == chat for chat in first):
+    if name == MESSAGES and system is None and all(plain_chat(chat) == chat for chat in first):
         return None
     chats = list(map(plain_chat, listed_values(table, name)))
     note = f"the column {name} is read as messages of a role and a content"
-    if not has_system:
+    if system is None:
         return Export(note, {MESSAGES: chats}, (name,))
-    systems = map(_text_of, listed_values(table, SYSTEM))
-    chats = [_behind(system, chat) for system, chat in zip(systems, chats, strict=True)]
-    return Export(f"{note}, behind the column {SYSTEM}", {MESSAGES: chats}, (name, SYSTEM))
+    told = map(_told, listed_values(table, system))
+    chats = [_behind(text, chat) for text, chat in zip(told, chats, strict=True)]
+    return Export(f"{note}, behind the column {system}", {MESSAGES: chats}, (name, system))
+
+
+def _told(system: Any) -> Any:
+    """What a system is told as one text, where it is a list of parts, or has such as Gemini's do."""
+    if isinstance(system, Mapping) and "parts" in system:
+        system = system["parts"]
+    return _text_of([system] if isinstance(system, Mapping) else system)
 
 
 def _check_roles(table: Table, name: str, chats: Sequence[Any]) -> None:
@@ -129,23 +141,43 @@ def _behind(system: Any, chat: Any) -> Any:
     return [{"role": SYSTEM, "content": system}, *chat]
 
 
-def prompted(table: Table) -> Export | None:
-    """Prompts and completions that are messages themselves, as chats whose completion is learnt;
-    None where there are none.
+def prompted(table: Table, answered: str = PROMPTS[1]) -> Export | None:
+    """Prompts and what answers them, in the column ``answered``, that are messages themselves, as
+    chats whose answer is learnt; None where there are none.
     """
-    if not all(holds(table, name, list) for name in PROMPTS):
+    columns = (PROMPTS[0], answered)
+    if not all(holds(table, name, list) for name in columns):
         return None
     chats = []
-    prompts, completions = (listed_values(table, name) for name in PROMPTS)
+    prompts, completions = (listed_values(table, name) for name in columns)
     for prompt, completion in zip(prompts, completions, strict=True):
         chat = [*(prompt or []), *(completion or [])]
         for number, message in enumerate(prompt or []):
             if isinstance(message, Mapping):
                 others = {key: value for key, value in message.items() if key not in _FLAGS}
-                chat[number] = {**others, "train": False}
+                chat[number] = {**others, TRAIN: False}
         chats.append(plain_chat(chat))
-    note = "the columns prompt and completion are read as messages, of which those of the completion are learnt"
-    return Export(note, {MESSAGES: chats}, PROMPTS)
+    note = f"the columns prompt and {answered} are read as messages, of which those of the {answered} are learnt"
+    return Export(note, {MESSAGES: chats}, columns)
+
+
+def check_no_bad(table: Table) -> None:
+    """Raises SpecError for prompts and completions of which a label says that some are bad, as TRL's
+    unpaired preferences have it.
+    """
+    if not set(PROMPTS) <= set(table.columns) or not holds(table, LABEL, bool):
+        return
+    labels = listed_values(table, LABEL)
+    if all(label is not False for label in labels):
+        return
+    good = pandas_command(table.path, f"t = t[t[{LABEL!r}] == True]")
+    raise SpecError(
+        expected="completions that are to be learnt",
+        found=f"{labels.count(False):,} of {len(labels):,} whose {LABEL} is false",
+        reason="a model would learn them as the others",
+        advice=f"Write the others alone: {good or 'leave these rows out'}.",
+        where=table.place(labels.index(False)),
+    )
 
 
 def check_no_media(table: Table) -> None:

@@ -6,9 +6,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from logitcache.data.sources.chats import ANSWERED, ASKED, ASSISTANT, CONTEXT, SYSTEM, plain_chat
+from logitcache.data.sources.chats import (
+    ANSWERED,
+    ASKED,
+    ASSISTANT,
+    CONTEXT,
+    PROMPTS,
+    SYSTEM,
+    SYSTEMS,
+    plain_chat,
+    prompted,
+)
 from logitcache.data.sources.columns import MESSAGES, first_called, usual_text
 from logitcache.data.sources.exported import Export
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, listed_values
@@ -17,6 +28,8 @@ from logitcache.data.sources.tables import Table
 _HISTORIES = ("history", "chat_history", "conversation_history")
 _TURNS = ("data", "turns", "dialog", "dialogue", "utterances", "conversation", "conversations")
 _USER = "user"
+_CHOSEN = "chosen"
+_MESSAGE = "message"  # of Cohere, whose answers are called text
 # how HH writes who speaks, at the beginning of a text and behind an empty line
 _SPEAKER = re.compile(r"(?:\A|\n)\s*\n?(Human|Assistant): ?")
 _SPEAKERS = {"Human": _USER, "Assistant": ASSISTANT}
@@ -27,9 +40,11 @@ def dialogues(table: Table) -> Export | None:
     """The messages of a table that has conversations in one of these forms; None of other tables, and
     of one with a column of texts.
     """
-    if MESSAGES in table.columns or usual_text([table], list(table.columns)) is not None:
+    if MESSAGES in table.columns:
         return None
-    return _with_history(table) or _of_speakers(table) or _in_turn(table)
+    if usual_text([table], list(table.columns)) is not None:
+        return _with_history(table) if _MESSAGE in table.columns else None
+    return _with_history(table) or _preferred(table) or _of_speakers(table) or _in_turn(table)
 
 
 def _with_history(table: Table) -> Export | None:
@@ -37,10 +52,11 @@ def _with_history(table: Table) -> Export | None:
     beside them, as LLaMA-Factory and Cohere have them.
     """
     have = [name for name in table.columns if holds(table, name, str)]
-    asked = first_called((*ASKED, "message"), have)
+    asked = first_called((*ASKED, _MESSAGE), have)
     context = first_called(CONTEXT, [name for name in have if name != asked])
-    answered = first_called(ANSWERED, [name for name in have if name not in (asked, context)])
-    system = first_called((SYSTEM,), have)
+    answers = (*ANSWERED, "text")
+    answered = first_called(answers, [name for name in have if name not in (asked, context)])
+    system = first_called(SYSTEMS, have)
     history = first_called(_HISTORIES, [name for name in table.columns if holds(table, name, list)])
     if asked is None or answered is None:
         return None
@@ -81,19 +97,43 @@ def _turns_before(history: Any) -> list[Any]:
     return list(plain_chat(chat))
 
 
+def _preferred(table: Table) -> Export | None:
+    """Preferred answers that are messages, behind a prompt of messages or with their own, as TRL
+    has them.
+    """
+    if not holds(table, _CHOSEN, list):
+        return None
+    export = prompted(table, _CHOSEN)
+    if export is None:
+        chats = list(map(plain_chat, listed_values(table, _CHOSEN)))
+        export = Export(f"the column {_CHOSEN} is read as messages", {MESSAGES: chats}, (_CHOSEN,))
+    return replace(export, tool=f"{export.tool}; not read: rejected")
+
+
 def _of_speakers(table: Table) -> Export | None:
     """Texts of ``Human:`` and ``Assistant:``, as HH has them; of a preferred and another answer, the
-    preferred one.
+    preferred one. A text whose last answer is left open, to be given in a column beside it, is
+    none without that column.
     """
     names = [name for name in table.columns if _are_of_speakers(table, name)]
-    name = "chosen" if "chosen" in names else next(iter(names), None)
-    if name is None:
+    name = _CHOSEN if _CHOSEN in names else next(iter(names), None)
+    if name is None or set(PROMPTS) <= set(table.columns):
         return None
     chats = [_by_speakers(text) for text in listed_values(table, name)]
     note = f"the column {name} is read as messages of Human and Assistant"
     others = [other for other in names if other != name]
     if others:
         note += f"; not read: {', '.join(others)}"
+    if not all(chat and chat[-1]["content"] for chat in chats):
+        have = [other for other in table.columns if other != name and holds(table, other, str)]
+        answered = first_called(ANSWERED, have)
+        if answered is None or any(chat and chat[-1]["content"] for chat in chats):
+            return None
+        for chat, answer in zip(chats, listed_values(table, answered), strict=True):
+            chat[-1:] = [_message(ASSISTANT, answer.strip() if answer else answer)]
+        return Export(
+            f"{note}, behind which {answered} answers", {MESSAGES: chats}, (name, answered)
+        )
     return Export(note, {MESSAGES: chats}, tuple(names))
 
 

@@ -11,7 +11,7 @@ from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.answer_columns import are_names_of_classes, of_zero_shot, parts_apart, votes_of
 from logitcache.data.label_cells import several_labels
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
-from logitcache.data.sources.chats import classified, messages, prompted
+from logitcache.data.sources.chats import check_no_bad, classified, messages, prompted
 from logitcache.data.sources.choices import check_no_choices
 from logitcache.data.sources.dialogues import dialogues
 from logitcache.data.sources.exported import Export
@@ -42,6 +42,7 @@ def plain(table: Table, named_columns: Columns, reporter: Reporter) -> Table:
         reporter.note(f"{table.path}: {note}")
     chats = messages(table)
     if chats is None and named_columns.task in LANGUAGE:
+        check_no_bad(table)
         chats = prompted(table)
     if chats is None and named_columns.task == LANGUAGE[0] and named_columns.text is None:
         chats = dialogues(table)
