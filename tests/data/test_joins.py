@@ -162,3 +162,11 @@ def test_files_beside_the_data_are_not_read_without_need(
     changed(tmp_path, {"s.csv": STANCES.replace("Stance", "x")})
     monkeypatch.setattr(joins, "LARGEST", 8)
     read(tmp_path / "s.csv", Columns(text="Headline"))
+
+
+def test_numbers_of_rows_are_no_key_of_a_whole_table(tmp_path: Path) -> None:
+    rows = "".join(f"{i},the film {i} was long,{'ab'[i % 2]}\n" for i in range(8))
+    others = "".join(f"{i},some other words of {i}\n" for i in range(8))
+    changed(tmp_path, {"r.csv": f"id,text,polarity\n{rows}", "o.csv": f"id,prompt\n{others}"})
+    source, _ = read(tmp_path / "r.csv", Columns())
+    assert source.label_advice.endswith("--label polarity")

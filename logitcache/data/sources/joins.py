@@ -19,7 +19,10 @@ from logitcache.data.sources.hints import (
     SENTENCE,
     is_called_as_labels,
     is_identifier,
+    likely_labels,
+    likely_texts,
     mean_size,
+    samples,
 )
 from logitcache.data.sources.nested import LOOKED_AT, SAMPLED, first_values, listed_values
 from logitcache.data.sources.reading import READERS, read_table
@@ -148,7 +151,8 @@ def join_of_answers(rows: Path | str, answers: Table) -> str:
 
 def advice_beside(table: Table) -> str:
     """How to join a file's table with that of a file in the same folder; empty where none has a key
-    in common with it, and for rows in memory.
+    in common with it, and for rows in memory. Numbers that merely count the rows are no key of a
+    table that has texts and labels of its own.
     """
     if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return ""
@@ -162,7 +166,10 @@ def advice_beside(table: Table) -> str:
         other = _read(path) if budget > 0 else None
         if other is not None:
             tables.append(other)
-    joined = (_joined(table, other) for other in tables)
+    columns = samples([table])
+    labels = likely_labels(columns) if likely_texts(columns) else []
+    is_whole = any(map(is_called_as_labels, labels))
+    joined = (_joined(table, other, is_whole=is_whole) for other in tables)
     return _of_batch([table, *tables]) or next(filter(None, joined), "")
 
 
@@ -219,14 +226,17 @@ def _read(path: Path) -> Table | None:
         return None
 
 
-def _joined(one: Table, two: Table) -> str:
-    """How to join two tables; empty where they have no key in common, or labels both."""
+def _joined(one: Table, two: Table, *, is_whole: bool = False) -> str:
+    """How to join two tables; empty where they have no key in common, or labels both. The key of one
+    that ``is_whole`` stands in several of its rows.
+    """
     if all(any(map(is_called_as_labels, table.columns)) for table in (one, two)):
         return ""
     for rows, others in ((one, two), (two, one)):
         key = _shared_key(rows, others)
-        if key is not None:
-            return _command(Path(rows.path), Path(others.path), key)
+        if key is None or (is_whole and not _repeat(listed_values(one, key))):
+            continue
+        return _command(Path(rows.path), Path(others.path), key)
     return ""
 
 
