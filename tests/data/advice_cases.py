@@ -79,6 +79,17 @@ def changed(folder: Path, files: Files) -> None:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+VERTEX = "".join(
+    f"{split},the film {number} was {label},{label}\n"
+    for number, (split, label) in enumerate(
+        (split, label)
+        for split in ("TRAIN", "TRAIN", "TEST")
+        for label in ("good", "bad", "good", "bad")
+    )
+)
+OF_VERTEX = {"header": ("split", "text", "label"), "split_column": "split"}
+
+
 def csv(advice: str, before: str | bytes, then: str | bytes = GOOD, **more: Any) -> Case:
     """A case of one csv."""
     return Case(advice, {"r.csv": before}, {"r.csv": then}, name="r.csv", **more)
@@ -123,6 +134,12 @@ FORMS = [
     ),
     csv("Fetch or save it again.", ""),
     csv("Give one of these.", GOOD, options={"text": "body"}, more={"text": "text"}),
+    csv(
+        "sed '1s/.*/text,label,text.1/'",
+        "text,label,text\na,x,b\nb,y,c\n",
+        "text,label,text.1\na,x,b\nb,y,c\n",
+    ),
+    csv("--header split,text,label --split-column split", VERTEX, VERTEX, more=OF_VERTEX, rows=12),
     csv("Rename one.", "text,label,text\na,x,b\nb,y,c\n", "text,label,other\na,x,b\nb,y,c\n"),
     csv(
         "Name another column with --label",

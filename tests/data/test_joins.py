@@ -170,3 +170,17 @@ def test_numbers_of_rows_are_no_key_of_a_whole_table(tmp_path: Path) -> None:
     changed(tmp_path, {"r.csv": f"id,text,polarity\n{rows}", "o.csv": f"id,prompt\n{others}"})
     source, _ = read(tmp_path / "r.csv", Columns())
     assert source.label_advice.endswith("--label polarity")
+
+
+def test_labels_without_a_header_are_joined_by_their_key(tmp_path: Path) -> None:
+    """As OLID has the labels of its test rows, in another order here."""
+    rows = "".join(f"{70 + i}\tthe film {i} was long\n" for i in range(6))
+    labels = "".join(f"{70 + i},{('NOT', 'OFF')[i % 2]}\n" for i in (3, 1, 0, 2, 5, 4))
+    changed(tmp_path, {"testset.tsv": f"id\ttweet\n{rows}", "labels.csv": labels})
+    source, _ = read(tmp_path / "testset.tsv", Columns(text="tweet"))
+    command = COMMAND.search(source.label_advice)
+    assert command is not None, source.label_advice
+    printed(command[1], tmp_path)
+    joined, _ = read(tmp_path / "OUT.jsonl", Columns(text="tweet"))
+    assert joined.label_names == ("NOT", "OFF")
+    assert joined.table("train").label.tolist() == [0, 1] * 3

@@ -268,3 +268,39 @@ def test_questions_and_answers_are_written_as_prompts_and_completions(
     assert list(texts) == [prompt] * 2
     assert completions is not None
     assert list(completions) == ["3"] * 2
+
+
+def test_aspects_of_a_text_are_said(tmp_path: Path) -> None:
+    sentence = "the food was good and the staff was rude"
+    rows = [
+        {"Sentence": f"{sentence} {i // 2}", "what": ("food", "staff")[i % 2], "label": "xy"[i % 2]}
+        for i in range(8)
+    ]
+    _, notes = read(rows, tmp_path)
+    assert notes.endswith("If the labels are about them: --text-pair what")
+    _, notes = read(rows, tmp_path, text="Sentence", text_pair="what")
+    assert "--text-pair" not in notes
+    one_word = [{**row, "what": "food", "Sentence": f"the food {i}"} for i, row in enumerate(rows)]
+    assert "--text-pair" not in read(one_word, tmp_path)[1]
+
+
+def test_a_prompt_beside_two_answers_is_put_before_the_first(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"what is {i} and {i}?", "response_a": f"it is not {i}",
+         "response_b": f"that is {2 * i}", "winner": "ab"[i % 2]}
+        for i in range(6)
+    ]  # fmt: skip
+    changed(tmp_path, {"r.jsonl": jsonl(rows)})
+    message = refusal(tmp_path / "r.jsonl", tmp_path)
+    assert "prompt is left out then" in message
+    run(message, tmp_path)
+    named = {"text": "response_a", "text_pair": "response_b", "label": "winner"}
+    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, **named)
+    assert source.table("train").texts()[0][1] == "what is 1 and 1?\nit is not 1"
+
+
+def test_scores_of_pairs_are_led_to_sentence_encoders(tmp_path: Path) -> None:
+    rows = [
+        {"sentence1": f"the film {i}", "sentence2": f"a film {i}", "score": i / 4} for i in range(6)
+    ]
+    assert "--task embedding --similarity" in read(rows, tmp_path)[0].label_advice

@@ -14,6 +14,7 @@ from logitcache.data.sources.content import unpacked, unpacking
 from logitcache.data.sources.endings import ending, split_called
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
+    SPLITS,
     Samples,
     are_bio_tags,
     are_names,
@@ -205,10 +206,19 @@ def header_advice(columns: Sequence[Sequence[str]]) -> str:
     if len(texts) > 2 or len(texts) == len(numbered) or recurs(numbered[texts[-1]]):
         texts = texts[:1]
     rest = {number: values for number, values in numbered.items() if number not in texts}
+    split = next((number for number, values in rest.items() if _are_splits(values)), None)
+    rest.pop(str(split), None)
     label = next(iter([*likely_labels(rest), *rest]), None)
-    names: dict[str | None, str] = {label: "label"}
+    names: dict[str | None, str] = {split: "split", label: "label"}
     names.update(zip(sorted(texts, key=int), ("text", "text_pair"), strict=False))
-    return _named_header(numbered, names)
+    advice = _named_header(numbered, names)
+    return advice if split is None else f"{advice[:-1]} --split-column split."
+
+
+def _are_splits(values: Sequence[str]) -> bool:
+    """Whether a column names splits, as Vertex AI's first column does."""
+    names = {value.lower() for value in values}
+    return len(names) > 1 and names <= SPLITS
 
 
 def fields_advice(lines: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
-from logitcache.data.names import LISTED, listed
+from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.columns import (
     CATS,
@@ -52,6 +52,9 @@ from logitcache.data.sources.uncounted import uncounted_notes
 from logitcache.data.spool import arrow_texts
 from logitcache.errors import short
 
+WITHIN = 0.8  # share of rows whose text holds what a column says
+FEWEST_LETTERS = 3
+_ASPECT = re.compile(r"aspect|term|target|entity", re.IGNORECASE)
 _END = re.compile(r"end$", re.IGNORECASE)  # of a column that says where a part of a text ends
 _SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
@@ -72,6 +75,7 @@ def choice_notes(
     notes.append(_tagged_words(tables, chosen))
     notes += [_keys(table, chosen) for table in tables]
     notes.append(_positions(tables, chosen))
+    notes.append(_parts_in_texts(tables, chosen))
     for table in tables:
         notes += uncounted_notes(table, named_columns, chosen)
     for table in tables:
@@ -247,6 +251,11 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{lists[0]}"
     if not plausible and any(map(is_labelling_function, values)):
         return VOTES_OF_FUNCTIONS
+    if not plausible and chosen.text_pair is not None and any(map(are_scores, values.values())):
+        return (
+            "Scores of pairs are no classes: of sentence encoders they are --task embedding --similarity; else name "
+            "the column of the labels with --label"
+        )
     if not plausible:
         return "Name the column of the labels with --label"
     return f"Name the column of the labels, for example {option('--label', plausible[0])}"
@@ -313,6 +322,34 @@ def _positions(tables: Sequence[Table], chosen: Columns) -> str | None:
         f"not read: {listed(list(map(short, columns)))}. If labels are of these parts of a text, mark them in it: "
         "'<e1> Ada </e1> met <e2> Alan </e2>'"
     )
+
+
+def _parts_in_texts(tables: Sequence[Table], chosen: Columns) -> str | None:
+    """A note of a column that is not read whose words stand in the text of their row, where a text
+    has several, or the column is called so: aspects that the labels may be about.
+    """
+    if chosen.text is None or chosen.text_pair is not None or chosen.task in UNLABELLED_TASKS:
+        return None
+    values = samples(tables)
+    texts = [str(text).casefold() for text in values.get(chosen.text, [])]
+    for name in not_read(tables, chosen):
+        parts = [str(part).casefold() for part in values.get(name, [])]
+        if len(parts) != len(texts) or name == chosen.label or _are_short(parts):
+            continue
+        within = sum(part in text for part, text in zip(parts, texts, strict=True))
+        is_several = len(set(zip(texts, parts, strict=True))) > len(set(texts))
+        is_several = is_several or _ASPECT.search(name) is not None
+        if within >= WITHIN * len(texts) and is_several:
+            return (
+                f"not read: {short(name)}, whose words stand in the text of their row. If the labels are about them: "
+                f"{option('--text-pair', name)}"
+            )
+    return None
+
+
+def _are_short(parts: Sequence[str]) -> bool:
+    """Whether these are numbers, or empty: they stand in any text."""
+    return all(len(part) < FEWEST_LETTERS or is_number(part) for part in parts)
 
 
 def _missing_words(table: Table, column: str) -> str | None:

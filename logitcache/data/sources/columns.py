@@ -15,6 +15,7 @@ from logitcache.data.sources.advice import (
     header_advice,
     joined_tags_advice,
     lists_advice,
+    pandas_command,
 )
 from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.content import AS_ROWS
@@ -52,6 +53,8 @@ PAIR_COLUMNS = (
     ("question", "passage"),
     ("context", "hypothesis"),
 )
+# what both texts of a pair may be answers to
+PROMPT_COLUMNS = ("prompt", "instruction", "question", "query", "context")
 MESSAGES = "messages"
 CATS = "cats"  # of spaCy: a number for each class
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
@@ -262,6 +265,7 @@ def _column_advice(
         if len(present(titles)) < len(titles):
             fault = "is empty in some rows"
         advice = f"{constant!r} {fault}: name the texts with --text"
+    left_out = None
     if texts:
         pair = likely_pair(texts) or _usual_pair(texts)
         if pair is None:
@@ -269,6 +273,7 @@ def _column_advice(
         else:
             first, second = pair
             advice += f", for example {option('--text', first)} {option('--text-pair', second)}"
+            left_out = first_called(PROMPT_COLUMNS, [name for name in texts if name not in pair])
         unread = {name: v for name, v in values.items() if name not in texts}
         shares = shared_out(unread)
         labels = [",".join(shares)] if shares else likely_labels(unread, tables)
@@ -280,6 +285,12 @@ def _column_advice(
             if others:
                 another = option("--label", others[0])
                 advice += f"; the label is then {usual}, by its usual name (another: {another})"
+    if left_out is not None:
+        advice += f". {short(left_out)} is left out then"
+        command = pandas_command(
+            tables[0].path, f"t[{first!r}] = t[{left_out!r}] + chr(10) + t[{first!r}]"
+        )
+        advice += f"; to put it before the first text: {command}" if command else ""
     return f"{advice}." if texts else f"{advice}; or save the rows {AS_ROWS}."
 
 

@@ -5,6 +5,7 @@ header.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from logitcache.data.sources.hints import looks_like_row, tags_among
 from logitcache.data.sources.tables import check_once, numbered, repeated_names
 from logitcache.errors import SpecError, counted, short
 
+_PLAIN_NAME = re.compile(r"[\w .-]*")
 _DASHES = re.compile(r" *(:?-{2,}:?)? *")  # or nothing, outside the outer bars
 COMMENTS = ("#", "%")  # what begins a line that is no row, in files of some tools
 LOOKED_AHEAD = 50  # rows that say what the columns hold, where the header is rather a row
@@ -66,7 +68,21 @@ def _check_names(
             error.advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
         elif looks_like_row(names):
             error.advice += f" {_header_advice(names, rows)}"
+        else:
+            error.advice += _renaming(names, where, delimiter)
         raise
+
+
+def _renaming(names: list[str], where: str, delimiter: str) -> str:
+    """The command that numbers the names in a header line; empty where they hold other marks than
+    those of words, and for a packed file.
+    """
+    path, _, line = where.rpartition(" line ")
+    if not all(map(_PLAIN_NAME.fullmatch, names)) or ending(Path(path)) != Path(path).suffix:
+        return ""
+    header = delimiter.join(numbered(names)).replace("\t", r"\t")
+    out = f"OUT{Path(path).suffix}"
+    return f" To number them: sed '{line}s/.*/{header}/' {shlex.quote(path)} > {out}"
 
 
 def _header_advice(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

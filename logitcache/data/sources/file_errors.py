@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, joined_lines, rows_under_keys
-from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
+from logitcache.data.sources.content import AS_ROWS, PACKINGS
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.joins import join_advice
@@ -24,7 +24,7 @@ from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
 
 SHEETS = (".xlsx", ".xls", ".ods")
-OF_WORDS = (".train", ".testa", ".testb", ".bio", ".iob")  # how CoNLL files are often called
+OF_WORDS = (".train", ".testa", ".testb")  # how CoNLL files are often called
 _FEW = 6  # files whose lines are compared
 _SQLITE = (".db", ".sqlite", ".sqlite3")
 _BY_PANDAS = {  # what reads a file, {0} being its name
@@ -34,6 +34,7 @@ _BY_PANDAS = {  # what reads a file, {0} being its name
     ".xml": "pandas.read_xml({0}, parser='etree')",
     ".html": "pandas.read_html({0})[0]",
     ".orc": "pandas.read_orc({0})",
+    **dict.fromkeys(SHEETS, "pandas.read_excel({0}, dtype=str, keep_default_na=False)"),
     ".dta": "pandas.read_stata({0})",
     ".sav": "pandas.read_spss({0})",
     **dict.fromkeys((".h5", ".hdf5"), "pandas.read_hdf({0})"),
@@ -75,7 +76,14 @@ def by_ending(path: Path) -> str:
     suffix = path.suffix.lower()
     advice = ""
     if suffix in SHEETS:
-        advice = f"{EXPORT}."
+        advice = f"Save it as CSV (UTF-8) in the spreadsheet program. {_conversion(path)}"
+    elif suffix == ".rds":
+        out = path.stem + ".csv"
+        advice = f'Convert it: Rscript -e "write.csv(readRDS({str(path)!r}), {out!r}, row.names = FALSE)".'
+    elif suffix in (".mdb", ".accdb"):
+        advice = (
+            f"Convert it: mdb-export {shlex.quote(str(path))} TABLE > {shlex.quote(path.stem)}.csv."
+        )
     elif suffix in OF_WORDS:
         advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
     elif suffix == ".label":

@@ -72,7 +72,7 @@ _LABEL_WORDS = (
     "relation",
 )
 _KIND = re.compile(r"(^|[\W_])(type|kind)$", re.IGNORECASE)  # of classes, or of anything else
-_SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
+SPLITS = {*SPLIT_WORDS, "unassigned"}  # the last is Google's
 _COUNTED = (("1", "2"), ("A", "B"), (r"(?<![a-z])a(?![a-z])", "b"))  # marks of a first and a second
 _BITS = ({"0", "1"}, {"0.0", "1.0"}, {"False", "True"}, {"false", "true"})
 Samples: TypeAlias = Mapping[str, Sequence[Any]]  # of each column or path: values of its first rows
@@ -157,7 +157,7 @@ def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
         and not is_identifier(name)
         and not is_labelling_function(name)
         and not _OF_ANSWERS.search(name)
-        and not all(str(value).lower() in _SPLITS for value in values)
+        and not all(str(value).lower() in SPLITS for value in values)
         and _are_shared(tables, name)
     ]
 

@@ -5,7 +5,8 @@ are not joined here; what is said is how to.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,11 @@ def advice_beside(table: Table) -> str:
     if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return ""
     names = [name for name in table.columns if name.lower() not in TEXT_COLUMNS]
+    keys = {str(key) for name in names for key in first_values(table.columns[name], LOOKED_AT)}
     tables = []
     budget = LARGEST
     for path in sorted(table.path.parent.iterdir()):
-        if path == table.path or not _names_one(path, names):
+        if path == table.path or not _names_one(path, names, keys):
             continue
         budget -= path.stat().st_size
         other = _read(path) if budget > 0 else None
@@ -173,9 +175,9 @@ def advice_beside(table: Table) -> str:
     return _of_batch([table, *tables]) or next(filter(None, joined), "")
 
 
-def _names_one(path: Path, names: Sequence[str]) -> bool:
-    """Whether the beginning of a file holds one of these names of columns, or the file has its names
-    at its end.
+def _names_one(path: Path, names: Sequence[str], keys: Collection[str]) -> bool:
+    """Whether the beginning of a file holds one of these names of columns, or is one of these keys; or
+    the file has its names at its end.
     """
     if not read_by_pandas(path):
         return False
@@ -186,7 +188,9 @@ def _names_one(path: Path, names: Sequence[str]) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    return any(name.encode() in head for name in names)
+    first = re.split(rb"[,\t]", head, maxsplit=1)[0]
+    is_key = first.decode(errors="replace") in keys
+    return is_key or any(name.encode() in head for name in names)
 
 
 def _of_batch(tables: Sequence[Table]) -> str:
@@ -237,7 +241,29 @@ def _joined(one: Table, two: Table, *, is_whole: bool = False) -> str:
         if key is None or (is_whole and not _repeat(listed_values(one, key))):
             continue
         return _command(Path(rows.path), Path(others.path), key)
+    for rows, others in ((one, two), (two, one)):
+        key = _key_without_header(rows, others)
+        if key is not None:
+            return _command(Path(rows.path), Path(others.path), key, has_header=False)
     return ""
+
+
+def _key_without_header(rows: Table, others: Table) -> str | None:
+    """The column whose values most lines of ``others`` begin with, each once: a file of two fields,
+    a key and a label, without a header line, as shared tasks have the labels of their test rows.
+    """
+    is_text = ending(Path(others.path)) in (".csv", ".tsv")
+    if not is_text or len(others.columns) != 2 or set(rows.columns) & set(others.columns):
+        return None
+    first = next(iter(others.columns))
+    keys = [first, *map(str, listed_values(others, first))]
+    for name in rows.columns:
+        if not (NUMBERING.fullmatch(name) or is_identifier(name)):
+            continue
+        values = set(map(str, listed_values(rows, name)))
+        if first in values and len(set(keys)) == len(keys) and set(keys) <= values:
+            return name
+    return None
 
 
 def _shared_key(rows: Table, others: Table) -> str | None:
@@ -258,11 +284,14 @@ def _shared_key(rows: Table, others: Table) -> str | None:
     return None
 
 
-def _command(rows: Path, others: Path, key: str) -> str:
-    """The command of pandas that joins the tables; a key is written alike in text and in JSON."""
-    tables = ", ".join(
-        f"{read_by_pandas(path)}.astype({{{key!r}: str}})" for path in (rows, others)
-    )
+def _command(rows: Path, others: Path, key: str, *, has_header: bool = True) -> str:
+    """The command of pandas that joins the tables; a key is written alike in text and in JSON.
+    Without a header, ``others`` are keys and labels.
+    """
+    reads = [read_by_pandas(rows), read_by_pandas(others)]
+    if not has_header:
+        reads[1] = f"{reads[1][:-1]}, header=None, names=[{key!r}, 'label'])"
+    tables = ", ".join(f"{read}.astype({{{key!r}: str}})" for read in reads)
     command = (
         f"import pandas; pandas.merge({tables}, 'left', {key!r}, validate='many_to_one')"
         ".to_json('OUT.jsonl', orient='records', lines=True)"
