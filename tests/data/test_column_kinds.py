@@ -41,6 +41,15 @@ SUGGESTED: list[tuple[Table, str]] = [
         for form in ADDRESSES
     ),
     (
+        {"when": cells("Mon Apr 06 22:19:{:02d} PDT 2009"), "says": SENTENCES, "tone": KINDS},
+        "--text says --label tone",
+    ),
+    (
+        {"source": cells("film {}. Is what this text says of the film pos or neg? Answer:"),
+         "says": SENTENCES, "tone": KINDS},
+        "--text says --label tone",
+    ),
+    (
         {
             "INPUT:says": SENTENCES,
             "INPUT:topic": KINDS,

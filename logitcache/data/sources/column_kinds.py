@@ -15,7 +15,9 @@ _ADDRESS = re.compile(
     rf"|(\.{{1,2}}|~)/.*|[A-Za-z]:\\.*|([^/\\\n]*[/\\])+[^/\\\n]+\.\w{{1,5}}|\S+\.({_FILES})",  # paths
     re.IGNORECASE,
 )
-PREFIX = 40  # characters that all prompts of a template begin with
+PREFIX = 40  # characters that all prompts of a template begin or end with
+# a day with a time, such as "Mon Apr 06 22:19:45 PDT 2009"
+_TIME = re.compile(r"(?=.{10,40}$)(?=.*\b(19|20)\d\d\b)(?=.*\d{1,2}:\d{2})[\w ,.:+/()-]*")
 FEWEST_PROMPTS = 3  # rows: two may begin alike by chance
 _INPUT = re.compile(r"(^|[\W_])(message|question|instruction|prompt|query|input)s?$", re.IGNORECASE)
 _ANSWER = re.compile(
@@ -49,21 +51,30 @@ def are_addresses(values: Sequence[Any]) -> bool:
 
 
 def are_prompts(values: Sequence[Any]) -> bool:
-    """Whether texts that differ all begin alike, as those of a template do."""
+    """Whether texts that differ all begin or end alike, as those of a template do."""
     texts = [value for value in present(values) if isinstance(value, str)]
     if len(texts) < max(FEWEST_PROMPTS, len(present(values))) or len(set(texts)) == 1:
         return False
-    begins = {text[:PREFIX] for text in texts}
-    return len(begins) == 1 and len(min(begins)) == PREFIX
+    for alike in ({text[:PREFIX] for text in texts}, {text[-PREFIX:] for text in texts}):
+        if len(alike) == 1 and len(min(alike)) == PREFIX:
+            return True
+    return False
+
+
+def are_times(values: Sequence[Any]) -> bool:
+    """Whether all values say a day and a time."""
+    return all(_TIME.fullmatch(str(value)) for value in present(values))
 
 
 def without_answers(texts: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[str]:
     """The columns of ``texts`` that may be given to a classifier: no addresses, and where others
-    are left, none that is mostly empty, no prompts, and no answers of a model beside its inputs.
+    are left, none that is mostly empty, no prompts, no times, and no answers of a model beside its
+    inputs.
     """
     texts = [name for name in texts if not are_addresses(columns[name])]
     texts = [name for name in texts if not is_mostly_empty(columns[name])] or texts
     texts = [name for name in texts if not are_prompts(columns[name])] or texts
+    texts = [name for name in texts if not are_times(columns[name])] or texts
     texts = [name for name in texts if name not in notes_of_autolabel(columns)] or texts
     if any(map(_INPUT.search, texts)):
         return [name for name in texts if not _ANSWER.search(name)]
