@@ -19,6 +19,7 @@ from logitcache.cost.flops import (
     shape_of,
 )
 from logitcache.errors import SpecError
+from tests.shortly import slow
 
 ROBERTA_LARGE, DISTILROBERTA = Shape(302_000_000, 0, 0, 24, 1024), Shape(42_500_000, 0, 0, 6, 768)
 
@@ -89,8 +90,17 @@ def counted(model: Any, rows: int, length: int, *, backward: bool) -> int:
     return counter.get_total_flops()
 
 
-@pytest.mark.parametrize("name", ["2x128", "bert-small", "distilroberta-base"])
-@pytest.mark.parametrize(("rows", "length"), [(3, 17), (8, 64)])
+@pytest.mark.parametrize(
+    ("name", "rows", "length"),
+    [
+        ("2x128", 8, 64),
+        ("bert-small", 3, 17),
+        ("distilroberta-base", 3, 17),
+        slow(("2x128", 3, 17)),
+        slow(("bert-small", 8, 64)),
+        slow(("distilroberta-base", 8, 64)),
+    ],
+)
 def test_the_formula_is_what_torch_counts(name: str, rows: int, length: int) -> None:
     config = config_of(name)
     config._attn_implementation = "eager"  # whose products the counter sees on every device

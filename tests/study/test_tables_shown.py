@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import runpy
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rich.console import Console
 from logitcache.study.results import read_result
 from logitcache.study.tables import Comparison, _label, compare, render
 from logitcache.study.verdict import p_text
+from tests.shortly import fast
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 write_result, gold, answers = fakes["write_result"], fakes["gold"], fakes["answers"]
@@ -26,9 +28,11 @@ def shown(comparison: Comparison, width: int = 80) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "nll"])
-@pytest.mark.parametrize("seeds", [2, 8])
-@pytest.mark.parametrize("unlabelled", [(0,), (7000,), (0, 7000)])
+TABLES = list(product(["accuracy", "nll"], [2, 8], [(0,), (7000,), (0, 7000)]))
+QUICK_TABLES = [("accuracy", 8, (0, 7000)), ("nll", 8, (0,)), *(t for t in TABLES if t[1] == 2)]
+
+
+@pytest.mark.parametrize(("metric", "seeds", "unlabelled"), fast(TABLES, *QUICK_TABLES))
 def test_the_table_fits_eighty_columns_and_says_what_is_covered(
     tmp_path: Path, metric: str, seeds: int, unlabelled: tuple[int, ...]
 ) -> None:
