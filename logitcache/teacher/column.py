@@ -8,6 +8,7 @@ files and columns, or columns in another order, are the same teacher.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +25,11 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.answer_columns import read_columns
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.match import match_labels, shown
-from logitcache.data.names import LISTED, folded, listed
+from logitcache.data.names import LISTED, folded, is_number, listed
 from logitcache.data.soft_labels import ZERO, SoftLabels, read_array
 from logitcache.data.source import Rows, Source, hashes_of
 from logitcache.data.sources import find
+from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.columns import column_names
 from logitcache.data.sources.exports import plain
 from logitcache.data.sources.joins import join_of_answers
@@ -52,6 +54,7 @@ from logitcache.teacher.dump_job import (
 from logitcache.teacher.gold import check_gold
 
 NOT_READ = Padding(Side.NONE, 0, 0)  # rows that become no batch
+_QUOTES = re.compile(r"['\"`$\\!]")  # what a shell, or Python's quotes, would read otherwise
 NAMED = 3  # rows that a message names
 
 
@@ -125,6 +128,7 @@ def recorded(
     rows = source.table(split)
     labels = _read(answers, source, split, cache, reporter)
     if not answers.are_logits:
+        _check_no_sentences(labels, answers, source, split)
         labels = _without_missing(labels, source, reporter, answers.name)
         labels = _complete(labels, source, reporter, answers.name)
     labels = labels.in_order(source.label_names or list(map(str, range(source.num_labels))))
@@ -280,6 +284,36 @@ def _joined_by_text(
     is_known = rows_of_source >= 0
     answers[is_known] = values[rows_of_source[is_known]]
     return replace(labels, values=answers, place=lambda row: labels.place(int(rows_of_source[row])))
+
+
+def _check_no_sentences(
+    labels: SoftLabels, answers: AnswerSource, source: Source, split: str
+) -> None:
+    """Raises SpecError where the names of classes are sentences that name the data's classes, as the
+    answers of language models are.
+    """
+    classes = source.label_names or ()
+    names = labels.names or ()
+    are_words = not any(is_number(name) or _QUOTES.search(name) for name in classes)
+    column = answers.columns[0] if len(answers.columns) == 1 else ""
+    is_column = column and "." not in column  # and no path
+    if not classes or len(names) <= len(classes) or not is_column or not are_words:
+        return
+    pattern = rf"(?i)\b({'|'.join(map(re.escape, classes))})\b"
+    named = [{found.casefold() for found in re.findall(pattern, name)} for name in names]
+    if not all(named) or sum(len(found) == 1 for found in named) < len(named) / 2:
+        return
+    path = answers.file or source.origins[split].path
+    lines = (
+        f"t[{column!r}] = t[{column!r}].str.findall(r'{pattern}')"
+        ".map(lambda f: f[0] if len({x.lower() for x in f}) == 1 else None)"
+    )
+    raise SpecError(
+        expected=f"names of classes in column {column!r}",
+        found=f"texts that name them, such as {short(repr(names[0]))}",
+        advice=f"Write the names alone, none where a text names several: {pandas_command(path, lines)}",
+        where=answers.name,
+    )
 
 
 def _without_missing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from logitcache.errors import LogitCacheError, SpecError
 from logitcache.reporter import SILENT
 from logitcache.stages.check import check
 from logitcache.teacher.column import recorded
+from tests.advice import followed
 from tests.data.advice_cases import changed
 from tests.data.test_looked_up import answered, labels_of
 from tests.data.test_strangers import Rows, jsonl, read, refusal
@@ -152,3 +154,27 @@ def test_a_vote_called_as_a_missing_value_is_no_answer(tmp_path: Path) -> None:
     assert np.exp(dump.logits).argmax(1).tolist() == [0, 1]
     with pytest.raises(SpecError, match="none for 1 of 3 rows"):
         answered(rows, "votes", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Label: {}\nConfidence: 0.{}", "Film {1} is seen.\nSo the answer is **{0}**.", "{}. ({})"],
+)
+def test_sentences_that_name_a_class_are_led_to_its_name(tmp_path: Path, said: str) -> None:
+    labels = ["not good", "Bad", "not good", "Bad"]
+    rows = [
+        {"text": f"film {i}", "label": label, "llm": said.format(label.upper(), i)}
+        for i, label in enumerate(labels)
+    ]
+    rows.append({"text": "film 9", "label": "Bad", "llm": "Neither Bad nor not good."})
+    path = tmp_path / "r.jsonl"
+    path.write_text(jsonl(rows))
+    with pytest.raises(SpecError, match="texts that name them") as caught:
+        answered(path, "llm", tmp_path)
+    followed(caught.value.advice.partition("names several: ")[2], tmp_path)
+    with pytest.raises(SpecError, match="none for 1 of 5 rows"):
+        answered(tmp_path / "OUT.jsonl", "llm", tmp_path)
+    written = [json.loads(line) for line in (tmp_path / "OUT.jsonl").read_text().splitlines()]
+    path.write_text(jsonl(written[:4]))
+    dump, _ = answered(path, "llm", tmp_path)
+    assert dump.logits.argmax(1).tolist() == [1, 0, 1, 0]
