@@ -84,10 +84,13 @@ def together(
     return Ended(outputs, failed, tuple(killed))
 
 
-def check_count(workers: int) -> None:
-    """Raises SpecError for more processes than the cores can do with."""
+def check_count(workers: int, most: int | None = None) -> None:
+    """Raises SpecError for more processes than the cores can do with, where there is work for as many;
+    ``most`` processes have work.
+    """
     cores = platforms.cores()
-    if workers > MOST_PER_CORE * cores:
+    started = workers if most is None else min(workers, most)
+    if started > MOST_PER_CORE * cores:
         raise SpecError(
             expected=f"at most {MOST_PER_CORE * cores} processes, {MOST_PER_CORE} for each core of this machine",
             found=workers,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from logitcache.errors import SpecError
+from logitcache.reporter import to_stderr
 
 LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
 # How many processes mpirun has started. accelerate goes by these too.
@@ -27,6 +29,7 @@ PLAIN = {
         ("false", "0"),
     ),
 }
+UNSAID = 10.0  # seconds, for which nothing is said of a process that is missing
 PATIENCE = timedelta(days=7)  # for the slowest part of a dump
 T = TypeVar("T")
 
@@ -179,9 +182,32 @@ def meet() -> None:
         import torch
         from accelerate import PartialState
 
-        if not torch.distributed.is_initialized():
-            check_meeting()
-        PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
+        if torch.distributed.is_initialized():
+            PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
+            return
+        check_meeting()
+        with said_if_long():
+            PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
+
+
+@contextmanager
+def said_if_long() -> Iterator[None]:
+    """Where the other processes are missing for longer than a while, one line says what is waited
+    for: torch waits for many minutes in silence.
+    """
+    names = ("RANK", "WORLD_SIZE", *MEETING)
+    variables = ", ".join(f"{name}={os.environ.get(name)}" for name in names)
+    text = (
+        f"waits for the other processes ({variables}): start each with these variables and its own "
+        "RANK, as torchrun does, or unset WORLD_SIZE"
+    )
+    timer = threading.Timer(UNSAID, to_stderr, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

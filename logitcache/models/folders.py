@@ -4,28 +4,56 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from logitcache.errors import SpecError
-from logitcache.models.failure import Failure
+from logitcache.models.failure import Failure, read_object
+
+_ADAPTER = "adapter_config.json"
+_AUTO_MODELS = {  # of peft, by the task of an adapter
+    "CAUSAL_LM": "AutoPeftModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoPeftModelForSeq2SeqLM",
+    "TOKEN_CLS": "AutoPeftModelForTokenClassification",
+    "FEATURE_EXTRACTION": "AutoPeftModelForFeatureExtraction",
+}
 
 
 def adapter(failure: Failure) -> SpecError | None:
     """An adapter without the model that it adapts."""
     is_whole = bool(failure.weights) and "config.json" in failure.names
-    if "adapter_config.json" not in failure.names or is_whole:
+    if _ADAPTER not in failure.names or is_whole:
         return None
-    return an_adapter()
+    return an_adapter(failure.folder)
 
 
-def an_adapter(remark: str = "") -> SpecError:
+def an_adapter(folder: Path, remark: str = "") -> SpecError:
     """The error over an adapter in place of a model, without its place."""
+    config = _adapter_config(folder)
+    task = config.get("task_type")
+    auto_model = _AUTO_MODELS.get(str(task), "AutoPeftModelForSequenceClassification")
+    source = str(folder)
+    has_tokenizer = (folder / "tokenizer_config.json").is_file()
+    tokenizer = source if has_tokenizer else config.get("base_model_name_or_path", source)
+    command = (
+        "import peft, transformers; "
+        f"peft.{auto_model}.from_pretrained({source!r}).merge_and_unload().save_pretrained('FOLDER'); "
+        f"transformers.AutoTokenizer.from_pretrained({tokenizer!r}).save_pretrained('FOLDER')"
+    )
     return SpecError(
         remark,
         expected="a whole model",
-        found="an adapter (adapter_config.json)",
-        advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
-        ".merge_and_unload().save_pretrained(FOLDER), and save its tokenizer there; then give that folder.",
+        found=f"an adapter ({_ADAPTER}{f', task_type {task}' if task else ''})",
+        advice=f'Merge it into its model with peft: python -c "{command}"; then give FOLDER.',
     )
+
+
+def _adapter_config(folder: Path) -> dict[str, Any]:
+    """What an adapter says of itself; nothing where that cannot be read."""
+    path = folder / _ADAPTER
+    try:
+        return read_object(path) if path.is_file() else {}
+    except SpecError:
+        return {}
 
 
 def nested(failure: Failure) -> SpecError | None:

@@ -83,7 +83,8 @@ def _check_before(folder: Path) -> None:
         return
     check_counts(config)
     if (folder / "adapter_config.json").is_file() and find_spec("peft") is None:
-        raise an_adapter("which is not applied to the model beside it, since peft is not installed")
+        remark = "which is not applied to the model beside it, since peft is not installed"
+        raise an_adapter(folder, remark)
     if not config.get("quantization_config"):
         refuse_integers(folder)
 

@@ -47,7 +47,7 @@ def run(
     ranks()  # refuses variables of a launcher that contradict one another
     study = planned(spec, config)
     if config.workers is not None and not config.ray:
-        check_count(min(config.workers, len(study.trials)))
+        check_count(config.workers, len(study.trials))
     folder.check_foreign(study.folder)
     rows = Sources(study, reporter)
     rows.check()

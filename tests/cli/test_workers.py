@@ -113,6 +113,7 @@ def test_more_workers_than_the_machine_can_do_with_are_refused_with_advice_that_
     refused = CliRunner().invoke(cli, [*words, "--workers", "1000"])
     assert refused.exit_code == 2, refused.output
     assert "--workers: expected at most" in refused.stderr
+    assert "found 1000." in refused.stderr
     advised = refused.stderr.partition("Give --workers ")[2].strip().rstrip(".")
     check_count(int(advised))
 

@@ -5,6 +5,7 @@ scores are the same.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.order import PADDING, permutation
 from logitcache.errors import SpecError
-from logitcache.ranks import is_first, ranks
+from logitcache.ranks import is_first, ranks, said_if_long
 from logitcache.records import Examples
 from logitcache.stages.train import train
 from logitcache.student import checkpoints
@@ -345,3 +346,17 @@ def test_a_launcher_of_one_process_needs_no_address(
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     assert (train(replace(config, epochs=1.0)) / "result.json").is_file()
+
+
+def test_a_missing_process_is_said_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("logitcache.ranks.UNSAID", 0.05)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with said_if_long():
+        time.sleep(0.3)
+    assert capsys.readouterr().err.count("waits for the other processes (RANK=") == 1
+    monkeypatch.setattr("logitcache.ranks.UNSAID", 5.0)
+    with said_if_long():
+        pass
+    assert capsys.readouterr().err == ""
