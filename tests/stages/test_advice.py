@@ -345,6 +345,7 @@ ELSEWHERE = {
     "stages/preflight.py:check_signal_layers": "tests/language/test_preflight.py",
     "stages/preflight.py:check_device": "tests/language/test_preflight.py",
     "stages/relabelled.py:_check_answers": "tests/cli/test_label_advice.py",
+    "teacher/column.py:_check_no_sentences": "tests/data/test_answers_of_models.py",
     "Name them with --data.": "tests/stages/test_again.py",
     "Give them to logitcache.load.": "tests/test_api.py",
     "Run the same command again: it takes another folder.": "tests/student/test_folder.py",
