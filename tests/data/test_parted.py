@@ -108,7 +108,60 @@ def nova(text: str, answer: str) -> dict[str, Any]:
     return {"modelInput": asked, "modelOutput": {"output": {"message": message}}}
 
 
-@pytest.mark.parametrize("row", [gemini, anthropic, nova])
+def titan(text: str, answer: str) -> dict[str, Any]:
+    results = [{"tokenCount": 2, "outputText": answer, "completionReason": "FINISH"}]
+    return {"modelInput": {"inputText": text}, "modelOutput": {"results": results}}
+
+
+def llama(text: str, answer: str) -> dict[str, Any]:
+    return {"modelInput": {"prompt": text}, "modelOutput": {"generation": answer}}
+
+
+def mistral(text: str, answer: str) -> dict[str, Any]:
+    return {"modelInput": {"prompt": text}, "modelOutput": {"outputs": [{"text": answer}]}}
+
+
+@pytest.mark.parametrize("row", [titan, llama, mistral, gemini, anthropic, nova])
+def test_the_output_of_a_batch_becomes_conversations(tmp_path: Path, row: Any) -> None:
+    pairs = [("a warm film", "pos"), ("a dull film", "neg")]
+    failed = {**row("no", "no"), "response": None, "modelOutput": None}
+    rows = [row(text, label) for text, label in pairs]
+    write_lines(tmp_path / "batch.jsonl", [*rows, failed])
+    assert spoken(tmp_path / "batch.jsonl", tmp_path) == pairs
+
+
+def test_both_files_of_a_batch_become_conversations(tmp_path: Path) -> None:
+    pairs = [("a warm film", "pos"), ("a dull film", "neg")]
+    requests = [{"messages": [{"role": "user", "content": text}]} for text, _ in pairs]
+    bodies = [{"choices": [{"message": {"role": "assistant", "content": y}}]} for _, y in pairs]
+    asked = [{"custom_id": str(i), "body": body} for i, body in enumerate(requests)]
+    answered = [
+        {"custom_id": str(i), "response": {"status_code": 200, "body": body}}
+        for i, body in enumerate(bodies)
+    ]
+    write_lines(tmp_path / "in.jsonl", asked)
+    write_lines(tmp_path / "out.jsonl", answered)
+    assert spoken(tmp_path / "out.jsonl", tmp_path) == pairs
+
+
+def spoken(path: Path, folder: Path) -> list[tuple[str, str]]:
+    """The question and the answer of each row, once the advice about a file is followed."""
+    columns = Columns(task="causal-lm")
+    with pytest.raises(SpecError, match="expected a conversation in each row") as caught:
+        load(path, columns, folder, SILENT)
+    code = re.search('python -c "(.*)" > OUT.jsonl', str(caught.value))
+    assert code is not None
+    (folder / "OUT.jsonl").write_text(printed(code[1], folder), encoding="utf-8")
+    source = load(folder / "OUT.jsonl", columns, folder, SILENT)
+    texts, completions = source.table("train").texts()
+    if completions is not None:
+        return list(zip(texts, completions, strict=True))
+    chats = list(map(json.loads, texts))
+    assert [[m["role"] for m in chat] for chat in chats] == [["user", "assistant"]] * len(chats)
+    return [(chat[0]["content"], chat[1]["content"]) for chat in chats]
+
+
+@pytest.mark.parametrize("row", [titan, llama, mistral, gemini, anthropic, nova])
 def test_the_output_of_a_batch_that_holds_its_requests(tmp_path: Path, row: Any) -> None:
     pairs = [("a warm film", "pos"), ("a dull film", "neg")]
     failed = {**row("no", "no"), "response": None, "modelOutput": None}

@@ -11,11 +11,12 @@ from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.answer_columns import are_names_of_classes, of_zero_shot, parts_apart, votes_of
 from logitcache.data.label_cells import several_labels
 from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
+from logitcache.data.sources.batches import check_no_batch
 from logitcache.data.sources.chats import check_no_bad, classified, messages, prompted
 from logitcache.data.sources.choices import check_no_choices
 from logitcache.data.sources.dialogues import dialogues
 from logitcache.data.sources.exported import Export
-from logitcache.data.sources.joins import check_no_batch, check_no_file_names
+from logitcache.data.sources.joins import check_no_file_names
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, with_paths
 from logitcache.data.sources.prodigy import prodigy
 from logitcache.data.sources.spans import are_spans, spans

@@ -35,67 +35,19 @@ LARGEST = 1 << 23  # bytes of files that are read to find a key: at most a secon
 _HEAD = 1 << 16
 _GUESSES = "submission"  # in the name of a file of made-up labels, as Kaggle gives one
 _CUSTOM_ID, _REQUEST, _ANSWER = "custom_id", "body", "response"  # of batches
-_OF_BATCH = (
-    "import json; rows = lambda file: {{r['custom_id']: r for r in map(json.loads, open(file))}}; "
-    "asked = rows({!r}); [print(json.dumps({{'text': asked[i]['body']['messages'][-1]['content'], "
-    "'label': r['response']['body']['choices'][0]['message']['content'].strip()}})) "
-    "for i, r in rows({!r}).items() if (r['response'] or {{}}).get('status_code') == 200]"
+_LABELLED = (
+    "{'text': asked[i]['body']['messages'][-1]['content'], "
+    "'label': r['response']['body']['choices'][0]['message']['content'].strip()}"
 )
-
-
-# of providers whose answers stand beside their requests, by the names of both columns
-_ANSWERED = {
-    ("request", "response"): (
-        "{'text': r['request']['contents'][-1]['parts'][-1]['text'], "
-        "'label': r['response']['candidates'][0]['content']['parts'][0]['text'].strip()}",
-        "(r.get('response') or {}).get('candidates')",
-    ),
-    ("modelInput", "modelOutput"): (
-        "{'text': t(r['modelInput']['messages'][-1]['content']), "
-        "'label': t((r['modelOutput'].get('output') or {'message': r['modelOutput']})['message']['content']).strip()}",
-        "r.get('modelOutput')",
-    ),
-}
-
-
-def check_no_batch(table: Table, named_columns: Columns) -> None:
-    """Raises SpecError for the input or the output of a batch that was sent to a provider: texts are
-    in the one, answers in the other, or both below columns of the output.
-    """
-    has_text = named_columns.text in table.columns or first_called(
-        TEXT_COLUMNS, list(table.columns)
-    )
-    if named_columns.task is None and not has_text:
-        _check_no_answered_batch(table)
-    if has_text or _CUSTOM_ID not in table.columns:
-        return
-    raise SpecError(
-        expected="a text and a label in each row",
-        found="the input or the output of a batch",
-        advice=advice_beside(table)
-        or "Look up the text of each custom_id in the batch's input, and save a text and "
-        "a label for each row.",
-        where=table.path,
-    )
-
-
-def _check_no_answered_batch(table: Table) -> None:
-    """Raises SpecError for the output of a batch of Gemini or of Bedrock."""
-    key = next((key for key in _ANSWERED if set(key) <= set(table.columns)), None)
-    if key is None or ending(Path(table.path)) not in (".jsonl", ".ndjson"):
-        return
-    row, is_answered = _ANSWERED[key]
-    command = (
-        "import json; t = lambda c: c if isinstance(c, str) else c[-1]['text']; "
-        f"[print(json.dumps({row})) for r in map(json.loads, open({str(table.path)!r}, encoding='utf-8')) "
-        f"if {is_answered}]"
-    )
-    raise SpecError(
-        expected="a text and a label in each row",
-        found=f"the output of a batch, with {key[0]} and {key[1]}",
-        advice=f'Write the last message of each request and its answer: python -c "{command}" > OUT.jsonl',
-        where=table.path,
-    )
+_CHAT = (
+    "{'messages': [*asked[i]['body']['messages'], "
+    "{'role': 'assistant', 'content': r['response']['body']['choices'][0]['message']['content']}]}"
+)
+_OF_BATCH = (  # a row, the file of the requests, and that of the answers
+    "import json; rows = lambda file: {{r['custom_id']: r for r in map(json.loads, open(file))}}; "
+    "asked = rows({1!r}); [print(json.dumps({0})) "
+    "for i, r in rows({2!r}).items() if (r['response'] or {{}}).get('status_code') == 200]"
+)
 
 
 def check_no_file_names(table: Table, named_columns: Columns) -> None:
@@ -150,10 +102,11 @@ def join_of_answers(rows: Path | str, answers: Table) -> str:
     return "" if key is None else _command(Path(rows), Path(answers.path), key)
 
 
-def advice_beside(table: Table) -> str:
+def advice_beside(table: Table, *, is_chat: bool = False) -> str:
     """How to join a file's table with that of a file in the same folder; empty where none has a key
     in common with it, and for rows in memory. Numbers that merely count the rows are no key of a
-    table that has texts and labels of its own.
+    table that has texts and labels of its own. The requests and answers of a batch are joined as
+    conversations where these are to be learnt.
     """
     if not isinstance(table.path, Path) or not read_by_pandas(table.path):
         return ""
@@ -172,7 +125,7 @@ def advice_beside(table: Table) -> str:
     labels = likely_labels(columns) if likely_texts(columns) else []
     is_whole = any(map(is_called_as_labels, labels))
     joined = (_joined(table, other, is_whole=is_whole) for other in tables)
-    return _of_batch([table, *tables]) or next(filter(None, joined), "")
+    return _of_batch([table, *tables], is_chat) or next(filter(None, joined), "")
 
 
 def _names_one(path: Path, names: Sequence[str], keys: Collection[str]) -> bool:
@@ -193,7 +146,7 @@ def _names_one(path: Path, names: Sequence[str], keys: Collection[str]) -> bool:
     return is_key or any(name.encode() in head for name in names)
 
 
-def _of_batch(tables: Sequence[Table]) -> str:
+def _of_batch(tables: Sequence[Table], is_chat: bool = False) -> str:
     """How to join the requests and the answers of a batch; empty where there are not both."""
     of_batch = [table for table in tables if _CUSTOM_ID in table.columns]
     inputs = [table for table in of_batch if _REQUEST in table.columns]
@@ -201,7 +154,8 @@ def _of_batch(tables: Sequence[Table]) -> str:
     if not inputs or not outputs:
         return ""
     answers = max(outputs, key=len)  # errors are in another file
-    command = _OF_BATCH.format(str(inputs[0].path), str(answers.path))
+    files = (str(inputs[0].path), str(answers.path))
+    command = _OF_BATCH.format(_CHAT if is_chat else _LABELLED, *files)
     return f'Join both files of the batch: python -c "{command}" > OUT.jsonl'
 
 
