@@ -133,9 +133,11 @@ def _votes_by_text(source: Source) -> str:
     if not rows or source.label_column is None:
         return f", with a list of them as its label, and give dump {option('--teacher', 'column:LABEL')}"
     texts = [name for name in source.texts if name is not None]
-    votes = (
-        f"{rows}.groupby({texts}, as_index=False, sort=False)[{source.label_column!r}].agg(list)"
-    )
-    answers = option("--teacher", f"column:{source.label_column}")
+    label = source.label_column
+    grouped = f"{rows}.groupby({texts}, as_index=False, sort=False)"
+    votes = f"{grouped}[{label!r}].agg(list)"
+    if "," in label:  # a column of 0 and 1 for each class
+        votes = f"{grouped}[{label.split(',')}].agg(lambda v: v.astype(int).sum())"
+    named = f"{option('--label', label)} {option('--teacher', f'column:{label}')}"
     command = f"python -c \"import pandas; {votes}.to_parquet('OUT.parquet')\""
-    return f", {command}, and give dump --data OUT.parquet {answers}"
+    return f", {command}, and give dump --data OUT.parquet {named}"

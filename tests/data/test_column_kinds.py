@@ -41,6 +41,11 @@ SUGGESTED: list[tuple[Table, str]] = [
         for form in ADDRESSES
     ),
     (
+        {"_golden": cells("{}", 2), "keyword": cells("w{}", 3), "ask": KINDS,
+         "ask:confidence": cells("0.{}1"), "says": SENTENCES},
+        "--text says --label ask",
+    ),
+    (
         {"when": cells("Mon Apr 06 22:19:{:02d} PDT 2009"), "says": SENTENCES, "tone": KINDS},
         "--text says --label tone",
     ),

@@ -212,13 +212,31 @@ def test_answers_of_several_people_are_led_to_votes(
     report = check_text(check(config, reporter=SILENT))
     assert "also" in report
     said = re.search(
-        r'python -c "(.*)", and give dump --data OUT.parquet --teacher column:label', report
+        r'python -c "(.*)", and give dump --data OUT.parquet --label label --teacher', report
     )
     assert said is not None
     monkeypatch.chdir(tmp_path)
     exec(said[1])
     source, _ = loaded("OUT.parquet")
     assert source.dumped["train"].label.tolist() == [1] * 5 + [0] * 5
+
+
+def test_answers_by_class_of_several_people_are_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"text": f"a film of {i // 3}", "joy": int(i % 3 < 2), "fear": int(i % 3 == 2)}
+        for i in range(30)
+    ]
+    pandas.DataFrame(rows).to_csv(tmp_path / "r.csv", index=False)
+    config = CheckConfig(data=str(tmp_path / "r.csv"), columns=Columns(label="joy,fear"))
+    report = check_text(check(config, reporter=SILENT))
+    said = re.search(r'python -c "(.*)", and give .* --label joy,fear --teacher column:joy', report)
+    assert said is not None, report
+    monkeypatch.chdir(tmp_path)
+    exec(said[1])
+    table = pandas.read_parquet("OUT.parquet")
+    assert table[["joy", "fear"]].values.tolist() == [[2, 1]] * 10
 
 
 def test_rows_of_an_indented_document_have_places(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from logitcache.data.label_cells import TOLERANCE, votes_joined_by
 from logitcache.data.names import is_number
 from logitcache.data.sources.column_kinds import (
+    CONFIDENCE,
     OF_TOLOKA,
     is_mostly_empty,
     no_labels,
@@ -165,7 +166,8 @@ def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
         there = present(columns[name])
         has_numbers = all(is_number(str(value)) for value in there)
         likely = 1 if _KIND.search(name) else 2
-        if is_called_as_labels(name) or name.startswith(OF_TOLOKA):
+        is_answer = name.startswith(OF_TOLOKA) or f"{name}{CONFIDENCE}" in columns
+        if is_called_as_labels(name) or is_answer:
             likely = 0
         if is_mostly_empty(columns[name]):
             likely = 3 if likely or has_numbers else 1
