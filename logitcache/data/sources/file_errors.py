@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, joined_lines, rows_under_keys
 from logitcache.data.sources.content import AS_ROWS, PACKINGS
+from logitcache.data.sources.corpora import corpus_advice
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.joins import join_advice
@@ -57,7 +58,11 @@ def unreadable(path: Path) -> SpecError:
     """The error over a file whose ending no reader has."""
     suffix = path.suffix.lower()
     name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
-    advice = by_ending(path) or f"Give it the ending of what it is, or save its rows {AS_ROWS}."
+    advice = (
+        corpus_advice(path)
+        or by_ending(path)
+        or f"Give it the ending of what it is, or save its rows {AS_ROWS}."
+    )
     expected = f"a file ending in {', '.join(READERS)}, packed or not"
     return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
 
@@ -223,6 +228,7 @@ def of_files(folder: Path, names: Sequence[str]) -> str:
     return (
         _of_lines(folder, names)
         or _of_text_files(folder, names)
+        or (corpus_advice(folder / names[0]) if is_alike else "")
         or (by_ending(folder / names[0]) if is_alike else "")
     )
 

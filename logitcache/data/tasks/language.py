@@ -22,6 +22,7 @@ from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.rows import Source
 from logitcache.data.sources.chats import PROMPTS, check_no_media, checked, prompts_advice
 from logitcache.data.sources.columns import MESSAGES, usual_text
+from logitcache.data.sources.corpora import token_columns_advice
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
@@ -62,7 +63,7 @@ class LanguageModel(Classification, ABC):
 
     @classmethod
     def advice_for(cls, tables: Sequence[Table]) -> str:
-        return f"{cls.advice}{prompts_advice(tables[0])}"
+        return f"{cls.advice}{prompts_advice(tables[0]) or token_columns_advice(tables[0])}"
 
     @classmethod
     def columns(cls, tables: Sequence[Table], named_columns: Columns) -> Columns | None:
