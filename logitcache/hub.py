@@ -35,8 +35,11 @@ def check_environment() -> None:
 
 
 def on_hub(path: str) -> bool:
-    """Whether a path does not exist on this machine, but could be a name on the hub."""
-    return HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
+    """Whether a path does not exist on this machine, but could be a name on the hub. One that ends
+    in .gguf is a file's.
+    """
+    is_file = path.lower().endswith(".gguf")
+    return not is_file and HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ def check_gguf(path: str) -> None:
     expected = "a .gguf file"
     if not file.is_file():
         raise SpecError(
-            expected=expected, found="no such file", advice="Correct the path.", where=path
+            expected=expected,
+            found="no such file",
+            advice="Correct the path; that of the teacher of a cache is given with --teacher.",
+            where=path,
         )
     with file.open("rb") as stream:
         is_format = stream.read(len(MAGIC)) == MAGIC

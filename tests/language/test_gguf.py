@@ -14,10 +14,12 @@ import pytest
 from logitcache.api import dump, repair, train, verify_live
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.hub import on_hub
 from logitcache.models.gguf import location
 from logitcache.reporter import SILENT
 from logitcache.stages.defaults import checkpoint_name, folder_name
 from logitcache.stages.preflight import checkpoint
+from logitcache.teacher.model import load_teacher
 
 MERGES = ("Ġ w", "i n", "t h")
 WIDTH, HIDDEN, LAYERS = 32, 64, 1
@@ -158,3 +160,12 @@ def test_a_damaged_gguf_file_is_named(
     file.write_bytes(content)
     with pytest.raises(SpecError, match=r"m\.gguf: no teacher can be loaded: .* Download it again"):
         dump(str(file), str(texts), device="cpu", **named)
+
+
+@pytest.mark.parametrize("name", ["lost.gguf", "models/lost.GGUF"])
+def test_a_gguf_file_that_is_gone_is_not_looked_for_on_the_hub(name: str) -> None:
+    """As where `verify --live` goes by the teacher's name that a cache has recorded."""
+    assert not on_hub(name)
+    with pytest.raises(SpecError, match=r"found no such file.*--teacher") as caught:
+        load_teacher(name, device="cpu")
+    assert "hf download" not in str(caught.value)
