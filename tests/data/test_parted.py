@@ -14,6 +14,7 @@ from logitcache.data.rows import Source
 from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
+from tests.advice import followed as followed_command
 from tests.advice import printed
 
 PARTS = [{"data": [{"text": f"play {i} "}, {"text": "jazz", "entity": "genre"}]} for i in range(3)]
@@ -168,3 +169,36 @@ def test_the_output_of_a_batch_that_holds_its_requests(tmp_path: Path, row: Any)
     rows = [row(text, f" {label}\n") for text, label in pairs]
     write_lines(tmp_path / "batch.jsonl", [*rows, failed])
     assert labelled(followed(tmp_path / "batch.jsonl", tmp_path)) == pairs
+
+
+def test_parts_that_are_given_by_their_text_are_placed(tmp_path: Path) -> None:
+    named = [{"entity": "Ada Lovelace", "type": "PER"}, {"entity": "Oslo", "type": "LOC"}]
+    rows = [{"text": "Ada Lovelace met Alan in Rome", "named_entities": named}] * 2
+    write_lines(tmp_path / "r.jsonl", [*rows, {"text": "nobody", "named_entities": None}])
+    source = load(tmp_path / "r.jsonl", Columns(), tmp_path, SILENT)
+    command = source.label_advice.partition("in its text: ")[2]
+    followed_command(command, tmp_path)
+    source = load(tmp_path / "OUT.jsonl", Columns(), tmp_path, SILENT)
+    assert source.label_names == ("B-PER", "I-PER", "O")
+    assert source.table("train").texts()[0][0] == "Ada\nLovelace\nmet\nAlan\nin\nRome"
+    placed = [{"text": "Ada met", "marks": [{"text": "Ada", "start": 0, "type": "PER"}]}]
+    write_lines(tmp_path / "r.jsonl", placed * 2)
+    assert "in its text" not in load(tmp_path / "r.jsonl", Columns(), tmp_path, SILENT).label_advice
+
+
+def test_parts_between_marks_are_words_and_tags(tmp_path: Path) -> None:
+    lines = (
+        "<PER>Ada Lovelace</PER> met <PER>Alan</PER> in <LOC>Rome</LOC>\n\nbut <LOC>Oslo</LOC>\n"
+    )
+    (tmp_path / "FILE").write_text(lines)
+    (tmp_path / "r.txt").write_text(lines)
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "r.txt", Columns(), tmp_path, SILENT)
+    command = caught.value.advice.partition("words and tags: ")[2].partition(" > OUT.jsonl")[0]
+    (tmp_path / "OUT.jsonl").write_text(followed_command(command, tmp_path))
+    source = load(tmp_path / "OUT.jsonl", Columns(), tmp_path, SILENT)
+    rows = source.table("train")
+    assert rows.texts()[0] == ["Ada\nLovelace\nmet\nAlan\nin\nRome", "but\nOslo"]
+    assert source.label_names is not None
+    tags = [source.label_names[label] for label in rows.labels]
+    assert tags == ["B-PER", "I-PER", "O", "B-PER", "O", "B-LOC", "O", "B-LOC"]

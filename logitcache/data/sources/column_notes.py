@@ -45,7 +45,7 @@ from logitcache.data.sources.hints import (
 )
 from logitcache.data.sources.joins import advice_beside, foreign_keys
 from logitcache.data.sources.nested import LOOKED_AT, first_values
-from logitcache.data.sources.parted import word_spans_advice
+from logitcache.data.sources.parted import parts_by_text_advice, word_spans_advice
 from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.sources.uncounted import uncounted_notes
@@ -210,6 +210,9 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     if joined:
         return joined
     spans = next(filter(None, map(word_spans_advice, tables)), "")
+    if not spans and chosen.text is not None:
+        parts = (parts_by_text_advice(table, chosen.text) for table in tables)
+        spans = next(filter(None, parts), "")
     if spans:
         return spans
     unread = not_read(tables, chosen)

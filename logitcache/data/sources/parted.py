@@ -12,6 +12,9 @@ from logitcache.data.sources.nested import LOOKED_AT, first_values
 from logitcache.data.sources.tables import Table
 
 _WORDS = ("tokens", "words")
+# what a part is written as, and its label, where nothing says its place
+_WRITTEN = ("text", "word", "name", "span", "mention", "value", "surface", "entity")
+_LABELS = ("label", "type", "entity_type", "entity_group", "tag", "category", "entity")
 _SPAN = {"type", "start", "end"}
 _USERSAYS = re.compile(r".+(_usersays_\w+\.json)")  # of Dialogflow, behind the name of an intent
 _JOINED = "'text': ''.join(p['text'] for p in r['data'])"
@@ -69,6 +72,35 @@ def word_spans_advice(table: Table) -> str:
         table.path, f"{tags}; t['words'] = t[{words!r}]; t = t[['words', 'tags']]"
     )
     return f"Write a label for each word: {command}" if command else ""
+
+
+def parts_by_text_advice(table: Table, text: str) -> str:
+    """What to do with labelled parts of a text that are given by what stands there, without places;
+    empty for others.
+    """
+    for name, column in table.columns.items():
+        parts = [part for row in first_values(column, LOOKED_AT) for part in _listed(row)]
+        if not parts or not all(isinstance(part, Mapping) for part in parts):
+            continue
+        written = next((key for key in _WRITTEN if key in parts[0]), None)
+        label = next((key for key in _LABELS if key in parts[0] and key != written), None)
+        if written is None or label is None or any(map(_is_placed, parts)):
+            continue
+        place = f"x.find(e[{written!r}])"
+        spans = (
+            f"t['entities'] = [[[{place}, {place} + len(e[{written!r}]), e[{label!r}]] "
+            f"for e in (s if isinstance(s, list) else []) if e[{written!r}] in x] "
+            f"for x, s in zip(t[{text!r}], t[{name!r}])]"
+        )
+        command = pandas_command(
+            table.path, f"{spans}; t['text'] = t[{text!r}]; t = t[['text', 'entities']]"
+        )
+        return f"Write the first place of each part in its text: {command}" if command else ""
+    return ""
+
+
+def _is_placed(part: Mapping[str, Any]) -> bool:
+    return any(str(key).lower().startswith(("start", "begin", "offset")) for key in part)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -32,6 +32,14 @@ _BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FI
 _LABEL_LAST = re.compile(rf"\S.* {PREFIX}\S+")
 _BY_LAST = rf"sed -E 's/^(.*) ({PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
+_MARKED = re.compile(r"<(\w+)>[^<>]+</\1>")  # a part of a text between the marks of its label
+_OF_MARKS = (
+    "python -c \"import json, re; tag = lambda s, y: [(w, 'O' if not y else ('I-' if i else 'B-') + y) "
+    "for i, w in enumerate(s.split())]; lines = [re.split(r'<(\\w+)>(.*?)</\\1>', line) for line in open('FILE')]; "
+    "rows = [[t for i in range(0, len(p), 3) for t in tag(p[i], '') + (tag(p[i + 2], p[i + 1]) "
+    "if i + 2 < len(p) else [])] for p in lines]; "
+    "[print(json.dumps(dict(zip(('words', 'tags'), zip(*row))))) for row in rows if row]\" > OUT.jsonl"
+)
 _PUBTATOR = re.compile(r"\w+\|[ta]\|.*")
 _OF_PUBTATOR = (
     "python -c \"import json; [print(json.dumps({'text': ' '.join(l.split('|', 2)[2] for l in b if '|' in l[:15]), "
@@ -148,6 +156,8 @@ def _shape_advice(first: str, further: Sequence[str]) -> str:
         return "These are numbers of features, as of libsvm: give the texts that they were made of."
     if _PUBTATOR.fullmatch(line):
         return f"If it is of PubTator, write each text with its parts: {_OF_PUBTATOR}."
+    if all(_MARKED.search(text) for text in lines if text):
+        return f"If names of parts stand around them, write words and tags: {_OF_MARKS}."
     if _TREE.fullmatch(line):
         return f"If each line is a tree whose root has the label, write: {_BY_ROOT}."
     words = [text.split() for text in lines]
