@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -45,14 +45,17 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    timers: list[threading.Timer] = []
+    timers: list[threading.Timer] = []  # started by a handler
+    unhandled: list[threading.Timer] = []  # of signals that no handler may have seen
     swallowed: list[object] = []
 
-    def start_timer(seconds: float, function: Callable[[int], object], number: int) -> None:
+    def start_timer(
+        seconds: float, function: Callable[[int], object], number: int, started: list[Any] = timers
+    ) -> None:
         timer = threading.Timer(seconds, function, (number,))
         timer.daemon = True
         timer.start()
-        timers.append(timer)
+        started.append(timer)
 
     def stop(number: int, frame: object) -> NoReturn:
         if swallowed:
@@ -83,10 +86,46 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN
     }
     try:
-        yield
+        with _watched(lambda number: start_timer(GRACE, os._exit, 128 + number, unhandled)):
+            yield
     finally:
         for number, handler in original_handlers.items():
             signal.signal(number, handler)
         sys.unraisablehook = original_hook
-        for timer in timers:
+        for timer in (*timers, *unhandled):
             timer.cancel()
+
+
+@contextmanager
+def _watched(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """While this lasts, a thread calls ``on_signal`` for a signal that stops a command, also where
+    the main thread is inside a library: Python runs no handler there until it comes back.
+    """
+    if not platforms.POSIX:
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    original = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        with open(reader, "rb", buffering=0) as numbers:
+            while received := numbers.read(1):
+                if received[0] in STOPPED_BY:
+                    on_signal(received[0])
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(original)
+        os.close(writer)
+
+
+def _unwatched() -> None:
+    """A forked process does not tell its parent of its own signals."""
+    signal.set_wakeup_fd(-1)
+
+
+if platforms.POSIX:
+    os.register_at_fork(after_in_child=_unwatched)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from logitcache_cli import stop
 from logitcache_cli.main import cli
 from logitcache_cli.stop import Stopped, stoppable
-from tests.commands import start, wait_for
+from tests.commands import CONTEXT, start, wait_for
 from tests.conftest import singles
 from tests.runs import tree
 from tests.shortly import slow
@@ -156,3 +161,36 @@ def test_a_training_that_is_told_to_stop_goes_on(singles_data: Path, tmp_path: P
         143,
         f"Terminated. {AGAIN.strip()}",
     )
+
+
+def _waiting(port: int, log: str) -> None:
+    """A command that waits in a library for a process that does not come."""
+    import torch
+
+    with patch.object(stop, "GRACE", 0.3), stoppable(click.Context(click.Command("x"))):
+        Path(log).touch()
+        torch.distributed.TCPStore("127.0.0.1", port, 2, True, timedelta(seconds=100))
+
+
+def test_a_signal_ends_a_command_that_waits_in_a_library(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = CONTEXT.Process(target=_waiting, args=(port, str(tmp_path / "here")))
+    process.start()
+    wait_for(tmp_path / "here", process)
+    time.sleep(0.3)
+    os.kill(process.pid or 0, signal.SIGTERM)
+    process.join(20)
+    assert process.exitcode == 128 + signal.SIGTERM
+
+
+def test_a_forked_process_that_is_told_to_stop_leaves_its_parent(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with patch.object(stop, "GRACE", 0.1), stoppable(click.Context(click.Command("x"))):
+        child = context.Process(target=time.sleep, args=(20,))
+        child.start()
+        time.sleep(0.1)
+        child.terminate()
+        child.join()
+        time.sleep(0.3)
