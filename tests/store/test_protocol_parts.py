@@ -67,9 +67,8 @@ def at_once(folder: Path, parts: int, draw: random.Random, kills: int) -> None:
     assert len(made) >= PLAN.shard_count == len(set(made))
 
 
-@pytest.mark.parametrize(
-    "parts", fast([1, 2, 3, 6, 8], 1, 3, 8)
-)  # 8 are more than there are shards
+# 8 are more than there are shards
+@pytest.mark.parametrize("parts", fast([1, 2, 3, 6, 8], 1, 3, 8))
 def test_parts_at_once_are_a_lone_dump(tmp_path: Path, whole: Tree, parts: int) -> None:
     at_once(tmp_path / "cache", parts, random.Random(parts), kills=0)
     assert tree(tmp_path / "cache") == whole
