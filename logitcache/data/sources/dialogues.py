@@ -52,32 +52,37 @@ def _with_history(table: Table) -> Export | None:
     beside them, as LLaMA-Factory and Cohere have them.
     """
     have = [name for name in table.columns if holds(table, name, str)]
+    lists = [name for name in table.columns if holds(table, name, list)]
     asked = first_called((*ASKED, _MESSAGE), have)
     context = first_called(CONTEXT, [name for name in have if name != asked])
-    answers = (*ANSWERED, "text")
-    answered = first_called(answers, [name for name in have if name not in (asked, context)])
+    rest = [name for name in have if name not in (asked, context)]
+    answered = first_called((*ANSWERED, "text"), rest)
     system = first_called(SYSTEMS, have)
-    history = first_called(_HISTORIES, [name for name in table.columns if holds(table, name, list)])
-    if asked is None or answered is None:
+    history = first_called(_HISTORIES, lists)
+    names = (system, history, asked, context, answered)
+    if asked is None or answered is None or not _holds_any(table, (system, history)):
         return None
-    beside = [name for name in (system, history) if name is not None]
-    if not any(any(listed_values(table, name)) for name in beside):
-        return None
-    sources = [name for name in (system, history, asked, context, answered) if name is not None]
-    columns = {name: listed_values(table, name) for name in sources}
     empty = [None] * len(table)
-    chats = []
-    for row in range(len(table)):
-        chat = _turns_before(columns.get(str(history), empty)[row])
-        said = columns.get(str(system), empty)[row]
-        if said:
-            chat = [_message(SYSTEM, said), *chat]
-        question = [columns[asked][row], columns.get(str(context), empty)[row]]
-        chat.append(_message(_USER, "\n\n".join(filter(None, question))))
-        chat.append(_message(ASSISTANT, columns[answered][row]))
-        chats.append(chat)
+    columns = [empty if name is None else listed_values(table, name) for name in names]
+    chats = [_conversation(*cells) for cells in zip(*columns, strict=True)]
+    sources = tuple(name for name in names if name is not None)
     note = f"the columns {', '.join(sources)} are read as messages of one conversation each"
-    return Export(note, {MESSAGES: chats}, tuple(sources))
+    return Export(note, {MESSAGES: chats}, sources)
+
+
+def _holds_any(table: Table, names: Sequence[str | None]) -> bool:
+    """Whether some row has something in one of these columns."""
+    columns = [listed_values(table, name) for name in names if name is not None]
+    return any(map(any, columns))
+
+
+def _conversation(system: Any, history: Any, asked: Any, context: Any, answered: Any) -> list[Any]:
+    """The messages of a row, of which all but the question and its answer may be missing."""
+    chat = _turns_before(history)
+    if system:
+        chat.insert(0, _message(SYSTEM, system))
+    question = f"{asked}\n\n{context}" if asked and context else asked or context
+    return [*chat, _message(_USER, question), _message(ASSISTANT, answered)]
 
 
 def _turns_before(history: Any) -> list[Any]:
@@ -116,25 +121,25 @@ def _of_speakers(table: Table) -> Export | None:
     none without that column.
     """
     names = [name for name in table.columns if _are_of_speakers(table, name)]
-    name = _CHOSEN if _CHOSEN in names else next(iter(names), None)
-    if name is None or set(PROMPTS) <= set(table.columns):
+    if not names or set(PROMPTS) <= set(table.columns):
         return None
+    name = _CHOSEN if _CHOSEN in names else names[0]
     chats = [_by_speakers(text) for text in listed_values(table, name)]
     note = f"the column {name} is read as messages of Human and Assistant"
     others = [other for other in names if other != name]
     if others:
         note += f"; not read: {', '.join(others)}"
-    if not all(chat and chat[-1]["content"] for chat in chats):
-        have = [other for other in table.columns if other != name and holds(table, other, str)]
-        answered = first_called(ANSWERED, have)
-        if answered is None or any(chat and chat[-1]["content"] for chat in chats):
-            return None
-        for chat, answer in zip(chats, listed_values(table, answered), strict=True):
-            chat[-1:] = [_message(ASSISTANT, answer.strip() if answer else answer)]
-        return Export(
-            f"{note}, behind which {answered} answers", {MESSAGES: chats}, (name, answered)
-        )
-    return Export(note, {MESSAGES: chats}, tuple(names))
+    is_open = [not (chat and chat[-1]["content"]) for chat in chats]
+    if not any(is_open):
+        return Export(note, {MESSAGES: chats}, tuple(names))
+    have = [other for other in table.columns if other != name and holds(table, other, str)]
+    answered = first_called(ANSWERED, have)
+    if answered is None or not all(is_open):
+        return None
+    for chat, answer in zip(chats, listed_values(table, answered), strict=True):
+        chat[-1:] = [_message(ASSISTANT, answer.strip() if answer else answer)]
+    note += f", behind which {answered} answers"
+    return Export(note, {MESSAGES: chats}, (name, answered))
 
 
 def _are_of_speakers(table: Table, name: str) -> bool:
