@@ -176,14 +176,17 @@ def test_parts_that_are_given_by_their_text_are_placed(tmp_path: Path) -> None:
     rows = [{"text": "Ada Lovelace met Alan in Rome", "named_entities": named}] * 2
     write_lines(tmp_path / "r.jsonl", [*rows, {"text": "nobody", "named_entities": None}])
     source = load(tmp_path / "r.jsonl", Columns(), tmp_path, SILENT)
-    command = source.label_advice.partition("in its text: ")[2]
+    command = source.label_advice.partition("the first place: ")[2]
     followed_command(command, tmp_path)
     source = load(tmp_path / "OUT.jsonl", Columns(), tmp_path, SILENT)
     assert source.label_names == ("B-PER", "I-PER", "O")
     assert source.table("train").texts()[0][0] == "Ada\nLovelace\nmet\nAlan\nin\nRome"
     placed = [{"text": "Ada met", "marks": [{"text": "Ada", "start": 0, "type": "PER"}]}]
     write_lines(tmp_path / "r.jsonl", placed * 2)
-    assert "in its text" not in load(tmp_path / "r.jsonl", Columns(), tmp_path, SILENT).label_advice
+    assert (
+        "the first place"
+        not in load(tmp_path / "r.jsonl", Columns(), tmp_path, SILENT).label_advice
+    )
 
 
 def test_parts_between_marks_are_words_and_tags(tmp_path: Path) -> None:

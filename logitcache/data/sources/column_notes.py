@@ -256,8 +256,8 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         return VOTES_OF_FUNCTIONS
     if not plausible and chosen.text_pair is not None and any(map(are_scores, values.values())):
         return (
-            "Scores of pairs are no classes: of sentence encoders they are --task embedding --similarity; else name "
-            "the column of the labels with --label"
+            "Scores of pairs are no classes. For a sentence encoder: --task embedding --similarity FILE; else name the "
+            "column of the labels with --label"
         )
     if not plausible:
         return "Name the column of the labels with --label"

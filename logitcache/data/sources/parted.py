@@ -95,7 +95,11 @@ def parts_by_text_advice(table: Table, text: str) -> str:
         command = pandas_command(
             table.path, f"{spans}; t['text'] = t[{text!r}]; t = t[['text', 'entities']]"
         )
-        return f"Write the first place of each part in its text: {command}" if command else ""
+        return (
+            f"Write where each part stands in its text, the first place: {command}"
+            if command
+            else ""
+        )
     return ""
 
 

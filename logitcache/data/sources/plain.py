@@ -157,7 +157,7 @@ def _shape_advice(first: str, further: Sequence[str]) -> str:
     if _PUBTATOR.fullmatch(line):
         return f"If it is of PubTator, write each text with its parts: {_OF_PUBTATOR}."
     if all(_MARKED.search(text) for text in lines if text):
-        return f"If names of parts stand around them, write words and tags: {_OF_MARKS}."
+        return f"If labels stand around parts of the texts, as <PER>Ada</PER>, write words and tags: {_OF_MARKS}."
     if _TREE.fullmatch(line):
         return f"If each line is a tree whose root has the label, write: {_BY_ROOT}."
     words = [text.split() for text in lines]
