@@ -144,6 +144,7 @@ class PlanConfig:
         "Method that is run; may be repeated. Default: all five; of --task embedding, embedding alone.",
         name="method",
         choices=(*METHODS, EMBEDDING),
+        otherwise="Correct it; sums of terms and methods of your own are not forecast: time one by train --budget 1m.",
         group=SCOPE,
     )
     price_per_hour: float | None = price_per_hour()

@@ -72,6 +72,7 @@ class Option:
     name: str = ""
     group: str = ""  # heading in --help
     choices: tuple[str, ...] = ()
+    otherwise: str = "Correct it."  # what to do where another value than the choices is wanted
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
@@ -291,7 +292,7 @@ def _single(declared: Declared, value: Any, spelled: str) -> Any:
     if declared.option.choices:
         choices = {choice.casefold(): choice for choice in declared.option.choices}
         if not isinstance(value, str) or value.casefold() not in choices:
-            raise _unexpected(spelled, declared.expected, value)
+            raise _unexpected(spelled, declared.expected, value, declared.option.otherwise)
         return choices[value.casefold()]
     if kind in (int, float):
         return _number(declared, value, spelled)
@@ -346,7 +347,5 @@ def file_path(url: str) -> Path:
     return Path(path)
 
 
-def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:
-    return SpecError(
-        expected=expected, found=short(repr(value)), advice="Correct it.", where=spelled
-    )
+def _unexpected(spelled: str, expected: str, value: Any, advice: str = "Correct it.") -> SpecError:
+    return SpecError(expected=expected, found=short(repr(value)), advice=advice, where=spelled)

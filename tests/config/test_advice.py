@@ -231,6 +231,7 @@ OPTIONS: list[tuple[str, type, Mapping[str, Any], Mapping[str, Any]]] = [
     ("Leave it out.", TrainConfig, {"method": "base", "budget": "1h", "dump_cost": "9s"},
      {"dump_cost": None}),
     ("Correct it.", OverheadConfig, {"method": ("kdd",)}, {"method": ("kd",)}),
+    ("Correct it; sums of terms", PlanConfig, {"method": ("kd=1,minilm=1",)}, {"method": ("kd",)}),
     ("Name a row.", InspectConfig, {"data": "rows.csv"}, {"row": 0}),
 ]  # fmt: skip
 NAMES = [
