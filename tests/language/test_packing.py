@@ -309,6 +309,10 @@ def test_lines_of_an_end_token_end_documents(tmp_path: Path) -> None:
     assert list(table.columns["text"]) == stories
     assert list(table.lines) == [1, 5, 7]
     assert "lines of an end token alone: 3 (first: line 4)" in table.notes()[0]
+    (tmp_path / "more.txt").write_text(path.read_text())
+    notes: list[str] = []
+    load(str(tmp_path), Columns(task="causal-lm"), tmp_path, Notes(notes.append)).table("train")
+    assert sum("lines of an end token alone: 6" in note for note in notes) == 1
 
 
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.md.bz2", "a.rst", "test_a.py", "sub/a.tex.xz"])

@@ -112,10 +112,10 @@ def _is_text(path: Path) -> bool:
 
 def _read(files: list[Path], folder: Path, reading: Reading, reporter: Reporter) -> Table:
     tables = [read_text(file, reading) for file in files]
-    for table in tables:
-        for note in table.notes():
-            reporter.note(note)
-    return tables[0] if len(tables) == 1 else joined(tables, folder / f"*{files[0].suffix}")
+    table = tables[0] if len(tables) == 1 else joined(tables, folder / f"*{files[0].suffix}")
+    for note in table.notes():
+        reporter.note(note)
+    return table
 
 
 def read_text(path: Path, reading: Reading = PLAIN) -> Table:
