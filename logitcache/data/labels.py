@@ -264,7 +264,7 @@ def _replaced(columns: Columns, read: Mapping[tuple[type, Any], Any]) -> Columns
 
 def _score(value: Any, present: list[Any], columns: Columns, column: str | None) -> SpecError:
     advice = "Give the column of the classes with --label"
-    if len(present) <= LISTED:
+    if len(present) <= LISTED and all(is_number(str(number)) for number in present):
         numbers = sorted(map(str, present), key=lambda text: float(text.replace(",", ".")))
         advice = f"To take each number for the name of a class: {labels_option(numbers)}"
     return SpecError(

@@ -210,7 +210,9 @@ def _repeats(values: Sequence[Any]) -> bool:
 
 
 def _sums_to_one(numbers: Mapping[Any, Any]) -> bool:
-    return abs(sum(float(number or 0) for number in numbers.values()) - 1) <= TOLERANCE
+    values = [number or 0 for number in numbers.values()]
+    are_numbers = all(isinstance(number, int | float) for number in values)
+    return are_numbers and abs(sum(values) - 1) <= TOLERANCE
 
 
 def _is_fraction(value: Any) -> bool:

@@ -46,6 +46,8 @@ def check_no_turns(table: Table, named_columns: Columns) -> None:
     label = first_called(LABEL_COLUMNS, have)
     if named_columns.task is None and label is not None and not holds(table, label, Mapping):
         return
+    if not holds(table, role, str):
+        return
     roles = set(first_values(table.columns[role], LOOKED_AT))
     usual = {ROLES.get(str(name).casefold()) for name in roles}
     if None in usual or not {ASSISTANT, "user"} <= usual or MESSAGES in have:
