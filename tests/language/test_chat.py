@@ -226,6 +226,7 @@ def test_a_message_with_a_flag_is_not_learnt(flag: dict[str, Any]) -> None:
         ({"content": "w2", "weight": 0.5}, "'weight': 0.5"),
         ({"content": "w2", "train": "false"}, "'train': 'false'"),
         ({"content": "w2", "train": True, "loss": False}, "'train': True"),
+        ({"content": "w2", "mask": 1}, "'mask': 1"),
         ({"content": "w2", "train_detail": [{"begin_offset": 0}]}, "'train_detail': "),
     ],
 )

@@ -28,12 +28,14 @@ ROLES = {  # of templates, by what data sets call them
     "function_call": ASSISTANT,
     "system": "system",
 }
+MASK = "mask"  # of what is learnt, or of what is not
 # what trainers call a flag of a message, and whether it is learnt where that is true
 _FLAGS = {
     **dict.fromkeys(("train", "training", "trainable", "learn", "loss", "loss_weight"), True),
     **dict.fromkeys(("loss_mask", "train_detail"), True),
-    **dict.fromkeys(("mask", "masked", "ignore"), False),
+    **dict.fromkeys(("masked", "ignore"), False),
     "weight": True,  # as OpenAI has it
+    MASK: False,
 }
 _MEDIA = tuple(f"{kind}{end}" for kind in ("image", "video", "audio") for end in ("", "s"))
 _LOOKED_AT = 20  # rows
@@ -300,14 +302,14 @@ def _message(message: Any) -> Any:
 
 def _with_one_flag(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message with ``train`` in place of the flags that say whether it is learnt; with all of them
-    where they contradict, or one is neither true nor false, to be refused by its row. A flag of
+    where they contradict, or one may mean either, to be refused by its row. A flag of
     nothing is none: other messages of the table have it.
     """
     flags = {key: message[key] for key in _FLAGS if message.get(key) is not None}
     others = {key: value for key, value in message.items() if key not in _FLAGS}
     meanings = {bool(value) == _FLAGS[key] for key, value in flags.items()}
     is_clear = len(meanings) <= 1 and all(value in (0, 1) for value in flags.values())
-    if not is_clear:
+    if not is_clear or MASK in flags:
         return {**others, **flags}
     return {**others, TRAIN: meanings.pop()} if meanings else others
 
