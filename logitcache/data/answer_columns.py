@@ -27,7 +27,12 @@ from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
 from logitcache.data.soft_labels import Float64, SoftLabels
 from logitcache.data.sources.exported import LABEL, Export
-from logitcache.data.sources.hints import VOTES_OF_FUNCTIONS, is_labelling_function, similar
+from logitcache.data.sources.hints import (
+    VOTES_OF_FUNCTIONS,
+    is_identifier,
+    is_labelling_function,
+    similar,
+)
 from logitcache.data.sources.nested import LOOKED_AT, first_values, paths, with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
@@ -178,7 +183,7 @@ def with_names_beside(table: Table, name: str) -> Table:
     below = [path for path in paths(table) if point and path.startswith(f"{above}.")]
     for beside in dict.fromkeys([usual, *below]):
         table_of_both = with_paths(table, [beside])
-        if beside == name or beside not in table_of_both.columns:
+        if beside == name or is_identifier(beside) or beside not in table_of_both.columns:
             continue
         columns = (_listed(table_of_both.columns[column]) for column in (name, beside))
         paired = [_paired(*cells) for cells in zip(*columns, strict=True)]

@@ -130,7 +130,8 @@ def _votes_by_text(source: Source) -> str:
     table = source.origins.get("train")
     path = Path("" if table is None else table.path)
     rows = read_by_pandas(path)
-    if not rows or source.label_column is None:
+    names = [name for name in (*source.texts, source.label_column) if name is not None]
+    if not rows or source.label_column is None or any("." in name for name in names):
         return f", with a list of them as its label, and give dump {option('--teacher', 'column:LABEL')}"
     texts = [name for name in source.texts if name is not None]
     label = source.label_column

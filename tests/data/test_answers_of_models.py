@@ -178,3 +178,14 @@ def test_sentences_that_name_a_class_are_led_to_its_name(tmp_path: Path, said: s
     path.write_text(jsonl(written[:4]))
     dump, _ = answered(path, "llm", tmp_path)
     assert dump.logits.argmax(1).tolist() == [1, 0, 1, 0]
+
+
+def test_numbers_of_annotators_are_no_scores(tmp_path: Path) -> None:
+    names = [["hate", "normal", "hate"], ["normal", "normal", "hate"]]
+    rows = [
+        {"text": f"a post {i}", "by": [{"label": y, "annotator_id": n} for n, y in enumerate(cell)]}
+        for i, cell in enumerate(names)
+    ]
+    dump, notes = answered(rows, "by.label", tmp_path, label="by.label")
+    assert "votes" in notes
+    assert np.allclose(np.exp(dump.logits), [[1, 0.5], [0.5, 1]])

@@ -46,6 +46,13 @@ SUGGESTED: list[tuple[Table, str]] = [
         "--text says --label ask",
     ),
     (
+        {"source": SENTENCES, "topic-metadata": [
+            {"class-name": kind, "human-annotated": ("yes", "no")[i // 6], "type": "groundtruth/x"}
+            for i, kind in enumerate(KINDS)
+        ]},
+        "--text source --label topic-metadata.class-name",
+    ),
+    (
         {"when": cells("Mon Apr 06 22:19:{:02d} PDT 2009"), "says": SENTENCES, "tone": KINDS},
         "--text says --label tone",
     ),

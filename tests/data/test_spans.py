@@ -195,3 +195,12 @@ def test_every_character_of_a_part_and_no_other_has_its_tag(text: str, bounds: l
     assert inside == "".join("".join(text[part.start : part.end].split()) for part in parts)
     filled = [part for part in parts if text[part.start : part.end].strip()]
     assert tags.count("B-X") == len(filled)
+
+
+def test_marks_of_words_by_annotator_are_no_spans(tmp_path: Path) -> None:
+    """HateXplain's rationales: a 0 or 1 for each word, from each annotator."""
+    marks = [[0, 1, 1, 0, 0], [0, 1, 1]]
+    source, _ = read(tmp_path, [{"text": TEXT, "rationales": marks, "label": "x"}] * 2)
+    assert source.task == "classification"
+    source, _ = read(tmp_path, [{"text": TEXT, "rationales": marks}] * 2)
+    assert source.task == "classification"

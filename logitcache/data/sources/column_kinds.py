@@ -28,7 +28,8 @@ _ANSWER = re.compile(
 _TOLOKA = ("INPUT:", "HINT:", "ASSIGNMENT:")  # what no annotator has answered
 OF_TOLOKA = "OUTPUT:"  # the answers
 CONFIDENCE = ":confidence"  # of CrowdFlower, behind the name of a question
-# what it notes of a row
+_OF_GROUND_TRUTH = re.compile(r"-metadata\.(human-annotated|type|job-name)$")
+# what CrowdFlower notes of a row
 _OF_CROWDFLOWER = ("_golden", "_unit_state", "_trusted_judgments", "_last_judgment_at", "_unit_id")
 LABELLED = "_successfully_labeled"  # of Autolabel, behind the name of its task
 _OF_AUTOLABEL = (LABELLED, "_error", "_prompt", "_annotation", "_confidence", "_explanation")
@@ -93,9 +94,10 @@ def notes_of_autolabel(names: Iterable[str]) -> set[str]:
 
 def no_labels(columns: Mapping[str, Sequence[Any]]) -> set[str]:
     """The columns that are no labels whatever they repeat: addresses, Toloka's beside its answers,
-    Autolabel's notes, CrowdFlower's.
+    Autolabel's notes, CrowdFlower's and Ground Truth's.
     """
     names = {name for name, values in columns.items() if are_addresses(values)}
+    names |= {name for name in columns if _OF_GROUND_TRUTH.search(name)}
     if any(name.startswith(OF_TOLOKA) for name in columns):
         names |= {name for name in columns if name.startswith(_TOLOKA)}
     return {*names, *notes_of_autolabel(columns), *_OF_CROWDFLOWER}

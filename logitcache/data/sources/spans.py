@@ -174,8 +174,8 @@ def _span(value: Any) -> Span | None:
     if isinstance(value, Mapping):
         start, end, label = (_first(value, keys) for keys in (STARTS, ENDS, LABELS))
         text = value.get("text")
-    elif isinstance(value, list) and len(value) >= 3:  # start, end, label
-        start, end, label = value[:3]
+    elif isinstance(value, list) and len(value) >= 3 and isinstance(value[2], str):
+        start, end, label = value[:3]  # without a name they are rather numbers of words
     else:
         return None
     if isinstance(label, list) and len(label) == 1:
