@@ -304,3 +304,14 @@ def test_scores_of_pairs_are_led_to_sentence_encoders(tmp_path: Path) -> None:
         {"sentence1": f"the film {i}", "sentence2": f"a film {i}", "score": i / 4} for i in range(6)
     ]
     assert "--task embedding --similarity" in read(rows, tmp_path)[0].label_advice
+
+
+def test_texts_below_an_object_are_named(tmp_path: Path) -> None:
+    rows = [{"text": {"post": f"a {i}", "reply": f"b {i}"}, "label": "xy"[i % 2]} for i in range(4)]
+    message = refusal(rows, tmp_path)
+    assert message.endswith("for example --text text.post (and --text-pair text.reply).")
+    source, _ = read(rows, tmp_path, text="text.post", text_pair="text.reply")
+    assert source.table("train").texts() == (
+        [f"a {i}" for i in range(4)],
+        [f"b {i}" for i in range(4)],
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from logitcache.data.sources.advice import header_advice, lists_advice, pandas_command
-from logitcache.data.sources.hints import looks_like_row
+from logitcache.data.sources.hints import looks_like_row, option
 from logitcache.data.sources.tables import Table
 from logitcache.data.spool import arrow_texts, concatenated, strings
 from logitcache.errors import SpecError, counted, short
@@ -73,6 +74,12 @@ def _no_text(table: Table, column: str, values: list[Any], row: int) -> SpecErro
         command = pandas_command(table.path, f"t = t[t[{column!r}].notna()]")
         if command and column in table.columns and "." not in column:
             advice = advice or f"To leave these rows out: {command}."
+    below = []
+    if isinstance(value, Mapping):
+        below = [f"{column}.{key}" for key, text in value.items() if isinstance(text, str)]
+    if below:
+        pair = f" (and {option('--text-pair', below[1])})" if below[1:] else ""
+        advice = f"Name a text in it, for example {option('--text', below[0])}{pair}."
     return SpecError(
         f"column {column!r}: expected a string, found {content}. "
         f"{advice or 'Make it a string or leave the row out.'}",
