@@ -48,6 +48,11 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
     timers: list[threading.Timer] = []  # started by a handler
     unhandled: list[threading.Timer] = []  # of signals that no handler may have seen
     swallowed: list[object] = []
+    is_over = threading.Event()
+
+    def end(number: int) -> None:
+        if not is_over.is_set():
+            os._exit(128 + number)
 
     def start_timer(
         seconds: float, function: Callable[[int], object], number: int, started: list[Any] = timers
@@ -86,9 +91,10 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN
     }
     try:
-        with _watched(lambda number: start_timer(GRACE, os._exit, 128 + number, unhandled)):
+        with _watched(lambda number: start_timer(GRACE, end, number, unhandled)):
             yield
     finally:
+        is_over.set()
         for number, handler in original_handlers.items():
             signal.signal(number, handler)
         sys.unraisablehook = original_hook

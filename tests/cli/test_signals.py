@@ -185,6 +185,14 @@ def test_a_signal_ends_a_command_that_waits_in_a_library(tmp_path: Path) -> None
     assert process.exitcode == 128 + signal.SIGTERM
 
 
+def test_a_signal_that_was_handled_ends_nothing_later() -> None:
+    with patch.object(stop, "GRACE", 0.05):
+        for _ in range(30):
+            with pytest.raises(Stopped), stoppable(click.Context(click.Command("x"))):
+                signal.raise_signal(signal.SIGTERM)
+    time.sleep(0.3)
+
+
 def test_a_forked_process_that_is_told_to_stop_leaves_its_parent(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     with patch.object(stop, "GRACE", 0.1), stoppable(click.Context(click.Command("x"))):

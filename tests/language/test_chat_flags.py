@@ -27,7 +27,6 @@ FLAGS = [
     ("weight", True),
     ("loss_weight", True),
     ("masked", False),
-    ("mask", False),
 ]
 
 
