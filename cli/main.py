@@ -27,6 +27,7 @@ from .streams import discard, is_reader_gone, without_errors
 COMMANDS = {
     "demo": "Distil a small teacher into students on built-in text.",
     "check": "Say what is wrong with data, before anything costs time.",
+    "reshape": "Write foreign files as rows that are read.",
     "plan": "Say what a dump and its trainings would cost, before they are run.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student, from a cache (kd) or without (base, ls, ...).",
@@ -45,7 +46,7 @@ COMMANDS = {
     "report": "Make a page of what benches have measured.",
 }
 HEADINGS = {
-    "Distil": ("demo", "check", "plan", "dump", "train", "compare"),
+    "Distil": ("demo", "check", "reshape", "plan", "dump", "train", "compare"),
     "Many runs": ("study", "tune", "pretrain"),
     "Caches": ("inspect", "verify", "repair", "diff", "convert", "merge"),
     "Measure": ("codecs", "bench", "report"),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import re
+import shlex
 import subprocess
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import logitcache
 from logitcache.errors import LogitCacheError
+from logitcache_cli.main import cli
 from tests.source import statements
 
 PACKAGE = Path(logitcache.__file__).parent
@@ -35,6 +39,9 @@ ERRORS = {
     "DiskError",
     "OutOfSpace",
 }
+_RESHAPE = re.compile(
+    r"logitcache reshape (?:(?!logitcache reshape).)*? --out (\S+?)(?=[.;,]?(?:\s|$))"
+)
 SHORTEST = 9  # characters of a piece of advice by which it is recognised
 Attempts = Iterator[Callable[[], object]]
 
@@ -93,6 +100,20 @@ def followed(command: str, folder: Path) -> str:
     shell = f'python() {{ printf %s "$2"; }}; {command}'
     read = subprocess.run(["bash", "-c", shell], check=True, capture_output=True, text=True)
     return printed(read.stdout, folder)
+
+
+def reshaped(message: str, folder: Path) -> Path:
+    """Run the commands ``logitcache reshape`` of a message in a folder; what they write: a file, or
+    for several commands the folder of their files.
+    """
+    commands = list(_RESHAPE.finditer(message))
+    assert commands, message
+    for command in commands:
+        with contextlib.chdir(folder):
+            result = CliRunner().invoke(cli, shlex.split(command[0])[1:])
+        assert result.exit_code == 0, result.stderr
+    out = folder / commands[0][1]
+    return out if len(commands) == 1 else out.parent
 
 
 def not_followed(

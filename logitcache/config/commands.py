@@ -28,6 +28,7 @@ from logitcache.config.report import (
     StudySubmitConfig,
     VerifyConfig,
 )
+from logitcache.config.reshape import ReshapeConfig
 from logitcache.config.study import StudyConfig
 from logitcache.config.train import TrainConfig
 from logitcache.config.tune import TuneConfig
@@ -113,6 +114,7 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     ),
     "codecs": (Takes(CodecsConfig), Takes(DumpConfig, without=_NO_DUMP)),
     "check": (Takes(CheckConfig, without=frozenset({"data"})),),
+    "reshape": (Takes(ReshapeConfig),),
     "compare": (Takes(CompareConfig),),
     "inspect": (Takes(InspectConfig),),
     "verify": (Takes(VerifyConfig), Takes(AgainConfig)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logitcache.data.sources.advice import pandas_command
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
@@ -23,14 +23,9 @@ def check_no_annotators(table: Table, column: str | None, cells: Sequence[Any]) 
     is_binary = numbers <= _NUMBERS and bool(numbers & {"0", "0.0"})
     if not is_binary or len(names) < 2 * max(map(len, objects)):
         return
-    advice = "Write what most of them say as the label."
-    if str(table.path).lower().endswith((".json", ".jsonl", ".parquet")):
-        lines = (
-            f"a = [pandas.Series([*c.values()]).astype(str) for c in t[{column!r}]]; "
-            "t['votes'] = [dict(s.value_counts()) for s in a]; "
-            "t['label'] = [m[0] if len(m) == 1 else None for m in (s.mode() for s in a)]"
-        )
-        advice = f"Write what most of them say as the label: {pandas_command(table.path, lines)}"
+    advice = (
+        f"Write what most of them say as the label: {reshape('votes', [table.path], [str(column)])}"
+    )
     raise SpecError(
         expected=f"one label a row in column {column!r}",
         found=f"{short(repr(objects[0]))}: 0 and 1 by annotator, of whom each row has others",

@@ -147,6 +147,8 @@ def test_a_command_takes_what_is_declared_and_nothing_else(command: str) -> None
         arguments.add("folder")
     if command == "check":
         arguments.add("data")
+    if command == "reshape":
+        arguments.add("kind")
     assert shown - arguments <= declared <= shown | arguments
 
 

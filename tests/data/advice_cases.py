@@ -251,11 +251,6 @@ FORMS = [
         {"r.json": '{"data": [{"paragraphs": [{"context": "a"}]}]}'},
         {"r.json": None, "r.jsonl": JSONL},
     ),
-    Case(
-        "Write the objects under its keys as rows: python -c",
-        {"r.json": '{"a": {"b": {"text": "a"}}}'},
-        {"r.json": None, "r.jsonl": JSONL},
-    ),
     Case("Give --delimiter", {"train.txt": GOOD}, more={"delimiter": ","}),
     Case(
         "Keep one label a row.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.data.advice_cases import GOOD, JSONL, Case, csv
+from tests.data.advice_cases import GOOD, Case, csv
 from tests.data.advice_of_shapes import JSONL_OF_WORDS
 
 TREES = "(3 (2 A) (3 (3 warm) (2 film)))\n(0 (1 Dull))\n"
@@ -37,37 +37,6 @@ OF_TURNS = "".join(
 SENTENCES = [[["a", "film"], ["it", "is"]], [["B", "O"], ["O", "O"]]]
 JOINED = "The{0}DT{0}O film{0}NN{0}B-X\nIt{0}PRP{0}O\n"
 POSTED = [
-    *(
-        Case(
-            'awk \'{gsub(/ +/, "\\n"); gsub(/'
-            + pattern
-            + '/, " "); print; print ""}\' FILE > OUT.conll',
-            {name: JOINED.format(mark)},
-            {
-                name: None,
-                "OUT.conll": JOINED.format(" ")
-                .replace(" film", "\nfilm")
-                .replace("\nIt", "\n\nIt"),
-            },
-        )
-        for name in ("r.txt", "r.tsv", "r.conll")
-        for mark, pattern in (("|", r"\|"), ("/", r"\/"))
-    ),
-    Case(
-        "write a word a line: awk",
-        {"r.conll": "The|DT|O film|NN|B-X\nIt|PRP|O is|VB|O\n"},
-        {"r.conll": "The DT O\nfilm NN B-X\n\nIt PRP O\nis VB O\n"},
-    ),
-    Case(
-        "Write a row for each: python -c",
-        {"r.json": '{"a warm film": "x", "a dull film": "y"}'},
-        {"r.json": None, "r.jsonl": JSONL},
-    ),
-    Case(
-        "If the keys are their classes: python -c",
-        {"r.json": '{"x": ["a", "c"], "y": ["b"]}'},
-        {"r.json": None, "r.jsonl": JSONL},
-    ),
     Case("If SQLite wrote it, with pandas: ", {"r.sql": "-- rows"}, {"r.sql": None, "r.csv": GOOD}),
     Case(
         'save each row as {"text": "...", "entities": [[start, end, "LABEL"]]}',
@@ -80,13 +49,6 @@ POSTED = [
         {"r.json": '[["a", {"cats": {"X": 1, "Y": 0}}], ["b", {"cats": {"X": 0, "Y": 1}}]]'},
         {},
         more={"header": ("text", "of"), "label": "of.cats"},
-    ),
-    Case(
-        "Put the words first, and their labels last: awk '{print $3, $4}' FILE > OUT.conll",
-        {
-            "r.conll": "#begin document (d)\nd 0 a O\nd 1 long B-X\nd 2 film O\n\nd 0 it O\n\n#end document\n"
-        },
-        {"r.conll": None, "OUT.conll": "a O\nlong B-X\nfilm O\n\nit O\n"},
     ),
     Case(
         "Fetch or save it again, or remove the line.",
@@ -135,7 +97,7 @@ POSTED = [
         for header in (None, ("label", "text"))
     ),
     Case(
-        "If the first word of each line is its label, write: sed",
+        "If the first word of each line is its label, write: logitcache reshape first-word",
         {"train_5500.label": "a warm film\nb good cold film\n", "TREC_10.label": "a film\n"},
         {"train.txt": "__label__a warm film\n__label__b good cold film\n"},
     ),
@@ -152,16 +114,6 @@ POSTED = [
         {"output.manifest.jsonl": '{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n'},
     ),
     Case(
-        "If each line is a tree whose root has the label, write: sed -E",
-        {"r.txt": TREES},
-        {"r.txt": None, "OUT.txt": OF_TREES},
-    ),
-    Case(
-        "sed -E 's/^(.*) (__label__[^ ]+)$/\\2 \\1/' FILE > OUT.txt",
-        {"r.txt": "a film __label__x\na book __label__y\n"},
-        {"r.txt": None, "OUT.txt": "__label__x a film\n__label__y a book\n"},
-    ),
-    Case(
         "give the texts that they were made of.",
         {"r.txt": "+1 3:1 11:0.5\n-1 2:1\n"},
         {"r.txt": None, "r.csv": GOOD},
@@ -173,26 +125,9 @@ POSTED = [
         rows=1,
     ),
     Case(
-        "Put the words first: awk '{print $2, $1}' FILE > OUT.conll",
-        {"r.conll": "O\ta\nB-X\tfilm\n\nO\tof\nO\tit\n"},
-        {"r.conll": None, "OUT.conll": "a O\nfilm B-X\n \nof O\nit O\n"},
-    ),
-    Case(
         "name the files .conll",
         {"r.txt": "London\tplace\nis\tO\n\nbig\tO\n"},
         {"r.txt": None, "r.conll": "London\tplace\nis\tO\n\nbig\tO\n"},
-    ),
-    *(
-        Case(
-            f"{advice}: grep -v '^#' FILE | awk -F'\\t' -v OFS='\\t' '{{print $2, $3}}' > OUT.conll "
-            "(the labels of column 3, or $4).",
-            {name: COUNTED},
-            {name: None, "OUT.conll": "A\tO\n#\tB-X\n\t\nBe\tO\nit\tO\n\t\n"},
-        )
-        for name, advice in (
-            ("r.conll", "else put the words first, and their labels last"),
-            ("r.tsv", "If each line is a word with its tags, below comments"),
-        )
     ),
     Case(
         "Name the column of the words, for example --text c2.",
@@ -221,37 +156,12 @@ POSTED = [
         more={"header": ("text", "label")},
     ),
     Case(
-        '&& for f in *; do sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt',
-        {"positive.txt": "a\n", "negative.txt": "b\n"},
-        {"OUT.txt": "__label__positive a\n__label__negative b\n"},
-        then_name="OUT.txt",
-    ),
-    Case(
-        "Write the lines of both into one file: python -c",
-        {
-            "a_train.txt": "a\nb",
-            "train_labels.txt": "x\ny",
-            "test.txt": "c",
-            "test_labels.txt": "x",
-        },
-        {
-            "train.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n',
-            "test.jsonl": '{"text": "c", "label": "x"}\n',
-        },
-    ),
-    Case(
         "and each other line is a word and its label, name the file .conll;",
         {"r.tsv": "## s0\tthe text\na\tO\nfilm\tB-X\n\n## s1\tof it\na\tO\nis\tO\n"},
         {
             "r.tsv": None,
             "r.conll": "## s0\tthe text\na\tO\nfilm\tB-X\n\n## s1\tof it\na\tO\nis\tO\n",
         },
-    ),
-    Case(
-        "; and give --header text,label with the names of the other columns between them (3 in all)",
-        {"train_text.txt": "a\tA\nb\tB\n", "train_labels.txt": "x\ny\n"},
-        {"train.tsv": "a\tA\tx\nb\tB\ty\n"},
-        more={"header": ("text", "more", "label")},
     ),
     Case(
         "for example --header label,c2,text.",
@@ -277,17 +187,6 @@ POSTED = [
         {"r.jsonl": NESTED_PAIR + NESTED_PAIR.replace("more", "less")},
         {},
         more={"text": "pair.premise", "text_pair": "pair.hypothesis"},
-    ),
-    *(
-        Case(
-            "if the commas are of the texts, write: awk -F,",
-            {"r.csv": f"{header}\n{first}\n{second}\n"},
-            {"r.csv": None, "OUT.tsv": written},
-        )
-        for header, first, second, written in (
-            ("label,text", "x,a, b", "y,c", "label\ttext\nx\ta, b\ny\tc\n"),
-            ("text,label", "a, b,x", "c,y", "text\tlabel\na, b\tx\nc\ty\n"),
-        )
     ),
     Case(
         "or as columns words and tags of lists",
@@ -349,16 +248,6 @@ POSTED = [
         {"r.csv": "text,votes,kind\na,1|1|0,x\nb,0|0|1,y\n"},
         options={"label": "votes"},
         more={"label": "kind"},
-    ),
-    Case(
-        "Write their lines into one file: python -c ",
-        {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
-        {"train.jsonl": '{"text": "a film", "label": "0"}\n{"text": "a book", "label": "0"}\n'},
-    ),
-    Case(
-        "Write the texts into the table: python -c",
-        {"a.txt": "a film", "b.txt": "a book", "r.csv": "file,label\na.txt,x\nb.txt,y\n"},
-        {"a.txt": None, "b.txt": None, "r.csv": GOOD},
     ),
     Case(
         "Add such a column, or put empty lines between the sentences",

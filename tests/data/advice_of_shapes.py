@@ -51,20 +51,6 @@ FAST_TEXT = re.sub("(?m)^[^ ]", r"__label__\g<0>", OF_FIRST_WORDS)  # what that 
 WEBANNO = "#FORMAT=WebAnno TSV 3.3\n#T_SP=a.Entity|value\n\n\n#Text=a\n1-1\t0-1\ta\tX\t\n"
 SURVEY = 'text,label\nWhat?,Mood\n"{""ImportId"":""Q1""}","{""ImportId"":""Q2""}"\na b,x\nc d,y\n'
 SHAPES = [
-    Case(
-        "Write its words and their labels: awk ",
-        {"r.tsv": WEBANNO},
-        {"r.tsv": None, "OUT.conll": CONLL},
-        name="r.tsv",
-        then_name="OUT.conll",
-    ),
-    Case(
-        'Write its rows alone: python -c "import pandas; pandas.read_csv(',
-        {"r.csv": SURVEY},
-        {"r.csv": None, "OUT.csv": GOOD},
-        name="r.csv",
-        then_name="OUT.csv",
-    ),
     *(
         Case(
             "columns words and tags of lists.",
@@ -78,36 +64,6 @@ SHAPES = [
             rows=1,
         )
         for folder, ann in (("corpus/train", "corpus/train"), ("train/text", "train/ann"))
-    ),
-    *(
-        Case(
-            BY_FIRST_SPACE,
-            {"r.label": OF_FIRST_WORDS},
-            {"r.label": None, "OUT.txt": FAST_TEXT},
-            options={"delimiter": delimiter},
-            more={"delimiter": None},
-            name="r.label",
-            then_name="OUT.txt",
-        )
-        for delimiter in (None, " ")
-    ),
-    *(
-        Case(
-            f"{BY_FIRST_SPACE}, and leave --delimiter out.",
-            {"r.txt": content},
-            {"r.txt": None, "OUT.txt": FAST_TEXT},
-            options={"delimiter": " "},
-            more={"delimiter": None},
-            name="r.txt",
-            then_name="OUT.txt",
-        )
-        for content in (OF_FIRST_WORDS, "a 1 2 2\n", "a 1 film\nb 2 film\n")
-    ),
-    Case(
-        BY_FIRST_SPACE,
-        {"r.txt": OF_FIRST_WORDS},
-        {"r.txt": None, "OUT.txt": FAST_TEXT},
-        then_name="OUT.txt",
     ),
     *(
         csv(

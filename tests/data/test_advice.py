@@ -22,11 +22,12 @@ from logitcache.config.data import Columns
 from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes
-from tests.advice import printed
+from tests.advice import reshaped
 from tests.data.advice_cases import FORMS, ROWS, Case, changed
 from tests.data.advice_of_labels import LABELS, PLACES
 from tests.data.advice_of_posted import POSTED
-from tests.data.advice_of_shapes import BY_FIRST_SPACE, SHAPES
+from tests.data.advice_of_shapes import SHAPES
+from tests.data.reshape_cases import FOREIGN
 
 FILES = [*FORMS, *PLACES, *LABELS, *SHAPES, *POSTED]
 MEMORY: list[tuple[str, Any, Any]] = [
@@ -97,6 +98,13 @@ ELSEWHERE_FILES = {
     ),
     **dict.fromkeys(("preprocess/packing.py", "preprocess/masking.py"), "language/test_packing.py"),
     "preprocess/tokens.py": "data/test_prepare.py",
+    **dict.fromkeys(
+        (
+            f"reshape/{room}.py"
+            for room in ("table", "lines", "words", "documents", "tables", "batches")
+        ),
+        "data/test_reshape.py",
+    ),
     **dict.fromkeys(("similarity.py", "tasks/embedding.py"), "stages/test_embedding.py"),
 }
 ROOT = Path(logitcache.data.__path__[0])
@@ -155,13 +163,15 @@ def test_no_advice_in_these_rooms_is_left_out(
         refusal(folder / case.name, Columns(**case.options), tmp_path)
     for _, before, _ in MEMORY:
         refusal(before, Columns(), tmp_path)
+    for number, foreign in enumerate(FOREIGN):  # followed by test_reshape.py
+        folder = tmp_path / f"foreign-{number}"
+        changed(folder, foreign.files)
+        refusal(folder / foreign.name, Columns(**foreign.options), tmp_path)
     assert sorted(set(sites()) - made) == []
 
 
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_the_call_of_pandas_over_files_of_weka_reads_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
-) -> None:
+def test_files_of_weka_are_written_as_rows(tmp_path: Path, quote: str) -> None:
     text = 'it\'s "a", b'
     escaped = text.replace(quote, f"\\{quote}")
     head = (
@@ -169,11 +179,9 @@ def test_the_call_of_pandas_over_files_of_weka_reads_them(
     )
     path = tmp_path / "r.arff"
     path.write_text(f"{head}x,{quote}{escaped}{quote}\ny,{quote}c % d{quote}\n", encoding="utf-8")
-    message = refusal(path, Columns(), tmp_path)
-    call = message.partition("with pandas: ")[2].partition(".to_parquet")[0]
-    monkeypatch.chdir(tmp_path)
-    table = eval(f"pandas.{call}", {"pandas": pandas})
-    assert table.to_dict("list") == {"label": ["x", "y"], "the text": [text, "c % d"]}
+    out = reshaped(refusal(path, Columns(), tmp_path), tmp_path)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert rows == [{"label": "x", "the text": text}, {"label": "y", "the text": "c % d"}]
 
 
 @pytest.mark.parametrize("pair", [["a", "x"], ["x", "a long text"]])
@@ -184,12 +192,11 @@ def test_the_command_over_pairs_by_split_writes_files_that_are_read(
     keys = ("oos_val", "val", "train", "oos_train")
     path.write_text(json.dumps({key: [pair, pair] for key in keys}), encoding="utf-8")
     message = refusal(path, Columns(), tmp_path)
-    command = message.partition('python -c "')[2].partition('"; then')[0]
-    header = message.rpartition("--header ")[2].rstrip(".").split(",")
-    printed(command, tmp_path)
-    source = load(tmp_path / "OUT", Columns(header=tuple(header)), tmp_path, SILENT)
+    out = reshaped(message, tmp_path)
+    assert message.endswith("and give --split-column split.")
+    source = load(out, Columns(split_column="split"), tmp_path, SILENT)
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 4, "dev": 4}
-    assert source.table("train").texts()[0] == [max(pair, key=len)] * 4
+    assert source.split("train").texts()[0] == [max(pair, key=len)] * 4
 
 
 TWEETS = [("climate café tonight", "CLIMATE"), ("no god at all", "GOD")]
@@ -236,7 +243,10 @@ def test_text_files_of_labelled_rows_are_not_called_those_of_a_class(tmp_path: P
     message = refusal(tmp_path, Columns(), tmp_path)
     assert "texts of a class" not in message
     assert "Call them by their splits (train.txt, dev.txt, test.txt)" in message
-    assert BY_FIRST_SPACE in message
+    assert (
+        "If the first word of each line is its label, write: logitcache reshape first-word"
+        in message
+    )
     (tmp_path / "other.txt").unlink()
     lines = [re.sub("^[^ ]", r"__label__\g<0>", row) for row in rows]
     (tmp_path / "stsa.txt").rename(tmp_path / "train.txt").write_text("\n".join(lines))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from pathlib import Path
 
@@ -17,13 +16,12 @@ from logitcache.data.source import Source, load
 from logitcache.data.sources import joins
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
-from tests.advice import printed
+from tests.advice import reshaped
 from tests.data.advice_cases import changed
 
 STANCES = "Headline,Body ID,Stance\nsome thing has happened,7,agree\nit has not,9,disagree\nso it goes,7,agree\n"
 BODIES = "Body ID,articleBody\n9,a long text of nothing\n7,a long text of things\n3,another one\n"
 NAMED = Columns(text="Headline", label="Stance")
-COMMAND = re.compile(r'Join them first: python -c "([^"]*)"')
 
 
 def read(data: Path, columns: Columns = NAMED) -> tuple[Source, list[str]]:
@@ -33,11 +31,9 @@ def read(data: Path, columns: Columns = NAMED) -> tuple[Source, list[str]]:
 
 def check_joined(message: str, folder: Path) -> None:
     """The command of a message writes the rows with their texts."""
-    command = COMMAND.search(message)
-    assert command is not None, message
-    printed(command[1], folder)
+    out = reshaped(message, folder)
     columns = Columns(text="Headline", text_pair="articleBody", label="Stance")
-    source, notes = read(folder / "OUT.jsonl", columns)
+    source, notes = read(out, columns)
     texts = ["a long text of things", "a long text of nothing", "a long text of things"]
     assert source.table("train").texts()[1] == texts
     assert not [note for note in notes if "Join" in note]
@@ -122,9 +118,9 @@ def test_both_files_of_a_batch_are_joined(tmp_path: Path, name: str, columns: Co
     of_batch(tmp_path / "data")
     with pytest.raises(SpecError) as caught:
         read(tmp_path / "data" / name, columns)
-    command = re.search(r'Join both files of the batch: python -c "([^"]*)"', str(caught.value))
-    assert command is not None, str(caught.value)
-    rows = [json.loads(line) for line in printed(command[1], tmp_path).splitlines()]
+    assert "Join both files of the batch: logitcache reshape batch " in str(caught.value)
+    out = reshaped(str(caught.value), tmp_path)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert {row["text"]: row["label"] for row in rows} == {
         "text 0": "x",
         "text 1": "y",
@@ -178,9 +174,7 @@ def test_labels_without_a_header_are_joined_by_their_key(tmp_path: Path) -> None
     labels = "".join(f"{70 + i},{('NOT', 'OFF')[i % 2]}\n" for i in (3, 1, 0, 2, 5, 4))
     changed(tmp_path, {"testset.tsv": f"id\ttweet\n{rows}", "labels.csv": labels})
     source, _ = read(tmp_path / "testset.tsv", Columns(text="tweet"))
-    command = COMMAND.search(source.label_advice)
-    assert command is not None, source.label_advice
-    printed(command[1], tmp_path)
-    joined, _ = read(tmp_path / "OUT.jsonl", Columns(text="tweet"))
+    out = reshaped(source.label_advice, tmp_path)
+    joined, _ = read(out, Columns(text="tweet"))
     assert joined.label_names == ("NOT", "OFF")
     assert joined.table("train").label.tolist() == [0, 1] * 3

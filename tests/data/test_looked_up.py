@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 from logitcache.teacher.column import Recorded, recorded
+from tests.advice import reshaped
 from tests.data.advice_cases import changed
 from tests.data.test_strangers import Rows, jsonl, read, refusal, run
 
@@ -152,16 +153,9 @@ def test_texts_in_files_that_a_column_names_are_written_into_it(
     for asked in ({}, {"text": column}):
         message = refusal(tmp_path / "data" / "train.csv", tmp_path, **asked)
     assert f"in the column {column!r} names of files" in message
-    run(message, tmp_path)
-    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, text="text")
+    source, _ = read(run(message, tmp_path), tmp_path, text="text")
     assert source.table("train").texts()[0] == list(texts.values())
     assert source.label_names == ("x", "y")
-
-
-def _run_lines(message: str, folder: Path) -> None:
-    """Run the commands behind "into one file:" of a message as a shell does."""
-    commands = message.partition(" into one file: ")[2]
-    subprocess.run(["bash", "-c", commands], check=True, cwd=folder)
 
 
 def test_lines_keep_their_quotes_beside_their_labels(tmp_path: Path) -> None:
@@ -170,11 +164,9 @@ def test_lines_keep_their_quotes_beside_their_labels(tmp_path: Path) -> None:
         lines = "".join(f"{text}{mark}\n" for text in texts)
         changed(tmp_path, {f"{split}_text.txt": lines, f"{split}_labels.txt": "0\n1\n0\n"})
     changed(tmp_path, {"mapping.txt": "0\tpos\n1\tneg\n"})
-    _run_lines(refusal(tmp_path, tmp_path), tmp_path)
-    for name in ("train", "val"):
-        (tmp_path / f"{name}_text.txt").unlink()
-        (tmp_path / f"{name}_labels.txt").unlink()
-    source, _ = read(tmp_path, tmp_path)
+    message = refusal(tmp_path, tmp_path)
+    assert message.endswith("; then --data OUT --labels pos,neg")
+    source, _ = read(reshaped(message, tmp_path), tmp_path, label_names=("pos", "neg"))
     assert source.table("train").texts()[0] == texts
     assert source.table("dev").texts()[0] == [f"{text}!" for text in texts]
     assert source.label_names == ("pos", "neg")
@@ -186,9 +178,7 @@ def test_lines_keep_their_quotes_beside_their_labels(tmp_path: Path) -> None:
 def test_a_label_a_line_is_put_to_its_text(tmp_path: Path, labels: str, texts: list[str]) -> None:
     files = {name: "".join(f"{name} a film {i}\n" for i in range(4)) for name in texts}
     changed(tmp_path / "data", {**files, labels: "1\n0\n0\n1\n"})
-    message = refusal(tmp_path / "data", tmp_path)
-    _run_lines(message, tmp_path)
-    source, _ = read(tmp_path / "train.jsonl", tmp_path)
+    source, _ = read(run(refusal(tmp_path / "data", tmp_path), tmp_path), tmp_path)
     assert len(source.table("train").texts()) == 2
     assert labels_of(source) == ["1", "0", "0", "1"]
 
@@ -248,8 +238,8 @@ def test_fields_in_single_quotes_are_led_to_a_table(tmp_path: Path) -> None:
     message = refusal(tmp_path / "train.csv", tmp_path)
     assert "Give --delimiter ';' if it separates fields. If the first line is a row" in message
     asked: Any = {"delimiter": ";", "header": ("label", "text")}
-    run(refusal(tmp_path / "train.csv", tmp_path, **asked), tmp_path)
-    source, _ = read(tmp_path / "OUT.csv", tmp_path, **asked)
+    out = run(refusal(tmp_path / "train.csv", tmp_path, **asked), tmp_path)
+    source, _ = read(out, tmp_path)
     texts = ["er sagt; ja", 'das; "war" \'s', "ein Film von heute"]
     assert source.table("train").texts()[0] == texts
 
@@ -332,16 +322,14 @@ def test_words_that_paddle_joins_have_a_tag_each(tmp_path: Path) -> None:
 
 def test_files_of_pubtator_are_led_to_texts_with_parts(tmp_path: Path) -> None:
     first = "1|t|Aspirin helps\n1|a|It is | fine.\n1\t0\t7\tAspirin\tChemical\tD1\n1\tCID\tD1\tD2\n"
-    changed(tmp_path, {"FILE": f"{first}\n2|t|None\n2|a|here\n\n"})
-    changed(tmp_path, {"train.txt": (tmp_path / "FILE").read_bytes()})
-    message = refusal(tmp_path / "train.txt", tmp_path)
-    run(message, tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "OUT.jsonl").read_text().splitlines()]
+    changed(tmp_path, {"train.txt": f"{first}\n2|t|None\n2|a|here\n\n"})
+    out = run(refusal(tmp_path / "train.txt", tmp_path), tmp_path)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert rows == [
         {"text": "Aspirin helps It is | fine.", "entities": [[0, 7, "Chemical"]]},
         {"text": "None here", "entities": []},
     ]
-    assert read(tmp_path / "OUT.jsonl", tmp_path)[0].label_names == ("B-Chemical", "O")
+    assert read(out, tmp_path)[0].label_names == ("B-Chemical", "O")
 
 
 def test_numbered_columns_of_0_and_1_may_be_votes(tmp_path: Path) -> None:
@@ -372,14 +360,14 @@ def test_parallel_lines_of_words_slots_and_classes_are_written_as_rows(
     message = refusal(tmp_path / "data", tmp_path)
     assert message.endswith("; then --data OUT.")
     classes, _, slots = message.partition("; for the slots: ")
-    run(classes, tmp_path)
-    source, _ = read(tmp_path / "OUT", tmp_path)
+    out = run(classes, tmp_path)
+    source, _ = read(out, tmp_path)
     assert sorted(source.splits) == sorted(splits)
     for split in splits:
         assert source.table(split).texts()[0] == ["a 'b'", "c"]
     assert source.label_names == ("x", "y")
-    run(slots, tmp_path)
-    source, _ = read(tmp_path / "OUT", tmp_path)
+    shutil.rmtree(tmp_path / "OUT")
+    source, _ = read(run(slots, tmp_path), tmp_path)
     assert sorted(source.splits) == sorted(splits)
     assert source.label_names == ("B-x", "O")
 
@@ -391,7 +379,6 @@ def test_labels_in_a_file_of_their_own_are_joined_to_their_texts(tmp_path: Path)
     names = {"olid-training.tsv": rows, "testset-levela.tsv": tests, "labels-levela.csv": labels}
     changed(tmp_path, {f"data/{name}": content for name, content in names.items()})
     _, notes = read(tmp_path / "data", tmp_path, text="tweet", label="subtask_a")
-    run(notes, tmp_path)
-    source, _ = read(tmp_path / "OUT.jsonl", tmp_path, text="tweet", label="label")
+    source, _ = read(run(notes, tmp_path), tmp_path, text="tweet", label="label")
     assert source.table("train").texts()[0] == ["g h", "i j", "k l"]
     assert labels_of(source) == ["OFF", "NOT", "NOT"]

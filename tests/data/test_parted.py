@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from logitcache.data.rows import Source
 from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
-from tests.advice import followed as followed_command
-from tests.advice import printed
+from tests.advice import reshaped
 
 PARTS = [{"data": [{"text": f"play {i} "}, {"text": "jazz", "entity": "genre"}]} for i in range(3)]
 TEXTS = [f"play {i} jazz" for i in range(3)]
@@ -34,13 +32,7 @@ def followed(data: Path, folder: Path, **columns: Any) -> Source:
     """The rows that the advised command writes."""
     with pytest.raises(SpecError) as caught:
         load(data, Columns(**columns), folder, SILENT)
-    command = re.search('python -c "(.*)"', str(caught.value))
-    assert command is not None, caught.value
-    out = folder / "OUT.jsonl"
-    written = printed(command[1], folder)
-    if written:
-        out.write_text(written, encoding="utf-8")
-    return load(out, Columns(**columns), folder, SILENT)
+    return load(reshaped(str(caught.value), folder), Columns(**columns), folder, SILENT)
 
 
 def labelled(source: Source) -> list[tuple[str, str]]:
@@ -79,9 +71,8 @@ def test_entities_by_numbers_of_words(tmp_path: Path, task: str | None) -> None:
         source = followed(tmp_path / "train.json", tmp_path)
     else:
         advice = load(tmp_path / "train.json", Columns(task=task), tmp_path, SILENT).label_advice
-        assert advice.startswith('Write a label for each word: python -c "')
-        printed(advice.partition('"')[2].rstrip('".'), tmp_path)
-        source = load(tmp_path / "OUT.jsonl", Columns(task=task), tmp_path, SILENT)
+        assert advice.startswith("Write a label for each word: logitcache reshape")
+        source = load(reshaped(advice, tmp_path), Columns(task=task), tmp_path, SILENT)
     assert source.task == "token-classification"
     assert source.label_names is not None
     tags = source.table("train").labels.tolist()
@@ -150,10 +141,7 @@ def spoken(path: Path, folder: Path) -> list[tuple[str, str]]:
     columns = Columns(task="causal-lm")
     with pytest.raises(SpecError, match="expected a conversation in each row") as caught:
         load(path, columns, folder, SILENT)
-    code = re.search('python -c "(.*)" > OUT.jsonl', str(caught.value))
-    assert code is not None
-    (folder / "OUT.jsonl").write_text(printed(code[1], folder), encoding="utf-8")
-    source = load(folder / "OUT.jsonl", columns, folder, SILENT)
+    source = load(reshaped(str(caught.value), folder), columns, folder, SILENT)
     texts, completions = source.table("train").texts()
     if completions is not None:
         return list(zip(texts, completions, strict=True))
@@ -176,9 +164,7 @@ def test_parts_that_are_given_by_their_text_are_placed(tmp_path: Path) -> None:
     rows = [{"text": "Ada Lovelace met Alan in Rome", "named_entities": named}] * 2
     write_lines(tmp_path / "r.jsonl", [*rows, {"text": "nobody", "named_entities": None}])
     source = load(tmp_path / "r.jsonl", Columns(), tmp_path, SILENT)
-    command = source.label_advice.partition("the first place: ")[2]
-    followed_command(command, tmp_path)
-    source = load(tmp_path / "OUT.jsonl", Columns(), tmp_path, SILENT)
+    source = load(reshaped(source.label_advice, tmp_path), Columns(), tmp_path, SILENT)
     assert source.label_names == ("B-PER", "I-PER", "O")
     assert source.table("train").texts()[0][0] == "Ada\nLovelace\nmet\nAlan\nin\nRome"
     placed = [{"text": "Ada met", "marks": [{"text": "Ada", "start": 0, "type": "PER"}]}]
@@ -193,13 +179,10 @@ def test_parts_between_marks_are_words_and_tags(tmp_path: Path) -> None:
     lines = (
         "<PER>Ada Lovelace</PER> met <PER>Alan</PER> in <LOC>Rome</LOC>\n\nbut <LOC>Oslo</LOC>\n"
     )
-    (tmp_path / "FILE").write_text(lines)
     (tmp_path / "r.txt").write_text(lines)
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "r.txt", Columns(), tmp_path, SILENT)
-    command = caught.value.advice.partition("words and tags: ")[2].partition(" > OUT.jsonl")[0]
-    (tmp_path / "OUT.jsonl").write_text(followed_command(command, tmp_path))
-    source = load(tmp_path / "OUT.jsonl", Columns(), tmp_path, SILENT)
+    source = load(reshaped(str(caught.value), tmp_path), Columns(), tmp_path, SILENT)
     rows = source.table("train")
     assert rows.texts()[0] == ["Ada\nLovelace\nmet\nAlan\nin\nRome", "but\nOslo"]
     assert source.label_names is not None

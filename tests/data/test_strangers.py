@@ -14,7 +14,7 @@ from logitcache.data.doctor import examine
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
-from tests.advice import followed
+from tests.advice import followed, reshaped
 from tests.data.advice_cases import changed
 
 Rows = list[dict[str, Any]]
@@ -113,13 +113,16 @@ def test_labels_of_parts_of_texts_are_none_of_texts(tmp_path: Path, label: Any, 
     assert source.label_names == (f"B-{label}", "O")
 
 
-def run(message: str, folder: Path) -> None:
-    """Follow the command of a message in a folder."""
+def run(message: str, folder: Path) -> Path:
+    """Follow the command of a message in a folder; the file that it writes."""
+    if "logitcache reshape" in message:
+        return reshaped(message, folder)
     command = re.search(r'(python -c "[^"]*")(?: > (\w+\.jsonl))?', message)
     assert command is not None, message
     lines = followed(command[1], folder)
     if command[2]:
         (folder / command[2]).write_text(lines)
+    return folder / (command[2] or "OUT.jsonl")
 
 
 POSTS = {"a_x": {"tokens": ["some", "words"], "kind": [{"label": "x"}]},
@@ -224,8 +227,7 @@ def test_objects_under_keys_are_written_as_rows_for_all_splits(tmp_path: Path) -
     rows = {"1": {"text": "a b", "label": "x", **more}, "2": {"text": "c d", "label": "y", **more}}
     files = {f"HS_{split}.json": json.dumps(rows) for split in ("train", "dev", "test")}
     changed(folder, {**files, "HS_annotators.json": '{"Ann1": {"age": 3}}'})
-    run(refusal(folder, tmp_path), tmp_path)
-    source, _ = read(folder, tmp_path)
+    source, _ = read(run(refusal(folder, tmp_path), tmp_path), tmp_path)
     assert sorted(source.splits) == ["dev", "test", "train"]
     assert source.table("dev").texts()[0] == ["a b", "c d"]
 

@@ -22,6 +22,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
+from tests.advice import reshaped
 
 TEXTS = [f"a warm film of {i}" for i in range(6)]
 LABELS = ["pos", "neg"] * 3
@@ -203,6 +204,8 @@ READ = ("doccano", "Label Studio", "Prodigy", "LightTag")  # of these, what is r
 
 def step(told: str, path: Path, options: dict[str, Any]) -> Path:
     """What somebody does who follows a message: the file that they have then; ``options`` grow."""
+    if "logitcache reshape" in told:
+        return reshaped(told, path.parent)
     python, shell, renamed = PYTHON.search(told), SHELL.search(told), RENAMED.search(told)
     if python is not None:
         printed = io.StringIO()

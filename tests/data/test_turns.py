@@ -5,7 +5,6 @@ conversations.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
-from tests.advice import printed
+from tests.advice import reshaped
 
 # a question with two answers, one of which is answered; and one that nobody has answered
 TREE: list[dict[str, Any]] = [
@@ -31,7 +30,6 @@ GROUPED = [
     for number, chat in enumerate(CHATS)
     for turn, text in enumerate(chat)
 ]
-COMMAND = re.compile(r'python -c "([^"]*)"')
 
 
 def read(data: Any, **columns: Any) -> Source:
@@ -55,10 +53,8 @@ def test_the_command_writes_the_conversations(
     if ending == "csv":
         lines = [",".join(rows[0]), *(",".join(str(v or "") for v in row.values()) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    command = COMMAND.search(refusal(str(path), task=task))
-    assert command is not None
-    (tmp_path / "OUT.jsonl").write_text(printed(command[1], tmp_path), encoding="utf-8")
-    source = read(str(tmp_path / "OUT.jsonl"), task="causal-lm")
+    out = reshaped(refusal(str(path), task=task), tmp_path)
+    source = read(str(out), task="causal-lm")
     chats = [json.loads(text) for text in source.table("train").texts()[0]]
     assert [[message["content"] for message in chat] for chat in chats] == CHATS
     assert [message["role"] for message in chats[1]] == ["user", "assistant", "user"]

@@ -17,7 +17,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT
-from tests.advice import printed
+from tests.advice import printed, reshaped
 from tests.language.small_lms import make_tokenizer
 
 TEXTS = ["w1 w2 w3", "w4 w5"]
@@ -58,6 +58,12 @@ def test_the_command_writes_its_texts(
     FILES[name](tmp_path / name)
     with pytest.raises(SpecError) as caught:
         load(tmp_path / name, Columns(task="causal-lm"), tmp_path, SILENT)
+    if "logitcache reshape" in str(caught.value):
+        source = load(
+            reshaped(str(caught.value), tmp_path), Columns(task="causal-lm"), tmp_path, SILENT
+        )
+        assert source.table("train").texts()[0] == TEXTS
+        return
     command = re.search('python -c "(.*)"', str(caught.value))
     assert command is not None, caught.value
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda _: make_tokenizer())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from statistics import mode
 from typing import Any
 
 from logitcache.data.sources.content import unpacked, unpacking
-from logitcache.data.sources.endings import ending, split_called
+from logitcache.data.sources.endings import ending, split_called, stem
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     SPLITS,
@@ -26,10 +25,6 @@ from logitcache.data.sources.hints import (
     tags_among,
 )
 
-# For lines of a label and the words of a text, which single spaces divide: fastText has them so.
-BY_FIRST_SPACE = (
-    "If the first word of each line is its label, write: sed 's/^[^ ]/__label__&/' FILE > OUT.txt"
-)
 _LONGEST_ROW = 1 << 20  # bytes
 _DELIMITERS = "\t;|@"  # that texts seldom hold
 _BY_PANDAS = {  # what reads a file, by its ending
@@ -71,13 +66,31 @@ def pandas_command(path: Path | str, lines: str) -> str:
     return f'python -c "import pandas; t = {read}; {lines}; {save}"' if read else ""
 
 
-def joined_lines(files: Sequence[str], names: Sequence[str], split: str) -> str:
-    """The command that writes the lines of files as the values of these names, a row for each line;
-    as objects, since a line of a tsv loses the quotes around it.
+def reshape(
+    kind: str, files: Sequence[Path | str], columns: Sequence[str] = (), out: str = ""
+) -> str:
+    """The command that writes the rows of files of this kind (``data/reshape/table.py``) as JSON
+    lines: by default to a file of the first one's name in the current folder.
     """
-    row = f"dict(zip({list(names)}, map(str.strip, row)))"
-    rows = f"for row in zip(*map(open, {list(files)}), strict=True)"
-    return f'python -c "import json; [print(json.dumps({row})) {rows}]" > {split}.jsonl'
+    first = Path(files[0])
+    if not out:
+        out = "OUT.jsonl" if ending(first) == ".jsonl" else f"{stem(first)}.jsonl"
+    command = ["logitcache", "reshape", kind, *map(str, files)]
+    if columns:
+        needs_list = any("," in column or column != column.strip() for column in columns)
+        value = json.dumps(list(columns), ensure_ascii=False) if needs_list else ",".join(columns)
+        command += ["--columns", value]
+    return shlex.join([*command, "--out", out])
+
+
+def by_first_word(path: Path | str) -> str:
+    """What to do with lines of a label and the words of a text, which single spaces divide."""
+    return f"If the first word of each line is its label, write: {reshape('first-word', [path])}"
+
+
+def joined_lines(files: Sequence[str], names: Sequence[str], split: str) -> str:
+    """The command that writes the lines of files as the values of these names, a row for each line."""
+    return reshape("parallel-lines", files, names, f"{split}.jsonl")
 
 
 def rows_under_keys(path: Path) -> str:
@@ -88,34 +101,24 @@ def rows_under_keys(path: Path) -> str:
     if split_called(path.stem):
         files = [file for file in sorted(path.parent.glob("*.json")) if split_called(file.stem)]
     if len(files) < 2:
-        command = f"import json; [print(json.dumps(row)) for row in json.load(open({str(path)!r})).values()]"
-        return (
-            f'Write the objects under its keys as rows: python -c "{command}" > {path.stem}.jsonl'
-        )
-    command = (
-        "import json; [open(f + 'l', 'w').writelines(json.dumps(row) + chr(10) for row in json.load(open(f)).values()) "
-        f"for f in {list(map(str, files))}]"
-    )
-    return f'Write the objects under their keys as rows: python -c "{command}"'
+        return f"Write the objects under its keys as rows: {reshape('rows-under-keys', [path])}"
+    commands = [reshape("rows-under-keys", [file], out=f"OUT/{stem(file)}.jsonl") for file in files]
+    return f"Write the objects under their keys as rows: {'; '.join(commands)}; then --data OUT"
 
 
 def pairs_by_split_advice(document: Mapping[str, Sequence[Any]], path: Path) -> str:
-    """The command that writes the lists of an object, by split, as files; empty where their rows
-    are no pairs of texts, or no key says train.
+    """The command that writes the lists of an object, by split, as rows; empty where they are no
+    pairs of texts, or no key says train.
     """
     rows = [row for rows in document.values() for row in rows]
     are_pairs = all(isinstance(row, list) and [*map(type, row)] == [str, str] for row in rows)
-    folders = {key: split_called(key) or key for key in document if re.fullmatch(r"[\w-]+", key)}
-    if not are_pairs or len(folders) < len(document) or "train" not in folders.values():
+    splits = {split_called(key) or key for key in document}
+    if not are_pairs or "train" not in splits:
         return ""
     first, second = (mean_size(fields)[1] for fields in zip(*rows, strict=True))
-    command = (
-        f"import json, os; [(os.makedirs('OUT/' + s, exist_ok=True), json.dump(rows, open(f'OUT/{{s}}/{{key}}.json', "
-        f"'w'))) for key, rows in json.load(open({str(path)!r}, encoding='utf-8')).items() "
-        f"for s in [{folders!r}[key]]]"
-    )
-    header = "text,label" if first >= second else "label,text"
-    return f'Write them as files: python -c "{command}"; then --data OUT --header {header}.'
+    columns = ("text", "label") if first >= second else ("label", "text")
+    command = reshape("lists-by-split", [path], columns)
+    return f"Write their rows: {command}, and give --split-column split."
 
 
 def lists_advice(name: str, values: Sequence[Any], path: Path | str) -> str:
@@ -148,7 +151,7 @@ def lists_advice(name: str, values: Sequence[Any], path: Path | str) -> str:
     return f"If each text of {name!r} is a row, write one for each: {command}."
 
 
-def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
+def joined_tags_advice(lines: Sequence[Sequence[str]], path: Path | str) -> str:
     """What to do where each line is a sentence of words that are joined to their tags by a mark,
     as The|DT|O or The/DT; empty elsewhere.
     """
@@ -158,16 +161,14 @@ def joined_tags_advice(lines: Sequence[Sequence[str]]) -> str:
     for mark in "|/_":
         counts = {word.count(mark) for word in words}
         if min(counts) > 0 and max(map(len, lines)) > 1:
-            split = r"\|" if mark == "|" else mark.replace("/", r"\/")
-            command = f'awk \'{{gsub(/ +/, "\\n"); gsub(/{split}/, " "); print; print ""}}\''
             return (
                 f"If each line is a sentence, whose words are joined to their tags by {mark}, "
-                f"write a word a line: {command} FILE > OUT.conll."
+                f"write: {reshape('tagged-words', [path])}"
             )
     return ""
 
 
-def words_first(lines: Sequence[Sequence[str]], has_comments: bool, has_tabs: bool) -> str:
+def words_first(lines: Sequence[Sequence[str]], path: Path | str) -> str:
     """A command that writes the column of words (the first that differs and is no number) and the
     first one of tags, or N, of the fields of these lines; empty where there are no words.
     """
@@ -181,13 +182,11 @@ def words_first(lines: Sequence[Sequence[str]], has_comments: bool, has_tabs: bo
     ]
     if not words:
         return ""
-    split = "-F'\\t' -v OFS='\\t' " if has_tabs else ""
     tag = tags[0] if tags else "N"
-    command = f"awk {split}'{{print ${words[0]}, ${tag}}}'"
-    source = f"grep -v '^#' FILE | {command}" if has_comments else f"{command} FILE"
-    others = "".join(f", or ${number}" for number in tags[1:])
+    command = reshape("word-columns", [path], [str(words[0]), str(tag)])
+    others = "".join(f", or {number}" for number in tags[1:])
     labels = f" (the labels of column {tag}{others})" if others or not tags else ""
-    return f"{source} > OUT.conll{labels}"
+    return f"{command}{labels}"
 
 
 OF_BRAT = f"Files .ann (of brat) label parts of a text. {OF_SPANS}"

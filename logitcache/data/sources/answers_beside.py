@@ -29,6 +29,8 @@ def answers_beside(tables: Sequence[Table], chosen: Columns, classes: Sequence[s
     """Which columns that are not read hold a number for each of the classes, and how they are named
     as a teacher; empty where none do.
     """
+    if not classes:
+        return ""
     for name, values in _unread_columns(tables, chosen).items():
         answers = _answers(values, classes)
         if answers:

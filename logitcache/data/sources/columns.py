@@ -10,7 +10,7 @@ from typing import Any
 from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.advice import (
-    BY_FIRST_SPACE,
+    by_first_word,
     fields_advice,
     header_advice,
     joined_tags_advice,
@@ -194,7 +194,7 @@ def _text_advice(
     decides before the header, and the header before the columns.
     """
     if named_columns.delimiter == " ":
-        return f"{BY_FIRST_SPACE}, and leave --delimiter out."
+        return f"{by_first_word(tables[0].path)}, and leave --delimiter out."
     texts = likely_texts(values)
     advice = "" if texts else _lists_advice(tables, values)
     advice = advice or _chat_advice(tables, values)
@@ -209,7 +209,9 @@ def _text_advice(
             f".conll; else remove them: grep -v '^#' FILE > OUT.tsv. {advice}"
         )
     if len(have) == 1:
-        joined = joined_tags_advice([line.split() for line in (have[0], *map(str, head[have[0]]))])
+        joined = joined_tags_advice(
+            [line.split() for line in (have[0], *map(str, head[have[0]]))], tables[0].path
+        )
         if joined:
             return joined
     columns = [[name, *map(str, head[name])] for name in head]

@@ -12,7 +12,7 @@ from itertools import chain
 
 import numpy as np
 
-from logitcache.data.sources.advice import joined_tags_advice, words_first
+from logitcache.data.sources.advice import joined_tags_advice, reshape, words_first
 from logitcache.data.sources.content import PACKINGS, Content
 from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
@@ -225,7 +225,9 @@ def read_conll(content: Content) -> Table:
             if not line.endswith("\n"):
                 _check_whole(content, number, rows, len(fields))
             if len(fields) < 2:
-                advice = joined_tags_advice([*rows.sample, fields]) or _lone_words_advice(content)
+                advice = joined_tags_advice(
+                    [*rows.sample, fields], content.path
+                ) or _lone_words_advice(content)
                 raise SpecError(
                     expected="a word and its label, with spaces or tabs between them",
                     found=repr(fields[0])[:60],
@@ -238,7 +240,7 @@ def read_conll(content: Content) -> Table:
             width = len(fields) if mark == " " else len(line.rstrip().split(mark))
             rows.add(number, fields, has_tab, width)
     remarks = rows.without_comments()
-    _check_columns(content, rows, has_comments=bool(remarks))
+    _check_columns(content, rows)
     return Table(
         content.path,
         {"words": rows.words, "tags": rows.tags},
@@ -257,11 +259,11 @@ def _check_whole(content: Content, number: int, rows: _Rows, count: int) -> None
         raise _cut(content, number, width, count)
 
 
-def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
+def _check_columns(content: Content, rows: _Rows) -> None:
     """Raises SpecError where the first column holds labels, or counts the words, and where the lines
     of a row have not as many fields: then the last of some is no label, or a word holds a space.
     """
-    advice = joined_tags_advice(rows.sample)
+    advice = joined_tags_advice(rows.sample, content.path)
     if advice:
         found = "lines of words that hold their labels"
         raise SpecError(
@@ -275,7 +277,7 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
         raise SpecError(
             expected="words in the first column and their labels in the last",
             found="labels in the first",
-            advice="Put the words first: awk '{print $2, $1}' FILE > OUT.conll.",
+            advice=f"Put the words first: {reshape('word-columns', [content.path], ['2', '1'])}.",
             where=content.path,
         )
     if rows.uneven is not None:
@@ -293,7 +295,7 @@ def _check_columns(content: Content, rows: _Rows, has_comments: bool) -> None:
         advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
         if is_repeated:
             advice = "Put the words first, and their labels last"
-        command = words_first(rows.sample, has_comments, any(tab for tab, _ in rows.shapes))
+        command = words_first(rows.sample, content.path)
         raise SpecError(
             expected="words in the first column",
             found="the same in every line of a row" if is_repeated else "numbers that count them",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from logitcache.data.sources.advice import pandas_command
+from logitcache.data.sources.advice import pandas_command, reshape
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds
 from logitcache.data.sources.tables import Table
 
@@ -59,15 +59,9 @@ def _of_wikipedia(path: Path) -> str:
         return ""
     if b"<mediawiki" not in head:
         return ""
-    opened = f"bz2.open({str(path)!r})" if is_packed else f"open({str(path)!r}, 'rb')"
-    command = (
-        "import bz2, json, xml.etree.ElementTree as E; [(e.tag.endswith('text') and e.text and "
-        f"print(json.dumps({{'text': e.text}})), e.clear()) for _, e in E.iterparse({opened})]"
-    )
-    return (
-        "Write the text of each page as a row, with its markup (wikiextractor takes that out): "
-        f'python -c "{command}" > {path.name.partition(".")[0]}.jsonl'
-    )
+    name = path.name.partition(".")[0]
+    command = reshape("wikipedia", [path], out=f"{name}.jsonl")
+    return f"Write the text of each page as a row, with its markup (wikiextractor takes that out): {command}"
 
 
 def token_columns_advice(table: Table) -> str:

@@ -17,7 +17,11 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import pairs_by_split_advice, rows_under_keys
+from logitcache.data.sources.advice import (
+    pairs_by_split_advice,
+    reshape,
+    rows_under_keys,
+)
 from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.endings import SPLIT_WORDS, ending
@@ -295,16 +299,11 @@ def _check_no_map(content: Content, document: Mapping[str, Any]) -> None:
     are_labels = all(isinstance(value, str | int) for value in document.values())
     words = [len(key.split()) for key in document]
     if len(words) > 1 and are_labels and sum(words) >= SENTENCE * len(words):
-        path = str(content.path)
-        command = (
-            f"import pandas; pandas.read_json({path!r}, typ='series', convert_axes=False).rename_axis('text')"
-            ".reset_index(name='label').to_json('OUT.jsonl', orient='records', lines=True)"
-        )
         raise SpecError(
             expected="rows with column names",
             found=f"one object of {len(words):,} texts, each with its label",
-            advice=f'Write a row for each: python -c "{command}".',
-            where=path,
+            advice=f"Write a row for each: {reshape('labels-under-texts', [content.path])}.",
+            where=content.path,
         )
 
 
@@ -359,16 +358,10 @@ def _of_lists(content: Content, document: Mapping[str, list[Any]]) -> list[dict[
     values = list(document.values())
     lengths = set(map(len, values))
     if len(lengths) > 1 and all(isinstance(value, str) for column in values for value in column):
-        path = str(content.path)
-        command = (
-            "import json, pathlib; [print(json.dumps({'text': text, 'label': label})) "
-            f"for label, texts in json.loads(pathlib.Path({path!r}).read_bytes()).items() "
-            "for text in texts]"
-        )
         raise SpecError(
             expected="rows with column names, or columns of plain values and of one length",
             found=f"lists of texts under {', '.join(map(repr, document))}",
-            advice=f'If the keys are their classes: python -c "{command}" > OUT.jsonl.',
+            advice=f"If the keys are their classes: {reshape('texts-under-labels', [content.path])}.",
             where=content.path,
         )
     if len(lengths) > 1 or any(isinstance(value, _CLOSED) for column in values for value in column):

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logitcache.data.names import is_number
-from logitcache.data.sources.advice import BY_FIRST_SPACE, header_advice, option_value, words_first
+from logitcache.data.sources.advice import (
+    by_first_word,
+    header_advice,
+    option_value,
+    reshape,
+    words_first,
+)
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS, called
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.endings import ending
@@ -65,7 +71,9 @@ def _check_names(
         check_once(names, where)
     except SpecError as error:
         if delimiter == " ":
-            error.advice = f"{BY_FIRST_SPACE}, and leave --delimiter out."
+            error.advice = (
+                f"{by_first_word(where.rpartition(' line ')[0])}, and leave --delimiter out."
+            )
         elif looks_like_row(names):
             error.advice += f" {_header_advice(names, rows)}"
         else:
@@ -147,8 +155,8 @@ def _advice(
 ) -> str:
     """What may be done about a row of another number of fields than the header."""
     if delimiter == " ":
-        return f"{BY_FIRST_SPACE}, and leave --delimiter out."
-    quoted = single_quotes_advice(content.path, fields, delimiter)
+        return f"{by_first_word(content.path)}, and leave --delimiter out."
+    quoted = single_quotes_advice(content.path, fields, content.reading.header or ())
     if quoted:
         return quoted
     lines = delimiter.join(header), delimiter.join(fields)
@@ -171,7 +179,7 @@ def _advice(
         return "Remove what stands above the header, or mend the line."
     is_numbered = fields[0].isdecimal()
     if delimiter == "," and len(header) == 2 and all(map(str.strip, fields)) and not is_numbered:
-        return f"Mend the line; if the commas are of the texts, write: {_one_comma(header)} FILE > OUT.tsv."
+        return f"Mend the line; if the commas are of the texts, write: {_one_comma(content.path, header)}."
     if len(fields) == len(header) + 1 and not fields[-1]:
         return "Remove the delimiter at the end of the lines."
     if len(fields) == len(header) + 1:
@@ -179,25 +187,23 @@ def _advice(
     return "Mend the line."
 
 
-def single_quotes_advice(path: Path, fields: Sequence[str], delimiter: str) -> str:
+def single_quotes_advice(path: Path, fields: Sequence[str], names: Sequence[str]) -> str:
     """How to convert a file whose fields ' quotes, as one of these begins with it and one ends; empty
     for others.
     """
     first = next((i for i, field in enumerate(fields) if field.startswith("'")), len(fields))
     if not any(field.endswith("'") for field in fields[first:]):
         return ""
-    command = (
-        f"import pandas; pandas.read_csv({str(path)!r}, sep={delimiter!r}, quotechar='\\x27', header=None, dtype=str, "
-        f"keep_default_na=False).to_csv('OUT.csv', sep={delimiter!r}, index=False, header=False)"
-    )
-    return f'If it quotes fields by single quotes, convert it: python -c "{command}".'
+    command = reshape("single-quotes", [path], names)
+    return f"If it quotes fields by single quotes, convert it: {command}."
 
 
-def _one_comma(header: Sequence[str]) -> str:
+def _one_comma(path: Path, header: Sequence[str]) -> str:
     """A command that keeps the one comma of each line that is beside its label."""
-    if called(header[1].strip().casefold(), LABEL_COLUMNS):
-        return """awk -F, '{label = $NF; sub(/,[^,]*$/, ""); print $0 "\\t" label}'"""
-    return """awk -F, '{label = $1; sub(/^[^,]*,/, ""); print label "\\t" $0}'"""
+    is_label_last = called(header[1].strip().casefold(), LABEL_COLUMNS)
+    return reshape(
+        "label-by-comma", [path], ["text", "label"] if is_label_last else ["label", "text"]
+    )
 
 
 def _is_comment(fields: Sequence[str]) -> bool:
@@ -233,7 +239,7 @@ def _comments_advice(
                 others.append(parts)
     fields_by_column = {str(n): values for n, values in enumerate(zip(*others, strict=True))}
     if mark == "#" and tags_among(fields_by_column) is not None:
-        command = words_first(others, has_comments=True, has_tabs=delimiter == "\t")
+        command = words_first(others, content.path)
         return f"If each line is a word with its tags, below comments: {command}."
     command = f"grep -v '^{mark}' FILE > OUT{ending(content.path)}"
     advice = f"Remove the comments: the lines that begin with {mark!r} ({count:,}): {command}."

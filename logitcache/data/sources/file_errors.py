@@ -11,8 +11,15 @@ from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
-from logitcache.data.names import listed
-from logitcache.data.sources.advice import BY_FIRST_SPACE, OF_BRAT, joined_lines, rows_under_keys
+from logitcache.data.names import labels_option, listed
+from logitcache.data.sources.advice import (
+    OF_BRAT,
+    by_first_word,
+    joined_lines,
+    reshape,
+    rows_under_keys,
+)
+from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.content import AS_ROWS, PACKINGS
 from logitcache.data.sources.corpora import corpus_advice
 from logitcache.data.sources.endings import ending
@@ -42,10 +49,6 @@ _BY_PANDAS = {  # what reads a file, {0} being its name
     **dict.fromkeys((".yaml", ".yml"), "pandas.DataFrame(yaml.safe_load(open({0})))"),
 }
 _MODULES = ("numpy", "sqlite3", "yaml")
-# of ARFF: a declared column, and fields that begin with a quote
-_ATTRIBUTE = re.compile(r"(?i)\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)")
-_IN_SINGLE = re.compile(r"(?m)(?:^|,)\s*'")
-_IN_DOUBLE = re.compile(r'(?m)(?:^|,)\s*"')
 # files of ATIS and SNIPS, a row a line
 _WORDS = "seq.in"
 _CLASSES = "label"
@@ -92,14 +95,14 @@ def by_ending(path: Path) -> str:
     elif suffix in OF_WORDS:
         advice = f"If it is a CoNLL file (a word and its label a line), name it {path.name}.conll."
     elif suffix == ".label":
-        advice = f"{BY_FIRST_SPACE}."
+        advice = f"{by_first_word(path)}."
     elif suffix == ".spacy":
         advice = (
             "Write the text and the cats of each document as jsonl, with spaCy: "
             f"DocBin().from_disk({path.name!r}).get_docs(spacy.blank('en').vocab)."
         )
     elif suffix == ".arff":
-        advice = _of_arff(path)
+        advice = f"Convert it: {reshape('arff', [path])}."
     elif suffix == ".sql":
         advice = (
             "If SQLite wrote it, with pandas: c = sqlite3.connect(':memory:'); "
@@ -139,13 +142,10 @@ def _of_nested_elements(path: Path) -> str:
     nested = [below.tag for row in rows for child in row for below in child]
     if not nested:
         return ""
-    command = (
-        "import json, xml.etree.ElementTree as E; [print(json.dumps({**{c.tag: c.text for c in r if not len(c)}, "
-        f"**n.attrib}})) for r in E.parse({str(path)!r}).iter({rows[0].tag!r}) for n in r.iter({nested[0]!r})]"
-    )
+    command = reshape("nested-elements", [path], [rows[0].tag, nested[0]])
     return (
         f"Each {rows[0].tag} holds several {nested[0]}: write a row for each of these, with its text: "
-        f'python -c "{command}" > {path.stem}.jsonl.'
+        f"{command}."
     )
 
 
@@ -159,28 +159,6 @@ def _tables_of(path: Path) -> list[str]:
             return [str(name) for (name,) in names if not name.startswith("sqlite_")]
     except sqlite3.Error:
         return []
-
-
-def _of_arff(path: Path) -> str:
-    """Advice over a file of Weka: lines that declare the columns, then rows of a csv, whose texts
-    are quoted by ' or by ".
-    """
-    lines = path.read_text("utf-8", errors="replace").splitlines()
-    names: list[str] = []
-    start = 0
-    for number, line in enumerate(lines, 1):
-        attribute = _ATTRIBUTE.match(line)
-        if attribute is not None:
-            names.append(attribute[1].strip("'\""))
-        elif line.strip().lower() == "@data":
-            start = number
-            break
-    rows = "\n".join(lines[start:])
-    quote = "'" if len(_IN_SINGLE.findall(rows)) > len(_IN_DOUBLE.findall(rows)) else '"'
-    return (
-        f"Convert it, with pandas: read_csv({path.name!r}, skiprows={start}, names={names!r}, quotechar={quote!r}, "
-        "escapechar='\\\\', skipinitialspace=True).to_parquet(OUT)."
-    )
 
 
 def of_annotations(folder: Path, levels: int = 2) -> str:
@@ -197,27 +175,26 @@ def of_annotations(folder: Path, levels: int = 2) -> str:
 
 
 def _of_annotations(folder: Path) -> str:
-    splits = [path for path in (folder, *sorted(folder.iterdir())) if (path / _WORDS).is_file()]
-    if splits and all((path / _CLASSES).is_file() for path in splits):
-        folders = {path.name if path != folder else "train": str(path) for path in splits}
-        rows = "dict(text=a.strip(), label=b.strip())"
-        advice = f"Write the lines of both into one file: {_rows_of_lines(folders, _CLASSES, rows)}"
-        if all((path / _SLOTS).is_file() for path in splits):
-            rows = "dict(words=a.split(), tags=b.split())"
-            advice += f"; for the slots: {_rows_of_lines(folders, _SLOTS, rows)}"
+    folders = [path for path in (folder, *sorted(folder.iterdir())) if (path / _WORDS).is_file()]
+    if folders and all((path / _CLASSES).is_file() for path in folders):
+        splits = {path: "train" if path == folder else path.name for path in folders}
+        rows = _lines_of_splits(splits, _CLASSES, ("text", "label"))
+        advice = f"Write the lines of both into one file: {rows}"
+        if all((path / _SLOTS).is_file() for path in folders):
+            advice += f"; for the slots: {_lines_of_splits(splits, _SLOTS, ('words', 'tags'))}"
         return f"{advice}; then --data OUT"
     if any(path.suffix == ".ann" for path in folder.iterdir()):
         return OF_BRAT
     return usersays_advice(folder)
 
 
-def _rows_of_lines(folders: Mapping[str, str], labels: str, row: str) -> str:
-    """The command that writes OUT/SPLIT.jsonl of the lines of each split's folder."""
-    pairs = f"zip(*(open(f'{{d}}/{{n}}', encoding='utf-8') for n in ['{_WORDS}', '{labels}']), strict=True)"
-    return (
-        f"python -c \"import json, os; os.makedirs('OUT', exist_ok=True); [open(f'OUT/{{s}}.jsonl', 'w')"
-        f'.writelines(json.dumps({row}) + chr(10) for a, b in {pairs}) for s, d in {folders}.items()]"'
-    )
+def _lines_of_splits(splits: Mapping[Path, str], labels: str, columns: Sequence[str]) -> str:
+    """The commands that write OUT/SPLIT.jsonl of the lines of each split's folder."""
+    commands = []
+    for folder, split in splits.items():
+        files = [folder / _WORDS, folder / labels]
+        commands.append(reshape("parallel-lines", files, columns, f"OUT/{split}.jsonl"))
+    return "; ".join(commands)
 
 
 def of_files(folder: Path, names: Sequence[str]) -> str:
@@ -254,9 +231,13 @@ def _of_text_files(folder: Path, names: Sequence[str]) -> str:
     """
     with (folder / names[0]).open(encoding="utf-8", errors="replace") as file:
         head = [line for line in islice(file, LOOKED_AHEAD) if line.strip()]
-    if Path(names[0]).suffix.lower() != ".txt" or not holds_labels(head):
+    if Path(names[0]).suffix.lower() != ".txt" or not holds_labels(folder / names[0], head):
         return ""
-    own_advice = "" if head[0].startswith(PREFIX) else f". Then: {line_advice(head[0], head[1:])}"
+    own_advice = (
+        ""
+        if head[0].startswith(PREFIX)
+        else f". Then: {line_advice(folder / names[0], head[0], head[1:])}"
+    )
     return (
         f"Call them by their splits (train.txt, dev.txt, test.txt), or name one of them{own_advice}"
     )
@@ -336,18 +317,25 @@ def partitions(folders: Sequence[str]) -> str:
 def _lines_of_both(folder: Path, doubled: Mapping[str, Sequence[str]]) -> str:
     """How to put together the lines of the texts and of the labels of each split."""
     commands = []
-    header = ""
-    for split, names in doubled.items():
-        text, labels = sorted(names, key=is_of_labels)
+    names = ""
+    for split, files in doubled.items():
+        text, labels = sorted(files, key=is_of_labels)
         with (folder / text).open("rb") as file:
             tabs = file.readline().count(b"\t")
+        columns = ["text", *(f"c{number}" for number in range(2, tabs + 2)), "label"]
         if tabs:
-            commands.append(f"paste {shlex.quote(text)} {shlex.quote(labels)} > {split}.tsv")
-            others = f"the names of the other columns between them ({tabs + 2} in all)"
-            header = f"; and give --header text,label with {others}"
-        else:
-            commands.append(joined_lines((text, labels), ("text", "label"), split))
-    return f"Write the lines of both into one file: {'; '.join(commands)}{header}"
+            names = f", with the names of the columns in place of {','.join(columns[:-1])}"
+        paths = [folder / text, folder / labels]
+        commands.append(reshape("parallel-lines", paths, columns, f"OUT/{split}.jsonl"))
+    return f"Write the lines of both into one file: {'; '.join(commands)}{names}; then --data OUT{_class_names(folder)}"
+
+
+def _class_names(folder: Path) -> str:
+    """The option with the names of the classes, where a file in the folder has those of numbers."""
+    classes = label_names(None, [folder], None)
+    if classes is None or classes.numbers not in (None, tuple(range(len(classes.names)))):
+        return ""
+    return f" {labels_option(classes.names)}"
 
 
 def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:

@@ -7,12 +7,12 @@ or .txt file may be anything, so it counts where its name tells a split, or wher
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from logitcache.data.names import listed
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.class_files import LISTS
 from logitcache.data.sources.class_folders import class_folders
 from logitcache.data.sources.content import AS_ROWS, EXPORT, PACKINGS
@@ -350,8 +350,7 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
             content = listed(visible)
             advice = (
                 "Give each the ending of what it is (train.csv). If each holds the texts of a class, one a line: "
-                f"(cd {shlex.quote(str(folder))} && for f in *; do "
-                'sed "s/^/__label__${f%.txt} /" "$f"; done) > OUT.txt'
+                + reshape("class-files", [folder], out="OUT.jsonl")
             )
             advice = of_files(folder, visible).rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.data import Columns
-from logitcache.data.sources.advice import pandas_command, read_by_pandas
+from logitcache.data.sources.advice import read_by_pandas, reshape
 from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.hints import (
@@ -35,19 +35,6 @@ LARGEST = 1 << 23  # bytes of files that are read to find a key: at most a secon
 _HEAD = 1 << 16
 _GUESSES = "submission"  # in the name of a file of made-up labels, as Kaggle gives one
 _CUSTOM_ID, _REQUEST, _ANSWER = "custom_id", "body", "response"  # of batches
-_LABELLED = (
-    "{'text': asked[i]['body']['messages'][-1]['content'], "
-    "'label': r['response']['body']['choices'][0]['message']['content'].strip()}"
-)
-_CHAT = (
-    "{'messages': [*asked[i]['body']['messages'], "
-    "{'role': 'assistant', 'content': r['response']['body']['choices'][0]['message']['content']}]}"
-)
-_OF_BATCH = (  # a row, the file of the requests, and that of the answers
-    "import json; rows = lambda file: {{r['custom_id']: r for r in map(json.loads, open(file))}}; "
-    "asked = rows({1!r}); [print(json.dumps({0})) "
-    "for i, r in rows({2!r}).items() if (r['response'] or {{}}).get('status_code') == 200]"
-)
 
 
 def check_no_file_names(table: Table, named_columns: Columns) -> None:
@@ -65,13 +52,13 @@ def check_no_file_names(table: Table, named_columns: Columns) -> None:
         return
     parent = table.path.parent
     folders = [parent, *(parent / entry.name for entry in os.scandir(parent) if entry.is_dir())]
-    for (name, values), ending_of_files in product(columns.items(), ("", ".txt")):
-        files = [f"{value}{ending_of_files}" for value in values]
+    for (name, values), suffix in product(columns.items(), ("", ".txt")):
+        files = [f"{value}{suffix}" for value in values]
         folder = next((path for path in folders if _holds_files(path, files)), None)
         if folder is None:
             continue
-        text_of = f"open({str(folder)!r} + f'/{{n}}{ending_of_files}', encoding='utf-8').read()"
-        command = pandas_command(table.path, f"t['text'] = [{text_of} for n in t[{name!r}]]")
+        at = os.path.relpath(folder, table.path.parent)
+        command = reshape("texts-of-files", [table.path], [name, at, *filter(None, [suffix])])
         raise SpecError(
             expected="texts",
             found=f"in the column {name!r} names of files in {folder}",
@@ -154,9 +141,9 @@ def _of_batch(tables: Sequence[Table], is_chat: bool = False) -> str:
     if not inputs or not outputs:
         return ""
     answers = max(outputs, key=len)  # errors are in another file
-    files = (str(inputs[0].path), str(answers.path))
-    command = _OF_BATCH.format(_CHAT if is_chat else _LABELLED, *files)
-    return f'Join both files of the batch: python -c "{command}" > OUT.jsonl'
+    files = [str(inputs[0].path), str(answers.path)]
+    command = reshape("batch-chats" if is_chat else "batch", files, out="OUT.jsonl")
+    return f"Join both files of the batch: {command}"
 
 
 def foreign_keys(table: Table, read: Sequence[str | None]) -> list[str]:
@@ -239,18 +226,9 @@ def _shared_key(rows: Table, others: Table) -> str | None:
 
 
 def _command(rows: Path, others: Path, key: str, *, has_header: bool = True) -> str:
-    """The command of pandas that joins the tables; a key is written alike in text and in JSON.
-    Without a header, ``others`` are keys and labels.
-    """
-    reads = [read_by_pandas(rows), read_by_pandas(others)]
-    if not has_header:
-        reads[1] = f"{reads[1][:-1]}, header=None, names=[{key!r}, 'label'])"
-    tables = ", ".join(f"{read}.astype({{{key!r}: str}})" for read in reads)
-    command = (
-        f"import pandas; pandas.merge({tables}, 'left', {key!r}, validate='many_to_one')"
-        ".to_json('OUT.jsonl', orient='records', lines=True)"
-    )
+    """The command that joins the tables. Without a header, ``others`` are keys and labels."""
+    columns = [key] if has_header else [key, "label"]
     return (
         f"The column {key!r} says which row of {others.name} belongs to each of {rows.name}. "
-        f'Join them first: python -c "{command}"'
+        f"Join them first: {reshape('join', [rows, others], columns, 'OUT.jsonl')}"
     )

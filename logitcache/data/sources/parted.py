@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logitcache.data.sources.advice import pandas_command
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.nested import LOOKED_AT, first_values
 from logitcache.data.sources.tables import Table
 
@@ -16,8 +16,7 @@ _WORDS = ("tokens", "words")
 _WRITTEN = ("text", "word", "name", "span", "mention", "value", "surface", "entity")
 _LABELS = ("label", "type", "entity_type", "entity_group", "tag", "category", "entity")
 _SPAN = {"type", "start", "end"}
-_USERSAYS = re.compile(r".+(_usersays_\w+\.json)")  # of Dialogflow, behind the name of an intent
-_JOINED = "'text': ''.join(p['text'] for p in r['data'])"
+_USERSAYS = re.compile(r".+_usersays_\w+\.json")  # of Dialogflow, behind the name of an intent
 
 
 def intents_advice(path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -27,29 +26,19 @@ def intents_advice(path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> s
     parts = [part for row in rows for part in _listed(row.get("data"))]
     if not parts or not all(map(_is_text, parts)):
         return ""
-    name = path.name.replace(key, "*") if key in path.name else path.name
-    command = (
-        f"import json, glob; [print(json.dumps({{{_JOINED}, 'label': k}})) "
-        f"for f in sorted(glob.glob({str(path.with_name(name))!r})) "
-        "for k, rows in json.load(open(f, encoding='utf-8')).items() for r in rows]"
-    )
-    return f'Write the parts of each text together: python -c "{command}" > OUT.jsonl'
+    pattern = path.name.replace(key, "*") if key in path.name else path.name
+    files = sorted(path.parent.glob(pattern))
+    return f"Write the parts of each text together: {reshape('texts-in-parts', files, out='OUT.jsonl')}"
 
 
 def usersays_advice(folder: Path) -> str:
     """What to do with an export of Dialogflow, which has a file of texts for each intent; empty for
     other files.
     """
-    names = sorted(path.name for path in folder.iterdir())
-    endings = [match[1] for match in map(_USERSAYS.fullmatch, names) if match]
-    if not endings:
+    if not any(_USERSAYS.fullmatch(path.name) for path in folder.iterdir()):
         return ""
-    pattern = str(folder / "**" / f"*{endings[0]}")
-    command = (
-        f"import json, glob, os; [print(json.dumps({{{_JOINED}, 'label': os.path.basename(f)[:-{len(endings[0])}]}})) "
-        f"for f in sorted(glob.glob({pattern!r}, recursive=True)) for r in json.load(open(f, encoding='utf-8'))]"
-    )
-    return f'Write the texts of all intents into one file: python -c "{command}" > OUT.jsonl'
+    command = reshape("texts-in-parts", [folder], out="OUT.jsonl")
+    return f"Write the texts of all intents into one file: {command}"
 
 
 def word_spans_advice(table: Table) -> str:
@@ -63,15 +52,9 @@ def word_spans_advice(table: Table) -> str:
     spans = [span for row in rows for span in _listed(row)]
     if not spans or not all(isinstance(span, Mapping) and span.keys() >= _SPAN for span in spans):
         return ""
-    tags = (
-        "t['tags'] = [[next((('B-' if i == e['start'] else 'I-') + e['type'] "
-        "for e in s if e['start'] <= i < e['end']), 'O') "
-        f"for i in range(len(w))] for w, s in zip(t[{words!r}], t['entities'])]"
+    return (
+        f"Write a label for each word: {reshape('word-spans', [table.path], [words, 'entities'])}"
     )
-    command = pandas_command(
-        table.path, f"{tags}; t['words'] = t[{words!r}]; t = t[['words', 'tags']]"
-    )
-    return f"Write a label for each word: {command}" if command else ""
 
 
 def parts_by_text_advice(table: Table, text: str) -> str:
@@ -86,20 +69,8 @@ def parts_by_text_advice(table: Table, text: str) -> str:
         label = next((key for key in _LABELS if key in parts[0] and key != written), None)
         if written is None or label is None or any(map(_is_placed, parts)):
             continue
-        place = f"x.find(e[{written!r}])"
-        spans = (
-            f"t['entities'] = [[[{place}, {place} + len(e[{written!r}]), e[{label!r}]] "
-            f"for e in (s if isinstance(s, list) else []) if e[{written!r}] in x] "
-            f"for x, s in zip(t[{text!r}], t[{name!r}])]"
-        )
-        command = pandas_command(
-            table.path, f"{spans}; t['text'] = t[{text!r}]; t = t[['text', 'entities']]"
-        )
-        return (
-            f"Write where each part stands in its text, the first place: {command}"
-            if command
-            else ""
-        )
+        command = reshape("mentions", [table.path], [text, name, written, label])
+        return f"Write where each part stands in its text, the first place: {command}"
     return ""
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TextIO
 
 from logitcache.data.sources.advice import (
-    BY_FIRST_SPACE,
     OF_BRAT,
+    by_first_word,
     fields_advice,
     joined_tags_advice,
+    reshape,
     separator,
 )
 from logitcache.data.sources.content import AS_ROWS, Content
@@ -28,24 +30,10 @@ PREFIX = "__label__"
 _WORD_AND_TAG = re.compile(r"-DOCSTART-.*|\S+(\s+\S+)*\s+([BI]-\S+|O)")
 # of the Stanford Sentiment Treebank: (3 (2 The) (4 film)); a parse is written so, too
 _TREE = re.compile(r"\([^\s()]+ .*\)")
-_BY_ROOT = r"sed -E 's/^\(([^ ()]+) /__label__\1 /; s/\([^ ()]+ //g; s/\)//g' FILE > OUT.txt"
 _LABEL_LAST = re.compile(rf"\S.* {PREFIX}\S+")
-_BY_LAST = rf"sed -E 's/^(.*) ({PREFIX}[^ ]+)$/\2 \1/' FILE > OUT.txt"
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
 _MARKED = re.compile(r"<(\w+)>[^<>]+</\1>")  # a part of a text between the marks of its label
-_OF_MARKS = (
-    "python -c \"import json, re; tag = lambda s, y: [(w, 'O' if not y else ('I-' if i else 'B-') + y) "
-    "for i, w in enumerate(s.split())]; lines = [re.split(r'<(\\w+)>(.*?)</\\1>', line) for line in open('FILE')]; "
-    "rows = [[t for i in range(0, len(p), 3) for t in tag(p[i], '') + (tag(p[i + 2], p[i + 1]) "
-    "if i + 2 < len(p) else [])] for p in lines]; "
-    "[print(json.dumps(dict(zip(('words', 'tags'), zip(*row))))) for row in rows if row]\" > OUT.jsonl"
-)
 _PUBTATOR = re.compile(r"\w+\|[ta]\|.*")
-_OF_PUBTATOR = (
-    "python -c \"import json; [print(json.dumps({'text': ' '.join(l.split('|', 2)[2] for l in b if '|' in l[:15]), "
-    "'entities': [[int(f[1]), int(f[2]), f[4]] for f in (l.split('\\t') for l in b) if len(f) > 4]})) "
-    "for b in (t.split('\\n') for t in open('FILE', encoding='utf-8').read().strip().split('\\n\\n'))]\" > OUT.jsonl"
-)
 _COMMENT = re.compile("#+|%+")
 
 
@@ -86,7 +74,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
         label, _, text = words.partition(" ")
         where = f"{content.path} line {number}"
         if not label.startswith(PREFIX):
-            raise _unlabelled(line, list(islice(file, LOOKED_AHEAD))).at(where)
+            raise _unlabelled(content.path, line, list(islice(file, LOOKED_AHEAD))).at(where)
         if PREFIX in text:
             raise SpecError(
                 expected="one label a row",
@@ -97,20 +85,20 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
         yield number, label.removeprefix(PREFIX), text.lstrip()
 
 
-def _unlabelled(first: str, further: Sequence[str]) -> SpecError:
+def _unlabelled(path: Path, first: str, further: Sequence[str]) -> SpecError:
     """The error over a line that is no labelled text; ``further`` are lines below it."""
     error = SpecError(
         expected=f"lines that begin with {PREFIX}, as fastText has them",
         found=repr(first.strip("\r\n \t")[:40]),
-        advice=line_advice(first, further),
+        advice=line_advice(path, first, further),
     )
     mark = separator(first)
-    if mark and not _shape_advice(first, further):
+    if mark and not _shape_advice(path, first, further):
         error.suggested = {"delimiter": mark}
     return error
 
 
-def holds_labels(lines: Sequence[str]) -> bool:
+def holds_labels(path: Path, lines: Sequence[str]) -> bool:
     """Whether these lines are rows with labels (of fastText, of fields, behind a first word that
     repeats, of a known shape), and not running text or the texts of one class.
     """
@@ -121,26 +109,26 @@ def holds_labels(lines: Sequence[str]) -> bool:
     return (
         (mark != "" and len({line.count(mark) for line in lines}) == 1)
         or 1 < len(set(first_words)) <= len(lines) // 4
-        or _shape_advice(lines[0], lines[1:]) != ""
+        or _shape_advice(path, lines[0], lines[1:]) != ""
     )
 
 
-def line_advice(first: str, further: Sequence[str]) -> str:
+def line_advice(path: Path, first: str, further: Sequence[str]) -> str:
     """What may be done where a line is no labelled text: it may be of a known shape, fields, or
     running text. ``further`` are lines below it.
     """
-    shape = _shape_advice(first, further)
+    shape = _shape_advice(path, first, further)
     if shape:
         return shape
     fields = fields_advice([line.strip("\r\n") for line in (first, *further)]).rstrip(".")
     if not fields and " " in first.strip():
-        fields = f"{BY_FIRST_SPACE}. Else save the rows {AS_ROWS}"
+        fields = f"{by_first_word(path)}. Else save the rows {AS_ROWS}"
     elif not fields:
         fields = f"Give --delimiter if the lines are fields, or save the rows {AS_ROWS}"
     return f"{fields}; to learn running text, give --task causal-lm or masked-lm."
 
 
-def _shape_advice(first: str, further: Sequence[str]) -> str:
+def _shape_advice(path: Path, first: str, further: Sequence[str]) -> str:
     """What may be done where lines are of a known shape, such as words and their tags; else empty."""
     lines = [text.strip("\r\n \t") for text in (first, *further)]
     line = lines[0]
@@ -148,22 +136,26 @@ def _shape_advice(first: str, further: Sequence[str]) -> str:
     if comment is not None:
         mark = comment[0]
         rows = [text for text in lines if text and not text.startswith(mark)]
-        then = f" Then: {line_advice(rows[0], rows[1:])}" if rows else ""
+        then = f" Then: {line_advice(path, rows[0], rows[1:])}" if rows else ""
         return f"Remove the lines that begin with {mark}: grep -v '^{mark}' FILE > OUT.txt.{then}"
     if all(_LABEL_LAST.fullmatch(text) for text in lines if text):
-        return f"If the label of each line is its last word, write: {_BY_LAST}."
+        return f"If the label of each line is its last word, write: {reshape('last-word', [path])}."
     if _FEATURES.fullmatch(line):
         return "These are numbers of features, as of libsvm: give the texts that they were made of."
     if _PUBTATOR.fullmatch(line):
-        return f"If it is of PubTator, write each text with its parts: {_OF_PUBTATOR}."
+        return (
+            f"If it is of PubTator, write each text with its parts: {reshape('pubtator', [path])}."
+        )
     if all(_MARKED.search(text) for text in lines if text):
-        return f"If labels stand around parts of the texts, as <PER>Ada</PER>, write words and tags: {_OF_MARKS}."
+        return f"If labels stand around parts of the texts, as <PER>Ada</PER>, write: {reshape('marks', [path])}."
     if _TREE.fullmatch(line):
-        return f"If each line is a tree whose root has the label, write: {_BY_ROOT}."
+        return (
+            f"If each line is a tree whose root has the label, write: {reshape('trees', [path])}."
+        )
     words = [text.split() for text in lines]
     are_tagged = "" in lines and all(len(fields) == len(words[0]) > 1 for fields in words if fields)
     if _WORD_AND_TAG.fullmatch(line) or (
         are_tagged and are_tags([fields[-1] for fields in words if fields])
     ):
         return "If each line is a word and its tag, name the files .conll."
-    return joined_tags_advice([fields for fields in words if fields])
+    return joined_tags_advice([fields for fields in words if fields], path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from logitcache.data.sources import quoting, webanno
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.class_folders import read_class_folders
 from logitcache.data.sources.conll import read_conll, read_conllu
 from logitcache.data.sources.content import (
@@ -140,7 +141,9 @@ def _check_kind(content: Content) -> None:
         _check_no_survey(content)
     if start.startswith(webanno.MAGIC):
         with content.text() as file:
-            advice = webanno.conll_advice(takewhile(lambda line: line.startswith("#"), file))
+            advice = webanno.conll_advice(
+                takewhile(lambda line: line.startswith("#"), file), content.path
+            )
         found = "an export of WebAnno or INCEpTION"
         raise SpecError(expected="rows of text", found=found, advice=advice, where=where)
     if name_ending in _DELIMITED and start.startswith((b'{"', b'[{"')):
@@ -158,16 +161,11 @@ def _check_no_survey(content: Content) -> None:
         start = file.read(_LOOKED_AT)
     if _IMPORT_ID not in start:
         return
-    path = str(content.path)
-    command = (
-        f"import pandas; pandas.read_csv({path!r}, dtype=str, keep_default_na=False)"
-        ".iloc[2:].to_csv('OUT.csv', index=False)"
-    )
     raise SpecError(
         expected="one header, and rows",
         found="an export of Qualtrics, with the questions and their ids below the header",
-        advice=f'Write its rows alone: python -c "{command}".',
-        where=path,
+        advice=f"Write its rows alone: {reshape('qualtrics', [content.path])}.",
+        where=content.path,
     )
 
 

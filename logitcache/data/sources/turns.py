@@ -10,7 +10,7 @@ from pathlib import Path
 
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.chats import ASSISTANT, ROLES
 from logitcache.data.sources.columns import LABEL_COLUMNS, MESSAGES, first_called
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, listed_values
@@ -21,17 +21,6 @@ _CAUSAL_LM = LANGUAGE[0]
 _ROLE_COLUMNS = ("role", "from", "sender", "speaker")
 _CONTENT_COLUMNS = ("content", "text", "value", "message", "body")
 _CONVERSATION = re.compile(r"conv|dialog|chat|thread|session|tree", re.IGNORECASE)
-_PATHS = (
-    "import json, pandas; rows = {read}.to_dict('records'); by_id = {{r[{id!r}]: r for r in rows}}; "
-    "answered = {{r[{parent!r}] for r in rows}}; chat = lambda r: (chat(by_id[r[{parent!r}]]) if "
-    "r[{parent!r}] in by_id else []) + [{{'role': r[{role!r}], 'content': r[{text!r}]}}]; "
-    "chats = [chat(r) for r in rows if r[{id!r}] not in answered]; "
-    "[print(json.dumps({{'messages': c}})) for c in chats if len(c) > 1]"
-)
-_GROUPS = (
-    "import json, pandas; [print(json.dumps({{'messages': [{{'role': r[{role!r}], 'content': r[{text!r}]}} "
-    "for r in g.to_dict('records')]}})) for _, g in {read}.groupby({conversation!r}, sort=False)]"
-)
 
 
 def check_no_turns(table: Table, named_columns: Columns) -> None:
@@ -54,7 +43,7 @@ def check_no_turns(table: Table, named_columns: Columns) -> None:
         return
     command = _command(table, role, text)
     advice = f"Write a row of {MESSAGES} for each conversation"
-    advice = f'{advice}: python -c "{command}" > OUT.jsonl' if command else advice
+    advice = f"{advice}: {command}" if command else advice
     raise SpecError(
         expected="a conversation in each row",
         found=f"one message in each ({role}: {listed(sorted(map(str, roles)))})",
@@ -68,15 +57,17 @@ def _command(table: Table, role: str, text: str) -> str:
     """What writes the messages of each conversation, from its first to a last one, as a row; empty
     where no column says what belongs together.
     """
-    read = read_by_pandas(Path(table.path))
+    path = Path(table.path)
+    if not path.is_file():
+        return ""
     tree = _tree(table)
-    if read and tree is not None:
-        return _PATHS.format(read=read, id=tree[0], parent=tree[1], role=role, text=text)
-    for name in table.columns if read else ():
+    if tree is not None:
+        return reshape("message-trees", [path], [role, text, *tree], "OUT.jsonl")
+    for name in table.columns:
         if _CONVERSATION.search(name) and holds(table, name, str | int):
             values = first_values(table.columns[name], LOOKED_AT)
             if len(set(values)) < len(values):
-                return _GROUPS.format(read=read, conversation=name, role=role, text=text)
+                return reshape("messages", [path], [role, text, name], "OUT.jsonl")
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Exports of WebAnno and INCEpTION in their TSV 3, which are not read: how to write them as CoNLL.
+"""Exports of WebAnno and INCEpTION in their TSV 3, which are not read: how to write their words and tags.
 
 A line holds a word's id, its offsets, the word and the columns that the header declares: a line
 ``#T_SP=`` (spans), ``#T_CH=`` (chains) or ``#T_RL=`` (relations) names a layer and its features, a
@@ -9,21 +9,15 @@ divides; _ is no label, * a label without a value (INCEpTION user guide, "WebAnn
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from logitcache.data.names import listed
+from logitcache.data.sources.advice import reshape
 
 MAGIC = b"#FORMAT=WebAnno TSV"
 _LAYERS = ("#T_SP=", "#T_CH=", "#T_RL=")
 _FIRST_COLUMN = 4  # 1-based; id, offsets and word stand before it
 _SLOT = "ROLE_"  # a feature that links to other labels; the kind of these is the next column
-# Refuses a word with several labels and a label of a part of a word: they are no BIO tags.
-_COMMAND = (
-    r"""awk -F'\t' -v c={column} '/^#/{{next}} NF<4{{print"";p="";next}} """
-    r"""{{t=n=$c;sub(/[[][0-9]+[]]$/,"",n);o=(n=="_"||n=="*");part=$1~/[.]/}} """
-    r"""c+0<4||t~/[^\\][|]/||(part&&!o){{print"line "FNR": not one label of a whole word: "$0>"/dev/stderr";"""
-    r"""exit 1}} part{{next}} {{b=(t==p&&n!=t?"I-":"B-");gsub(/\\/,"",n);"""
-    r"""print $3"\t"(o?"O":b n);p=t}}' FILE > OUT.conll || rm OUT.conll"""
-)
 
 
 def label_columns(header: Iterable[str]) -> dict[int, str]:
@@ -47,16 +41,16 @@ def label_columns(header: Iterable[str]) -> dict[int, str]:
     return values or columns
 
 
-def conll_advice(header: Iterable[str]) -> str:
+def conll_advice(header: Iterable[str], path: Path) -> str:
     """What to do about an export whose first lines, which begin with #, are ``header``."""
     columns = label_columns(header)
     if not columns:
         return "It declares no labels of spans: export it again with the layer that is meant."
     if len(columns) == 1:
-        command = _COMMAND.format(column=next(iter(columns)))
+        command = reshape("webanno", [path], [str(next(iter(columns)))])
         return f"Write its words and their labels: {command}."
     names = [f"{number} ({name})" for number, name in columns.items()]
-    command = _COMMAND.format(column="COLUMN")
+    command = reshape("webanno", [path], ["COLUMN"])
     return (
         f"Its columns {listed(names, len(names))} may hold the labels: export the layer that is meant alone, "
         f"or put the number of its column for COLUMN: {command}."

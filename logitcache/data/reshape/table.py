@@ -1,0 +1,244 @@
+"""The kinds of foreign files that can be written as plain rows, by name, and how that is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from logitcache.config.option import nearest_or_all
+from logitcache.config.reshape import ReshapeConfig
+from logitcache.data.reshape import batches, documents, lines, tables, words
+from logitcache.data.reshape.kind import Kind, Row
+from logitcache.data.sources.content import Content, Reading, undecodable, unpacking
+from logitcache.errors import SpecError
+from logitcache.store.files import write_pieces
+
+KINDS: dict[str, Kind] = {
+    "first-word": Kind(lines.first_word, "lines whose first word is their label"),
+    "last-word": Kind(lines.last_word, "lines whose last word is their label"),
+    "trees": Kind(lines.trees, "lines of trees whose root has the label: `(3 (2 The) (4 film))`"),
+    "label-by-comma": Kind(
+        lines.label_by_comma,
+        "a csv of texts with commas and labels, unquoted",
+        columns=(2,),
+        named="text and label, in the file's order",
+    ),
+    "class-files": Kind(
+        lines.class_files,
+        "a file or folder of files by class, a text a line",
+        (1, None),
+        below="[!._]*",
+    ),
+    "parallel-lines": Kind(
+        lines.parallel_lines,
+        "files of texts and of labels, line by line",
+        (2, 3),
+        range(100),
+        "a column for each field of a line; `words,tags` for words",
+    ),
+    "tagged-words": Kind(
+        words.tagged_words, "lines of words joined to their tags: `The/DT film/NN`"
+    ),
+    "marks": Kind(words.marks, "lines with labels around parts: `<PER>Ada</PER> wrote it`"),
+    "word-columns": Kind(
+        words.word_columns,
+        "a word a line, among other columns",
+        columns=(2,),
+        named="the numbers of the columns of words and of tags",
+    ),
+    "webanno": Kind(
+        words.webanno,
+        "exports of WebAnno or INCEpTION (TSV 3)",
+        columns=(1,),
+        named="the number of the column of labels",
+    ),
+    "pubtator": Kind(words.pubtator, "texts of PubTator with their parts"),
+    "word-spans": Kind(
+        words.word_spans,
+        "words and entities that count words, as of SpERT",
+        columns=(2,),
+        named="words and entities",
+    ),
+    "mentions": Kind(
+        words.mentions,
+        "texts and labelled parts without places",
+        columns=(4,),
+        named="texts, parts, and in these what is written and its label",
+    ),
+    "rows-under-keys": Kind(documents.rows_under_keys, "a JSON object with a row under each key"),
+    "texts-under-labels": Kind(
+        documents.texts_under_labels, "a JSON object with a list of texts under each label"
+    ),
+    "labels-under-texts": Kind(
+        documents.labels_under_texts, "a JSON object with a label under each text"
+    ),
+    "lists-by-split": Kind(
+        documents.lists_by_split,
+        "a JSON object with lists of rows by split",
+        columns=(2, 3),
+        named="what each row's values are",
+    ),
+    "texts-in-parts": Kind(
+        documents.texts_in_parts,
+        "intents of SNIPS or Dialogflow, texts in parts",
+        (1, None),
+        below="**/*_usersays_*.json",
+    ),
+    "nested-elements": Kind(
+        documents.nested_elements,
+        "XML of texts with several labelled elements each",
+        columns=(2,),
+        named="the outer element and the inner one",
+    ),
+    "wikipedia": Kind(documents.wikipedia_pages, "a dump of Wikipedia, with its markup"),
+    "join": Kind(
+        tables.join,
+        "two tables with a key in common",
+        (2, 2),
+        (1, 2),
+        "the key; or both columns of the second, if it has no header",
+    ),
+    "texts-of-files": Kind(
+        tables.texts_of_files,
+        "a table that names the files of its texts",
+        columns=(2, 3),
+        named="the column, the folder, and the ending that the column leaves out",
+    ),
+    "qualtrics": Kind(tables.survey, "an export of Qualtrics"),
+    "single-quotes": Kind(
+        tables.single_quotes,
+        "a csv with single quotes around fields",
+        columns=range(100),
+        named="those of a file without a header line",
+    ),
+    "arff": Kind(tables.arff, "a file of Weka"),
+    "messages": Kind(
+        tables.messages,
+        "a table of one message a row",
+        columns=(3,),
+        named="role, text, and what is alike in a conversation",
+    ),
+    "message-trees": Kind(
+        tables.message_trees,
+        "a table of messages that answer each other",
+        columns=(4,),
+        named="role, text, id, and the parent's id",
+    ),
+    "votes": Kind(
+        tables.votes_by_annotator,
+        "a column of answers by annotator",
+        columns=(1,),
+        named="the column",
+    ),
+    "batch": Kind(
+        batches.batch, "a provider's batch: question and answer as text and label", (1, 2)
+    ),
+    "batch-chats": Kind(
+        batches.batch_chats, "a provider's batch: conversations to be learnt", (1, 2)
+    ),
+}
+
+
+def reshape(kind: str, files: Sequence[Path], config: ReshapeConfig) -> int:
+    """Write the rows of foreign files as a file of JSON lines, which is there whole or not at all;
+    returns how many. ``kind`` is one of :data:`KINDS`, some of which take a folder of files.
+
+    Raises SpecError where the kind is unknown, needs other files or columns, or a file is no such.
+    """
+    if kind not in KINDS:
+        raise SpecError(
+            expected="a kind of files",
+            found=repr(kind),
+            advice=nearest_or_all(kind, KINDS),
+            where="KIND",
+        )
+    rule = KINDS[kind]
+    paths = [path for named in files for path in _files(named, rule)]
+    columns = config.columns or ()
+    _check(kind, rule, paths, columns)
+    _check_out(config.out)
+    reading = Reading(config.text_files.encoding, config.text_files.delimiter)
+    contents = [_content(path, reading) for path in paths]
+    written = 0
+
+    def json_lines() -> Iterator[bytes]:
+        nonlocal written
+        for row in _rows(rule, contents, columns):
+            written += 1
+            yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    write_pieces(config.out, json_lines(), sum(path.stat().st_size for path in paths))
+    return written
+
+
+def _files(path: Path, rule: Kind) -> list[Path]:
+    """The file itself, or the files for which a folder stands."""
+    if rule.below and path.is_dir():
+        return sorted(below for below in path.glob(rule.below) if below.is_file())
+    return [path]
+
+
+def _check(kind: str, rule: Kind, paths: Sequence[Path], columns: Sequence[str]) -> None:
+    fewest, most = rule.files
+    if len(paths) < fewest or (most is not None and len(paths) > most):
+        number = str(fewest) if most == fewest else f"{fewest} to {most or 'many'}"
+        raise SpecError(
+            expected=f"files for {kind}: {number}",
+            found=len(paths),
+            advice=f"Give {rule.about}.",
+            where="FILES",
+        )
+    if len(columns) not in rule.columns:
+        raise SpecError(
+            expected=f"for {kind} {rule.named or 'no columns'}",
+            found=", ".join(columns) or "none",
+            advice="Give them with commas between them." if rule.named else "Leave --columns out.",
+            where="--columns",
+        )
+    for path in paths:
+        if not path.is_file():
+            raise SpecError(expected="a file", found="none", advice="Correct the path.", where=path)
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix != ".jsonl":
+        raise SpecError(
+            expected="a file ending in .jsonl",
+            found=out.name,
+            advice=f"Name it {out.with_suffix('.jsonl').name}.",
+            where="--out",
+        )
+    if out.exists():
+        raise SpecError(
+            expected="a file that is not there yet",
+            found=str(out),
+            advice="Remove it, or choose another name.",
+            where="--out",
+        )
+
+
+def _content(path: Path, reading: Reading) -> Content:
+    with unpacking(path):
+        return Content.of(path, reading)
+
+
+def _rows(rule: Kind, contents: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of all files. Raises SpecError where there is none."""
+    where = contents[0].path
+    with unpacking(where):
+        try:
+            rows = rule.rows(contents, columns)
+            first = next(rows, None)
+            if first is None:
+                raise SpecError(
+                    expected=rule.about,
+                    found="no row",
+                    advice="Name another file, or kind.",
+                    where=where,
+                )
+            yield first
+            yield from rows
+        except UnicodeError:
+            raise undecodable(contents[0]) from None

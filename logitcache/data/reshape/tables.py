@@ -1,0 +1,182 @@
+"""Kinds of tables: rows that are spread over tables, over files or over several rows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from logitcache.data.reshape.kind import Row
+from logitcache.data.sources.content import Content
+from logitcache.data.sources.nested import listed_values
+from logitcache.data.sources.reading import read_table
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError, short
+
+_DELIMITERS = ",;\t|"
+# of ARFF: a declared column, and fields that begin with a quote
+_ATTRIBUTE = re.compile(r"(?i)\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)")
+_IN_SINGLE = re.compile(r"(?m)(?:^|,)\s*'")
+_IN_DOUBLE = re.compile(r'(?m)(?:^|,)\s*"')
+
+
+def _table(content: Content, columns: Sequence[str] = ()) -> Table:
+    """A file's table. Raises SpecError where it lacks one of these columns."""
+    table = read_table(content.path, content.reading)
+    missing = next((name for name in columns if name not in table.columns), None)
+    if missing is not None:
+        raise SpecError(
+            expected=f"the column {missing!r}",
+            found=", ".join(map(short, table.columns)),
+            advice="Correct --columns.",
+            where=content.path,
+        )
+    return table
+
+
+def _rows(table: Table) -> Iterator[Row]:
+    values = [listed_values(table, name) for name in table.columns]
+    for row in zip(*values, strict=True):
+        yield dict(zip(table.columns, row, strict=True))
+
+
+def join(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Two tables with a key in common: each row of the first, with the columns of the row of the
+    second that has its key. ``columns`` names the key; or, where the second has no header line, both
+    of its columns.
+
+    Raises SpecError where a key stands twice in the second.
+    """
+    first, second = files
+    if len(columns) > 1:
+        second = replace(second, reading=replace(second.reading, header=tuple(columns)))
+    key = columns[0]
+    table = _table(first, [key])
+    others: dict[str, Row] = {}
+    lookup = _table(second, [key])
+    for number, other in enumerate(_rows(lookup)):
+        value = str(other.pop(key))
+        if value in others:
+            raise SpecError(
+                expected=f"each {key} once",
+                found=f"{short(value)} twice",
+                advice="Remove one, or give the files the other way round.",
+                where=lookup.place(number),
+            )
+        others[value] = {_free(name, table): field for name, field in other.items()}
+    none = dict.fromkeys(_free(name, table) for name in lookup.columns if name != key)
+    for row in _rows(table):
+        yield {**row, **others.get(str(row[key]), none)}
+
+
+def _free(name: str, table: Table) -> str:
+    """A column's name, numbered as pandas does where the table has it."""
+    return f"{name}.1" if name in table.columns else name
+
+
+def texts_of_files(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """A table that names the files of its texts: each text is written into its row, under ``text``.
+    ``columns`` names the column, the folder of the files, and what their names end in beyond what
+    the column says.
+    """
+    name, folder, *ending = columns
+    for content in files:
+        for row in _rows(_table(content, [name])):
+            path = content.path.parent / folder / f"{row[name]}{''.join(ending)}"
+            with Content.of(path, content.reading).text() as file:
+                yield {**row, "text": file.read()}
+
+
+def survey(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Exports of Qualtrics, which have the questions and their ids as JSON below the header."""
+    for content in files:
+        with content.text(newline="") as file:
+            rows = csv.DictReader(file)
+            for number, row in enumerate(rows):
+                if number >= 2:
+                    yield row
+
+
+def single_quotes(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """A csv whose fields single quotes enclose; ``columns`` names its columns where no header does."""
+    for content in files:
+        with content.text(newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            delimiter = content.reading.delimiter or max(_DELIMITERS, key=first.count)
+            yield from csv.DictReader(file, columns or None, delimiter=delimiter, quotechar="'")
+
+
+def arff(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Files of Weka: lines that declare the columns, then rows with commas, whose texts single or
+    double quotes enclose.
+    """
+    for content in files:
+        names = []
+        with content.text(newline="") as file:
+            for line in file:
+                attribute = _ATTRIBUTE.match(line)
+                if attribute is not None:
+                    names.append(attribute[1].strip("'\""))
+                elif line.strip().lower() == "@data":
+                    break
+            rows = file.read()
+        quote = "'" if len(_IN_SINGLE.findall(rows)) > len(_IN_DOUBLE.findall(rows)) else '"'
+        lines = [line for line in rows.splitlines(keepends=True) if not line.startswith("%")]
+        yield from csv.DictReader(
+            lines, names, quotechar=quote, escapechar="\\", skipinitialspace=True
+        )
+
+
+def messages(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Tables of one message a row: a row for each conversation. ``columns`` names the role, the text
+    and the column that is alike in one conversation.
+    """
+    role, text, conversation = columns
+    for content in files:
+        chats: dict[Any, list[Row]] = {}
+        for row in _rows(_table(content, columns)):
+            chats.setdefault(row[conversation], []).append(_message(row, role, text))
+        for chat in chats.values():
+            yield {"messages": chat}
+
+
+def message_trees(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Tables of one message a row that name the message which each answers, as OpenAssistant's: a row
+    for each way from a first message to one that nobody answers. ``columns`` names the role, the
+    text, the message's id and the id of its parent.
+    """
+    role, text, id_column, parent_column = columns
+    for content in files:
+        rows = list(_rows(_table(content, columns)))
+        by_id = {row[id_column]: row for row in rows}
+        answered = {row[parent_column] for row in rows}
+        for row in rows:
+            if row[id_column] in answered:
+                continue
+            chat: list[Row] = []
+            current: Mapping[str, Any] | None = row
+            while current is not None and len(chat) <= len(rows):
+                chat.append(_message(current, role, text))
+                current = by_id.get(current[parent_column])
+            if len(chat) > 1:
+                yield {"messages": chat[::-1]}
+
+
+def _message(row: Mapping[str, Any], role: str, text: str) -> Row:
+    return {"role": row[role], "content": row[text]}
+
+
+def votes_by_annotator(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """A column of objects with the answer of each annotator: how often each answer was given, under
+    ``votes``, and the most frequent one under ``label`` (none where two are equally frequent).
+    ``columns`` names the column.
+    """
+    for content in files:
+        for row in _rows(_table(content, columns)):
+            votes = Counter(str(answer) for answer in (row[columns[0]] or {}).values())
+            most = [answer for answer in votes if votes[answer] == max(votes.values())]
+            yield {**row, "votes": dict(votes), "label": most[0] if len(most) == 1 else None}

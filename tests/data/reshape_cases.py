@@ -1,0 +1,203 @@
+"""Foreign files, the kind of ``logitcache reshape`` that a refusal of them names, and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.data.advice_cases import Files
+
+COUNTED = "#\tat [a]\n1\tA\tO\tO\n2\t#\tB-X\tO\n\n#\tat [b]\n1\tBe\tO\tO\n2\tit\tO\tO\n\n"
+JOINED = "The{0}DT{0}O film{0}NN{0}B-X\nIt{0}PRP{0}O is{0}VB{0}O\n"
+OF_JOINED = [
+    {"words": ["The", "film"], "tags": ["O", "B-X"]},
+    {"words": ["It", "is"], "tags": ["O", "O"]},
+]
+WEBANNO = "#FORMAT=WebAnno TSV 3.3\n#T_SP=a.Entity|value\n\n\n#Text=a\n1-1\t0-1\ta\tX\t\n"
+SURVEY = 'text,label\nWhat?,Mood\n"{""ImportId"":""Q1""}","{""ImportId"":""Q2""}"\na b,x\nc d,y\n'
+FIRST_WORDS = "a warm film\nb good cold film\n"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Files that are refused, and what the advised command writes of them."""
+
+    advice: str  # a part of the refusal, which ends before "logitcache reshape"
+    kind: str
+    files: Files
+    rows: list[dict[str, Any]]  # of all files that are written, in the order of their names
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""  # which of the files is named; the folder without it
+
+
+def labelled(*pairs: tuple[str, str]) -> list[dict[str, Any]]:
+    return [{"text": text, "label": label} for text, label in pairs]
+
+
+OF_FIRST_WORDS = labelled(("warm film", "a"), ("good cold film", "b"))
+FOREIGN = [
+    *(
+        Foreign("joined to their tags by", "tagged-words", {name: JOINED.format(mark)}, OF_JOINED)
+        for name in ("r.txt", "r.tsv", "r.conll")
+        for mark in "|/"
+    ),
+    Foreign(
+        "Write a row for each",
+        "labels-under-texts",
+        {"r.json": '{"a warm film": "x", "a dull film": "y"}'},
+        labelled(("a warm film", "x"), ("a dull film", "y")),
+    ),
+    Foreign(
+        "If the keys are their classes",
+        "texts-under-labels",
+        {"r.json": '{"x": ["a", "c"], "y": ["b"]}'},
+        labelled(("a", "x"), ("c", "x"), ("b", "y")),
+    ),
+    Foreign(
+        "Put the words first, and their labels last",
+        "word-columns",
+        {
+            "r.conll": "#begin document (d)\nd 0 a O\nd 1 long B-X\nd 2 film O\n\nd 0 it O\n\n#end document\n"
+        },
+        [
+            {"words": ["a", "long", "film"], "tags": ["O", "B-X", "O"]},
+            {"words": ["it"], "tags": ["O"]},
+        ],
+    ),
+    Foreign(
+        "Put the words first",
+        "word-columns",
+        {"r.conll": "O\ta\nB-X\tfilm\n\nO\tof\nO\tit\n"},
+        [
+            {"words": ["a", "film"], "tags": ["O", "B-X"]},
+            {"words": ["of", "it"], "tags": ["O"] * 2},
+        ],
+    ),
+    *(
+        Foreign(
+            advice,
+            "word-columns",
+            {name: COUNTED},
+            [
+                {"words": ["A", "#"], "tags": ["O", "B-X"]},
+                {"words": ["Be", "it"], "tags": ["O", "O"]},
+            ],
+        )
+        for name, advice in (
+            ("r.conll", "else put the words first, and their labels last"),
+            ("r.tsv", "If each line is a word with its tags, below comments"),
+        )
+    ),
+    Foreign(
+        "Write its words and their labels",
+        "webanno",
+        {"r.tsv": WEBANNO},
+        [{"words": ["a"], "tags": ["B-X"]}],
+        name="r.tsv",
+    ),
+    Foreign(
+        "If each line is a tree whose root has the label",
+        "trees",
+        {"r.txt": "(3 (2 A) (3 (3 warm) (2 film)))\n(0 (1 Dull))\n"},
+        labelled(("A warm film", "3"), ("Dull", "0")),
+    ),
+    Foreign(
+        "If the label of each line is its last word",
+        "last-word",
+        {"r.txt": "a film __label__x\na book __label__y\n"},
+        labelled(("a film", "x"), ("a book", "y")),
+    ),
+    *(
+        Foreign(
+            "If the first word of each line is its label",
+            "first-word",
+            {"r.label": FIRST_WORDS},
+            OF_FIRST_WORDS,
+            options={"delimiter": delimiter},
+            name="r.label",
+        )
+        for delimiter in (None, " ")
+    ),
+    *(
+        Foreign(
+            "If the first word of each line is its label",
+            "first-word",
+            {"r.txt": content},
+            rows,
+            options={"delimiter": " "},
+            name="r.txt",
+        )
+        for content, rows in (
+            (FIRST_WORDS, OF_FIRST_WORDS),
+            ("a 1 2 2\n", labelled(("1 2 2", "a"))),
+            ("a 1 film\nb 2 film\n", labelled(("1 film", "a"), ("2 film", "b"))),
+        )
+    ),
+    Foreign(
+        "If the first word of each line is its label",
+        "first-word",
+        {"r.txt": FIRST_WORDS},
+        OF_FIRST_WORDS,
+    ),
+    Foreign(
+        "If each holds the texts of a class, one a line",
+        "class-files",
+        {"positive.txt": "a\n", "negative.txt": "b\n"},
+        labelled(("b", "negative"), ("a", "positive")),
+    ),
+    Foreign(
+        "Write the lines of both into one file",
+        "parallel-lines",
+        {
+            "a_train.txt": "a\nb",
+            "train_labels.txt": "x\ny",
+            "test.txt": "c",
+            "test_labels.txt": "x",
+        },
+        labelled(("c", "x"), ("a", "x"), ("b", "y")),
+    ),
+    Foreign(
+        "Write the lines of both into one file",
+        "parallel-lines",
+        {"train.txt": "a\t1\nb\t2\n", "train_labels.txt": "x\ny\n"},
+        [{"text": "a", "c2": "1", "label": "x"}, {"text": "b", "c2": "2", "label": "y"}],
+    ),
+    Foreign(
+        "Write their lines into one file",
+        "parallel-lines",
+        {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
+        labelled(("a film", "0"), ("a book", "0")),
+    ),
+    *(
+        Foreign(
+            "if the commas are of the texts",
+            "label-by-comma",
+            {"r.csv": content},
+            labelled(("a, b", "x"), ("c", "y")),
+        )
+        for content in ("label,text\nx,a, b\ny,c\n", "text,label\na, b,x\nc,y\n")
+    ),
+    Foreign(
+        "Write the texts into the table",
+        "texts-of-files",
+        {"a.txt": "a film", "b.txt": "a book", "r.csv": "file,label\na.txt,x\nb.txt,y\n"},
+        [
+            {"file": "a.txt", "label": "x", "text": "a film"},
+            {"file": "b.txt", "label": "y", "text": "a book"},
+        ],
+    ),
+    Foreign(
+        "Write its rows alone",
+        "qualtrics",
+        {"r.csv": SURVEY},
+        labelled(("a b", "x"), ("c d", "y")),
+        name="r.csv",
+    ),
+    Foreign(
+        "Write the objects under its keys as rows",
+        "rows-under-keys",
+        {"r.json": '{"a": {"text": {"b": "a"}, "label": "x"}, "b": {"text": {}, "label": "y"}}'},
+        [{"text": {"b": "a"}, "label": "x"}, {"text": {}, "label": "y"}],
+    ),
+]
