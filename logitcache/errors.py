@@ -45,8 +45,9 @@ def sentence(text: str) -> str:
 
 
 def counted(count: float, noun: str) -> str:
-    """A number of things in words: ``1 step``, ``2,000 steps``, ``0.5 steps``."""
-    return f"{count:,.12g} {noun}" if count == 1 else f"{count:,.12g} {noun}s"
+    """A number of things in words: ``1 step``, ``2,000 steps``, ``0 classes``."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,.12g} {noun if count == 1 else plural}"
 
 
 class LogitCacheError(ValueError):

@@ -11,7 +11,7 @@ from logitcache.data.rows import Source
 from logitcache.data.sources.advice import read_by_pandas
 from logitcache.data.sources.hints import option
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import visible
+from logitcache.errors import counted, visible
 from logitcache.report.words import aligned
 from logitcache.stages.check import Report
 
@@ -36,7 +36,7 @@ def check_text(report: Report) -> str:
     for title, findings in (("Serious", serious), ("Worth a look", minor)):
         lines += _findings(title, findings, report.source)
     if not report.findings and not report.refusals:
-        lines += ["", "Nothing to say."]
+        lines += ["", "No findings."]
     if report.refusals[1:]:
         lines += [
             "",
@@ -50,8 +50,8 @@ def _title(report: Report) -> str:
     rows = sum(shape.rows for shape in report.checkup.splits)
     classes = ""
     if TASKS[report.source.task].fixed_label is None:
-        classes = f", {report.source.num_labels:,} classes"
-    return f"{report.source.name}: {rows:,} rows{classes} ({report.source.task})"
+        classes = f", {counted(report.source.num_labels, 'class')}"
+    return f"{report.source.name}: {counted(rows, 'row')}{classes} ({report.source.task})"
 
 
 def _table(columns: Columns) -> Iterator[str]:

@@ -20,7 +20,7 @@ from tests.data.advice_cases import (
 NAMES = '{"1": "one", "2": "two"}'
 PLACES = [
     Case(
-        "Give it the ending of what it is",
+        "If tabs separate its fields, name it r.tsv.",
         {"r": TABS},
         {"r": None, "r.tsv": TABS},
         name="r",

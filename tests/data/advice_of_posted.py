@@ -37,6 +37,20 @@ OF_TURNS = "".join(
 SENTENCES = [[["a", "film"], ["it", "is"]], [["B", "O"], ["O", "O"]]]
 JOINED = "The{0}DT{0}O film{0}NN{0}B-X\nIt{0}PRP{0}O\n"
 POSTED = [
+    Case(
+        "If tabs separate its fields, name it SMSSpamCollection.tsv. If the first line is a row, name the columns "
+        "with --header, for example --header label,text.",
+        {"SMSSpamCollection": "".join(f"{'hs'[i % 2]}am\tsome words of {i}\n" for i in range(6))},
+        {
+            "SMSSpamCollection.tsv": "".join(
+                f"{'hs'[i % 2]}am\tsome words of {i}\n" for i in range(6)
+            )
+        },
+        more={"header": ("label", "text")},
+        name="SMSSpamCollection",
+        then_name="SMSSpamCollection.tsv",
+        rows=6,
+    ),
     Case("If SQLite wrote it, with pandas: ", {"r.sql": "-- rows"}, {"r.sql": None, "r.csv": GOOD}),
     Case(
         'save each row as {"text": "...", "entities": [[start, end, "LABEL"]]}',

@@ -70,6 +70,19 @@ def test_a_key_of_a_table_that_is_not_there_is_noted(tmp_path: Path) -> None:
     assert "not read: Body ID, whose numbers stand in several rows. To read" in "".join(notes)
 
 
+def test_numbers_of_users_and_of_rows_of_two_texts_are_no_keys(tmp_path: Path) -> None:
+    """As GLUE's MRPC has ids of both sentences, and beside it a file of ids alone."""
+    for name in ("user_id", "workflow_id"):
+        changed(tmp_path, {"s.csv": STANCES.replace("Body ID", name)})
+        assert "not read" not in "".join(read(tmp_path / "s.csv")[1])
+    rows = "".join(f"{i % 2}\t{70 + i}\t{90 + i % 3}\tone {i}\ttwo {i}\n" for i in range(6))
+    ids = "".join(f"{70 + i}\t{90 + i}\n" for i in range(6))
+    header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    changed(tmp_path, {"dev.tsv": header + rows, "dev_ids.tsv": ids})
+    columns = Columns(text="#1 String", text_pair="#2 String", label="Quality")
+    assert "not read" not in "".join(read(tmp_path / "dev.tsv", columns)[1])
+
+
 @pytest.mark.parametrize(
     "beside",
     [

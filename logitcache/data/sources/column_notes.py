@@ -55,6 +55,10 @@ from logitcache.errors import short
 WITHIN = 0.8  # share of rows whose text holds what a column says
 FEWEST_LETTERS = 3
 _ASPECT = re.compile(r"aspect|term|target|entity", re.IGNORECASE)
+_OF_TEXTS = re.compile(  # in the name of a key
+    r"article|body|comment|context|document|\bdoc|essay|page|paragraph|passage|post|question|review|sentence|story|text|tweet",
+    re.IGNORECASE,
+)
 _END = re.compile(r"end$", re.IGNORECASE)  # of a column that says where a part of a text ends
 _SPAN_START = re.compile(r"\.start(_\w+|Offset)?$")  # of a label within a text
 
@@ -304,12 +308,18 @@ def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
 
 
 def _keys(table: Table, chosen: Columns) -> str | None:
-    """A note of columns that are keys of another table, whose rows are not read."""
+    """A note of a column that is a key of a table beside this one, whose rows are not read, or is
+    called as one of texts; none for rows of two texts.
+    """
     keys = foreign_keys(table, (chosen.text, chosen.text_pair, chosen.label, chosen.split_column))
-    if not keys or chosen.label is None:  # without a label, `label_advice` says it
+    # without a label, `label_advice` says it
+    if not keys or chosen.label is None or chosen.text_pair is not None:
         return None
     names = listed(list(map(short, keys)))
-    advice = advice_beside(table) or "To read texts of another table too, join it first"
+    advice = advice_beside(table)
+    if not advice and not any(map(_OF_TEXTS.search, keys)):
+        return None
+    advice = advice or "To read texts of another table too, join it first"
     return f"{table.path}: not read: {names}, whose numbers stand in several rows. {advice}"
 
 

@@ -25,6 +25,7 @@ from logitcache.data.sources.endings import ending, stem
 from logitcache.data.sources.files import data_files, split_of
 from logitcache.data.sources.find import Origin
 from logitcache.data.sources.tables import Peculiar, Remark, Table, joined
+from logitcache.errors import counted
 from logitcache.reporter import Reporter
 from logitcache.store.files import write_atomic
 
@@ -89,7 +90,7 @@ def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
     elif None in splits:
         reporter.note(
-            f"{path}: {len(files):,} text files: {listed([str(file.relative_to(path)) for file in files])}"
+            f"{path}: {counted(len(files), 'text file')}: {listed([str(file.relative_to(path)) for file in files])}"
         )
     tables = {
         split: partial(_read, several, path, reading, reporter) for split, several in splits.items()

@@ -15,6 +15,7 @@ from logitcache.data.names import labels_option, listed
 from logitcache.data.sources.advice import (
     OF_BRAT,
     by_first_word,
+    fields_advice,
     joined_lines,
     reshape,
     rows_under_keys,
@@ -114,7 +115,7 @@ def by_ending(path: Path) -> str:
     elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
         advice = "Unpack it, and give the file or the folder."
     else:
-        advice = _of_objects(path)
+        advice = _of_objects(path) or _of_tabs(path)
     return advice
 
 
@@ -269,6 +270,22 @@ def _of_objects(path: Path) -> str:
     if is_alone and first and all(isinstance(row, dict) for row in first.values()):
         return f"{rows_under_keys(path)}."
     return f"If it holds an object of JSON a line, name it {path.name}.jsonl."
+
+
+def _of_tabs(path: Path) -> str:
+    """What to do with a file of another ending whose first lines have equally many tabs; empty for
+    others.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = [line.rstrip("\r\n") for line in islice(file, LOOKED_AHEAD)]
+    except (OSError, UnicodeError):
+        return ""
+    tabs = {line.count("\t") for line in lines if line}
+    if len(tabs) != 1 or tabs == {0}:
+        return ""
+    header = fields_advice(lines).partition(". ")[2]
+    return f"If tabs separate its fields, name it {path.name}.tsv. {header}".rstrip()
 
 
 def is_of_labels(name: str) -> bool:
