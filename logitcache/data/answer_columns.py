@@ -22,6 +22,7 @@ from logitcache.data.answer_cells import (
     value_in,
     with_numbers,
 )
+from logitcache.data.by_annotator import answers_of_annotators
 from logitcache.data.label_cells import cast_votes, likely_key
 from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed
@@ -224,7 +225,8 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
     matrix = _matrix(table.columns[name])
     if matrix is not None:
         return SoftLabels(matrix, None, table.place)
-    cells = with_numbers(_listed(table.columns[name]))
+    values = _listed(table.columns[name])
+    cells = answers_of_annotators(values) or with_numbers(values)
     rows = [_answer(table, name, row, cell) for row, cell in enumerate(cells)]
     blanks = sum(map(_blanks, cells))
     first_answer = next((answer for answer in rows if answer is not None), None)

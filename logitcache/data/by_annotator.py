@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from logitcache.data.names import is_number
 from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
@@ -12,23 +13,41 @@ from logitcache.errors import SpecError, short
 _NUMBERS = {"0", "1", "0.0", "1.0"}
 
 
+def answers_of_annotators(cells: Sequence[Any]) -> list[list[str]]:
+    """The answers in each cell, where these are objects with an answer by the name of each annotator;
+    none for other cells.
+
+    Each row has other annotators, so the names are at least twice as many as one row has; classes by
+    name would mostly be the same ones. The answers are 0 and 1, or names of classes.
+    """
+    filled = [cell for cell in cells if cell not in (None, "", {})]
+    if not filled or not all(isinstance(cell, Mapping) for cell in filled):
+        return []
+    answers = [answer for cell in filled for answer in cell.values() if answer is not None]
+    if not all(isinstance(answer, str | int | float) for answer in answers):
+        return []
+    distinct = set(map(str, answers))
+    is_binary = distinct <= _NUMBERS and not distinct.isdisjoint({"0", "0.0"})
+    are_classes = not any(map(is_number, distinct)) and 2 * len(distinct) <= len(answers)
+    annotators = {name for cell in filled for name in cell}
+    if not (is_binary or are_classes) or len(annotators) < 2 * max(map(len, filled)):
+        return []
+    return [
+        [str(answer) for answer in (cell or {}).values() if answer is not None] for cell in cells
+    ]
+
+
 def check_no_annotators(table: Table, column: str | None, cells: Sequence[Any]) -> None:
-    """Raises SpecError for objects of 0 and 1 by the names of annotators, of whom each row has
-    others (classes by name would mostly be the same ones), with the command that counts them and
+    """Raises SpecError for objects with answers by annotator, with the command that counts them and
     takes the most frequent answer as the label.
     """
-    objects = [cell for cell in cells if isinstance(cell, Mapping) and cell]
-    numbers = {str(number) for cell in objects for number in cell.values()}
-    names = {name for cell in objects for name in cell}
-    is_binary = numbers <= _NUMBERS and bool(numbers & {"0", "0.0"})
-    if not is_binary or len(names) < 2 * max(map(len, objects)):
+    if not answers_of_annotators(cells):
         return
-    advice = (
-        f"Write what most of them say as the label: {reshape('votes', [table.path], [str(column)])}"
-    )
+    first = next(cell for cell in cells if cell)
+    command = reshape("votes", [table.path], [str(column)])
     raise SpecError(
         expected=f"one label a row in column {column!r}",
-        found=f"{short(repr(objects[0]))}: 0 and 1 by annotator, of whom each row has others",
-        advice=advice,
+        found=f"{short(repr(first))}: answers by annotator, of whom each row has others",
+        advice=f"Write what most of them say as the label: {command}",
         where=table.path,
     )

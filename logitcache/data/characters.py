@@ -49,11 +49,14 @@ class Pattern:
     least_share: float = 0.0  # of the rows: fewer are no fault
 
 
+MOST = 0.5  # share of rows
+OBJECT = r"""(?s)^\s*\{\s*"[^"]*"\s*:.*\}\s*$"""
 PATTERNS = (
     Pattern(Fault.EMPTY, f"^[{_BLANK}]*$", whole=True, every=True),
     Pattern(Fault.NO_WORD, f"^[^{_WORD}]*[^{_WORD}{_BLANK}][^{_WORD}]*$", whole=True),
     Pattern(Fault.MISSING, f"^(?:{_MISSING})$", whole=True),
-    Pattern(Fault.NUMBER, r"^\s*[-+]?[0-9][0-9.,]*\s*$", whole=True, least_share=0.5),
+    Pattern(Fault.NUMBER, r"^\s*[-+]?[0-9][0-9.,]*\s*$", whole=True, least_share=MOST),
+    Pattern(Fault.OBJECT, OBJECT, whole=True, least_share=MOST),
     Pattern(Fault.BYTES, r"""^b'.*'$|^b".*"$""", whole=True),
     Pattern(Fault.REPLACEMENT, "\ufffd"),
     Pattern(Fault.MOJIBAKE, f"[ÂÃ]{_CONTINUED}|â€|ðŸ|ï»¿|ï¿½|(?:[ÐÑ]{_CONTINUED}){{2}}"),
@@ -69,7 +72,7 @@ PATTERNS = (
 
 
 def faults_of_texts(source: Source) -> Iterator[Finding]:
-    """The faults of the texts of each split. Cost: six searches of all texts, and seven of those
+    """The faults of the texts of each split. Cost: seven searches of all texts, and seven of those
     that one of the patterns for parts of texts fits.
     """
     patterns: tuple[Pattern, ...] = PATTERNS

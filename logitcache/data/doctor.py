@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from logitcache.data.characters import (
+    MOST,
+    OBJECT,
     Lengths,
     byte_counts,
     faults_of_texts,
     lengths_of,
+    matches,
     word_counts,
 )
 from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
@@ -80,6 +83,7 @@ def remark(source: Source) -> str:
     if TASKS[source.task].fixed_label != UNLABELLED:  # texts of scored pairs may stand in several
         findings += sure_repeats(source)
     findings += [_empty(source, split) for split in source.splits]
+    findings += _objects(source)
     words = [_in_words(finding) for finding in findings if finding.count]
     return f"{source.name}: {'; '.join(words)}. `logitcache check` says more" if words else ""
 
@@ -98,6 +102,16 @@ def _empty(source: Source, split: str) -> Finding:
     if count:
         where = source.place(split, int(rows.row_id[is_empty.argmax()]))
     return Finding(Fault.EMPTY, split, count, len(rows), where)
+
+
+def _objects(source: Source) -> Iterator[Finding]:
+    """Training texts that are objects of JSON, where most are."""
+    rows = source.splits.get("train")
+    if rows is None or not len(rows):
+        return
+    has_fault = matches(rows, OBJECT)
+    if has_fault.sum() >= MOST * len(rows):
+        yield _rows(Fault.OBJECT, source, "train", has_fault)
 
 
 def _unanswered(source: Source) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ class Fault(Enum):
     MISSING = "missing-word"
     NO_WORD = "no-word"
     NUMBER = "number"
+    OBJECT = "json-object"
     LONG = "long"
     UNLABELLED = "unlabelled"
     ONLY_IN_HELD_OUT = "class-not-in-train"
@@ -51,6 +52,7 @@ SERIOUS = frozenset(
     {
         *(Fault.EMPTY, Fault.CONTRADICTION, Fault.NEAR_CONTRADICTION, Fault.LEAK, Fault.NEAR_LEAK),
         *(Fault.REPLACEMENT, Fault.MOJIBAKE, Fault.NUL, Fault.NUMBER, Fault.LABEL_IN_TEXT),
+        Fault.OBJECT,
         *(Fault.ONLY_IN_HELD_OUT, Fault.IDENTIFIERS, Fault.SCORES, Fault.NO_ANSWER),
     }
 )
@@ -83,6 +85,7 @@ MEANINGS = {
     Fault.MISSING: "words for a missing or a removed text",
     Fault.NO_WORD: "texts without a letter or a digit",
     Fault.NUMBER: "texts that are numbers alone: is it the right column?",
+    Fault.OBJECT: "texts that are objects of JSON: name a value in them, as --text COLUMN.KEY",
     Fault.LONG: "longer than a model reads: they are cut",
     Fault.UNLABELLED: "without a label",
     Fault.ONLY_IN_HELD_OUT: "no training row has them: they cannot be learnt",

@@ -120,7 +120,7 @@ ELSEWHERE = {"_preset", "_preset_in", "_hub", "_by_split", "single", "find"}
 ELSEWHERE |= {"prepare", "_encoded", "refuse_others"}
 ELSEWHERE |= {"_check_no_answered_batch"}  # tests/data/test_parted.py
 ELSEWHERE |= {"check_links"}  # tests/data/test_files.py
-ELSEWHERE |= {"check_no_annotators"}  # tests/data/test_by_annotator.py
+ELSEWHERE |= {"check_no_annotators", "check_no_volunteers"}  # tests/data/test_by_annotator.py
 
 
 def test_what_is_followed_elsewhere_is_there() -> None:

@@ -98,6 +98,14 @@ def test_a_fault_of_a_text_is_counted_with_its_place(text: str, fault: Fault) ->
     assert {other for other, _ in found} <= {Fault.INVISIBLE}
 
 
+def test_texts_that_are_mostly_objects_of_json_are_serious_and_said_by_dumps() -> None:
+    rows = [(f'{{"71": {{"text": "some words of {i}"}}}}', "xy"[i % 2]) for i in range(20)]
+    assert (Fault.OBJECT, "train") in findings(train=[*rows, *rows[:5]])
+    assert "20 of 20 train rows: texts that are objects of JSON" in remark(source_of(train=rows))
+    few = [*plenty(), *rows[:3]]
+    assert (Fault.OBJECT, "train") not in findings(train=few)
+
+
 def test_a_pair_of_which_one_text_is_there_is_not_without_texts() -> None:
     row = {"text": "sun", "text_pair": "moon", "label": "a"}
     blank = {"text": " ", "text_pair": ""}

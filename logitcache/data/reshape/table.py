@@ -131,6 +131,9 @@ KINDS: dict[str, Kind] = {
         columns=(1,),
         named="the column",
     ),
+    "zooniverse": Kind(
+        tables.volunteers, "classifications of Zooniverse", columns=(1,), named="the task, as T0"
+    ),
     "batch": Kind(
         batches.batch, "a provider's batch: question and answer as text and label", (1, 2)
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,5 +179,49 @@ def votes_by_annotator(files: Sequence[Content], columns: Sequence[str]) -> Iter
     for content in files:
         for row in _rows(_table(content, columns)):
             votes = Counter(str(answer) for answer in (row[columns[0]] or {}).values())
-            most = [answer for answer in votes if votes[answer] == max(votes.values())]
-            yield {**row, "votes": dict(votes), "label": most[0] if len(most) == 1 else None}
+            yield {**row, "votes": dict(votes), "label": _most_frequent(votes)}
+
+
+def volunteers(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Classifications exported by Zooniverse, one of a volunteer each, with the subject and the
+    answers as JSON: a row for each subject, with its fields, the answers to a task under ``votes``
+    and the most frequent one under ``label`` (none where two are equally frequent). ``columns``
+    names the task.
+    """
+    task = columns[0]
+    subjects: dict[str, Row] = {}
+    votes: dict[str, Counter[str]] = {}
+    for content in files:
+        table = _table(content, ["annotations", "subject_data"])
+        for number, row in enumerate(_rows(table)):
+            try:
+                ((subject, fields),) = json.loads(row["subject_data"]).items()
+                answers = json.loads(row["annotations"])
+                given = [answer["value"] for answer in answers if answer["task"] == task]
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise SpecError(
+                    expected="a subject and annotations as Zooniverse writes them",
+                    found=error,
+                    advice="Mend the row.",
+                    where=table.place(number),
+                ) from None
+            subjects[subject] = {"subject": subject, **fields}
+            votes.setdefault(subject, Counter()).update(map(_choice, given))
+    for subject, fields in subjects.items():
+        counts = {answer: count for answer, count in votes[subject].items() if answer}
+        yield {**fields, "votes": counts, "label": _most_frequent(counts)}
+
+
+def _choice(value: Any) -> str:
+    """The one answer of a volunteer: a name, or the choice of a survey; empty for none or several."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        value = value.get("choice")
+    return "" if value is None or isinstance(value, list) else str(value)
+
+
+def _most_frequent(votes: Mapping[str, int]) -> str | None:
+    """The answer given most often; None where there is none, or two are equally frequent."""
+    most = [answer for answer, count in votes.items() if count == max(votes.values())]
+    return most[0] if len(most) == 1 else None

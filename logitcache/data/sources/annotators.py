@@ -6,11 +6,14 @@ several annotators, their answers become a column of votes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from logitcache.data.names import listed
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.exported import LABEL, Export
-from logitcache.data.sources.nested import holds, listed_values
+from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 
@@ -18,6 +21,8 @@ VOTES = "votes"
 _RESPONSES = ".responses"
 _STATUS = ".responses.status"
 _SUBMITTED = ("submitted", None)  # what Argilla calls an answer that somebody has given
+_OF_VOLUNTEERS = {"annotations", "subject_data", "workflow_id"}
+_TASK = re.compile(r'"task": ?"(\w+)"')
 _SPANS = ("labels", "hypertextlabels", "paragraphlabels")  # of Label Studio: parts of texts
 
 
@@ -148,3 +153,23 @@ def argilla_table(table: Table) -> Export | None:
                     questions.add(question, row, value)
         sources += [name for name in table.columns if name.startswith(f"{question}{_RESPONSES}")]
     return questions.export("Argilla", tuple(sources), None) if sources else None
+
+
+def check_no_volunteers(table: Table) -> None:
+    """Raises SpecError for an export of Zooniverse: a row for each volunteer, with the subject and
+    the answers to several tasks as JSON.
+    """
+    if not set(table.columns) >= _OF_VOLUNTEERS:
+        return
+    tasks: dict[str, None] = {}
+    for cell in first_values(table.columns["annotations"], LOOKED_AT):
+        tasks.update(dict.fromkeys(_TASK.findall(str(cell))))
+    task, *others = tasks or ("T0",)
+    command = reshape("zooniverse", [table.path], [task])
+    more = f" Its other tasks: {listed(others)}." if others else ""
+    raise SpecError(
+        expected="a row for each text",
+        found="an export of Zooniverse, a row for each volunteer",
+        advice=f"Write a row for each subject, with the answers to the task {task} as votes: {command}.{more}",
+        where=table.path,
+    )

@@ -10,7 +10,12 @@ from dataclasses import replace
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.answer_columns import are_names_of_classes, of_zero_shot, parts_apart, votes_of
 from logitcache.data.label_cells import several_labels
-from logitcache.data.sources.annotators import argilla, argilla_table, label_studio
+from logitcache.data.sources.annotators import (
+    argilla,
+    argilla_table,
+    check_no_volunteers,
+    label_studio,
+)
 from logitcache.data.sources.batches import check_no_batch
 from logitcache.data.sources.chats import check_no_bad, classified, messages, prompted
 from logitcache.data.sources.choices import check_no_choices
@@ -33,9 +38,10 @@ def plain(table: Table, named_columns: Columns, reporter: Reporter) -> Table:
 
     Raises SpecError for an export whose annotations are parts of texts, for rows that are single
     messages of conversations, for rows of multiple choice, for names of files in place of
-    texts, and for the files of a batch.
+    texts, for the files of a batch, and for an export of Zooniverse.
     """
     check_no_batch(table, named_columns)
+    check_no_volunteers(table)
     check_no_file_names(table, named_columns)
     check_no_choices(table, named_columns)
     table, note = with_lists(table, named_columns)
