@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from logitcache.config.reshape import ReshapeConfig
+from logitcache.errors import counted
 
 from .options import Command, as_json, options, typed
 from .progress import show
@@ -42,4 +43,4 @@ def command(kind: str, files: tuple[Path, ...], as_json: bool, **values: Any) ->
 
 def render(written: dict[str, Any]) -> str:
     """What was written, and what to do with it, in a line."""
-    return f"{written['out']}: {written['rows']:,} rows. Next: logitcache check {shlex.quote(written['out'])}"
+    return f"{written['out']}: {counted(written['rows'], 'row')}. Next: logitcache check {shlex.quote(written['out'])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ def test_each_kind_that_is_advised_is_there() -> None:
     """And each that is there is advised, as nobody would look for it."""
     room = Path(logitcache.__file__).parent / "data"
     kinds = set()
-    for path in room.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    codes = [path.read_text(encoding="utf-8") for path in room.rglob("*.py")]
+    for code in codes:
+        for node in ast.walk(ast.parse(code)) if "reshape(" in code else ():
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             if is_call and node.func.id == "reshape":
                 constants = [
@@ -93,7 +95,7 @@ def refused(tmp_path: Path, kind: str, *files: str, **options: Any) -> SpecError
         ("rows-under-keys", ["r.txt"], {}, "expected JSON"),
         ("rows-under-keys", ["list.json"], {}, "expected an object with rows under its keys"),
         ("batch", ["list.json"], {}, "list.json line 1: expected a request and its answer"),
-        ("trees", ["empty.txt"], {}, "found no row"),
+        ("trees", ["empty.txt"], {}, "found no row. Mend the file, or name another kind."),
         ("trees", ["r.txt"], {"out": Path("OUT.csv")}, "Name it OUT.jsonl."),
         (
             "join",
@@ -119,6 +121,36 @@ def test_what_is_of_another_kind_is_refused_and_nothing_is_written(
     assert message in str(refused(tmp_path, kind, *files, **options))
 
 
+ODD = {
+    "object.json": '{"a": {"text": "x"}, "b": ["y", null], "c": 3}',
+    "array.json": '[["a", 1], {"data": [{"text": 5}]}, null]',
+    "lines.jsonl": '{"custom_id": 1, "body": {}}\n{"custom_id": 1, "response": {"status_code": 200}}\n',
+    "table.csv": 'id,text\n07,one\n8,"two, three"\n',
+    "words.tsv": "# a\nb\tX\tO\n\n\tc\n1|t|d\n1\t0\tz\te\tf\n",
+    "tree.xml": "<a><b>c</b><d><e f='g'/></d></a>",
+    "bytes.txt": b"caf\xe9 \x00\xff\n",
+    "empty.csv": "",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_of_other_kinds_are_written_or_refused(tmp_path: Path, kind: str) -> None:
+    changed(tmp_path, ODD)
+    fewest, _ = KINDS[kind].files
+    number = min(KINDS[kind].columns)
+    for name, others in product(ODD, ODD if fewest > 1 else [""]):
+        files = [tmp_path / name, *([tmp_path / others] if others else [])]
+        for columns in {("text", "id", "b", "c")[:number], ("1", "2", "3", "4")[:number]}:
+            config = ReshapeConfig(out=tmp_path / "OUT.jsonl", columns=columns)
+            try:
+                count = reshape(kind, files, config)
+            except SpecError:
+                assert not config.out.exists()
+            else:
+                assert len(rows_of(config.out)) == count > 0
+                config.out.unlink()
+
+
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     changed(tmp_path, {"r.txt": "x a film\n", "o.jsonl": "mine"})
     command = ["reshape", "first-word", str(tmp_path / "r.txt"), "--out", str(tmp_path / "o.jsonl")]
@@ -133,7 +165,7 @@ def test_what_it_prints(tmp_path: Path) -> None:
     command = ["reshape", "first-word", str(tmp_path / "r.txt"), "--encoding", "cp1252"]
     out = tmp_path / "new" / "o.jsonl"
     result = CliRunner().invoke(cli, [*command, "--out", str(out)])
-    assert result.stdout == f"{out}: 1 rows. Next: logitcache check {out}\n"
+    assert result.stdout == f"{out}: 1 row. Next: logitcache check {out}\n"
     assert rows_of(out) == [{"text": "café", "label": "x"}]
     further = CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "p.jsonl"), "--json"])
     assert json.loads(further.stdout) == {

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from logitcache.data.reshape.kind import Row
 from logitcache.data.sources.content import Content
+from logitcache.data.sources.documents import unique_keys
 from logitcache.errors import SpecError
 
 _USERSAYS = re.compile(r"(.+)_usersays_\w+\.json")  # of Dialogflow: the name of an intent before it
@@ -18,7 +19,7 @@ _USERSAYS = re.compile(r"(.+)_usersays_\w+\.json")  # of Dialogflow: the name of
 def _document(content: Content) -> Any:
     with content.text() as file:
         try:
-            return json.load(file)
+            return json.load(file, object_pairs_hook=unique_keys)
         except ValueError as error:
             raise SpecError(
                 expected="JSON", found=error, advice="Mend the file.", where=content.path

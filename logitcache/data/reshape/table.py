@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from xml.etree import ElementTree
 
 from logitcache.config.option import nearest_or_all
 from logitcache.config.reshape import ReshapeConfig
 from logitcache.data.reshape import batches, documents, lines, tables, words
 from logitcache.data.reshape.kind import Kind, Row
 from logitcache.data.sources.content import Content, Reading, undecodable, unpacking
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError, counted, short
 from logitcache.store.files import write_pieces
 
+_BLOCK = 1000  # rows
 KINDS: dict[str, Kind] = {
     "first-word": Kind(lines.first_word, "lines whose first word is their label"),
     "last-word": Kind(lines.last_word, "lines whose last word is their label"),
@@ -163,17 +167,10 @@ def reshape(kind: str, files: Sequence[Path], config: ReshapeConfig) -> int:
     _check_out(config.out)
     reading = Reading(config.text_files.encoding, config.text_files.delimiter)
     contents = [_content(path, reading) for path in paths]
-    written = 0
-
-    def json_lines() -> Iterator[bytes]:
-        nonlocal written
-        for row in _rows(rule, contents, columns):
-            written += 1
-            yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
+    rows = _Counted(rule, contents, columns)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_pieces(config.out, json_lines(), sum(path.stat().st_size for path in paths))
-    return written
+    write_pieces(config.out, _json_lines(rows), sum(path.stat().st_size for path in paths))
+    return rows.count
 
 
 def _files(path: Path, rule: Kind) -> list[Path]:
@@ -227,21 +224,61 @@ def _content(path: Path, reading: Reading) -> Content:
         return Content.of(path, reading)
 
 
-def _rows(rule: Kind, contents: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
-    """The rows of all files. Raises SpecError where there is none."""
-    where = contents[0].path
-    with unpacking(where):
+class _Counted:
+    """The rows of files of a kind, with the number of those that were made so far."""
+
+    def __init__(self, rule: Kind, contents: Sequence[Content], columns: Sequence[str]) -> None:
+        self.rule = rule
+        self.contents = contents
+        self.columns = columns
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises SpecError where there is no row, or where the files are not of this kind."""
+        with unpacking(self.contents[0].path):
+            try:
+                for row in self.rule.rows(self.contents, self.columns):
+                    if not isinstance(row, dict):
+                        raise self._of_another_kind(f"{short(repr(row))} in place of a row")
+                    self.count += 1
+                    yield row
+            except UnicodeError:
+                raise _undecodable(self.contents) from None
+            except LogitCacheError:
+                raise
+            except ElementTree.ParseError as error:
+                raise self._of_another_kind(str(error)) from None
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                # a function of a kind takes what it needs from each row, as duck typing goes
+                what = f"{type(error).__name__}: {error}"
+                raise self._of_another_kind(what) from None
+        if not self.count:
+            raise self._of_another_kind("no row")
+
+    def _of_another_kind(self, found: str) -> SpecError:
+        place = f", after {counted(self.count, 'row')}" if self.count else ""
+        return SpecError(
+            expected=self.rule.about,
+            found=f"{found}{place}",
+            advice="Mend the file, or name another kind.",
+            where=self.contents[0].path,
+        )
+
+
+def _undecodable(contents: Sequence[Content]) -> LogitCacheError:
+    """The error over the first file whose bytes are not of its encoding."""
+    for content in contents:
         try:
-            rows = rule.rows(contents, columns)
-            first = next(rows, None)
-            if first is None:
-                raise SpecError(
-                    expected=rule.about,
-                    found="no row",
-                    advice="Name another file, or kind.",
-                    where=where,
-                )
-            yield first
-            yield from rows
+            with content.text() as file:
+                deque(file, maxlen=0)
         except UnicodeError:
-            raise undecodable(contents[0]) from None
+            return undecodable(content)
+    return undecodable(contents[0])
+
+
+def _json_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+    """The rows as lines of JSON, many in one piece."""
+    iterator = iter(rows)
+    while block := list(islice(iterator, _BLOCK)):
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in block]
+        yield "".join(lines).encode()

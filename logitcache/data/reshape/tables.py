@@ -68,6 +68,13 @@ def join(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
                 where=lookup.place(number),
             )
         others[value] = {_free(name, table): field for name, field in other.items()}
+    if not any(str(value) in others for value in listed_values(table, key)):
+        raise SpecError(
+            expected=f"the {key} of a row of {first.path.name}",
+            found="none of them",
+            advice="Give two tables whose keys are written alike.",
+            where=second.path,
+        )
     none = dict.fromkeys(_free(name, table) for name in lookup.columns if name != key)
     for row in _rows(table):
         yield {**row, **others.get(str(row[key]), none)}
@@ -85,8 +92,16 @@ def texts_of_files(files: Sequence[Content], columns: Sequence[str]) -> Iterator
     """
     name, folder, *ending = columns
     for content in files:
-        for row in _rows(_table(content, [name])):
+        table = _table(content, [name])
+        for number, row in enumerate(_rows(table)):
             path = content.path.parent / folder / f"{row[name]}{''.join(ending)}"
+            if not path.is_file():
+                raise SpecError(
+                    expected=f"the file {path}",
+                    found="none",
+                    advice="Correct the row, or --columns.",
+                    where=table.place(number),
+                )
             with Content.of(path, content.reading).text() as file:
                 yield {**row, "text": file.read()}
 

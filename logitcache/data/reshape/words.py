@@ -36,6 +36,18 @@ def _tagged(text: str, label: str) -> list[tuple[str, str]]:
     return list(zip(words, tags, strict=False))
 
 
+def _column(number: str) -> int:
+    """A column that is given by its number from 1, from 0."""
+    if not number.isdecimal() or number == "0":
+        raise SpecError(
+            expected="numbers of columns, from 1",
+            found=repr(number),
+            advice="Put a number in its place.",
+            where="--columns",
+        )
+    return int(number) - 1
+
+
 def marks(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
     """Lines with parts of the text between marks of their label: ``<PER>Ada</PER> wrote it``."""
     for content in files:
@@ -71,20 +83,22 @@ def tagged_words(files: Sequence[Content], columns: Sequence[str]) -> Iterator[R
 
 def word_columns(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
     """A word a line, in columns that tabs or spaces divide, with an empty line behind each sentence.
-    ``columns`` are the numbers, from 1, of the columns of words and of tags. Lines that begin with
-    # and have another number of columns are comments.
+    ``columns`` are the numbers, from 1, of the columns of words and of tags. A line before a sentence
+    that begins with # is a comment, unless its tag is one of those of other lines.
     """
-    word, tag = (int(number) - 1 for number in columns)
+    word, tag = map(_column, columns)
     for content in files:
         with content.text() as file:
             lines = [line.rstrip("\r\n") for line in file]
         filled = [line for line in lines if line.strip()]
         delimiter = "\t" if all("\t" in line for line in filled if line[0] != "#") else None
-        width = mode(len(line.split(delimiter)) for line in filled)
+        rows = [line.split(delimiter) for line in filled if line[0] != "#"]
+        tags = {fields[tag] for fields in rows if len(fields) > tag}
         sentence: list[tuple[str, str]] = []
         for number, line in enumerate([*lines, ""], 1):
             fields = line.split(delimiter)
-            if line.startswith("#") and len(fields) != width:
+            has_tag = len(fields) > max(word, tag) and fields[tag] in tags
+            if line.startswith("#") and not sentence and not has_tag:
                 continue
             if not line.strip():
                 if sentence:
@@ -108,7 +122,7 @@ def webanno(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
     Raises SpecError for a word with several labels and for a label of a part of a word, which are no
     BIO tags.
     """
-    column = int(columns[0]) - 1
+    column = _column(columns[0])
     for content in files:
         sentence: list[tuple[str, str]] = []
         before = ""

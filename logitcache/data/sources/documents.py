@@ -60,7 +60,7 @@ def read_json(content: Content) -> Table:
         return _document(content, file.read())
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """One JSON object. The json module itself would keep the last value of a key that stands there
     twice.
     """
@@ -72,7 +72,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def _is_row(content: Content, line: str) -> bool:
