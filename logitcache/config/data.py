@@ -100,6 +100,16 @@ class Columns:
     header: tuple[str, ...] | None = header()
     says_columns: bool = False  # whether a note names the columns that are read, even usual ones
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts that are named: one, two, or none."""
+        return tuple(name for name in (self.text, self.text_pair) if name is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of texts and of labels that are named."""
+        return self.texts if self.label is None else (*self.texts, self.label)
+
 
 def data() -> Any:
     return option(

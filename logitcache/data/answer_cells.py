@@ -16,6 +16,7 @@ import numpy as np
 
 from logitcache.data.label_cells import cast_votes
 from logitcache.data.literals import object_in, python_value
+from logitcache.data.values import are_all
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _ENCLOSED = re.compile(r"[\[{(].*|(?:\w+\.)?(?:array|tensor)\(.*", re.DOTALL)
@@ -86,10 +87,10 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
         values = values[0]
     if len(values) == 1 and isinstance(values[0], Mapping) and "label" not in values[0]:
         return numbers_of_mapping(values[0])
-    if values and all(isinstance(entry, Mapping) for entry in values):
+    if values and are_all(values, Mapping):
         name, number = _name_and_number(values)
         return _once((entry.get(name), entry.get(number)) for entry in values)
-    if values and all(isinstance(entry, str | None) for entry in values):
+    if values and are_all(values, str | None):
         votes = Counter(cast_votes(values))
         return {name: float(count) for name, count in votes.items()}
     likelihoods = list(map(_log_likelihood, values))
@@ -111,7 +112,7 @@ def with_numbers(cells: Sequence[Any]) -> Sequence[Any]:
 
 
 def _are_written(cell: Any) -> bool:
-    if not isinstance(cell, list) or not all(isinstance(entry, str) for entry in cell):
+    if not isinstance(cell, list) or not are_all(cell, str):
         return False
     return all(re.fullmatch(_NUMBER, entry.strip()) for entry in cell)
 

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from logitcache.data.answer_cells import (
 from logitcache.data.by_annotator import answers_of_annotators
 from logitcache.data.label_cells import cast_votes, likely_key
 from logitcache.data.label_values import check_not_joined
-from logitcache.data.names import LISTED, is_number, listed
+from logitcache.data.names import LISTED, is_number, listed_short
 from logitcache.data.soft_labels import Float64, SoftLabels
+from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
@@ -34,10 +36,10 @@ from logitcache.data.sources.hints import (
     is_labelling_function,
     similar,
 )
-from logitcache.data.sources.nested import LOOKED_AT, first_values, paths, with_paths
+from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all, distinct
 from logitcache.errors import SpecError, short
-from logitcache.records import Array
 
 _LONGEST_NAME = 4  # words of a class's name
 _SEPARATOR = re.compile(r"[_\-. :/]")
@@ -57,19 +59,21 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
         close = similar(wrong, paths(table))
         raise SpecError(
             expected=f"the column {wrong!r} for --teacher",
-            found=listed(list(map(short, paths(table))), LISTED),
+            found=listed_short(paths(table), LISTED),
             advice=f"Did you mean --teacher column:{close}?" if close else "Name one of these.",
             where=table.path,
         )
     if all(map(is_labelling_function, names)):
-        found = listed(list(map(short, names)))
         raise SpecError(
-            expected="answers", found=found, advice=f"{VOTES_OF_FUNCTIONS}.", where=table.path
+            expected="answers",
+            found=listed_short(names),
+            advice=f"{VOTES_OF_FUNCTIONS}.",
+            where=table.path,
         )
     if len(names) == 1:
         return _one_column(with_names_beside(table, names[0]), names[0], absent)
     if are_names_of_classes(table, names):
-        votes = replace(table, columns={**table.columns, "votes": votes_of(table, names)})
+        votes = table.with_columns({"votes": votes_of(table, names)})
         return _one_column(votes, "votes", absent)
     numbers = [_numbers(table, name) for name in names]
     return SoftLabels(np.column_stack(numbers), parts_apart(names, columns), table.place)
@@ -78,22 +82,22 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
 def are_names_of_classes(table: Table, names: Sequence[str]) -> bool:
     """Whether columns hold names of classes, as the answers of several annotators, and no numbers."""
     for name in names:
-        values = first_values(table.columns[name], LOOKED_AT)
-        present = [value for value in values if value not in (None, "")]
-        if not all(isinstance(value, str) and not _is_amount(value) for value in present):
+        values = present(first_values(table.columns[name], LOOKED_AT))
+        if not are_all(values, str) or any(map(_is_amount, values)):
             return False
     return True
 
 
 def _is_amount(text: str) -> bool:
     """Whether a text is a number or a percentage, alone or behind the name of a class."""
-    return is_number(text.strip()) or is_scored(text.strip())
+    text = text.strip()
+    return is_number(text) or is_scored(text)
 
 
 def votes_of(table: Table, names: Sequence[str]) -> list[list[str]]:
     """The answers of each row in these columns, one for each annotator: blank where none is given."""
-    rows = zip(*(_listed(table.columns[name]) for name in names), strict=True)
-    return list(map(list, rows))
+    columns = [listed_values(table, name) for name in names]
+    return list(map(list, zip(*columns, strict=True)))
 
 
 def _matching(table: Table, columns: Sequence[str]) -> list[str]:
@@ -101,12 +105,8 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
     if "*" not in columns[0]:
         return list(columns)
     before, _, after = columns[0].partition("*")
-    long_enough = len(before) + len(after)
-    matching = []
-    for name in table.columns:
-        if name.startswith(before) and name.endswith(after) and len(name) > long_enough:
-            matching.append(name)
-    return matching
+    pattern = re.compile(f"{re.escape(before)}.+{re.escape(after)}", re.DOTALL)
+    return list(filter(pattern.fullmatch, table.columns))
 
 
 def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
@@ -115,9 +115,11 @@ def parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]
     """
     if "*" in columns[0]:
         before, _, after = columns[0].partition("*")
-        return tuple(name[len(before) : len(name) - len(after)] for name in names)
-    begin = _shared_words(names)
-    end = _shared_words([name[begin:][::-1] for name in names])
+        begin = len(before)
+        end = len(after)
+    else:
+        begin = _shared_words(names)
+        end = _shared_words([name[begin:][::-1] for name in names])
     return tuple(name[begin : len(name) - end] for name in names)
 
 
@@ -134,35 +136,38 @@ def _shared_words(names: Sequence[str]) -> int:
 
 def _numbers(table: Table, name: str) -> Float64:
     """A column of one number a row: f64[N], NaN where there is none."""
-    values = table.columns[name]
-    if not isinstance(values, list):
-        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-            return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-        values = values.to_pylist()
-    try:
-        return np.array([np.nan if value in (None, "") else value for value in values], np.float64)
-    except (TypeError, ValueError):
-        row = next(row for row, value in enumerate(values) if not _is_number(value))
-        raise _no_answer(table, name, row, values[row], "a number") from None
+    column = table.columns[name]
+    if not isinstance(column, list) and _is_numeric(column.type):
+        return _numpy(column)
+    numbers = np.full(len(table), np.nan)
+    for row, value in enumerate(listed_values(table, name)):
+        if value in (None, ""):
+            continue
+        try:
+            numbers[row] = float(value)
+        except (TypeError, ValueError):
+            raise _no_answer(table, name, row, value, "a number") from None
+    return numbers
 
 
-def _is_number(value: Any) -> bool:
-    try:
-        return value in (None, "") or float(value) is not None
-    except (TypeError, ValueError):
-        return False
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _numpy(column: pa.Array | pa.ChunkedArray) -> Float64:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
     advice = "Mend the row, or name another column."
-    names = ",".join(f"{column}.{key}" for key in _keys_of_names(value))
+    names = [f"{column}.{key}" for key in _keys_of_names(value)]
     written = value_in(value) if isinstance(value, str) else value
-    values = list(written.values()) if isinstance(written, Mapping) else [value]
+    values = written.values() if isinstance(written, Mapping) else [value]
     texts = [text for text in values if isinstance(text, str)]
     if any(map(is_share, texts)):
         advice = "Write numbers with a point, such as 0.92 for 0,92 or 92%."
     elif names:
-        advice = f"If the names in it are votes: --teacher column:{names}."
+        advice = f"If the names in it are votes: --teacher column:{','.join(names)}."
     elif isinstance(written, Mapping) and texts:
         path = shlex.quote(f"column:{column}.{likely_key(written)}")
         advice = f"Name a value in it, for example --teacher {path}"
@@ -180,16 +185,18 @@ def with_names_beside(table: Table, name: str) -> Table:
     numbers' sizes, not of the classes.
     """
     above, point, key = name.rpartition(".")
-    usual = f"{above}{point}{NAMES_BESIDE.get(key, '')}"
-    below = [path for path in paths(table) if point and path.startswith(f"{above}.")]
-    for beside in dict.fromkeys([usual, *below]):
-        table_of_both = with_paths(table, [beside])
-        if beside == name or is_identifier(beside) or beside not in table_of_both.columns:
+    candidates = [f"{above}{point}{NAMES_BESIDE.get(key, '')}"]
+    if point:
+        candidates += [path for path in paths(table) if path.startswith(f"{above}.")]
+    for beside in distinct(candidates):
+        with_beside = with_paths(table, [beside])
+        if beside == name or is_identifier(beside) or beside not in with_beside.columns:
             continue
-        columns = (_listed(table_of_both.columns[column]) for column in (name, beside))
-        paired = [_paired(*cells) for cells in zip(*columns, strict=True)]
+        cells = listed_values(table, name)
+        cells_beside = listed_values(with_beside, beside)
+        paired = list(map(_paired, cells, cells_beside))
         if None not in paired and any(paired):
-            return replace(table, columns={**table.columns, name: paired})
+            return table.with_columns({name: paired})
     return table
 
 
@@ -200,7 +207,9 @@ def of_zero_shot(table: Table) -> Export | None:
     paired = with_names_beside(table, "scores") if "scores" in table.columns else table
     if paired is table:
         return None
-    cells = [numbers_of_mapping(cell) if cell else None for cell in paired.columns["scores"]]
+    cells = []
+    for cell in paired.columns["scores"]:
+        cells.append(numbers_of_mapping(cell) if cell else None)
     note = (
         "labels and scores, as zero-shot pipelines write them, are read as numbers by class, scores"
     )
@@ -215,47 +224,43 @@ def _paired(cell: Any, other: Any) -> dict[str, list[Any]] | None:
         return {}
     if not isinstance(cell, list) or not isinstance(other, list) or len(cell) != len(other):
         return None
-    names, numbers = (cell, other) if _holds_text(cell) else (other, cell)
-    are_names = all(isinstance(name, str) for name in names)
-    are_numbers = all(isinstance(number, int | float) for number in numbers)
-    return {"labels": names, "scores": numbers} if are_names and are_numbers else None
+    paired = {"labels": other, "scores": cell}
+    if _holds_text(cell):
+        paired = {"labels": cell, "scores": other}
+    if are_all(paired["labels"], str) and are_all(paired["scores"], int | float):
+        return paired
+    return None
 
 
 def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
     matrix = _matrix(table.columns[name])
     if matrix is not None:
         return SoftLabels(matrix, None, table.place)
-    values = _listed(table.columns[name])
+    values = listed_values(table, name)
     cells = answers_of_annotators(values) or with_numbers(values)
     rows = [_answer(table, name, row, cell) for row, cell in enumerate(cells)]
-    blanks = sum(map(_blanks, cells))
-    first_answer = next((answer for answer in rows if answer is not None), None)
-    if first_answer is None:
+    answers = {row: answer for row, answer in enumerate(rows) if answer is not None}
+    if not answers:
         raise SpecError(
             expected=f"answers in column {name!r}", found="none in any row", where=table.path
         )
-    for row, answer in enumerate(rows):
-        if answer is not None and isinstance(answer, dict) != isinstance(first_answer, dict):
-            expected = (
-                "classes by name, as in the rows before"
-                if isinstance(first_answer, dict)
-                else "a list of numbers"
-            )
+    first_answer = next(iter(answers.values()))
+    kind = type(first_answer)
+    expected = "classes by name, as in the rows before" if kind is dict else "a list of numbers"
+    for row, answer in answers.items():
+        if type(answer) is not kind:
             raise _no_answer(table, name, row, answer, expected)
-    if isinstance(first_answer, dict):
+    if kind is dict:
+        blanks = sum(map(_blanks, cells))
         return replace(_of_names(rows, table, name, absent), blanks=blanks)
     return _of_lists(rows, len(first_answer), table, name)
 
 
 def _blanks(cell: Any) -> int:
     """How many of the votes in a cell are blank."""
-    are_votes = isinstance(cell, list) and any(isinstance(entry, str) for entry in cell)
-    return len(cell) - len(cast_votes(cell)) if are_votes else 0
-
-
-def _listed(column: Any) -> list[Any]:
-    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
-    return values
+    if not isinstance(cell, list) or not _holds_text(cell):
+        return 0
+    return len(cell) - len(cast_votes(cell))
 
 
 def _matrix(column: Any) -> Float64 | None:
@@ -276,8 +281,7 @@ def _matrix(column: Any) -> Float64 | None:
     )
     if not is_list or column.null_count or not len(column):
         return None
-    inner = kind.value_type
-    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+    if not _is_numeric(kind.value_type):
         return None
 
     import pyarrow.compute as pc
@@ -286,8 +290,7 @@ def _matrix(column: Any) -> Float64 | None:
     flat = pc.list_flatten(column)
     if len(lengths) != 1 or flat.null_count or lengths[0].as_py() < 2:
         return None
-    numbers: Array = flat.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.asarray(numbers.reshape(len(column), -1), np.float64)
+    return _numpy(flat).reshape(len(column), -1)
 
 
 def _holds_text(cell: Iterable[Any]) -> bool:
@@ -297,8 +300,10 @@ def _holds_text(cell: Iterable[Any]) -> bool:
 def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | list[float] | None:
     """One cell: numbers by class, numbers in order, or None where there is nothing."""
     value = value_in(cell) if isinstance(cell, str) else cell
-    value = value.tolist() if isinstance(value, np.ndarray) else value
-    if value is None or (isinstance(value, float) and value != value):
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    is_missing = value is None or (isinstance(value, float) and np.isnan(value))
+    if is_missing:
         return None
     if isinstance(value, str) and not is_scored(value):
         return {value: 1.0}
@@ -311,14 +316,12 @@ def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | 
             advice="Save, by class, exp(logprob) of its tokens divided by their sum, as {'neg': 0.9, 'pos': 0.1}.",
             where=table.place(row),
         )
+    read = numbers_of_mapping if isinstance(value, Mapping) else numbers_of_sequence
     try:
-        answer = (
-            numbers_of_mapping(value) if isinstance(value, Mapping) else numbers_of_sequence(value)
-        )
+        return read(value) or None
     except (TypeError, ValueError):
         expected = "a list of numbers, numbers by class, {label, score} or names of classes"
         raise _no_answer(table, name, row, cell, expected) from None
-    return answer or None
 
 
 def _are_tokens(value: Any) -> bool:
@@ -330,15 +333,20 @@ def _are_tokens(value: Any) -> bool:
 
 def _keys_of_names(value: Any) -> list[str]:
     """The keys under which a cell has names of classes: by annotator, or that of each one's label."""
-    value = value_in(value) if isinstance(value, str) else value
-    entries = value if isinstance(value, list) else []
-    if entries and all(isinstance(entry, Mapping) and LABEL in entry for entry in entries):
-        return [LABEL]
-    are_names = isinstance(value, Mapping) and all(
-        isinstance(name, str) and len(name.split()) <= _LONGEST_NAME and not _is_amount(name)
-        for name in value.values()
-    )
-    return list(map(str, value)) if are_names else []
+    if isinstance(value, str):
+        value = value_in(value)
+    if isinstance(value, list) and value and are_all(value, Mapping):
+        return [LABEL] if all(LABEL in entry for entry in value) else []
+    if isinstance(value, Mapping) and all(map(_is_name, value.values())):
+        return list(map(str, value))
+    return []
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value may be the name of a class: a few words, and no number."""
+    if not isinstance(value, str) or _is_amount(value):
+        return False
+    return len(value.split()) <= _LONGEST_NAME
 
 
 def _one_number(table: Table, column: str, row: int, value: Any) -> SpecError:
@@ -353,16 +361,16 @@ def _one_number(table: Table, column: str, row: int, value: Any) -> SpecError:
 
 
 def _of_names(rows: Sequence[Any], table: Table, column: str, absent: float) -> SoftLabels:
-    names = list(dict.fromkeys(name for answer in rows if answer is not None for name in answer))
+    names = distinct(chain.from_iterable(filter(None, rows)))
     check_not_joined(names, column, table.path, table.place(0))
     values = np.full((len(rows), len(names)), absent)
-    places = {name: index for index, name in enumerate(names)}
+    class_index = {name: index for index, name in enumerate(names)}
     for row, answer in enumerate(rows):
         if answer is None:
             values[row] = np.nan
             continue
         for name, number in answer.items():
-            values[row, places[name]] = number
+            values[row, class_index[name]] = number
     return SoftLabels(values, tuple(names), table.place, is_unordered=True)
 
 

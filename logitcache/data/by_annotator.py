@@ -8,6 +8,7 @@ from typing import Any
 from logitcache.data.names import is_number
 from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError, short
 
 _NUMBERS = {"0", "1", "0.0", "1.0"}
@@ -21,10 +22,10 @@ def answers_of_annotators(cells: Sequence[Any]) -> list[list[str]]:
     name would mostly be the same ones. The answers are 0 and 1, or names of classes.
     """
     filled = [cell for cell in cells if cell not in (None, "", {})]
-    if not filled or not all(isinstance(cell, Mapping) for cell in filled):
+    if not filled or not are_all(filled, Mapping):
         return []
     answers = [answer for cell in filled for answer in cell.values() if answer is not None]
-    if not all(isinstance(answer, str | int | float) for answer in answers):
+    if not are_all(answers, str | int | float):
         return []
     distinct = set(map(str, answers))
     is_binary = distinct <= _NUMBERS and not distinct.isdisjoint({"0", "0.0"})

@@ -17,6 +17,7 @@ from logitcache.data.names import (
     listed,
     numbers_from_one,
 )
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
@@ -49,11 +50,11 @@ def given_classes(
 
     Raises SpecError naming the first row whose value is none of the classes.
     """
-    if all(isinstance(value, str) for value in present):
+    if are_all(present, str):
         return _by_name(
             {value: value for value in present}, class_names.names, columns, column, reporter
         )
-    if all(isinstance(value, bool) for value in present):
+    if are_all(present, bool):
         return _of_booleans(present, class_names.names, columns)
     if class_names.numbers is not None:
         return _by_number(present, class_names.numbers, columns)

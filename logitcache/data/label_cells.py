@@ -12,6 +12,7 @@ from typing import Any
 from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
 from logitcache.data.sources.exported import LABEL, OF_SPANS
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError, short
 
 SEPARATORS = (",", ";", "|", " ")  # between several labels of a row
@@ -67,7 +68,7 @@ def several_labels(
 
 def _are_scores(elements: Sequence[Any]) -> bool:
     """Whether they are probabilities of classes, or classes with a score each, as of a model."""
-    if elements and all(isinstance(element, Mapping) for element in elements):
+    if elements and are_all(elements, Mapping):
         return all("score" in map(str.lower, map(str, element)) for element in elements)
     is_share = all(type(element) is float and 0 <= element <= 1 for element in elements)
     return is_share and 1.0 not in elements and abs(sum(elements) - 1) <= TOLERANCE

@@ -40,6 +40,7 @@ from logitcache.data.names import (
 )
 from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
@@ -302,9 +303,9 @@ def _own_names(
 
     Raises SpecError where two differ in nothing but their spelling.
     """
-    if present and all(isinstance(value, bool) for value in present):
+    if present and are_all(present, bool):
         return BOOLEANS
-    if present and all(isinstance(value, int) for value in present):
+    if present and are_all(present, int):
         names = tuple(map(str, sorted(present)))
         minus = " Where -1 means no label, leave the field empty." if UNLABELLED in present else ""
         option = (

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from logitcache.errors import short
+
 # pandas writes whole numbers beside a gap as 1.0
 _INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -88,6 +90,11 @@ def listed(names: Sequence[str], limit: int = 8) -> str:
     """Names for a sentence: the first ones, and how many there are."""
     shortened = f", … ({len(names)})" if len(names) > limit else ""
     return ", ".join(names[:limit]) + shortened
+
+
+def listed_short(names: Iterable[str], limit: int = 8) -> str:
+    """The same, each name on a part of a line, whatever somebody has written there."""
+    return listed(list(map(short, names)), limit)
 
 
 def labels_option(names: Sequence[str]) -> str:

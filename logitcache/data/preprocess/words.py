@@ -22,7 +22,7 @@ from logitcache.data.rows import Rows
 from logitcache.data.sources.advice import lists_advice, pandas_command
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.endings import ending
-from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.sources.tables import Opened, Table, names_of
 from logitcache.data.sources.word_rows import TAGS, WORDS
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
 from logitcache.errors import SpecError, short
@@ -40,7 +40,7 @@ def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | Non
     Where no task is named, many a data set has the words of a text beside the text and its one
     label: then it is a text that is classified, as are words without labels.
     """
-    have = list(dict.fromkeys(name for table in tables for name in table.columns))
+    have = names_of(tables)
 
     def of_lists(names: Sequence[str]) -> str | None:
         present = [name for name in names if name in have]

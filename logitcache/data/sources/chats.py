@@ -15,6 +15,7 @@ from logitcache.data.sources.columns import MESSAGES, first_called
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all, distinct
 from logitcache.errors import SpecError, short
 
 PARTED = "contents"  # of Gemini: messages of a role and parts
@@ -110,7 +111,7 @@ def _told(system: Any) -> Any:
 def _check_roles(table: Table, name: str, chats: Sequence[Any]) -> None:
     """Raises SpecError where the keys of messages are roles, and their values what these say."""
     turns = [turn for chat in chats for turn in chat or []]
-    keys = list(dict.fromkeys(key for turn in turns for key in turn))
+    keys = distinct(key for turn in turns for key in turn)
     roles = [ROLES.get(str(key).casefold()) for key in keys]
     if not turns or None in roles or ASSISTANT not in roles:
         return
@@ -235,7 +236,7 @@ def _tools(tools: Any, where: str) -> list[Any]:
             tools = json.loads(tools)
         except ValueError:
             tools = None
-    if isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools):
+    if isinstance(tools, list) and are_all(tools, dict):
         return tools
     raise SpecError(
         expected="a list of tools, as JSON schemas",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
-from logitcache.data.names import LISTED, is_number, listed
+from logitcache.data.names import LISTED, is_number, listed, listed_short
 from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.columns import (
     CATS,
@@ -22,7 +23,6 @@ from logitcache.data.sources.columns import (
     PAIR_COLUMNS,
     TEXT_COLUMNS,
     called,
-    names_of,
     not_read,
 )
 from logitcache.data.sources.exported import OF_SPANS
@@ -47,9 +47,10 @@ from logitcache.data.sources.joins import advice_beside, foreign_keys
 from logitcache.data.sources.nested import LOOKED_AT, first_values
 from logitcache.data.sources.parted import parts_by_text_advice, word_spans_advice
 from logitcache.data.sources.split_columns import split_column
-from logitcache.data.sources.tables import Peculiar, Table
+from logitcache.data.sources.tables import Peculiar, Table, names_of
 from logitcache.data.sources.uncounted import uncounted_notes
 from logitcache.data.spool import arrow_texts
+from logitcache.data.values import distinct, first_text
 from logitcache.errors import short
 
 WITHIN = 0.8  # share of rows whose text holds what a column says
@@ -84,12 +85,9 @@ def choice_notes(
         notes += uncounted_notes(table, named_columns, chosen)
     for table in tables:
         if not table.typed:
-            columns = [
-                name
-                for name in (chosen.text, chosen.text_pair)
-                if name is not None and name in table.columns
-            ]
-            for name in columns:
+            for name in chosen.texts:
+                if name not in table.columns:
+                    continue
                 notes += [_missing_words(table, name), _empty_texts(table, name)]
     return [note for note in notes if note is not None]
 
@@ -99,15 +97,14 @@ def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Column
     if are_named or chosen.text == MESSAGES:
         return None
     have = names_of(tables)
-    usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
+    usual = distinct([*TEXT_COLUMNS, *chain.from_iterable(PAIR_COLUMNS)])
     columns = [called(name, have) for name in usual]
     sentences = likely_texts(samples(tables))
     columns += [name for name in sentences if name in have and not looks_like_row([name])]
-    read = (None, chosen.text, chosen.text_pair, chosen.label)
-    others = [name for name in dict.fromkeys(columns) if name is not None and name not in read]
+    others = [name for name in distinct(columns) if name is not None and name not in chosen.columns]
     if not others:
         return None
-    named = listed(list(map(short, others)))
+    named = listed_short(others)
     if chosen.text_pair is not None:
         pair = f"{chosen.text} and {chosen.text_pair}"
         return f"columns: {pair} are read, {named} not. Others: --text (and --text-pair)"
@@ -132,8 +129,7 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         others = [name for name in columns if name is not None and name != chosen.label]
         if chosen.label.casefold() not in LABEL_COLUMNS[:2]:  # a category may be of anything
             others += [name for name in likely_labels(values, tables) if is_called_as_labels(name)]
-        read = (chosen.text, chosen.text_pair, chosen.label)
-        others = [name for name in dict.fromkeys(others) if name not in read]
+        others = [name for name in distinct(others) if name not in chosen.columns]
         if not others:
             return None
         another = option("--label", others[0])
@@ -143,7 +139,7 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         return None
     return (
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
-        f"not read: {listed(list(map(short, unread)), LISTED)}. {label_advice(tables, chosen)}"
+        f"not read: {listed_short(unread, LISTED)}. {label_advice(tables, chosen)}"
     )
 
 
@@ -159,7 +155,7 @@ def _otherwise_called(table: Table, tables: Sequence[Table], chosen: Columns) ->
     others = [name for name in table.columns if name not in read and is_called_as_labels(name)]
     if not others:
         return None
-    names = listed(list(map(short, others)))
+    names = listed_short(others)
     return (
         f"{table.path}: no column {short(label)}, so its rows have no label; not read: {names}. "
         f"If these are their labels, rename the column to {short(label)}"
@@ -183,14 +179,15 @@ def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> 
     """Which columns are read, and of a label that nobody named, which one may be meant instead;
     None of one called label, where no other may be.
     """
-    read = [name for name in (chosen.text, chosen.text_pair) if name is not None]
-    note = f"columns: the text is {' with '.join(map(short, read))}"
+    note = f"columns: the text is {' with '.join(map(short, chosen.texts))}"
     if chosen.label is None or named_columns.task in UNLABELLED_TASKS:
         return note
     note += f"; the label is {short(chosen.label)}"
     if not _is_guessed(named_columns, chosen):
         return note
-    others = {name: v for name, v in samples(tables).items() if name not in (*read, chosen.label)}
+    others = {
+        name: values for name, values in samples(tables).items() if name not in chosen.columns
+    }
     total, *tallies = tallied(others) or [""]
     likely = [
         name
@@ -210,13 +207,13 @@ def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> 
 def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
     is_unlabelled = chosen.task in UNLABELLED_TASKS
-    joined = "" if is_unlabelled else next(filter(None, map(advice_beside, tables)), "")
+    joined = "" if is_unlabelled else first_text(map(advice_beside, tables))
     if joined:
         return joined
-    spans = next(filter(None, map(word_spans_advice, tables)), "")
+    spans = first_text(map(word_spans_advice, tables))
     if not spans and chosen.text is not None:
         parts = (parts_by_text_advice(table, chosen.text) for table in tables)
-        spans = next(filter(None, parts), "")
+        spans = first_text(parts)
     if spans:
         return spans
     unread = not_read(tables, chosen)
@@ -227,7 +224,7 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     if shares:
         classes = ",".join(shares)
         return (
-            f"If {listed(list(map(short, shares)))} are numbers for each class, name them all: "
+            f"If {listed_short(shares)} are numbers for each class, name them all: "
             f"{option('--label', classes)} (probabilities as a teacher: the same --label, and dump "
             f"{option('--teacher', f'column:{classes}')})"
         )
@@ -242,7 +239,7 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         )
     flags = [name for name in bits(values) if name in plausible]
     if len(flags) > 1 and plausible[0] in flags:
-        names = listed(list(map(short, flags)))
+        names = listed_short(flags)
         several = ",".join(alike(values, flags[0]))
         or_votes = (
             ". If they are votes of annotators, write the names of the classes in place of 0 and 1, and give "
@@ -276,9 +273,8 @@ def _split_column(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of a column that says which split each row belongs to, which is not read."""
     if chosen.split_column is not None:
         return None
-    read = (chosen.text, chosen.text_pair, chosen.label)
     for table in tables:
-        split = split_column(table, read)
+        split = split_column(table, chosen.columns)
         if split is not None:
             name, values = split
             return (
@@ -311,11 +307,11 @@ def _keys(table: Table, chosen: Columns) -> str | None:
     """A note of a column that is a key of a table beside this one, whose rows are not read, or is
     called as one of texts; none for rows of two texts.
     """
-    keys = foreign_keys(table, (chosen.text, chosen.text_pair, chosen.label, chosen.split_column))
+    keys = foreign_keys(table, (*chosen.columns, chosen.split_column))
     # without a label, `label_advice` says it
     if not keys or chosen.label is None or chosen.text_pair is not None:
         return None
-    names = listed(list(map(short, keys)))
+    names = listed_short(keys)
     advice = advice_beside(table)
     if not advice and not any(map(_OF_TEXTS.search, keys)):
         return None
@@ -327,12 +323,12 @@ def _positions(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of columns that say which parts of its text a row is about, which are not read."""
     names = names_of(tables)
     starts = [name for name in names if _END.sub("start", name) in names and _END.search(name)]
-    ends = [name for name in starts if name not in (chosen.text, chosen.text_pair, chosen.label)]
+    ends = [name for name in starts if name not in chosen.columns]
     if not ends:
         return None
     columns = [column for end in ends for column in (_END.sub("start", end), end)]
     return (
-        f"not read: {listed(list(map(short, columns)))}. If labels are of these parts of a text, mark them in it: "
+        f"not read: {listed_short(columns)}. If labels are of these parts of a text, mark them in it: "
         "'<e1> Ada </e1> met <e2> Alan </e2>'"
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.data import UNLABELLED_TASKS, Columns
-from logitcache.data.names import LISTED, listed
+from logitcache.data.names import LISTED, listed_short
 from logitcache.data.sources.advice import (
     by_first_word,
     fields_advice,
@@ -35,9 +35,10 @@ from logitcache.data.sources.hints import (
     shared_out,
     similar,
 )
-from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths
+from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths_of
 from logitcache.data.sources.parted import word_spans_advice
-from logitcache.data.sources.tables import Table
+from logitcache.data.sources.tables import Table, names_of
+from logitcache.data.values import first_text
 from logitcache.errors import SpecError, short
 
 TITLE = "title"
@@ -113,10 +114,10 @@ def _named(
     column = next((other for other in have if other.split() == name.split()), None)
     if column is not None:
         return column
-    names = list(dict.fromkeys(path for table in tables for path in paths(table)))
+    names = paths_of(tables)
     close = similar(name, names)
     raise SpecError(
-        f"no column {name!r} for {flag}, found {listed(list(map(short, names)), LISTED) or 'none'}",
+        f"no column {name!r} for {flag}, found {listed_short(names, LISTED) or 'none'}",
         advice=f"Did you mean {option(flag, close)}?" if close else "Give one of these.",
         where=where,
     )
@@ -180,7 +181,7 @@ def _no_text(tables: Sequence[Table], where: Path | str, named_columns: Columns)
         )
     values = samples(tables)
     advice = _text_advice(tables, have, values, named_columns)
-    found = listed(list(map(short, values)), LISTED)
+    found = listed_short(values, LISTED)
     return SpecError(expected=expected, found=found, advice=advice, where=where)
 
 
@@ -230,13 +231,13 @@ def _text_advice(
 
 def _lists_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
     """Where a column holds lists of texts: of words, or of texts that are rows; else empty."""
-    spans = next(filter(None, map(word_spans_advice, tables)), "")
+    spans = first_text(map(word_spans_advice, tables))
     if spans:
         return f"{spans}."
     have = names_of(tables)
     path = tables[0].path
     advice = (lists_advice(name, values[name], path) for name in values if name in have)
-    return next(filter(None, advice), "")
+    return first_text(advice)
 
 
 def _chat_advice(tables: Sequence[Table], values: Mapping[str, Sequence[Any]]) -> str:
@@ -311,10 +312,8 @@ def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:
     """Columns that are not read as text or label, excluding row-number columns; by path where a
     column holds objects.
     """
-    read = (chosen.text, chosen.text_pair, chosen.label)
-    names = dict.fromkeys(path for table in tables for path in paths(table))
-    return tuple(name for name in names if name not in read and not NUMBERING.fullmatch(name))
-
-
-def names_of(tables: Sequence[Table]) -> list[str]:
-    return list(dict.fromkeys(name for table in tables for name in table.columns))
+    return tuple(
+        name
+        for name in paths_of(tables)
+        if name not in chosen.columns and not NUMBERING.fullmatch(name)
+    )

@@ -5,7 +5,6 @@ columns that somebody names by a path, or by one column for each class.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.answer_columns import are_names_of_classes, of_zero_shot, parts_apart, votes_of
@@ -104,8 +103,8 @@ def _with_classes(table: Table, label: str | None) -> Table:
     if len(names) < 2 or not set(names) <= set(table.columns):
         return table
     if are_names_of_classes(table, names):
-        return replace(table, columns={**table.columns, label: votes_of(table, names)})
+        return table.with_columns({label: votes_of(table, names)})
     columns = [listed_values(table, name) for name in names]
     classes = parts_apart(names, names)
     cells = [dict(zip(classes, row, strict=True)) for row in zip(*columns, strict=True)]
-    return replace(table, columns={**table.columns, label: cells})
+    return table.with_columns({label: cells})

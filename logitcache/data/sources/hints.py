@@ -26,6 +26,7 @@ from logitcache.data.sources.column_kinds import (
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all
 
 # Columns that number the rows: an index that pandas wrote, and the like.
 NUMBERING = re.compile(
@@ -128,14 +129,14 @@ def likely_pair(texts: Sequence[str]) -> tuple[str, str] | None:
 
 def is_constant(values: Sequence[Any]) -> bool:
     """Whether texts, two at least, are all the same."""
-    are_texts = all(isinstance(value, str) for value in values)
+    are_texts = are_all(values, str)
     return len(values) > 1 and are_texts and len(set(values)) == 1
 
 
 def mean_size(values: Sequence[Any]) -> tuple[float, float]:
     """Words and characters of a column's values on average; 0 where some are no texts."""
     values = present(values)
-    if not values or not all(isinstance(value, str) for value in values):
+    if not values or not are_all(values, str):
         return 0, 0
     if all(is_number(value.strip()) for value in values):
         return 0, 0
@@ -199,19 +200,19 @@ def is_called_as_labels(name: str) -> bool:
 
 def _repeats(values: Sequence[Any]) -> bool:
     values = present(values)
-    if values and all(isinstance(value, Mapping) for value in values):
+    if values and are_all(values, Mapping):
         return all(map(_sums_to_one, values))  # by class: other objects have paths
-    if not all(isinstance(value, str | int | float) for value in values):
+    if not are_all(values, str | int | float):
         return False
     if are_scores(values) or all(_DATE.match(str(value)) for value in values):
         return False
-    are_joined = all(isinstance(value, str) for value in values) and votes_joined_by(set(values))
+    are_joined = are_all(values, str) and votes_joined_by(set(values))
     return 2 <= len(set(values)) <= max(2, len(values) // 2) and not are_joined
 
 
 def _sums_to_one(numbers: Mapping[Any, Any]) -> bool:
     values = [number or 0 for number in numbers.values()]
-    are_numbers = all(isinstance(number, int | float) for number in values)
+    are_numbers = are_all(values, int | float)
     return are_numbers and abs(sum(values) - 1) <= TOLERANCE
 
 

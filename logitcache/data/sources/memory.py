@@ -15,6 +15,7 @@ import pyarrow as pa
 from logitcache.data.sources import datasets
 from logitcache.data.sources.datasets import Opener
 from logitcache.data.sources.tables import Table, arrow_table, check_once
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError
 
 WHERE = "data in memory"
@@ -61,11 +62,7 @@ def _is_arrow(value: Any) -> bool:
 
 def _is_records(value: Any) -> bool:
     """Whether it is rows one by one: a list of mappings from column to value."""
-    return (
-        isinstance(value, list | tuple)
-        and len(value) > 0
-        and all(isinstance(row, Mapping) for row in value)
-    )
+    return isinstance(value, list | tuple) and len(value) > 0 and are_all(value, Mapping)
 
 
 def _is_frame(value: Any) -> bool:

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from types import UnionType
 from typing import Any
 
 from logitcache.data.literals import object_in
 from logitcache.data.sources.tables import Column, Table
+from logitcache.data.values import are_all, distinct
 
 LOOKED_AT = 1000  # rows that say what a column holds
 SAMPLED = 20  # rows whose paths are named
@@ -44,7 +44,7 @@ def holds(table: Table, name: str, kind: type | UnionType) -> bool:
     if column is None:
         return False
     values = [value for value in first_values(column, LOOKED_AT) if value is not None]
-    return bool(values) and all(isinstance(value, kind) for value in values)
+    return bool(values) and are_all(values, kind)
 
 
 def with_paths(table: Table, names: Sequence[str]) -> Table:
@@ -56,7 +56,7 @@ def with_paths(table: Table, names: Sequence[str]) -> Table:
             values = [_below(_opened(value), keys[1:]) for value in listed_values(table, keys[0])]
             if any(value is not None for value in values):
                 columns[name] = values
-    return replace(table, columns={**table.columns, **columns}) if columns else table
+    return table.with_columns(columns) if columns else table
 
 
 def _keys(table: Table, name: str) -> list[str]:
@@ -104,15 +104,16 @@ def _below(value: Any, keys: Sequence[str]) -> Any:
 
 def paths(table: Table) -> list[str]:
     """The names of columns, and the paths to plain values where a column holds objects."""
-    names: dict[str, None] = {}
+    names: list[str] = []
     for name, column in table.columns.items():
-        below = [
-            path
-            for value in first_values(column, SAMPLED)
-            for path in _leaves(value, name, DEEPEST)
-        ]
-        names.update(dict.fromkeys(below or [name]))
-    return list(names)
+        leaves = [_leaves(value, name, DEEPEST) for value in first_values(column, SAMPLED)]
+        names += list(chain.from_iterable(leaves)) or [name]
+    return distinct(names)
+
+
+def paths_of(tables: Sequence[Table]) -> list[str]:
+    """The names and paths of the columns that tables have, each once."""
+    return distinct(path for table in tables for path in paths(table))
 
 
 def _leaves(value: Any, path: str, depth: int) -> Iterator[str]:
@@ -131,5 +132,5 @@ def _is_numbers(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
         and len(value) > 1
-        and all(isinstance(number, int | float | None) for number in value.values())
+        and are_all(value.values(), int | float | None)
     )

@@ -8,7 +8,7 @@ entities marked in the text, a number of rows per class drawn by seed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +298,7 @@ def marked(table: Table, columns: tuple[str, str, str], text: str) -> Table:
             raise SpecError(
                 f"{expected}, found {head!r} and {tail!r}.", where=table.place(row)
             ) from None
-    return replace(table, columns={**table.columns, text: texts})
+    return table.with_columns({text: texts})
 
 
 def mark(tokens: Sequence[str], head: Sequence[int], tail: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.endings import split_called
 from logitcache.data.sources.nested import PLAIN, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import distinct
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 
@@ -81,7 +82,7 @@ def rows_by_split(tables: Sequence[Table], column: str) -> SplitsOfColumn:
         )
     values = listed_values(table, column)
     plain = [value if isinstance(value, PLAIN) else None for value in values]
-    splits = splits_by_value(column, list(dict.fromkeys(plain)))
+    splits = splits_by_value(column, distinct(plain))
     rows: dict[str, list[int]] = {}
     unnamed = []
     for row, value in enumerate(plain):
@@ -136,7 +137,7 @@ def _distinct(table: Table, name: str) -> list[Any]:
     table = with_paths(table, [name])
     values = listed_values(table, name) if name in table.columns else []
     plain = [value for value in values if isinstance(value, str | int | float | None)]
-    return list(dict.fromkeys(plain)) if len(plain) == len(values) else []
+    return distinct(plain) if len(plain) == len(values) else []
 
 
 def _is_missing(value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from logitcache.data.names import LISTED, listed
+from logitcache.data.values import distinct
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
@@ -86,6 +87,10 @@ class Table:
         )  # a path may hold spaces, but it ends at one
         return f"{self.path}{comma} {self.unit} {self.lines[row]}"
 
+    def with_columns(self, columns: Mapping[str, Column]) -> Table:
+        """The same table with these columns, in place of those of the same names or behind the others."""
+        return replace(self, columns={**self.columns, **columns})
+
     def without_columns(self) -> Table:
         """The places of the rows alone, which need little memory."""
         return replace(self, columns={}, parts=tuple(part.without_columns() for part in self.parts))
@@ -97,6 +102,11 @@ class Table:
     def notes(self) -> list[str]:
         """The remarks as lines for people."""
         return [remark.text(self.path) for remark in self.remarks]
+
+
+def names_of(tables: Sequence[Table]) -> list[str]:
+    """The names of the columns that tables have, each once."""
+    return distinct(name for table in tables for name in table.columns)
 
 
 @dataclass(frozen=True)
@@ -123,11 +133,10 @@ def joined(tables: Sequence[Table], path: Path) -> Table:
                 f"expected the class names of {Path(first.path).name}, found others. Use parts of one data set.",
                 where=part.path,
             )
-    names = dict.fromkeys(name for part in tables for name in part.columns)
-    columns = {
-        name: _behind([part.columns.get(name, [None] * len(part)) for part in tables])
-        for name in names
-    }
+    columns = {}
+    for name in names_of(tables):
+        parts = [part.columns.get(name, [None] * len(part)) for part in tables]
+        columns[name] = _behind(parts)
     remarks: dict[Peculiar, Remark] = {}
     for part in tables:
         for remark in part.remarks:
@@ -145,7 +154,7 @@ def joined(tables: Sequence[Table], path: Path) -> Table:
         lines=range(sum(map(len, tables))),
         parts=tuple(tables),
         remarks=tuple(remarks.values()),
-        repeated=tuple(dict.fromkeys(name for part in tables for name in part.repeated)),
+        repeated=tuple(distinct(name for part in tables for name in part.repeated)),
     )
 
 

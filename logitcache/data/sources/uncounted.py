@@ -33,7 +33,7 @@ def uncounted_notes(table: Table, named_columns: Columns, chosen: Columns) -> li
     notes = []
     noted = set[int]()
     for name, mark, rows in _marked(table):
-        if name in (chosen.label, chosen.text, chosen.text_pair) or noted.issuperset(rows):
+        if name in chosen.columns or noted.issuperset(rows):
             continue
         noted.update(rows)
         note = (

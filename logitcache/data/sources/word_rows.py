@@ -17,6 +17,7 @@ from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.hints import are_bio_tags, are_counted, are_tags, is_bio_tag, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError
 
 TASK, CLASSIFICATION = "token-classification", "classification"
@@ -110,14 +111,14 @@ def _divided(table: Table, named_columns: Columns) -> tuple[Table, str] | None:
 
 def _are_lists(values: Sequence[Any]) -> bool:
     present = [value for value in values if not _is_gap(value)]
-    return bool(present) and all(isinstance(value, list) for value in present)
+    return bool(present) and are_all(present, list)
 
 
 def _parts(cell: Any) -> list[Any]:
     """The words of a text, or the texts and numbers of a list; none of another cell."""
     if isinstance(cell, str):
         return cell.replace(_PADDLE, " ").split()
-    is_list = isinstance(cell, list) and all(isinstance(part, str | int) for part in cell)
+    is_list = isinstance(cell, list) and are_all(cell, str | int)
     return cell if is_list else []
 
 

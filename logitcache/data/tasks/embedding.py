@@ -17,7 +17,7 @@ from logitcache.config.embedding import METRICS
 from logitcache.config.signals import LOGITS, OWN_VECTOR, parse_signal
 from logitcache.data.labels import UNLABELLED
 from logitcache.data.sources.columns import TEXT_COLUMNS, called
-from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.sources.tables import Opened, Table, names_of
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
 from logitcache.records import Array, Block, Dense, Float32, Int64, ends_of
@@ -74,7 +74,7 @@ class SentenceEmbedding(Classification):
                 advice="Leave it out; pairs with scores are named by --similarity.",
                 where="--task embedding",
             )
-        have = list(dict.fromkeys(name for table in tables for name in table.columns))
+        have = names_of(tables)
         usual = (called(name, have) for name in TEXT_COLUMNS)
         text = named_columns.text or next((name for name in usual if name is not None), None)
         if text is None and len(have) == 1:

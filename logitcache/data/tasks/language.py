@@ -23,7 +23,7 @@ from logitcache.data.rows import Source
 from logitcache.data.sources.chats import PROMPTS, check_no_media, checked, prompts_advice
 from logitcache.data.sources.columns import MESSAGES, usual_text
 from logitcache.data.sources.corpora import token_columns_advice
-from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.sources.tables import Opened, Table, names_of
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
 from logitcache.payloads import Sparse
@@ -72,7 +72,7 @@ class LanguageModel(Classification, ABC):
         """
         if named_columns.task != cls.name:
             return None
-        have = list(dict.fromkeys(name for table in tables for name in table.columns))
+        have = names_of(tables)
         bare = replace(named_columns, label=None, label_names=None)
         if named_columns.text is not None:
             return bare if named_columns.text in have else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from logitcache.config.data import UNLABELLED_TASKS, Columns
 from logitcache.data.rows import Source
-from logitcache.data.sources.tables import Table
+from logitcache.data.sources.tables import Table, names_of
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.embedding import SentenceEmbedding
@@ -39,8 +39,7 @@ def chosen(
             return kind, columns
     raise SpecError(
         expected=kind.needs,
-        found=", ".join(dict.fromkeys(name for table in tables for name in table.columns))
-        or "none",
+        found=", ".join(names_of(tables)) or "none",
         advice=kind.advice_for(tables),
         where=where,
     )

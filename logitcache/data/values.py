@@ -1,0 +1,24 @@
+"""Short questions about a sequence of values, whatever column they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from types import UnionType
+from typing import Any, TypeVar
+
+H = TypeVar("H", bound=Hashable)
+
+
+def are_all(values: Iterable[Any], kind: type | UnionType) -> bool:
+    """Whether every value is of this type; true of no values."""
+    return all(isinstance(value, kind) for value in values)
+
+
+def distinct(values: Iterable[H]) -> list[H]:
+    """Each value once, in the order in which they come first."""
+    return list(dict.fromkeys(values))
+
+
+def first_text(texts: Iterable[str]) -> str:
+    """The first text that is not empty; empty where there is none."""
+    return next(filter(None, texts), "")
