@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from logitcache.data.label_cells import cast_votes, likely_key
 from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed_short
 from logitcache.data.soft_labels import Float64, SoftLabels
+from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.hints import (
@@ -297,6 +299,14 @@ def _holds_text(cell: Iterable[Any]) -> bool:
     return any(isinstance(value, str) for value in cell)
 
 
+def _shares_of_tokens(table: Table, name: str) -> str:
+    """How to write the log-probabilities of tokens as shares of classes."""
+    if not isinstance(table.path, Path):
+        return "Save, by class, exp(logprob) of its tokens divided by their sum, as {'neg': 0.9, 'pos': 0.1}."
+    command = reshape("token-logprobs", [table.path], [name, "CLASS", "CLASS"])
+    return f"Write shares of the classes: {command}, with the classes for CLASS, and give --teacher column:probs."
+
+
 def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | list[float] | None:
     """One cell: numbers by class, numbers in order, or None where there is nothing."""
     value = value_in(cell) if isinstance(cell, str) else cell
@@ -313,7 +323,7 @@ def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | 
         raise SpecError(
             expected=f"a number for each class in column {name!r}",
             found="log-probabilities of tokens",
-            advice="Save, by class, exp(logprob) of its tokens divided by their sum, as {'neg': 0.9, 'pos': 0.1}.",
+            advice=_shares_of_tokens(table, name),
             where=table.place(row),
         )
     read = numbers_of_mapping if isinstance(value, Mapping) else numbers_of_sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from logitcache.data.names import is_number
@@ -45,10 +46,12 @@ def check_no_annotators(table: Table, column: str | None, cells: Sequence[Any]) 
     if not answers_of_annotators(cells):
         return
     first = next(cell for cell in cells if cell)
-    command = reshape("votes", [table.path], [str(column)])
+    advice = "Write what most of them say as the label"
+    if isinstance(table.path, Path):
+        advice = f"{advice}: {reshape('votes', [table.path], [str(column)])}"
     raise SpecError(
         expected=f"one label a row in column {column!r}",
         found=f"{short(repr(first))}: answers by annotator, of whom each row has others",
-        advice=f"Write what most of them say as the label: {command}",
+        advice=f"{advice}.",
         where=table.path,
     )

@@ -246,11 +246,6 @@ FORMS = [
         {"r.json": '{"train": [["a", 1]], "test": []}'},
         {"r.json": None, "train.jsonl": JSONL, "test.jsonl": JSONL},
     ),
-    Case(
-        f"Save one object for each row, {AS_ROWS}.",
-        {"r.json": '{"data": [{"paragraphs": [{"context": "a"}]}]}'},
-        {"r.json": None, "r.jsonl": JSONL},
-    ),
     Case("Give --delimiter", {"train.txt": GOOD}, more={"delimiter": ","}),
     Case(
         "Keep one label a row.",

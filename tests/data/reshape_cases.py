@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,56 @@ OF_JOINED = [
 WEBANNO = "#FORMAT=WebAnno TSV 3.3\n#T_SP=a.Entity|value\n\n\n#Text=a\n1-1\t0-1\ta\tX\t\n"
 SURVEY = 'text,label\nWhat?,Mood\n"{""ImportId"":""Q1""}","{""ImportId"":""Q2""}"\na b,x\nc d,y\n'
 FIRST_WORDS = "a warm film\nb good cold film\n"
+
+RASA = """version: "3.1"
+nlu:
+- intent: go
+  examples: |
+    - to [Oslo](city), please
+- lookup: city
+  examples: |
+    - Oslo
+- intent: greet
+  examples: |
+    - hi - you
+"""
+WATSON = json.dumps(
+    {
+        "name": "w",
+        "intents": [
+            {
+                "intent": "go",
+                "description": "",
+                "examples": [{"text": "to Oslo"}, {"text": "away"}],
+            },
+            {"intent": "greet", "description": "", "examples": [{"text": "hi"}]},
+        ],
+    }
+)
+ANSWERS = [{"text": "Long", "answer_start": 0}]
+SQUAD = json.dumps(
+    {
+        "data": [
+            {
+                "title": "T",
+                "paragraphs": [
+                    {
+                        "context": "Long.",
+                        "qas": [{"id": i, "question": f"{i}?", "answers": ANSWERS} for i in "ab"],
+                    }
+                ],
+            }
+        ]
+    }
+)
+COMPREHEND = [
+    {
+        "File": "docs.txt",
+        "Line": str(line),
+        "Classes": [{"Name": "x", "Score": score}, {"Name": "y", "Score": 1 - score}],
+    }
+    for line, score in ((1, 0.75), (0, 0.5))
+]
 
 
 @dataclass(frozen=True)
@@ -193,6 +244,52 @@ FOREIGN = [
         {"r.csv": SURVEY},
         labelled(("a b", "x"), ("c d", "y")),
         name="r.csv",
+    ),
+    Foreign(
+        "Convert it",
+        "orange",
+        {"r.tab": "text\tn\tmood\nstring\tcontinuous\tx y\nmeta\t\tclass\na b\t1\tx\nc d\t2\ty\n"},
+        [{"text": "a b", "n": "1", "mood": "x"}, {"text": "c d", "n": "2", "mood": "y"}],
+        name="r.tab",
+    ),
+    Foreign(
+        "Write the examples of its intents",
+        "rasa",
+        {"nlu.yml": RASA},
+        labelled(("to Oslo, please", "go"), ("hi - you", "greet")),
+        name="nlu.yml",
+    ),
+    Foreign(
+        "Write a row for each of the innermost",
+        "nested-lists",
+        {"r.json": WATSON},
+        [
+            {"intent": "go", "description": "", "text": "to Oslo"},
+            {"intent": "go", "description": "", "text": "away"},
+            {"intent": "greet", "description": "", "text": "hi"},
+        ],
+    ),
+    Foreign(
+        "Write a row for each of the innermost",
+        "nested-lists",
+        {"r.json": SQUAD},
+        [
+            {"title": "T", "context": "Long.", "id": i, "question": f"{i}?", "answers": ANSWERS}
+            for i in "ab"
+        ],
+    ),
+    Foreign(
+        "Write each line with its scores",
+        "comprehend",
+        {
+            "docs.txt": "one film\ntwo films\n",
+            "r.jsonl": "".join(f"{json.dumps(answer)}\n" for answer in COMPREHEND),
+        },
+        [
+            {"text": "two films", "probs": {"x": 0.75, "y": 0.25}},
+            {"text": "one film", "probs": {"x": 0.5, "y": 0.5}},
+        ],
+        name="r.jsonl",
     ),
     Foreign(
         "Write the objects under its keys as rows",

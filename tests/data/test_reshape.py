@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +24,7 @@ from logitcache_cli.main import cli
 from tests.advice import reshaped
 from tests.data.advice_cases import changed
 from tests.data.reshape_cases import FOREIGN, Foreign
+from tests.data.test_looked_up import answered
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -46,8 +49,37 @@ def test_an_advised_command_writes_the_rows(tmp_path: Path, case: Foreign) -> No
     out.mkdir()
     written = reshaped(message, out)
     assert rows_of(written) == case.rows
-    if case.kind != "rows-under-keys":  # these hold objects still
+    has_label = "label" in case.rows[0] or "tags" in case.rows[0]
+    if has_label and case.kind != "rows-under-keys":  # these hold objects still
         assert sum(map(len, load(written, Columns(), tmp_path, SILENT).splits.values())) > 0
+
+
+def test_log_probabilities_of_tokens_become_shares_of_classes(tmp_path: Path) -> None:
+    """As OpenAI answers: the first token's candidates, of which several may begin a class's name."""
+    answers = [
+        [("pos", 0.6), ("neg", 0.2)],
+        [("Neg", 0.5), (" po", 0.25), ("n", 0.1), ("The", 0.1)],
+    ]
+    rows = []
+    for number, answer in enumerate(answers):
+        top = [{"token": token, "logprob": math.log(share)} for token, share in answer]
+        content = [{"token": answer[0][0], "logprob": 0, "top_logprobs": top}]
+        rows.append(
+            {"text": f"a film {number}", "label": ("pos", "neg")[number], "answer": content}
+        )
+    changed(tmp_path, {"r.jsonl": "".join(f"{json.dumps(row)}\n" for row in rows)})
+    with pytest.raises(SpecError, match="log-probabilities of tokens") as caught:
+        answered(tmp_path / "r.jsonl", "answer.top_logprobs", tmp_path)
+    out = reshaped(str(caught.value).replace("CLASS,CLASS", "pos,neg"), tmp_path)
+    dump, _ = answered(out, "probs", tmp_path)
+    shares = np.exp(dump.logits) / np.exp(dump.logits).sum(axis=1, keepdims=True)
+    neg_then_pos = [[0.25, 0.75], [0.6 / 0.85, 0.25 / 0.85]]
+    np.testing.assert_allclose(shares, neg_then_pos, atol=1e-6)
+    config = ReshapeConfig(out=tmp_path / "o.jsonl", columns=("answer.top_logprobs", "yes", "no"))
+    with pytest.raises(
+        SpecError, match=r"r\.jsonl line 1: expected a token of one of the classes yes, no"
+    ):
+        reshape("token-logprobs", [tmp_path / "r.jsonl"], config)
 
 
 def test_each_kind_that_is_advised_is_there() -> None:

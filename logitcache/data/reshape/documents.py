@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import yaml
+
 from logitcache.data.reshape.kind import Row
 from logitcache.data.sources.content import Content
 from logitcache.data.sources.documents import unique_keys
 from logitcache.errors import SpecError
 
+_ENTITY = re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\{[^}]*\})")  # of Rasa: [Oslo](city)
 _USERSAYS = re.compile(r"(.+)_usersays_\w+\.json")  # of Dialogflow: the name of an intent before it
 
 
@@ -80,6 +83,39 @@ def texts_in_parts(files: Sequence[Content], columns: Sequence[str]) -> Iterator
         for label, texts in document.items():
             for text in texts:
                 yield {"text": "".join(part["text"] for part in text["data"]), "label": label}
+
+
+def nested_lists(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Lists of objects below objects of a list, as questions below paragraphs: a row for each of the
+    innermost, with what else is in those around it. ``columns`` are the keys of the lists, the
+    outermost first.
+    """
+    for content in files:
+        document = _object(content, f"an object with a list under {columns[0]}")
+        yield from _below(document, columns, {})
+
+
+def _below(document: Mapping[str, Any], keys: Sequence[str], around: Row) -> Iterator[Row]:
+    key, *further = keys
+    for element in document[key]:
+        others = {name: value for name, value in element.items() if name not in further[:1]}
+        if further:
+            yield from _below(element, further, {**around, **others})
+        else:
+            yield {**around, **others}
+
+
+def rasa(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Training data of Rasa in YAML: the examples of each intent, without their marks of entities."""
+    for content in files:
+        with content.text() as file:
+            document = yaml.safe_load(file)
+        for section in document["nlu"]:
+            examples = section.get("examples") if "intent" in section else None
+            for line in str(examples or "").splitlines():
+                text = _ENTITY.sub(r"\1", line.strip().removeprefix("-").strip())
+                if text:
+                    yield {"text": text, "label": section["intent"]}
 
 
 def nested_elements(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
+import yaml
+
 from logitcache.config.option import nearest_or_all
 from logitcache.config.reshape import ReshapeConfig
 from logitcache.data.reshape import batches, documents, lines, tables, words
@@ -83,6 +85,13 @@ KINDS: dict[str, Kind] = {
         columns=(2, 3),
         named="what each row's values are",
     ),
+    "nested-lists": Kind(
+        documents.nested_lists,
+        "a JSON object with lists of objects in those of a list",
+        columns=range(2, 100),
+        named="the keys of the lists, the outermost first",
+    ),
+    "rasa": Kind(documents.rasa, "intents of Rasa, in YAML"),
     "texts-in-parts": Kind(
         documents.texts_in_parts,
         "intents of SNIPS or Dialogflow, texts in parts",
@@ -117,6 +126,16 @@ KINDS: dict[str, Kind] = {
         named="those of a file without a header line",
     ),
     "arff": Kind(tables.arff, "a file of Weka"),
+    "orange": Kind(tables.orange, "a table of Orange, with three header lines"),
+    "comprehend": Kind(
+        tables.comprehend, "documents, and what Amazon Comprehend says of them", (2, 2)
+    ),
+    "token-logprobs": Kind(
+        tables.token_logprobs,
+        "log-probabilities of a language model's first token",
+        columns=range(3, 100),
+        named="their column, and the classes",
+    ),
     "messages": Kind(
         tables.messages,
         "a table of one message a row",
@@ -246,8 +265,8 @@ class _Counted:
                 raise _undecodable(self.contents) from None
             except LogitCacheError:
                 raise
-            except ElementTree.ParseError as error:
-                raise self._of_another_kind(str(error)) from None
+            except (ElementTree.ParseError, yaml.YAMLError) as error:
+                raise self._of_another_kind(" ".join(str(error).split())) from None
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 # a function of a kind takes what it needs from each row, as duck typing goes
                 what = f"{type(error).__name__}: {error}"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from logitcache.data.reshape.kind import Row
+from logitcache.data.reshape.lines import numbered_lines
 from logitcache.data.sources.content import Content
-from logitcache.data.sources.nested import listed_values
+from logitcache.data.sources.nested import listed_values, with_paths
 from logitcache.data.sources.reading import read_table
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
@@ -145,6 +148,77 @@ def arff(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
         yield from csv.DictReader(
             lines, names, quotechar=quote, escapechar="\\", skipinitialspace=True
         )
+
+
+def orange(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Tables of Orange (.tab), whose second and third lines hold the kinds and the roles of columns."""
+    for content in files:
+        with content.text(newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t")
+            yield from islice(rows, 2, None)
+
+
+def comprehend(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """A file with a document a line, and what Amazon Comprehend answered to each: the text, and the
+    score of each class under ``probs``.
+    """
+    documents, answers = files
+    with documents.text() as file:
+        texts = [line.rstrip("\r\n") for line in file]
+    for where, line in numbered_lines(answers):
+        answer = json.loads(line)
+        number = int(answer["Line"])
+        if number >= len(texts):
+            raise SpecError(
+                expected=f"the number of one of {len(texts):,} lines of {documents.path.name}, from 0",
+                found=number,
+                advice="Give the file that was classified.",
+                where=where,
+            )
+        probabilities = {scored["Name"]: scored["Score"] for scored in answer["Classes"]}
+        yield {"text": texts[number], "probs": probabilities}
+
+
+def token_logprobs(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """The log-probabilities of a language model's first answered token (``top_logprobs``) as shares
+    of classes, under ``probs``: those of all tokens that the name of one class alone begins with,
+    divided by their sum. ``columns`` names the column, by its path, and the classes.
+
+    Raises SpecError for a row without a token of any class.
+    """
+    path, *classes = columns
+    for content in files:
+        table = with_paths(_table(content), [path])
+        for number, (row, tokens) in enumerate(
+            zip(_rows(table), listed_values(table, path), strict=True)
+        ):
+            shares = dict.fromkeys(classes, 0.0)
+            for token in _first_token(tokens):
+                label = _class_of(token["token"], classes)
+                if label is not None:
+                    shares[label] += math.exp(token["logprob"])
+            total = sum(shares.values())
+            if not total:
+                raise SpecError(
+                    expected=f"a token of one of the classes {', '.join(classes)}",
+                    found=", ".join(repr(token["token"]) for token in _first_token(tokens)),
+                    advice="Name the classes as the model writes them.",
+                    where=table.place(number),
+                )
+            del row[path]
+            yield {**row, "probs": {label: share / total for label, share in shares.items()}}
+
+
+def _first_token(tokens: Any) -> list[Any]:
+    """The candidates for the first token, of one token or of several."""
+    return list(tokens[0]) if tokens and isinstance(tokens[0], list) else list(tokens)
+
+
+def _class_of(token: str, classes: Sequence[str]) -> str | None:
+    """The one class whose name begins with a token; None where none does, or several do."""
+    start = token.strip().casefold()
+    matching = [label for label in classes if start and label.casefold().startswith(start)]
+    return matching[0] if len(matching) == 1 else None
 
 
 def messages(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:

@@ -11,10 +11,12 @@ from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.joins import advice_beside
+from logitcache.data.sources.nested import first_values
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _CUSTOM_ID = "custom_id"
+_COMPREHEND = ("File", "Line", "Classes")
 _GEMINI, _BEDROCK = ("request", "response"), ("modelInput", "modelOutput")
 
 
@@ -28,6 +30,8 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
     )
     if (named_columns.task is None or is_chat) and not has_text:
         _check_no_answered_batch(table, is_chat)
+    if set(_COMPREHEND) <= set(table.columns) and not has_text:
+        raise _of_comprehend(table)
     if has_text or _CUSTOM_ID not in table.columns:
         return
     raise SpecError(
@@ -36,6 +40,20 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
         advice=advice_beside(table, is_chat=is_chat)
         or "Look up the text of each custom_id in the batch's input, and save a text and "
         "a label for each row.",
+        where=table.path,
+    )
+
+
+def _of_comprehend(table: Table) -> SpecError:
+    """The error over answers of Amazon Comprehend, which name the lines of a file of documents."""
+    documents = next(iter(first_values(table.columns[_COMPREHEND[0]], 1)), "DOCUMENTS")
+    beside = Path(table.path).with_name(str(documents))
+    path = beside if beside.is_file() else documents
+    command = reshape("comprehend", [path, table.path], out="OUT.jsonl")
+    return SpecError(
+        expected="texts",
+        found=f"what Amazon Comprehend says of the lines of {documents}",
+        advice=f"Write each line with its scores: {command}, and give --teacher column:probs.",
         where=table.path,
     )
 

@@ -59,6 +59,8 @@ PROMPT_COLUMNS = ("prompt", "instruction", "question", "query", "context")
 MESSAGES = "messages"
 CATS = "cats"  # of spaCy: a number for each class
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
+# the first columns of what Google Forms and other forms export; the others are called by questions
+_FIRST_OF_FORMS = ("timestamp", "start date", "submission date", "respondent id", "response id")
 
 
 def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | str) -> Columns:
@@ -219,7 +221,7 @@ def _text_advice(
     header = header_advice(columns)
     if len(have) == 1:
         header = fields_advice([have[0], *map(str, head[have[0]])]) or header
-    if looks_like_row(have):
+    if looks_like_row(have) and have[0].strip().casefold() not in _FIRST_OF_FORMS:
         return header
     if len(have) == 1:
         return f"{advice} If the lines hold several fields, say with --delimiter what separates them. {header}"

@@ -28,7 +28,7 @@ from logitcache.data.sources.endings import SPLIT_WORDS, ending
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.hints import SENTENCE
-from logitcache.data.sources.parted import intents_advice
+from logitcache.data.sources.parted import intents_advice, nested_lists
 from logitcache.data.sources.tables import Peculiar, Remark, Table
 from logitcache.data.sources.viewer_page import rows_of_page, with_page
 from logitcache.data.spool import BLOCK_ROWS, Spool
@@ -348,7 +348,7 @@ def _check_flat(content: Content, key: str, rows: list[dict[str, Any]]) -> None:
                 expected=f"rows of plain fields under {key!r}",
                 found=f"lists of objects under {nested!r} in each of them, as SQuAD nests its paragraphs",
                 advice=intents_advice(content.path, key, rows)
-                or f"Save one object for each row, {AS_ROWS}.",
+                or f"Write a row for each of the innermost: {nested_lists(content.path, key, nested, row)}.",
                 where=content.path,
             )
 

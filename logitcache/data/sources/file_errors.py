@@ -54,6 +54,7 @@ _MODULES = ("numpy", "sqlite3", "yaml")
 _WORDS = "seq.in"
 _CLASSES = "label"
 _SLOTS = "seq.out"
+_OF_RASA = re.compile(r"(?m)^nlu:\s*$")
 _LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata": "Iceberg"}
 _OF_LABELS = re.compile(r"(?i).*(labels?|targets?|gold)\b.*|y[_-].*|.*[_-]y\..*")
 
@@ -102,6 +103,10 @@ def by_ending(path: Path) -> str:
             "Write the text and the cats of each document as jsonl, with spaCy: "
             f"DocBin().from_disk({path.name!r}).get_docs(spacy.blank('en').vocab)."
         )
+    elif suffix == ".tab" and _is_of_orange(path):
+        advice = f"Convert it: {reshape('orange', [path])}."
+    elif suffix in (".yml", ".yaml") and _is_of_rasa(path):
+        advice = f"Write the examples of its intents: {reshape('rasa', [path])}."
     elif suffix == ".arff":
         advice = f"Convert it: {reshape('arff', [path])}."
     elif suffix == ".sql":
@@ -117,6 +122,27 @@ def by_ending(path: Path) -> str:
     else:
         advice = _of_objects(path) or _of_tabs(path)
     return advice
+
+
+def _is_of_orange(path: Path) -> bool:
+    """Whether the third line of a table says which columns are the class and meta, as Orange does."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        third = next(islice(file, 2, None), "")
+    roles = set(third.strip("\r\n").split("\t"))
+    return bool(roles & {"class", "meta"}) and roles <= {
+        "",
+        "class",
+        "meta",
+        "ignore",
+        "i",
+        "c",
+        "m",
+    }
+
+
+def _is_of_rasa(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return _OF_RASA.search(text) is not None
 
 
 def _conversion(path: Path) -> str:

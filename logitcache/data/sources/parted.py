@@ -15,6 +15,7 @@ _WORDS = ("tokens", "words")
 # what a part is written as, and its label, where nothing says its place
 _WRITTEN = ("text", "word", "name", "span", "mention", "value", "surface", "entity")
 _LABELS = ("label", "type", "entity_type", "entity_group", "tag", "category", "entity")
+_ANSWERS = "answers"  # of SQuAD
 _SPAN = {"type", "start", "end"}
 _USERSAYS = re.compile(r".+_usersays_\w+\.json")  # of Dialogflow, behind the name of an intent
 
@@ -29,6 +30,24 @@ def intents_advice(path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> s
     pattern = path.name.replace(key, "*") if key in path.name else path.name
     files = sorted(path.parent.glob(pattern))
     return f"Write the parts of each text together: {reshape('texts-in-parts', files, out='OUT.jsonl')}"
+
+
+def nested_lists(path: Path, key: str, nested: str, row: Mapping[str, Any]) -> str:
+    """The command that writes the innermost objects of these lists as rows; answers are no rows but
+    belong to their questions.
+    """
+    keys = [key]
+    name: str | None = nested
+    while name is not None:
+        keys.append(name)
+        row = row[name][0]
+        lists = (inner for inner, value in row.items() if _are_objects(value))
+        name = next((inner for inner in lists if inner != _ANSWERS), None)
+    return reshape("nested-lists", [path], keys)
+
+
+def _are_objects(value: Any) -> bool:
+    return bool(_listed(value)) and all(isinstance(element, dict) for element in value)
 
 
 def usersays_advice(folder: Path) -> str:

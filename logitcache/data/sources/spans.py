@@ -23,7 +23,17 @@ from logitcache.errors import SpecError, short
 
 STARTS = ("start", "start_offset", "startOffset", "start_char", "start_position", "begin")
 ENDS = ("end", "end_offset", "endOffset", "end_char", "end_position")
-LABELS = ("label", "labels", "entity", "entity_type", "entity_group", "type", "tag", "category")
+LABELS = (
+    "label",
+    "labels",
+    "entity",
+    "entity_type",
+    "entity_group",
+    "entityLabel",
+    "type",
+    "tag",
+    "category",
+)
 _CHARACTERS = (
     "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Chinese and Japanese, written without spaces
 )
