@@ -10,6 +10,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -43,36 +45,41 @@ def value_in(text: str) -> Any:
     without brackets, a JSON object with words around it; else the text, None if it is empty.
     """
     text = text.strip()
-    written = object_in(text)
-    if written is not None:
-        return written
+    json_object = object_in(text)
+    if json_object is not None:
+        return json_object
     is_enclosed = _ENCLOSED.fullmatch(text) is not None
-    for parse in (json.loads, python_value) if is_enclosed else ():
-        try:
-            return parse(text)
-        except (ValueError, RecursionError):
-            continue
+    if is_enclosed:
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)
+        with suppress(ValueError, RecursionError):
+            return python_value(text)
     inner = text.strip("[]()")
     if _NUMBERS.fullmatch(inner) is not None:
         words = _BETWEEN.split(inner)
-        if is_enclosed or not all(map(str.isdecimal, words)):  # 2,3 may be two classes
+        may_be_classes = all(map(str.isdecimal, words))  # 2,3
+        if is_enclosed or not may_be_classes:
             return list(map(float, words))
     return _by_name(text) or text or None
 
 
 def _by_name(text: str) -> dict[str, float]:
     """Several names with their numbers, ``pos: 0.9, neg: 0.1``."""
-    pairs = list(map(_PAIR.fullmatch, re.split("[,;|]", text)))
-    numbers = {pair[1]: float(pair[2]) for pair in pairs if pair is not None}
-    return numbers if len(numbers) == len(pairs) > 1 else {}
+    parts = re.split("[,;|]", text)
+    numbers = {}
+    for pair in filter(None, map(_PAIR.fullmatch, parts)):
+        numbers[pair[1]] = float(pair[2])
+    return numbers if len(numbers) == len(parts) > 1 else {}
 
 
 def numbers_of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
     """The numbers by class of a mapping. Raises ValueError or TypeError where it holds something else."""
     # as `datasets` turns a list of mappings round
-    for names, numbers in (("labels", "scores"), ("label", "score")):
-        if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
-            return _once(zip(value[names], value[numbers], strict=True))
+    for label, score in (("labels", "scores"), ("label", "score")):
+        names = value.get(label)
+        numbers = value.get(score)
+        if isinstance(names, list) and isinstance(numbers, list):
+            return _once(zip(names, numbers, strict=True))
     if {"label", "score"} <= set(value):
         return _once([(value["label"], value["score"])])
     return _once((name, number) for name, number in value.items() if number is not None)
@@ -85,18 +92,20 @@ def numbers_of_sequence(value: Any) -> dict[str, float] | list[float]:
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
+    if not values:
+        return []
     if len(values) == 1 and isinstance(values[0], Mapping) and "label" not in values[0]:
         return numbers_of_mapping(values[0])
-    if values and are_all(values, Mapping):
+    if are_all(values, Mapping):
         name, number = _name_and_number(values)
         return _once((entry.get(name), entry.get(number)) for entry in values)
-    if values and are_all(values, str | None):
+    if are_all(values, str | None):
         votes = Counter(cast_votes(values))
         return {name: float(count) for name, count in votes.items()}
-    likelihoods = list(map(_log_likelihood, values))
-    if values and None not in likelihoods:
-        return [float(number) for number in likelihoods if number is not None]
-    if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
+    likelihoods = [number for number in map(_log_likelihood, values) if number is not None]
+    if len(likelihoods) == len(values):
+        return likelihoods
+    if are_all(values, list | tuple) and set(map(len, values)) == {2}:
         return _once(values)
     return [np.nan if number is None else float(number) for number in values]
 
@@ -105,16 +114,19 @@ def with_numbers(cells: Sequence[Any]) -> Sequence[Any]:
     """The cells of a column with numbers in place of lists of their texts, where some are not whole:
     these are no names of classes.
     """
-    written = [cell if _are_written(cell) else [] for cell in cells]
-    if all(float(number).is_integer() for cell in written for number in cell):
+    numbers = list(map(_numbers_in, cells))
+    if all(map(float.is_integer, chain.from_iterable(numbers))):
         return cells
-    return [list(map(float, n)) if n else cell for cell, n in zip(cells, written, strict=True)]
+    return [row or cell for row, cell in zip(numbers, cells, strict=True)]
 
 
-def _are_written(cell: Any) -> bool:
+def _numbers_in(cell: Any) -> list[float]:
+    """The numbers of a list of their texts; none of another cell."""
     if not isinstance(cell, list) or not are_all(cell, str):
-        return False
-    return all(re.fullmatch(_NUMBER, entry.strip()) for entry in cell)
+        return []
+    if not all(re.fullmatch(_NUMBER, entry.strip()) for entry in cell):
+        return []
+    return list(map(float, cell))
 
 
 def _log_likelihood(entry: Any) -> float | None:

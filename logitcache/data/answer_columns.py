@@ -30,7 +30,6 @@ from logitcache.data.label_values import check_not_joined
 from logitcache.data.names import LISTED, is_number, listed_short
 from logitcache.data.soft_labels import Float64, SoftLabels
 from logitcache.data.sources.advice import reshape
-from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
@@ -40,7 +39,7 @@ from logitcache.data.sources.hints import (
 )
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
-from logitcache.data.values import are_all, distinct
+from logitcache.data.values import are_all, distinct, present
 from logitcache.errors import SpecError, short
 
 _LONGEST_NAME = 4  # words of a class's name

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from logitcache.data.findings import Fault, Finding, quoted
+from logitcache.data.findings import Bool, Fault, Finding, finding_of, quoted
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.columns import MESSAGES
 from logitcache.data.spool import by_block, numpy_of
 from logitcache.records import Int64
-
-Bool = npt.NDArray[np.bool_]
 
 # What the bytes 0x80 to 0xBF of UTF-8 become in Windows-1252, and in Latin-1.
 _CONTINUED = "[\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
@@ -90,11 +87,8 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
                 has_fault[suspects] = matches(suspected, pattern.expression)
             count = int(has_fault.sum())
             if count and count >= pattern.least_share * len(rows):
-                first = int(has_fault.argmax())
-                where = source.place(split, int(rows.row_id[first]))
-                yield Finding(
-                    pattern.fault, split, count, len(rows), where, _quotation(rows, first, pattern)
-                )
+                text = _quotation(rows, int(has_fault.argmax()), pattern)
+                yield replace(finding_of(pattern.fault, source, split, has_fault), text=text)
 
 
 def matches(rows: Rows, expression: str, *, every: bool = False) -> Bool:
@@ -143,7 +137,7 @@ def lengths_of(counts: Int64, unit: str, source: Source, split: str) -> Lengths:
     """A summary of the lengths i64[N] of a split's rows, N > 0."""
     first = int(counts.argmax())
     median, high = np.quantile(counts, (0.5, 0.99))
-    where = source.place(split, int(source.splits[split].row_id[first]))
+    where = source.place_at(split, first)
     return Lengths(unit, float(median), float(high), int(counts[first]), where)
 
 

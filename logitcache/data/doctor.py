@@ -6,11 +6,10 @@ It reads rows that are loaded already, loads no torch, and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from logitcache.data.characters import (
     MOST,
@@ -22,7 +21,7 @@ from logitcache.data.characters import (
     matches,
     word_counts,
 )
-from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
+from logitcache.data.findings import MEANINGS, Fault, Finding, finding_of
 from logitcache.data.labels import UNLABELLED
 from logitcache.data.names import class_number, folded, integer, listed
 from logitcache.data.repeats import repeats, sure_repeats
@@ -98,9 +97,7 @@ def _empty(source: Source, split: str) -> Finding:
     rows = source.splits[split]
     is_empty = (byte_counts(rows) == 0) & (rows.label >= 0)
     count = int(is_empty.sum())
-    where = None
-    if count:
-        where = source.place(split, int(rows.row_id[is_empty.argmax()]))
+    where = source.place_at(split, is_empty.argmax()) if count else None
     return Finding(Fault.EMPTY, split, count, len(rows), where)
 
 
@@ -111,7 +108,7 @@ def _objects(source: Source) -> Iterator[Finding]:
         return
     has_fault = matches(rows, OBJECT)
     if has_fault.sum() >= MOST * len(rows):
-        yield _rows(Fault.OBJECT, source, "train", has_fault)
+        yield finding_of(Fault.OBJECT, source, "train", has_fault)
 
 
 def _unanswered(source: Source) -> Iterator[Finding]:
@@ -127,22 +124,23 @@ def _unanswered(source: Source) -> Iterator[Finding]:
             return
         has_fault = ~answered.to_numpy(zero_copy_only=False)
         if has_fault.any():
-            yield _rows(Fault.NO_ANSWER, source, split, has_fault)
+            yield finding_of(Fault.NO_ANSWER, source, split, has_fault)
 
 
 def _shape(source: Source, split: str) -> SplitShape:
     rows = source.splits[split]
     lengths: tuple[Lengths, ...] = ()
     if len(rows):
-        counts = {"words": word_counts(rows), "bytes": byte_counts(rows)}
-        lengths = tuple(lengths_of(values, unit, source, split) for unit, values in counts.items())
+        words = lengths_of(word_counts(rows), "words", source, split)
+        lengths = (words, lengths_of(byte_counts(rows), "bytes", source, split))
+    division = source.division
     return SplitShape(
         split,
-        len(rows),
-        int((rows.label >= 0).sum()),
-        counts_of(source, rows),
-        source.shares_table(split) and source.division is not None and not source.division.is_given,
-        lengths,
+        rows=len(rows),
+        labelled=int((rows.label >= 0).sum()),
+        counts=counts_of(source, rows),
+        is_held_out=division is not None and split in division.held_out and not division.is_given,
+        lengths=lengths,
     )
 
 
@@ -161,7 +159,7 @@ def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
     for split, rows in source.splits.items():
         bare = rows.label < 0
         if split != UNLABELLED_SPLIT and bare.any():
-            yield _rows(Fault.UNLABELLED, source, split, bare)
+            yield finding_of(Fault.UNLABELLED, source, split, bare)
     train = source.splits.get("train")
     if train is None:  # a file whose name says dev or test
         return
@@ -180,17 +178,19 @@ def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
 def _columns(source: Source, counts: Int64) -> Iterator[Finding]:
     """Labels that are no classes: identifiers, texts, scores."""
     occurring = np.flatnonzero(counts)
-    singles = int((counts[occurring] == 1).sum())
     class_count = len(occurring)
-    if class_count > 2 * MANY and singles > class_count / 2:
-        first = _class_names(source, occurring[counts[occurring] == 1])
-        yield Finding(Fault.IDENTIFIERS, "train", singles, class_count, detail=first)
+    singles = np.flatnonzero(counts == 1)
+    if class_count > 2 * MANY and len(singles) > class_count / 2:
+        names = _class_names(source, singles)
+        yield Finding(Fault.IDENTIFIERS, "train", len(singles), class_count, detail=names)
     numbers = _numbers(source)
     if numbers is not None and class_count > MANY:
         written = [numbers[index] for index in occurring]
-        gaps = max(written) - min(written) + 1 - class_count
-        if gaps > class_count / 10 or min(written) not in (0, 1):
-            detail = f"whole numbers from {min(written)} to {max(written)}"
+        lowest = min(written)
+        highest = max(written)
+        gaps = highest - lowest + 1 - class_count
+        if gaps > class_count / 10 or lowest not in (0, 1):
+            detail = f"whole numbers from {lowest} to {highest}"
             yield Finding(Fault.SCORES, "train", class_count, class_count, detail=detail)
 
 
@@ -198,20 +198,14 @@ def _numbers(source: Source) -> list[int] | None:
     """The whole numbers that the classes are called by; None where one is a name."""
     if source.label_names is None:
         return list(range(source.num_labels))
-    numbers = []
-    for name in source.label_names:
-        number = integer(name)
-        if number is None:
-            return None
-        numbers.append(number)
-    return numbers
+    numbers = [number for number in map(integer, source.label_names) if number is not None]
+    return numbers if len(numbers) == source.num_labels else None
 
 
 def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     """Classes of train that are rare or have most rows."""
-    empty = np.flatnonzero(counts == 0)
     everywhere = np.sum([counts_of(source, rows) for rows in source.splits.values()], axis=0)
-    nowhere = empty[everywhere[empty] == 0]
+    nowhere = np.flatnonzero(everywhere == 0)
     if len(nowhere):
         yield _classes(Fault.NO_ROWS, source, "train", nowhere)
     rare = np.flatnonzero((counts > 0) & (counts < FEW))
@@ -220,10 +214,11 @@ def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     largest = int(counts.argmax())
     most = int(counts[largest])
     total = int(counts.sum())
-    is_skewed = SKEWED <= most / total < 1  # rows of one class are refused, or have spare names
+    share = most / total
+    is_skewed = SKEWED <= share < 1  # rows of one class are refused, or have spare names
     if is_skewed and source.splits["train"].tags is None:
-        name = _class_names(source, np.array([largest]))
-        detail = f"always answering {name} is right for {most / total:.1%}"
+        name = _class_names(source, [largest])
+        detail = f"always answering {name} is right for {share:.1%}"
         yield Finding(Fault.IMBALANCE, "train", most, total, detail=detail)
 
 
@@ -232,15 +227,17 @@ def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[
     counts = counts_of(source, rows)
     if not counts.any():
         return
-    unlearnt = np.flatnonzero((counts > 0) & (train == 0))
+    is_scored = counts > 0
+    is_learnt = train > 0
+    unlearnt = np.flatnonzero(is_scored & ~is_learnt)
     if len(unlearnt):
         finding = _classes(Fault.ONLY_IN_HELD_OUT, source, split, unlearnt)
-        first = _first(rows, int(unlearnt[0]))
         detail = finding.detail
-        if not ((counts > 0) & (train > 0)).any():
+        if not (is_scored & is_learnt).any():
             detail += ". The split shares no class with train: is this the column of the labels?"
-        yield replace(finding, place=source.place(split, first), detail=detail)
-    unscored = np.flatnonzero((counts == 0) & (train > 0))
+        place = source.place_at(split, _first(rows, unlearnt[0]))
+        yield replace(finding, place=place, detail=detail)
+    unscored = np.flatnonzero(is_learnt & ~is_scored)
     if len(unscored):
         yield _classes(Fault.NOT_IN_HELD_OUT, source, split, unscored)
     labelled = int(counts.sum())
@@ -249,17 +246,17 @@ def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[
     difference = np.abs(share - train_share)
     if labelled >= LEAST_FOR_SHIFT and difference.sum() / 2 > SHIFT:
         largest = int(difference.argmax())
-        name = _class_names(source, np.array([largest]))
+        name = _class_names(source, [largest])
         detail = f"{name}: {share[largest]:.1%}, in train {train_share[largest]:.1%}"
         yield Finding(Fault.OTHER_SHARES, split, labelled, len(rows), detail=detail)
 
 
 def _first(rows: Rows, label: int) -> int:
-    """The row_id of the first row with a label of this class."""
-    row = int((rows.labels == label).argmax())
-    if rows.tags is not None:  # the position of a word
-        row = int(np.searchsorted(rows.tags.indptr, row, "right")) - 1
-    return int(rows.row_id[row])
+    """The first row with a label of this class."""
+    first = int((rows.labels == label).argmax())
+    if rows.tags is None:
+        return first
+    return int(np.searchsorted(rows.tags.indptr, first, "right")) - 1  # that of the word
 
 
 def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
@@ -284,16 +281,7 @@ def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
         has_other[row] = names[following[label]] in text
     if has_own.mean() >= OFTEN and has_other.mean() <= SELDOM:
         has_fault = np.isin(np.arange(len(train)), labelled[has_own])
-        yield _rows(Fault.LABEL_IN_TEXT, source, "train", has_fault)
-
-
-def _rows(fault: Fault, source: Source, split: str, has_fault: npt.NDArray[np.bool_]) -> Finding:
-    rows = source.splits[split]
-    count = int(has_fault.sum())
-    first = int(has_fault.argmax())
-    where = source.place(split, int(rows.row_id[first]))
-    text = quoted(rows.text[first].as_py())
-    return Finding(fault, split, count, len(rows), where, text)
+        yield finding_of(Fault.LABEL_IN_TEXT, source, "train", has_fault)
 
 
 def _classes(fault: Fault, source: Source, split: str, classes: Int64) -> Finding:
@@ -301,6 +289,6 @@ def _classes(fault: Fault, source: Source, split: str, classes: Int64) -> Findin
     return Finding(fault, split, len(classes), source.num_labels, detail=names)
 
 
-def _class_names(source: Source, classes: Int64) -> str:
-    names = source.label_names
-    return listed([str(index) if names is None else names[index] for index in classes])
+def _class_names(source: Source, classes: Iterable[int]) -> str:
+    names = source.label_names or range(source.num_labels)
+    return listed([str(names[index]) for index in classes])

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from logitcache.data.rows import Source
 from logitcache.errors import short
+
+Bool = npt.NDArray[np.bool_]
 
 BEFORE = 20  # characters of a quotation in front of what is wrong in it
 
@@ -134,6 +140,17 @@ class Finding:
             "detail": self.detail,
             "meaning": MEANINGS[self.fault],
         }
+
+
+def finding_of(fault: Fault, source: Source, split: str, has_fault: Bool) -> Finding:
+    """The finding of the rows of a split that ``has_fault`` bool[N] marks, one at least, with the
+    place and the text of the first.
+    """
+    rows = source.splits[split]
+    first = int(has_fault.argmax())
+    text = quoted(rows.text[first].as_py())
+    place = source.place_at(split, first)
+    return Finding(fault, split, int(has_fault.sum()), len(rows), place, text)
 
 
 def quoted(text: str, start: int = 0) -> str:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from logitcache.data.literals import object_in, python_value
 from logitcache.data.names import is_number
 from logitcache.data.sources.exported import LABEL, OF_SPANS
-from logitcache.data.values import are_all
+from logitcache.data.values import are_all, present
 from logitcache.errors import SpecError, short
 
 SEPARATORS = (",", ";", "|", " ")  # between several labels of a row
@@ -25,25 +26,32 @@ def single_label(cell: Any, column: str | None, are_votes: bool) -> tuple[Any, b
     """The one label in a cell, None where it has none; and whether it is certain, or the likeliest
     of several. Raises SpecError, without a place, for several labels.
     """
-    numbers = None
     if isinstance(cell, Mapping):
-        numbers = _probabilities(cell, column)
-    elif are_votes and isinstance(cell, list | tuple):
-        votes = cast_votes(cell)
-        numbers = {name: votes.count(name) / len(votes) for name in dict.fromkeys(votes)}
-    if numbers is not None:
-        largest = max(numbers.values(), default=0)
-        names = [name for name, number in numbers.items() if number == largest > 0]
-        return names[0] if len(names) == 1 else None, largest in (0, 1)
+        return _likeliest(_probabilities(cell, column))
     if not isinstance(cell, list | tuple):
         return cell, True
-    are_objects = all(isinstance(value, Mapping) and not _is_span(value) for value in cell)
-    is_one = len(cell) == 1 or not _are_scores(cell)
-    if cell and are_objects and is_one and (len(cell) == 1 or LABEL in cell[0]):
-        raise _object(cell[0], column)
-    if len(cell) > 1 or any(isinstance(element, list | tuple | dict) for element in cell):
+    if are_votes:
+        votes = Counter(cast_votes(cell))
+        return _likeliest({name: count / votes.total() for name, count in votes.items()})
+    if not cell:
+        return None, True
+    if are_all(cell, Mapping) and not any(map(_is_span, cell)):
+        are_annotations = LABEL in cell[0] and not _are_scores(cell)
+        if len(cell) == 1 or are_annotations:
+            raise _object(cell[0], column)
+    if len(cell) > 1 or isinstance(cell[0], list | tuple | dict):
         raise several_labels(cell, column)
-    return cell[0] if cell else None, True
+    return cell[0], True
+
+
+def _likeliest(probabilities: Mapping[Any, float]) -> tuple[Any, bool]:
+    """The class of the largest probability, None where several have it or all are 0; and whether
+    that is certain.
+    """
+    largest = max(probabilities.values(), default=0)
+    names = [name for name, number in probabilities.items() if number == largest]
+    is_one = largest > 0 and len(names) == 1
+    return names[0] if is_one else None, largest in (0, 1)
 
 
 def several_labels(
@@ -69,9 +77,14 @@ def several_labels(
 def _are_scores(elements: Sequence[Any]) -> bool:
     """Whether they are probabilities of classes, or classes with a score each, as of a model."""
     if elements and are_all(elements, Mapping):
-        return all("score" in map(str.lower, map(str, element)) for element in elements)
-    is_share = all(type(element) is float and 0 <= element <= 1 for element in elements)
-    return is_share and 1.0 not in elements and abs(sum(elements) - 1) <= TOLERANCE
+        return all(map(_has_score, elements))
+    if not are_all(elements, float) or 1.0 in elements:
+        return False
+    return min(elements, default=0) >= 0 and abs(sum(elements) - 1) <= TOLERANCE
+
+
+def _has_score(element: Mapping[Any, Any]) -> bool:
+    return any(str(key).lower() == "score" for key in element)
 
 
 def _is_span(element: Any) -> bool:
@@ -88,7 +101,8 @@ def _holds_spans(value: Any) -> bool:
     if not isinstance(value, list):
         return False
     pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
-    return bool(pairs) and all(type(number) is int for pair in pairs for number in pair)
+    kinds = {type(number) for pair in pairs for number in pair}
+    return kinds == {int}
 
 
 def is_of_votes(cells: Iterable[Any]) -> bool:
@@ -99,7 +113,7 @@ def is_of_votes(cells: Iterable[Any]) -> bool:
     for cell in cells:
         if not isinstance(cell, list | tuple):
             continue
-        if not all(isinstance(name, str | None) and not is_number(name or "") for name in cell):
+        if not are_all(cell, str | None) or any(map(is_number, present(cell))):
             return False
         votes = cast_votes(cell)
         is_repeated = is_repeated or len(set(votes)) < len(votes)
@@ -116,19 +130,20 @@ def places_of_one(cells: Sequence[Any]) -> list[int | None] | None:
     vectors); None where a cell is another. A missing cell stays missing.
     """
     places: list[int | None] = []
-    width = next((len(cell) for cell in cells if isinstance(cell, list | tuple)), 0)
+    widths = set()
     for cell in cells:
         if cell is None or cell == "":
             places.append(None)
             continue
-        if not isinstance(cell, list | tuple) or len(cell) != width or width < 2:
+        if not isinstance(cell, list | tuple) or len(cell) < 2:
             return None
-        numbers = list(map(str, cell))
-        ones = [place for place, number in enumerate(numbers) if number in _ONES]
-        if len(ones) != 1 or not set(numbers) <= {*_ONES, *_ZEROS}:
+        is_one = [str(number) in _ONES for number in cell]
+        is_zero = [str(number) in _ZEROS for number in cell]
+        if sum(is_one) != 1 or sum(is_one) + sum(is_zero) < len(cell):
             return None
-        places.append(ones[0])
-    return places if width else None
+        widths.add(len(cell))
+        places.append(is_one.index(True))
+    return places if len(widths) == 1 else None
 
 
 def unwrapped(value: Any) -> Any:
@@ -158,8 +173,8 @@ def _probabilities(cell: Mapping[Any, Any], column: str | None) -> dict[Any, flo
     is_negative = min(numbers.values(), default=0) < 0
     if not is_negative and (total == 0 or abs(total - 1) <= TOLERANCE):
         return numbers
-    names = [name for name, number in numbers.items() if number]
-    if all(number in (0, 1) for number in numbers.values()):
+    if set(numbers.values()) <= {0, 1}:
+        names = [name for name, number in numbers.items() if number]
         error = several_labels(names, column)
         error.advice = f"Train one class at a time: {_option(f'{column}.{names[0]}')}"
         raise error
@@ -183,20 +198,27 @@ def _object(cell: Mapping[Any, Any], column: str | None) -> SpecError:
 
 def likely_key(cell: Mapping[Any, Any]) -> Any:
     """The key of an object under which its label is likely to stand."""
+    for key in ("name", "label"):
+        if key in cell:
+            return key
     texts = [key for key, value in cell.items() if isinstance(value, str)]
-    usual = [key for key in ("name", "label") if key in cell]
-    return next(iter([*usual, *texts, *cell]), "")
+    return next(iter([*texts, *cell]), "")
 
 
 def joined_names(names: Collection[str]) -> dict[str, list[str]]:
     """The names that are several others with a separator between them ("2,3" of "2" and "3")."""
+    distinct_names = set(names)
     joined = {}
     for name in names:
         for separator in SEPARATORS:
-            parts = [part.strip() for part in name.split(separator)]
-            if len(parts) > 1 and set(parts) <= set(names):
+            parts = _parts(name, separator)
+            if len(parts) > 1 and distinct_names.issuperset(parts):
                 joined[name] = parts
     return joined
+
+
+def _parts(name: str, separator: str) -> list[str]:
+    return list(map(str.strip, name.split(separator)))
 
 
 def votes_joined_by(names: Collection[str]) -> str:
@@ -204,9 +226,9 @@ def votes_joined_by(names: Collection[str]) -> str:
     where they are names of one class each.
     """
     for separator in SEPARATORS[:-1]:
-        votes = [[vote.strip() for vote in name.split(separator)] for name in names]
-        repeated = sum(len(set(own)) < len(own) for own in votes)
-        are_joined = bool(votes) and min(map(len, votes)) > 1
+        votes = [_parts(name, separator) for name in names]
+        repeated = sum(len(set(row)) < len(row) for row in votes)
+        are_joined = min(map(len, votes), default=0) > 1
         if are_joined and 2 * repeated >= len(votes):
             return separator
     return ""

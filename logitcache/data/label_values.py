@@ -94,10 +94,8 @@ def _of_list(values: list[Any]) -> tuple[list[Any], Array]:
     distinct: list[Any] = []
     index = np.empty(len(values), np.int32)
     for row, value in enumerate(values):
-        key = (
-            type(value),
-            value if isinstance(value, _HASHABLE) else repr(value),
-        )  # True is no 1, and 1.0 is none
+        written = value if isinstance(value, _HASHABLE) else repr(value)
+        key = (type(value), written)  # True is no 1, and 1.0 is none
         position = positions.setdefault(key, len(distinct))
         if position == len(distinct):
             distinct.append(value)
@@ -107,11 +105,10 @@ def _of_list(values: list[Any]) -> tuple[list[Any], Array]:
 
 def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     assert not isinstance(values, list)
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.cast(kind.value_type), kind.value_type
-    if pa.types.is_decimal(kind):  # of a database
-        values, kind = values.cast(pa.float64()), pa.float64()
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_decimal(values.type):  # of a database
+        values = values.cast(pa.float64())
     scalars = (
         pa.types.is_integer,
         pa.types.is_floating,
@@ -119,7 +116,7 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
         pa.types.is_string,
         pa.types.is_large_string,
     )
-    if not any(is_kind(kind) for is_kind in scalars):
+    if not any(is_kind(values.type) for is_kind in scalars):
         return _of_list(values.to_pylist())
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = array.dictionary_encode()
@@ -133,22 +130,18 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
 
 def present_values(columns: Columns) -> list[Any]:
     """The distinct values of all splits, each once; 1, 1.0 and True are three."""
-    values = (
-        value for column in columns.values() for value in column.distinct if value is not None
-    )
-    return [value for _, value in dict.fromkeys((type(value), value) for value in values)]
+    by_type: dict[tuple[type, Any], Any] = {}
+    for column in columns.values():
+        for value in column.distinct:
+            if value is not None:
+                by_type.setdefault((type(value), value), value)
+    return list(by_type.values())
 
 
 def first_place(columns: Columns, value: Any) -> str:
     """The place of the first row that has this value."""
-    holders = (
-        (values, i)
-        for values in columns.values()
-        for i, v in enumerate(values.distinct)
-        if v == value
-    )
-    values, position = next(holders)
-    return values.where(position)
+    holder = next(values for values in columns.values() if value in values.distinct)
+    return holder.where(holder.distinct.index(value))
 
 
 def check_not_joined(names: Collection[str], column: str, path: Path | str, where: str) -> None:
@@ -229,13 +222,16 @@ def _say_blanks(
     values: Values, cells: Sequence[Any], column: str | None, reporter: Reporter
 ) -> None:
     """A note of the blanks in lists of votes."""
-    missing = {i: len(cell) - len(cast_votes(cell)) for i, cell in enumerate(cells) if cell}
-    blanks = {position: count for position, count in missing.items() if count}
-    if blanks:
-        count = sum(count * values.count(position) for position, count in blanks.items())
+    count = 0
+    first = ""
+    for position, cell in enumerate(cells):
+        blanks = len(cell) - len(cast_votes(cell)) if cell else 0
+        if blanks:
+            count += blanks * values.count(position)
+            first = first or values.where(position)
+    if count:
         reporter.note(
-            f"column {column!r}: blanks in lists of votes are no votes: {count:,} (first: "
-            f"{values.where(next(iter(blanks)))})"
+            f"column {column!r}: blanks in lists of votes are no votes: {count:,} (first: {first})"
         )
 
 
@@ -255,15 +251,13 @@ def _trimmed(
     values: Values, names: Collection[str], column: str | None, reporter: Reporter
 ) -> Values:
     """Space around a text is no part of it; that is said where it matters."""
-    distinct = [
-        value.strip() if isinstance(value, str) and value not in names else value
-        for value in values.distinct
-    ]
-    changed = [
-        i
-        for i, value in enumerate(values.distinct)
-        if isinstance(value, str) and value != distinct[i] != ""
-    ]
+    distinct = list(values.distinct)
+    changed = []
+    for position, value in enumerate(values.distinct):
+        if isinstance(value, str) and value not in names:
+            distinct[position] = value.strip()
+            if distinct[position] not in ("", value):
+                changed.append(position)
     if changed:
         rows = sum(map(values.count, changed))
         first = values.distinct[changed[0]]
@@ -346,9 +340,10 @@ def _without_withheld(
     that holds nothing else. Raises SpecError for -100 beside labels.
     """
     withheld = {split: _withheld(values, names) for split, values in columns.items()}
-    labelled = any(
-        value is not None for s, v in columns.items() if withheld[s] is None for value in v.distinct
-    )
+    labelled = False
+    for split, values in columns.items():
+        if withheld[split] is None and values.distinct.count(None) < len(values.distinct):
+            labelled = True
     remaining = dict(columns)
     for split, number in withheld.items():
         if number is None or (split in ("train", None) and labelled):
@@ -359,13 +354,13 @@ def _without_withheld(
             f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label"
         )
     for values in remaining.values():
-        ignored = next((i for i, v in enumerate(values.distinct) if _number_of(v) == IGNORED), None)
-        if ignored is not None and str(IGNORED) not in names:
+        numbers = list(map(_number_of, values.distinct))
+        if IGNORED in numbers and str(IGNORED) not in names:
             every = labels_option([str(IGNORED), "0", "1"])
             raise SpecError(
                 f"column {column!r}: expected a label, found -100, which trainers pass over, beside other labels. "
                 f"Leave the field empty where there is no label, or name all classes, such as {every}",
-                where=values.where(ignored),
+                where=values.where(numbers.index(IGNORED)),
             )
     return remaining
 

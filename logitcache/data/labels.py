@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
@@ -47,6 +47,7 @@ from logitcache.reporter import Reporter
 
 UNLABELLED = -1
 _AROUND = " .,:;!?'\"`"  # a name, in another spelling of it
+_AROUND_IN_SHELL = r" .,:;\x21?\x27\x22\x60"  # the same
 MOST_ABSENT = 8  # class numbers without a row that a note lists
 MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
 
@@ -78,8 +79,8 @@ def labels(
         # a ClassLabel that was made without names has the numbers for names
         bare = class_names is None and names.names == tuple(map(str, range(len(names.names))))
         return _numbered(columns, classes), None if bare else names.names, len(names.names)
-    are_numbers = all(type(value) is int for value in present) and min(present, default=0) == 0
-    if are_numbers and not _are_codes(present):
+    are_integers = set(map(type, present)) <= {int}
+    if are_integers and min(present, default=0) == 0 and not _are_codes(present):
         count = max(present, default=-1) + 1
         if count > MAX_CLASSES:
             problem = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
@@ -100,7 +101,7 @@ def _if_fitting(
     if names is None or not names.lines_of:
         return names
     present = {integer(str(value)) for value in present_values(columns) if value != ""}
-    named = set(range(len(names.names)) if names.numbers is None else names.numbers)
+    named = set(names.numbers or range(len(names.names)))
     is_from_one = names.numbers is None and numbers_from_one(present, len(named))
     is_declared = any(column in values.table.classes for values in columns.values())
     if is_declared or not (present == named or is_from_one):
@@ -116,12 +117,11 @@ def _if_fitting(
 
 def _as_given(names: ClassNames, present: Collection[int | None]) -> str:
     """How the names of a list are given to labels that are their places or numbers."""
-    counted = names.numbers or tuple(range(len(names.names)))
-    if counted != tuple(range(len(counted))) or 0 not in present:
+    count = len(names.names)
+    are_places = names.numbers in (None, tuple(range(count)))
+    if not are_places or 0 not in present:
         return 'write the number of each into labels.json beside the data ({"1": "NAME", ...})'
-    return (
-        labels_option(names.names) if len(counted) <= LISTED else "name all of them with --labels"
-    )
+    return labels_option(names.names) if count <= LISTED else "name all of them with --labels"
 
 
 def _are_codes(present: list[int]) -> bool:
@@ -138,15 +138,16 @@ def _note_gaps(present: list[int], count: int, column: str | None, reporter: Rep
     """
     if len(present) == count:
         return
-    numbers = set(present)
-    absent = islice((str(number) for number in range(count) if number not in numbers), MOST_ABSENT)
-    ellipsis = ", …" if count - len(present) > MOST_ABSENT else ""
+    absent = filterfalse(set(present).__contains__, range(count))
+    examples = list(map(str, islice(absent, MOST_ABSENT)))
+    if count - len(present) > MOST_ABSENT:
+        examples.append("…")
     advice = "name them all with --labels"
     if len(present) <= LISTED:
         advice = labels_option(list(map(str, sorted(present))))
     reporter.note(
         f"column {column!r}: numbers from 0 are class numbers, so there are {count:,} classes, of which no row has "
-        f"{', '.join(absent)}{ellipsis}. If the numbers that occur are all classes: {advice}"
+        f"{', '.join(examples)}. If the numbers that occur are all classes: {advice}"
     )
 
 
@@ -195,22 +196,21 @@ def _renamed(
     if class_names is None:
         return classes
     by_spelling = folds(class_names.names)
-    names = [
-        name if name in class_names.names else by_spelling.get(folded(name)) for name in classes
-    ]
-    if None not in names and len(set(names)) == len(names):
-        return tuple(name for name in names if name is not None)
-    moved = []
-    for i, name in enumerate(names):
-        if name is not None and class_names.names[i : i + 1] != (name,):
-            moved.append(name)
-    if moved:
-        raise SpecError(
-            expected=f"the class names of the data ({listed(classes)}) or other ones",
-            found=f"{listed(class_names.names)}, in which {moved[0]!r} is another class's",
-            advice=f"Leave the names out, or give {labels_option(classes)}",
-            where=table.path,
-        )
+    by_class: dict[int, str] = {}
+    for index, name in enumerate(classes):
+        spelled = name if name in class_names.names else by_spelling.get(folded(name))
+        if spelled is not None:
+            by_class[index] = spelled
+    if len(set(by_class.values())) == len(classes):
+        return tuple(by_class.values())
+    for index, name in by_class.items():
+        if class_names.names[index : index + 1] != (name,):
+            raise SpecError(
+                expected=f"the class names of the data ({listed(classes)}) or other ones",
+                found=f"{listed(class_names.names)}, in which {name!r} is another class's",
+                advice=f"Leave the names out, or give {labels_option(classes)}",
+                where=table.path,
+            )
     return class_names.names
 
 
@@ -227,11 +227,10 @@ def _of_one_kind(columns: Columns, class_names: ClassNames | None, column: str |
         names = given_names(present, class_names.names)
         if None not in names.values():
             return _replaced(columns, names)
-    fractions = [value for value in present if _is_fraction(value)]
+    fractions = list(filter(_is_fraction, present))
     texts = [value for value in present if isinstance(value, str)]
-    if any(isinstance(value, float) for value in fractions) or (
-        fractions and all(map(is_number, texts))
-    ):
+    are_scores = not are_all(fractions, str) or all(map(is_number, texts))
+    if fractions and are_scores:
         for value, parts in joined_names(texts).items():
             raise several_labels(parts, column, first_place(columns, value))
         raise _score(fractions[0], present, columns, column)
@@ -239,10 +238,13 @@ def _of_one_kind(columns: Columns, class_names: ClassNames | None, column: str |
     for value in present:
         if isinstance(value, float):
             read[float, value] = int(value)
+    integers = list(map(integer, texts))
     if all(text.casefold() in BOOLEANS for text in texts):
-        read |= {(str, text): text.casefold() == BOOLEANS[1] for text in texts}
-    elif all(integer(text) is not None for text in texts):
-        read |= {(str, text): integer(text) for text in texts}
+        for text in texts:
+            read[str, text] = text.casefold() == BOOLEANS[1]
+    elif None not in integers:
+        for text, number in zip(texts, integers, strict=True):
+            read[str, text] = number
     columns = _replaced(columns, read)
     _check_kinds(columns, column, alike=True)
     return columns
@@ -307,25 +309,24 @@ def _own_names(
         return BOOLEANS
     if present and are_all(present, int):
         names = tuple(map(str, sorted(present)))
-        minus = " Where -1 means no label, leave the field empty." if UNLABELLED in present else ""
-        option = (
-            f" To name them, or others too: {labels_option(names)}" if len(names) <= LISTED else ""
-        )
         reason = "do not begin at 0" if min(present) else "are not consecutive"
-        reporter.note(
-            f"column {column!r}: the numbers {listed(names)} {reason}: each is taken as a class name."
-            f"{minus}{option}"
-        )
+        note = f"the numbers {listed(names)} {reason}: each is taken as a class name."
+        if UNLABELLED in present:
+            note += " Where -1 means no label, leave the field empty."
+        if len(names) <= LISTED:
+            note += f" To name them, or others too: {labels_option(names)}"
+        reporter.note(f"column {column!r}: {note}")
         return names
     names = _sorted(present)
     where = first_place(columns, names[0]) if names else ""
     check_not_joined(names, str(column), next(iter(columns.values())).table.path, where)
-    for name, parts in joined_names(names).items():
+    joined = joined_names(names)
+    if joined:
+        name, parts = next(iter(joined.items()))
         reporter.note(
             f"column {column!r}: {name!r} may be several labels, as {listed(parts)} are classes too; it is taken for "
             "a class of its own. Several labels a row (multi-label) are not trained: keep one"
         )
-        break
     if "-1" in names:
         reporter.note(
             f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty."
@@ -341,14 +342,14 @@ def _check_spellings(columns: Columns, names: tuple[str, ...], column: str | Non
     forms: dict[str, list[str]] = {}
     for name in names:
         forms.setdefault(folded(name.strip(_AROUND)) or name, []).append(name)
-    spellings = next((alike for alike in forms.values() if len(alike) > 1), None)
-    if spellings is None:
+    repeated = [spellings for spellings in forms.values() if len(spellings) > 1]
+    if not repeated:
         return
-    first, second = spellings[:2]
-    if any(len(set(map(folded, alike))) > 1 for alike in forms.values()):
+    first, second = repeated[0][:2]
+    if any(len(set(map(folded, spellings))) > 1 for spellings in repeated):
         advice = _in_one_way(columns, column)
     elif len(names) <= LISTED:
-        merged = labels_option([alike[0] for alike in forms.values()])
+        merged = labels_option([spellings[0] for spellings in forms.values()])
         advice = (
             f"If such names are one class, give {merged} (or write them alike); if they are classes apart, give "
             f"{labels_option(names)}"
@@ -365,8 +366,7 @@ def _check_spellings(columns: Columns, names: tuple[str, ...], column: str | Non
 def _in_one_way(columns: Columns, column: str | None) -> str:
     """How to write each class in one way, with pandas where it reads the file."""
     advice = "Write each class in one way, in small letters without punctuation around it"
-    around = "".join(c if c in " .,:;?" else f"\\x{ord(c):02x}" for c in _AROUND)  # for a shell
-    plain = f"t[{column!r}] = t[{column!r}].str.strip('{around}').str.lower()"
+    plain = f"t[{column!r}] = t[{column!r}].str.strip('{_AROUND_IN_SHELL}').str.lower()"
     command = pandas_command(next(iter(columns.values())).table.path, plain)
     return f"{advice}: {command}." if command else f"{advice}."
 

@@ -10,23 +10,21 @@ not found: that takes an index of their parts or a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache import identity
 from logitcache.data.characters import byte_counts, fields
 from logitcache.data.division import stand_in
-from logitcache.data.findings import Fault, Finding, quoted
+from logitcache.data.findings import Bool, Fault, Finding, finding_of
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.spool import by_block, numpy_of
 from logitcache.records import Int64
 
-Bool = npt.NDArray[np.bool_]
 NO_KEY = 0
 LEAST_LEFT = 0.5  # of the bytes of a text
 _SPACES = r"\s{2,}|[\t\n\f\r]"
@@ -46,37 +44,38 @@ class Keyed:
 
 def repeats(source: Source) -> Iterator[Finding]:
     """All findings about texts that stand in the data more than once."""
-    exact: list[Keyed] = []
-    folded: list[Keyed] = []
-    letters: list[Keyed] = []
+    exact: dict[str, Keyed] = {}
+    folded: dict[str, Keyed] = {}
+    letters: dict[str, Keyed] = {}
     for split, rows in source.splits.items():
-        exact.append(_keyed(split, rows, rows.row_hash))
-        folded.append(_keyed(split, rows, _keys(rows, _folded)))
-        letters.append(_keyed(split, rows, _keys(rows, _letters, LEAST_LEFT)))
+        exact[split] = _keyed(split, rows, rows.row_hash)
+        folded[split] = _keyed(split, rows, _keys(rows, _folded))
+        letters[split] = _keyed(split, rows, _keys(rows, _letters, LEAST_LEFT))
     contradicting: dict[str, Bool] = {}
     repeating: dict[str, Bool] = {}
-    for part in exact:
-        contradicting[part.split] = contradictions(part)
-        repeating[part.split] = repetitions(part)
-        yield from _found(source, part, contradicting[part.split], Fault.CONTRADICTION)
-        yield from _found(source, part, repeating[part.split], Fault.DUPLICATE)
-    for part in folded:
-        contradicted = contradictions(part) & ~contradicting[part.split]
+    for split, part in exact.items():
+        contradicting[split] = contradictions(part)
+        repeating[split] = repetitions(part)
+        yield from _found(source, part, contradicting[split], Fault.CONTRADICTION)
+        yield from _found(source, part, repeating[split], Fault.DUPLICATE)
+    for split, part in folded.items():
+        contradicted = contradictions(part) & ~contradicting[split]
         yield from _found(source, part, contradicted, Fault.NEAR_CONTRADICTION)
-    for part in letters:
-        repeated = repetitions(part) & ~repeating[part.split]
+    for split, part in letters.items():
+        repeated = repetitions(part) & ~repeating[split]
         yield from _found(source, part, repeated, Fault.NEAR_DUPLICATE)
-    shared: dict[str, Bool] = {}
+    if "train" not in exact:
+        return
+    leaked = {split: np.zeros(len(rows), np.bool_) for split, rows in source.splits.items()}
     leaks = {Fault.LEAK: exact, Fault.NEAR_LEAK: folded, Fault.SIMILAR_LEAK: letters}
     for fault, parts in leaks.items():
-        train = next((part for part in parts if part.split == "train"), None)
-        for part in parts:
-            if train is None or part.split in ("train", UNLABELLED_SPLIT):
+        train = parts["train"]
+        for split, part in parts.items():
+            if split in ("train", UNLABELLED_SPLIT):
                 continue
-            before = shared.get(part.split, np.zeros(len(part.rows), np.bool_))
-            among = stand_in(part.key, train.key) & part.has_key
-            yield from _found(source, part, among & ~before, fault, train)
-            shared[part.split] = before | among
+            is_in_train = stand_in(part.key, train.key) & part.has_key
+            yield from _found(source, part, is_in_train & ~leaked[split], fault, train)
+            leaked[split] |= is_in_train
 
 
 def sure_repeats(source: Source) -> Iterator[Finding]:
@@ -170,8 +169,7 @@ def _found(
     """The finding of these rows of a split, if there are any: the first of them, and the row that
     it is like.
     """
-    count = int(has_fault.sum())
-    if not count:
+    if not has_fault.any():
         return
     first = int(has_fault.argmax())
     among = part if against is None else against
@@ -184,12 +182,10 @@ def _found(
     details = []
     if like.any():
         second = int(like.argmax())
-        also = source.place(among.split, int(among.rows.row_id[second]))
-        details.append(f"also {also}")
+        details.append(f"also {source.place_at(among.split, second)}")
         details += _labels(source, part.label[first], among.label[second])
-    where = source.place(part.split, int(part.rows.row_id[first]))
-    text = quoted(part.rows.text[first].as_py())
-    yield Finding(fault, part.split, count, len(part.rows), where, text, ", ".join(details))
+    finding = finding_of(fault, source, part.split, has_fault)
+    yield replace(finding, detail=", ".join(details))
 
 
 def _labels(source: Source, first: int, second: int) -> list[str]:
@@ -197,5 +193,5 @@ def _labels(source: Source, first: int, second: int) -> list[str]:
     classes = range(source.num_labels)
     if first == second or first not in classes or second not in classes:
         return []
-    names = source.label_names or tuple(map(str, range(source.num_labels)))
+    names = source.label_names or classes
     return [f"labelled {names[first]} and {names[second]}"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -183,6 +184,10 @@ class Source:
         if table in self.origins:
             return self.origins[table].place(row_id)
         return f"{self.name}, {table} row {row_id}"
+
+    def place_at(self, split: str, index: SupportsIndex) -> str:
+        """The same of a row by its position in the split."""
+        return self.place(split, int(self.splits[split].row_id[index]))
 
     def with_tables(self, tables: dict[str, Rows]) -> Source:
         """The same labels over other rows, each split a table of its own."""

@@ -38,16 +38,17 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
         if class_number(name) is None and form in own_forms:
             columns[data.index(name)] = own.index(own_forms[form])
     classes, free = unmatched(columns, len(data))
-    own_parts, data_parts = _differing(own), _differing(data)
-    columns.update(_by_beginning(own_parts, data_parts, classes, free))
+    own_parts = _differing(own)
+    data_parts = _differing(data)
+    columns |= _by_beginning(own_parts, data_parts, classes, free)
     classes, free = unmatched(columns, len(data))
-    data_order = _ascending([data_parts[index] for index in classes])
-    own_order = _ascending([own_parts[column] for column in free])
-    if data_order is not None and own_order is not None:
-        classes = [classes[place] for place in data_order]
-        free = [free[place] for place in own_order]
-    columns.update(zip(classes, free, strict=True))
-    return pairs_of(own, data, [columns[i] for i in range(len(data))])
+    data_ranks = _ranks([data_parts[index] for index in classes])
+    own_ranks = _ranks([own_parts[column] for column in free])
+    if data_ranks and own_ranks:
+        classes = [index for _, index in sorted(zip(data_ranks, classes, strict=True))]
+        free = [column for _, column in sorted(zip(own_ranks, free, strict=True))]
+    columns |= dict(zip(classes, free, strict=True))
+    return pairs_of(own, data, [columns[index] for index in range(len(data))])
 
 
 def _differing(names: Sequence[str]) -> list[str]:
@@ -64,16 +65,17 @@ def _by_beginning(
     own: Sequence[str], data: Sequence[str], classes: Sequence[int], free: Sequence[int]
 ) -> dict[int, int]:
     """The columns of classes of which one name begins with the other and with no other class's."""
-    likely: dict[int, list[int]] = {index: [] for index in classes}
+    likely = []
     for index, column in product(classes, free):
         short, long = sorted((data[index], own[column]), key=len)
         if long.startswith(short) and not short.isdecimal():
-            likely[index].append(column)
-    uses = Counter(column for columns in likely.values() for column in columns)
+            likely.append((index, column))
+    class_uses = Counter(index for index, _ in likely)
+    column_uses = Counter(column for _, column in likely)
     alone = {}
-    for index, columns in likely.items():
-        if len(columns) == 1 and uses[columns[0]] == 1:
-            alone[index] = columns[0]
+    for index, column in likely:
+        if class_uses[index] == column_uses[column] == 1:
+            alone[index] = column
     return alone
 
 
@@ -90,43 +92,40 @@ def pairs_of(
     return pairs
 
 
-def _ascending(names: Sequence[str]) -> list[int] | None:
-    """The places of names from the least to the greatest: by their numbers, from no to yes, or the
-    negated one first; None where they do not say it, each another.
+def _ranks(names: Sequence[str]) -> list[int]:
+    """A number for each name, by which they are sorted: the number in it, its side from no to yes,
+    or of a name and the same with a word before it ("toxic" and "not toxic") the longer one first.
+    Empty where some name has none, or two have the same.
     """
-    numbers = list(map(number_in, names))
-    if None in numbers:
-        numbers = list(map(_side, names))
-    if None in numbers and len(names) == 2:
-        numbers = _negated(names[0], names[1])
-    if None in numbers or len(set(numbers)) < len(names):
-        return None
-    return sorted(range(len(names)), key=lambda place: numbers[place] or 0)
+    for rank in (number_in, _side):
+        ranks = [number for number in map(rank, names) if number is not None]
+        if len(ranks) == len(names):
+            return ranks if len(set(ranks)) == len(ranks) else []
+    if len(names) == 2 and len(set(names)) == 2:
+        first, second = names
+        if first.endswith(second) or second.endswith(first):
+            return [-len(first), -len(second)]
+    return []
 
 
 def _side(form: str) -> int | None:
-    return next((side for side, words in enumerate(_SIDES) if form in words), None)
-
-
-def _negated(first: str, second: str) -> list[int | None]:
-    """The sides of a name and of the same with a word before it: "toxic" and "not toxic"."""
-    if first.endswith(second) and first != second:
-        return [0, 1]
-    if second.endswith(first) and first != second:
-        return [1, 0]
-    return [None, None]
+    for side, words in enumerate(_SIDES):
+        if form in words:
+            return side
+    return None
 
 
 def unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[int]]:
     """The classes, of so many, that have no column yet, and the columns that have no class."""
-    classes = [index for index in range(count) if index not in columns]
-    free = [column for column in range(count) if column not in columns.values()]
-    return classes, free
+    everything = set(range(count))
+    return sorted(everything - set(columns)), sorted(everything - set(columns.values()))
 
 
 def number_in(name: str) -> int | None:
     """The one whole number in a name: 4 in "4 stars" and in "four stars"."""
-    words = folded(name).split()
-    numbers = [number for number in map(integer, words) if number is not None]
-    numbers += [_COUNTED.index(word) for word in words if word in _COUNTED]
+    numbers = []
+    for word in folded(name).split():
+        number = _COUNTED.index(word) if word in _COUNTED else integer(word)
+        if number is not None:
+            numbers.append(number)
     return numbers[0] if len(numbers) == 1 else class_number(name)

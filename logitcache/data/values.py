@@ -14,6 +14,16 @@ def are_all(values: Iterable[Any], kind: type | UnionType) -> bool:
     return all(isinstance(value, kind) for value in values)
 
 
+def is_gap(value: Any) -> bool:
+    """Whether a value is missing or an empty text."""
+    return value is None or (isinstance(value, str) and not value)
+
+
+def present(values: Iterable[Any]) -> list[Any]:
+    """The values that are neither missing nor an empty text."""
+    return [value for value in values if not is_gap(value)]
+
+
 def distinct(values: Iterable[H]) -> list[H]:
     """Each value once, in the order in which they come first."""
     return list(dict.fromkeys(values))

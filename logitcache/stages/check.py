@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.characters import Lengths, fields, lengths_of, word_counts
 from logitcache.data.doctor import Checkup, SplitShape, examine
-from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
+from logitcache.data.findings import MEANINGS, Fault, Finding, finding_of
 from logitcache.data.match import Match, shown
 from logitcache.data.rows import Rows, Source
 from logitcache.data.selection import held_out
@@ -272,8 +272,4 @@ def token_counts(tokenizer: Any, rows: Rows) -> Int64:
 def _cut(source: Source, split: str, is_cut: Any, detail: str) -> Iterator[Finding]:
     if not is_cut.any():
         return
-    rows = source.splits[split]
-    first = int(is_cut.argmax())
-    place = source.place(split, int(rows.row_id[first]))
-    text = quoted(rows.text[first].as_py())
-    yield Finding(Fault.LONG, split, int(is_cut.sum()), len(rows), place, text, detail)
+    yield replace(finding_of(Fault.LONG, source, split, is_cut), detail=detail)

@@ -14,11 +14,11 @@ from logitcache.config.data import Columns
 from logitcache.data.answer_cells import numbers_of_mapping, numbers_of_sequence, value_in
 from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import folded, is_number, listed
-from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.columns import not_read
 from logitcache.data.sources.hints import Samples, option, samples
 from logitcache.data.sources.nested import LOOKED_AT, first_values
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import present
 from logitcache.errors import short
 
 _BETWEEN_WORDS = re.compile(r"[_.\-\s]+")

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from logitcache.data.values import present
+
 _FILES = "txt|html?|xml|jsonl?|csv|tsv|pdf|docx?|md|png|jpe?g|gif|webp|wav|mp3|mp4"
 _ADDRESS = re.compile(
     r"\w+://\S+|www\.\S+"  # URLs
@@ -33,13 +35,6 @@ _OF_GROUND_TRUTH = re.compile(r"-metadata\.(human-annotated|type|job-name)$")
 _OF_CROWDFLOWER = ("_golden", "_unit_state", "_trusted_judgments", "_last_judgment_at", "_unit_id")
 LABELLED = "_successfully_labeled"  # of Autolabel, behind the name of its task
 _OF_AUTOLABEL = (LABELLED, "_error", "_prompt", "_annotation", "_confidence", "_explanation")
-
-
-def present(values: Sequence[Any]) -> list[Any]:
-    """The values that are neither missing nor an empty text."""
-    return [
-        value for value in values if not (value is None or (isinstance(value, str) and not value))
-    ]
 
 
 def is_mostly_empty(values: Sequence[Any]) -> bool:

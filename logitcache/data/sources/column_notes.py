@@ -15,7 +15,6 @@ from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import LISTED, is_number, listed, listed_short
-from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.columns import (
     CATS,
     LABEL_COLUMNS,
@@ -50,7 +49,7 @@ from logitcache.data.sources.split_columns import split_column
 from logitcache.data.sources.tables import Peculiar, Table, names_of
 from logitcache.data.sources.uncounted import uncounted_notes
 from logitcache.data.spool import arrow_texts
-from logitcache.data.values import distinct, first_text
+from logitcache.data.values import distinct, first_text, present
 from logitcache.errors import short
 
 WITHIN = 0.8  # share of rows whose text holds what a column says

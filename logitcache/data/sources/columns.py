@@ -17,7 +17,6 @@ from logitcache.data.sources.advice import (
     lists_advice,
     pandas_command,
 )
-from logitcache.data.sources.column_kinds import present
 from logitcache.data.sources.content import AS_ROWS
 from logitcache.data.sources.hints import (
     NUMBERING,
@@ -38,7 +37,7 @@ from logitcache.data.sources.hints import (
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, paths_of
 from logitcache.data.sources.parted import word_spans_advice
 from logitcache.data.sources.tables import Table, names_of
-from logitcache.data.values import first_text
+from logitcache.data.values import first_text, present
 from logitcache.errors import SpecError, short
 
 TITLE = "title"

@@ -20,13 +20,12 @@ from logitcache.data.sources.column_kinds import (
     OF_TOLOKA,
     is_mostly_empty,
     no_labels,
-    present,
     without_answers,
 )
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
-from logitcache.data.values import are_all
+from logitcache.data.values import are_all, present
 
 # Columns that number the rows: an index that pandas wrote, and the like.
 NUMBERING = re.compile(

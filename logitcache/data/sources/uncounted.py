@@ -11,9 +11,10 @@ from typing import Any
 from logitcache.config.data import Columns
 from logitcache.data.names import is_number
 from logitcache.data.sources.advice import pandas_command
-from logitcache.data.sources.column_kinds import LABELLED, present
+from logitcache.data.sources.column_kinds import LABELLED
 from logitcache.data.sources.nested import listed_values
 from logitcache.data.sources.tables import Peculiar, Table
+from logitcache.data.values import present
 from logitcache.errors import short
 
 _ERROR = re.compile(r"(.*[\W_])?error(_message)?", re.IGNORECASE)

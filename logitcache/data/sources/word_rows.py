@@ -17,7 +17,7 @@ from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.hints import are_bio_tags, are_counted, are_tags, is_bio_tag, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.tables import Table
-from logitcache.data.values import are_all
+from logitcache.data.values import are_all, is_gap, present
 from logitcache.errors import SpecError
 
 TASK, CLASSIFICATION = "token-classification", "classification"
@@ -42,17 +42,17 @@ def with_lists(table: Table, named_columns: Columns) -> tuple[Table, str]:
     if divided is not None:
         return divided
     tags = _column(table, named_columns.label, (*TAGS, *_ONE_TAG))
-    texts = (
-        TEXT_COLUMNS if named_columns.task != CLASSIFICATION and _are_of_words(table, tags) else ()
-    )
-    words = _column(table, named_columns.text, (*WORDS, *_ONE_WORD, *texts))
+    usual = [*WORDS, *_ONE_WORD]
+    if named_columns.task != CLASSIFICATION and _are_of_words(table, tags):
+        usual += TEXT_COLUMNS
+    words = _column(table, named_columns.text, usual)
     if words is None or tags is None or words == tags:
         return table, ""
     if _writes_lists(table, words) and _writes_lists(table, tags):
-        columns = dict(table.columns)
+        lists = {}
         for name in (words, tags):
-            columns[name] = list(map(_list_in, listed_values(table, name)))
-        return replace(table, columns=columns), f"the columns {words} and {tags} are read as lists"
+            lists[name] = list(map(_list_in, listed_values(table, name)))
+        return table.with_columns(lists), f"the columns {words} and {tags} are read as lists"
     if named_columns.task == CLASSIFICATION and named_columns.text is not None:  # of single words
         return table, ""
     starts = _starts(table, words, tags, named_columns.task)
@@ -70,48 +70,58 @@ def _divided(table: Table, named_columns: Columns) -> tuple[Table, str] | None:
     both, is a text that spaces divide: JointBERT's seq.in and seq.out, a text with a list of tags;
     None for others. Raises SpecError where there are not as many tags as words.
     """
-    names = [
-        _column(table, named_columns.text, (*WORDS, *TEXT_COLUMNS, "text_a")),
-        _column(table, named_columns.label, TAGS),
-    ]
-    if None in names or names[0] == names[1]:
+    words = _column(table, named_columns.text, (*WORDS, *TEXT_COLUMNS, "text_a"))
+    tags = _column(table, named_columns.label, TAGS)
+    if words is None or tags is None or words == tags or not _are_divided(table, words, tags):
         return None
-    columns = [first_values(table.columns[str(name)], LOOKED_AT) for name in names]
-    if all(map(_are_lists, columns)):
-        return None
-    rows = [row for row in zip(*columns, strict=False) if not any(map(_is_gap, row))]
-    parts = [list(map(_parts, row)) for row in rows]
-    tags = [tag for _, own in parts for tag in own]
-    lengths = {len(own) for _, own in parts}
-    is_of_words = all(len(words) == len(own) for words, own in parts)
-    has_bio = are_bio_tags(tags) and any(len(tag) > 1 for tag in set(tags))
-    is_any_tag = _are_lists(columns[1]) and is_of_words and len(lengths) > 1
-    if not tags or lengths == {1} or not (has_bio or is_any_tag):
-        return None
-    texts, labels = (listed_values(table, str(name)) for name in names)
-    columns = [
-        [None if cell is None else _parts(cell) for cell in texts],
-        [None if _is_gap(cell) else _parts(cell) for cell in labels],
-    ]
-    for row, (words, own) in enumerate(zip(*columns, strict=True)):
-        if own is not None and words is not None and len(own) != len(words):
-            raise SpecError(
-                expected=f"a tag in {names[1]} for each word in {names[0]}, which spaces divide",
-                found=f"{len(own)} for {len(words)}",
-                advice="Correct the row; or save the words too, as a column words of lists.",
-                where=table.place(row),
-            )
-    note = f"the columns {names[0]} and {names[1]} hold a tag for each word: read as lists of them"
-    read = dict(
-        zip((named_columns.text or WORDS[0], named_columns.label or TAGS[0]), columns, strict=True)
-    )
-    others = {name: column for name, column in table.columns.items() if name not in names}
-    return replace(table, columns={**others, **read}, typed=True), note
+    texts = listed_values(table, words)
+    labels = listed_values(table, tags)
+    word_lists = [None if text is None else _parts(text) for text in texts]
+    tag_lists = [None if is_gap(label) else _parts(label) for label in labels]
+    for row, (row_words, row_tags) in enumerate(zip(word_lists, tag_lists, strict=True)):
+        if row_words is None or row_tags is None or len(row_words) == len(row_tags):
+            continue
+        raise SpecError(
+            expected=f"a tag in {tags} for each word in {words}, which spaces divide",
+            found=f"{len(row_tags)} for {len(row_words)}",
+            advice="Correct the row; or save the words too, as a column words of lists.",
+            where=table.place(row),
+        )
+    columns = dict(table.columns)
+    del columns[words], columns[tags]
+    columns[named_columns.text or WORDS[0]] = word_lists
+    columns[named_columns.label or TAGS[0]] = tag_lists
+    note = f"the columns {words} and {tags} hold a tag for each word: read as lists of them"
+    return replace(table, columns=columns, typed=True), note
+
+
+def _are_divided(table: Table, words: str, tags: str) -> bool:
+    """Whether a column of tags, or that of the words, or both, are texts that spaces divide: the
+    tags are such as B-PER, or lists with as many tags as their text has words.
+    """
+    texts = first_values(table.columns[words], LOOKED_AT)
+    labels = first_values(table.columns[tags], LOOKED_AT)
+    if _are_lists(texts) and _are_lists(labels):
+        return False
+    values: list[Any] = []
+    lengths = set()
+    is_of_words = True
+    for text, label in zip(texts, labels, strict=False):
+        if is_gap(text) or is_gap(label):
+            continue
+        row_tags = _parts(label)
+        values += row_tags
+        lengths.add(len(row_tags))
+        is_of_words = is_of_words and len(row_tags) == len(_parts(text))
+    if not values or lengths == {1}:
+        return False
+    has_bio = are_bio_tags(values) and max(map(len, values)) > 1
+    return has_bio or (_are_lists(labels) and is_of_words and len(lengths) > 1)
 
 
 def _are_lists(values: Sequence[Any]) -> bool:
-    present = [value for value in values if not _is_gap(value)]
-    return bool(present) and are_all(present, list)
+    cells = present(values)
+    return bool(cells) and are_all(cells, list)
 
 
 def _parts(cell: Any) -> list[Any]:
@@ -131,20 +141,21 @@ def _check_words(table: Table, sentences: Table, names: Mapping[str, str]) -> No
     rows: list[list[str]] = listed_values(sentences, names[words])
     labels: list[list[str]] = listed_values(sentences, names[tags])
     if are_counted(rows):
-        others = [name for name in table.columns if name not in (words, tags)]
-        are_words = (name for name in others if not are_tags(_first(table, name)))
-        example = next(are_words, None)
-        advice = "" if example is None else f", for example {option('--text', example)}"
+        example = ""
+        for name in table.columns:
+            if name not in names and not are_tags(_first(table, name)):
+                example = f", for example {option('--text', name)}"
+                break
         raise SpecError(
             expected=f"words in the column {words}",
             found="numbers that count them",
-            advice=f"Name the column of the words{advice}.",
+            advice=f"Name the column of the words{example}.",
             where=str(table.path),
         )
-    heads = {own[0] for own in labels}
-    others_labels = {label for own in labels for label in own[1:]}
-    is_marked = len(rows) > 1 and all(own[0] == "#" for own in rows)
-    if is_marked and heads.isdisjoint(others_labels):
+    is_marked = len(rows) > 1 and all(sentence[0] == "#" for sentence in rows)
+    first_labels = {sentence[0] for sentence in labels}
+    further_labels = {label for sentence in labels for label in sentence[1:]}
+    if is_marked and first_labels.isdisjoint(further_labels):
         raise SpecError(
             expected="words",
             found=f"a line that begins with # before each of {len(rows):,} sentences",
@@ -155,20 +166,14 @@ def _check_words(table: Table, sentences: Table, names: Mapping[str, str]) -> No
 
 def _column(table: Table, column: str | None, usual: Sequence[str]) -> str | None:
     """The column that an option names, or the first of the usual names, in whatever case."""
-    have = list(table.columns)
-    if column is not None:
-        return column if column in have else None
-    return first_called(usual, have)
+    if column is None:
+        return first_called(usual, list(table.columns))
+    return column if column in table.columns else None
 
 
 def _first(table: Table, name: str) -> list[Any]:
     """The first values of a column without gaps."""
-    values = first_values(table.columns[name], LOOKED_AT)
-    return [value for value in values if not _is_gap(value)]
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value)
+    return present(first_values(table.columns[name], LOOKED_AT))
 
 
 def _writes_lists(table: Table, name: str) -> bool:
@@ -185,7 +190,7 @@ def _list_in(cell: Any) -> Any:
     """The list that a text writes as JSON, Python or numpy does. A text that writes none is
     returned as it is: whoever reads the rows refuses it.
     """
-    if _is_gap(cell):
+    if is_gap(cell):
         return None
     for parse in (json.loads, python_value):
         try:
@@ -219,19 +224,17 @@ def _starts(table: Table, words: str, tags: str, task: str | None) -> list[int]:
 
 def _no_sentences(table: Table, words: str, tags: str) -> SpecError:
     """The error over words and their tags without anything that says where a sentence begins."""
-    blocks = {name: _starts_by_number(listed_values(table, name)) for name in table.columns}
-    distinct = {name: len(set(_first(table, name))) for name in blocks}
-    likely = (
-        name for name, starts in blocks.items() if 1 < len(starts) == distinct[name] < len(table)
-    )
-    number = next(likely, None)
     advice = "Add such a column, or put empty lines between the sentences"
-    if number is not None:
-        renamed = f"t = t.rename(columns={{{number!r}: 'sentence_id'}})"
-        advice = f"If {number} numbers them: {pandas_command(table.path, renamed) or renamed}"
+    for name in table.columns:
+        sentences = len(_starts_by_number(listed_values(table, name)))
+        numbers = len(set(_first(table, name)))
+        if 1 < sentences == numbers < len(table):
+            renamed = f"t = t.rename(columns={{{name!r}: 'sentence_id'}})"
+            advice = f"If {name} numbers them: {pandas_command(table.path, renamed) or renamed}"
+            break
     return SpecError(
         expected="a column sentence_id that numbers the sentences, for every row is a word and its tag",
-        found=f"{', '.join(table.columns)}",
+        found=", ".join(table.columns),
         advice=f"{advice}. To learn single words: {option('--text', words)} {option('--label', tags)} "
         "--task classification.",
         where=str(table.path),
@@ -240,15 +243,18 @@ def _no_sentences(table: Table, words: str, tags: str) -> SpecError:
 
 def _are_of_words(table: Table, tags: str | None) -> bool:
     """Whether labels are tags of words, though a column of a text's usual name may hold the words."""
-    is_numbered = any(map(_numbers_sentences, set(table.columns) - set(TEXT_COLUMNS)))
-    are_numbered = is_numbered and tags is not None and are_tags(_first(table, tags))
-    return are_numbered or _has_bio(table, tags)
+    if tags is None:
+        return False
+    others = set(table.columns) - set(TEXT_COLUMNS)
+    if any(map(_numbers_sentences, others)) and are_tags(_first(table, tags)):
+        return True
+    return _has_bio(table, tags)
 
 
-def _has_bio(table: Table, tags: str | None) -> bool:
+def _has_bio(table: Table, tags: str) -> bool:
     """Whether a column holds tags such as B-PER beside O."""
-    values = [] if tags is None else _first(table, tags)
-    return are_bio_tags(values) and any(value != "O" for value in values)
+    values = _first(table, tags)
+    return are_bio_tags(values) and set(values) != {"O"}
 
 
 def _is_tag(label: str) -> bool:
@@ -278,7 +284,7 @@ def _starts_by_number(numbers: Sequence[Any]) -> list[int]:
     starts: list[int] = []
     current = None
     for row, number in enumerate(numbers):
-        is_new = not _is_gap(number) and number != current
+        is_new = not is_gap(number) and number != current
         if row == 0 or is_new:
             starts.append(row)
         if is_new:
@@ -299,13 +305,12 @@ def _grouped(table: Table, starts: list[int], names: Mapping[str, str]) -> Table
     """The table with a row for each sentence: lists in the columns ``names`` (their new names by
     the old ones), in the others what stands beside its first word.
     """
-    stops = [*starts[1:], len(table)]
+    sentences = list(map(slice, starts, [*starts[1:], len(table)]))
     columns: dict[str, Any] = {}
     for name in table.columns:
         values = listed_values(table, name)
         if name in names:
-            sentences = [values[start:stop] for start, stop in zip(starts, stops, strict=True)]
-            columns[names[name]] = sentences
+            columns[names[name]] = [values[sentence] for sentence in sentences]
         else:
             columns[name] = [values[start] for start in starts]
     lines = np.asarray(table.lines)[starts]
