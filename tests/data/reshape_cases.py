@@ -93,6 +93,30 @@ FOREIGN = [
         for name in ("r.txt", "r.tsv", "r.conll")
         for mark in "|/"
     ),
+    *(
+        Foreign(
+            "Each line is a sentence with the tags of its words behind a tab",
+            "slot-lines",
+            {name: f"BOS to Oslo EOS\tO O {tag} atis_flight\nBOS hi EOS\tO O atis_x\n"},
+            [
+                {
+                    "text": "to Oslo",
+                    "intent": "atis_flight",
+                    "words": ["to", "Oslo"],
+                    "tags": ["O", tag],
+                },
+                {"text": "hi", "intent": "atis_x", "words": ["hi"], "tags": ["O"]},
+            ],
+        )
+        for name in ("r.iob", "r.txt")
+        for tag in ("B-city",)
+    ),
+    Foreign(
+        "If R wrote it (write.table), convert it",
+        "r-table",
+        {"r.txt": '"text" "n"\n"1" "a \\"b\\" c" 0.5\n"2" "d" NA\n'},
+        [{"text": 'a "b" c', "n": "0.5"}, {"text": "d", "n": "NA"}],
+    ),
     Foreign(
         "Write a row for each",
         "labels-under-texts",

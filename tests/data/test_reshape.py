@@ -54,6 +54,15 @@ def test_an_advised_command_writes_the_rows(tmp_path: Path, case: Foreign) -> No
         assert sum(map(len, load(written, Columns(), tmp_path, SILENT).splits.values())) > 0
 
 
+def test_an_advised_command_says_the_encoding(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_bytes("x a café\ny a film\n".encode("cp1252"))
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "r.txt", Columns(), tmp_path, SILENT)
+    assert "With --encoding cp1252: " in str(caught.value)
+    out = reshaped(str(caught.value), tmp_path)
+    assert rows_of(out)[0] == {"text": "a café", "label": "x"}
+
+
 def test_log_probabilities_of_tokens_become_shares_of_classes(tmp_path: Path) -> None:
     """As OpenAI answers: the first token's candidates, of which several may begin a class's name."""
     answers = [

@@ -46,6 +46,9 @@ KINDS: dict[str, Kind] = {
     "tagged-words": Kind(
         words.tagged_words, "lines of words joined to their tags: `The/DT film/NN`"
     ),
+    "slot-lines": Kind(
+        words.slot_lines, "a sentence a line, the tags of its words behind a tab, as ATIS"
+    ),
     "marks": Kind(words.marks, "lines with labels around parts: `<PER>Ada</PER> wrote it`"),
     "word-columns": Kind(
         words.word_columns,
@@ -125,6 +128,7 @@ KINDS: dict[str, Kind] = {
         columns=range(100),
         named="those of a file without a header line",
     ),
+    "r-table": Kind(tables.r_table, "what write.table of R writes"),
     "arff": Kind(tables.arff, "a file of Weka"),
     "orange": Kind(tables.orange, "a table of Orange, with three header lines"),
     "comprehend": Kind(

@@ -129,6 +129,19 @@ def single_quotes(files: Sequence[Content], columns: Sequence[str]) -> Iterator[
             yield from csv.DictReader(file, columns or None, delimiter=delimiter, quotechar="'")
 
 
+def r_table(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """What write.table of R writes: quoted fields with spaces between them, quotes escaped by a
+    backslash, and a name before each row that the header does not count.
+    """
+    for content in files:
+        with content.text(newline="") as file:
+            rows = csv.reader(file, delimiter=" ", escapechar="\\", doublequote=False)
+            names = next(rows, [])
+            for fields in rows:
+                has_name = len(fields) == len(names) + 1
+                yield dict(zip(names, fields[has_name:], strict=True))
+
+
 def arff(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
     """Files of Weka: lines that declare the columns, then rows with commas, whose texts single or
     double quotes enclose.

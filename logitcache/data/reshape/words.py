@@ -81,6 +81,29 @@ def tagged_words(files: Sequence[Content], columns: Sequence[str]) -> Iterator[R
             yield _sentence([(part[0], part[-1]) for part in parts])
 
 
+def slot_lines(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """Lines of a sentence and, behind a tab, the tags of its words. Where sentences stand between BOS
+    and EOS, as in ATIS, these are left out, and the tag of EOS is the intent.
+    """
+    for content in files:
+        for where, line in numbered_lines(content):
+            sentence, _, slots = line.partition("\t")
+            words = sentence.split()
+            tags = slots.split()
+            if len(words) != len(tags):
+                raise SpecError(
+                    expected=f"{len(words)} tags, one for each word",
+                    found=len(tags),
+                    advice="Mend the line.",
+                    where=where,
+                )
+            if words[0] == "BOS" and words[-1] == "EOS":
+                intent = {"text": " ".join(words[1:-1]), "intent": tags[-1]}
+                yield {**intent, "words": words[1:-1], "tags": tags[1:-1]}
+            else:
+                yield {"words": words, "tags": tags}
+
+
 def word_columns(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
     """A word a line, in columns that tabs or spaces divide, with an empty line behind each sentence.
     ``columns`` are the numbers, from 1, of the columns of words and of tags. A line before a sentence

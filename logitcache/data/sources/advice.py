@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mode
-from typing import Any
+from typing import Any, TypeAlias
 
-from logitcache.data.sources.content import unpacked, unpacking
+from logitcache.data.sources.content import Content, unpacked, unpacking
 from logitcache.data.sources.endings import ending, split_called, stem
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
@@ -25,6 +25,7 @@ from logitcache.data.sources.hints import (
     tags_among,
 )
 
+File: TypeAlias = Path | str | Content  # which says how it is read, too
 _LONGEST_ROW = 1 << 20  # bytes
 _DELIMITERS = "\t;|@"  # that texts seldom hold
 _BY_PANDAS = {  # what reads a file, by its ending
@@ -66,24 +67,26 @@ def pandas_command(path: Path | str, lines: str) -> str:
     return f'python -c "import pandas; t = {read}; {lines}; {save}"' if read else ""
 
 
-def reshape(
-    kind: str, files: Sequence[Path | str], columns: Sequence[str] = (), out: str = ""
-) -> str:
+def reshape(kind: str, files: Sequence[File], columns: Sequence[str] = (), out: str = "") -> str:
     """The command that writes the rows of files of this kind (``data/reshape/table.py``) as JSON
     lines: by default to a file of the first one's name in the current folder.
     """
-    first = Path(files[0])
+    paths = [file.path if isinstance(file, Content) else Path(file) for file in files]
+    first = paths[0]
     if not out:
         out = "OUT.jsonl" if ending(first) == ".jsonl" else f"{stem(first)}.jsonl"
-    command = ["logitcache", "reshape", kind, *map(str, files)]
+    command = ["logitcache", "reshape", kind, *map(str, paths)]
     if columns:
         needs_list = any("," in column or column != column.strip() for column in columns)
         value = json.dumps(list(columns), ensure_ascii=False) if needs_list else ",".join(columns)
         command += ["--columns", value]
+    read = [file.reading.encoding for file in files if isinstance(file, Content)]
+    if any(read):
+        command += ["--encoding", str(read[0])]
     return shlex.join([*command, "--out", out])
 
 
-def by_first_word(path: Path | str) -> str:
+def by_first_word(path: File) -> str:
     """What to do with lines of a label and the words of a text, which single spaces divide."""
     return f"If the first word of each line is its label, write: {reshape('first-word', [path])}"
 
@@ -151,7 +154,7 @@ def lists_advice(name: str, values: Sequence[Any], path: Path | str) -> str:
     return f"If each text of {name!r} is a row, write one for each: {command}."
 
 
-def joined_tags_advice(lines: Sequence[Sequence[str]], path: Path | str) -> str:
+def joined_tags_advice(lines: Sequence[Sequence[str]], path: File) -> str:
     """What to do where each line is a sentence of words that are joined to their tags by a mark,
     as The|DT|O or The/DT; empty elsewhere.
     """
@@ -168,7 +171,25 @@ def joined_tags_advice(lines: Sequence[Sequence[str]], path: Path | str) -> str:
     return ""
 
 
-def words_first(lines: Sequence[Sequence[str]], path: Path | str) -> str:
+def slot_lines_advice(lines: Sequence[Sequence[str]], path: File) -> str:
+    """What to do where each line is a sentence and, behind a tab, the tags of its words; empty
+    elsewhere.
+    """
+    if not lines or any(len(fields) != 2 for fields in lines):
+        return ""
+    pairs = [(words.split(), tags.split()) for words, tags in lines]
+    are_equal = all(len(words) == len(tags) for words, tags in pairs)
+    is_longer = max(len(words) for words, _ in pairs) > 1
+    has_bio = are_bio_tags([tag for _, tags in pairs for tag in tags[:-1]])
+    if not (are_equal and is_longer and has_bio):
+        return ""
+    return (
+        "Each line is a sentence with the tags of its words behind a tab: write them: "
+        f"{reshape('slot-lines', [path])}"
+    )
+
+
+def words_first(lines: Sequence[Sequence[str]], path: File) -> str:
     """A command that writes the column of words (the first that differs and is no number) and the
     first one of tags, or N, of the fields of these lines; empty where there are no words.
     """

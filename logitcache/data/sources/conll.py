@@ -12,7 +12,12 @@ from itertools import chain
 
 import numpy as np
 
-from logitcache.data.sources.advice import joined_tags_advice, reshape, words_first
+from logitcache.data.sources.advice import (
+    joined_tags_advice,
+    reshape,
+    slot_lines_advice,
+    words_first,
+)
 from logitcache.data.sources.content import PACKINGS, Content
 from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
@@ -225,9 +230,9 @@ def read_conll(content: Content) -> Table:
             if not line.endswith("\n"):
                 _check_whole(content, number, rows, len(fields))
             if len(fields) < 2:
-                advice = joined_tags_advice(
-                    [*rows.sample, fields], content.path
-                ) or _lone_words_advice(content)
+                advice = joined_tags_advice([*rows.sample, fields], content) or _lone_words_advice(
+                    content
+                )
                 raise SpecError(
                     expected="a word and its label, with spaces or tabs between them",
                     found=repr(fields[0])[:60],
@@ -263,7 +268,8 @@ def _check_columns(content: Content, rows: _Rows) -> None:
     """Raises SpecError where the first column holds labels, or counts the words, and where the lines
     of a row have not as many fields: then the last of some is no label, or a word holds a space.
     """
-    advice = joined_tags_advice(rows.sample, content.path)
+    advice = joined_tags_advice(rows.sample, content)
+    advice = advice or slot_lines_advice(rows.sample, content)
     if advice:
         found = "lines of words that hold their labels"
         raise SpecError(
@@ -277,7 +283,7 @@ def _check_columns(content: Content, rows: _Rows) -> None:
         raise SpecError(
             expected="words in the first column and their labels in the last",
             found="labels in the first",
-            advice=f"Put the words first: {reshape('word-columns', [content.path], ['2', '1'])}.",
+            advice=f"Put the words first: {reshape('word-columns', [content], ['2', '1'])}.",
             where=content.path,
         )
     if rows.uneven is not None:
@@ -295,7 +301,7 @@ def _check_columns(content: Content, rows: _Rows) -> None:
         advice = "Name it .conllu if it is CoNLL-U; else put the words first, and their labels last"
         if is_repeated:
             advice = "Put the words first, and their labels last"
-        command = words_first(rows.sample, content.path)
+        command = words_first(rows.sample, content)
         raise SpecError(
             expected="words in the first column",
             found="the same in every line of a row" if is_repeated else "numbers that count them",

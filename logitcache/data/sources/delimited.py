@@ -281,7 +281,7 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
                 content, f"{path} line {number}", names, fields, delimiter, first_rows
             )
             if header is not top and len(fields) == len(top) and not top[0].startswith(COMMENTS):
-                quoted = single_quotes_advice(path, fields, content.reading.header or ())
+                quoted = single_quotes_advice(content, fields)
                 error.advice = quoted or _header_option_advice(top)
             raise error
         if fields == header or [field.strip("\ufeff") for field in fields] == header:

@@ -302,7 +302,7 @@ def _check_no_map(content: Content, document: Mapping[str, Any]) -> None:
         raise SpecError(
             expected="rows with column names",
             found=f"one object of {len(words):,} texts, each with its label",
-            advice=f"Write a row for each: {reshape('labels-under-texts', [content.path])}.",
+            advice=f"Write a row for each: {reshape('labels-under-texts', [content])}.",
             where=content.path,
         )
 
@@ -361,7 +361,7 @@ def _of_lists(content: Content, document: Mapping[str, list[Any]]) -> list[dict[
         raise SpecError(
             expected="rows with column names, or columns of plain values and of one length",
             found=f"lists of texts under {', '.join(map(repr, document))}",
-            advice=f"If the keys are their classes: {reshape('texts-under-labels', [content.path])}.",
+            advice=f"If the keys are their classes: {reshape('texts-under-labels', [content])}.",
             where=content.path,
         )
     if len(lengths) > 1 or any(isinstance(value, _CLOSED) for column in values for value in column):

@@ -155,8 +155,8 @@ def _advice(
 ) -> str:
     """What may be done about a row of another number of fields than the header."""
     if delimiter == " ":
-        return f"{by_first_word(content.path)}, and leave --delimiter out."
-    quoted = single_quotes_advice(content.path, fields, content.reading.header or ())
+        return f"{by_first_word(content)}, and leave --delimiter out."
+    quoted = single_quotes_advice(content, fields)
     if quoted:
         return quoted
     lines = delimiter.join(header), delimiter.join(fields)
@@ -179,7 +179,9 @@ def _advice(
         return "Remove what stands above the header, or mend the line."
     is_numbered = fields[0].isdecimal()
     if delimiter == "," and len(header) == 2 and all(map(str.strip, fields)) and not is_numbered:
-        return f"Mend the line; if the commas are of the texts, write: {_one_comma(content.path, header)}."
+        return (
+            f"Mend the line; if the commas are of the texts, write: {_one_comma(content, header)}."
+        )
     if len(fields) == len(header) + 1 and not fields[-1]:
         return "Remove the delimiter at the end of the lines."
     if len(fields) == len(header) + 1:
@@ -187,22 +189,22 @@ def _advice(
     return "Mend the line."
 
 
-def single_quotes_advice(path: Path, fields: Sequence[str], names: Sequence[str]) -> str:
+def single_quotes_advice(content: Content, fields: Sequence[str]) -> str:
     """How to convert a file whose fields ' quotes, as one of these begins with it and one ends; empty
     for others.
     """
     first = next((i for i, field in enumerate(fields) if field.startswith("'")), len(fields))
     if not any(field.endswith("'") for field in fields[first:]):
         return ""
-    command = reshape("single-quotes", [path], names)
+    command = reshape("single-quotes", [content], content.reading.header or ())
     return f"If it quotes fields by single quotes, convert it: {command}."
 
 
-def _one_comma(path: Path, header: Sequence[str]) -> str:
+def _one_comma(content: Content, header: Sequence[str]) -> str:
     """A command that keeps the one comma of each line that is beside its label."""
     is_label_last = called(header[1].strip().casefold(), LABEL_COLUMNS)
     return reshape(
-        "label-by-comma", [path], ["text", "label"] if is_label_last else ["label", "text"]
+        "label-by-comma", [content], ["text", "label"] if is_label_last else ["label", "text"]
     )
 
 
@@ -239,7 +241,7 @@ def _comments_advice(
                 others.append(parts)
     fields_by_column = {str(n): values for n, values in enumerate(zip(*others, strict=True))}
     if mark == "#" and tags_among(fields_by_column) is not None:
-        command = words_first(others, content.path)
+        command = words_first(others, content)
         return f"If each line is a word with its tags, below comments: {command}."
     command = f"grep -v '^{mark}' FILE > OUT{ending(content.path)}"
     advice = f"Remove the comments: the lines that begin with {mark!r} ({count:,}): {command}."

@@ -7,16 +7,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TextIO
 
 from logitcache.data.sources.advice import (
     OF_BRAT,
+    File,
     by_first_word,
     fields_advice,
     joined_tags_advice,
     reshape,
     separator,
+    slot_lines_advice,
 )
 from logitcache.data.sources.content import AS_ROWS, Content
 from logitcache.data.sources.delimited import read_csv
@@ -33,6 +34,7 @@ _TREE = re.compile(r"\([^\s()]+ .*\)")
 _LABEL_LAST = re.compile(rf"\S.* {PREFIX}\S+")
 _FEATURES = re.compile(r"[-+.\d]+( \d+:[-+.\deE]+)+")
 _MARKED = re.compile(r"<(\w+)>[^<>]+</\1>")  # a part of a text between the marks of its label
+_OF_R = re.compile(r'"[^"]*"( "[^"]*")*')  # quoted names, and rows that begin with one
 _PUBTATOR = re.compile(r"\w+\|[ta]\|.*")
 _COMMENT = re.compile("#+|%+")
 
@@ -74,7 +76,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
         label, _, text = words.partition(" ")
         where = f"{content.path} line {number}"
         if not label.startswith(PREFIX):
-            raise _unlabelled(content.path, line, list(islice(file, LOOKED_AHEAD))).at(where)
+            raise _unlabelled(content, line, list(islice(file, LOOKED_AHEAD))).at(where)
         if PREFIX in text:
             raise SpecError(
                 expected="one label a row",
@@ -85,20 +87,20 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
         yield number, label.removeprefix(PREFIX), text.lstrip()
 
 
-def _unlabelled(path: Path, first: str, further: Sequence[str]) -> SpecError:
+def _unlabelled(content: Content, first: str, further: Sequence[str]) -> SpecError:
     """The error over a line that is no labelled text; ``further`` are lines below it."""
     error = SpecError(
         expected=f"lines that begin with {PREFIX}, as fastText has them",
         found=repr(first.strip("\r\n \t")[:40]),
-        advice=line_advice(path, first, further),
+        advice=line_advice(content, first, further),
     )
     mark = separator(first)
-    if mark and not _shape_advice(path, first, further):
+    if mark and not _shape_advice(content, first, further):
         error.suggested = {"delimiter": mark}
     return error
 
 
-def holds_labels(path: Path, lines: Sequence[str]) -> bool:
+def holds_labels(path: File, lines: Sequence[str]) -> bool:
     """Whether these lines are rows with labels (of fastText, of fields, behind a first word that
     repeats, of a known shape), and not running text or the texts of one class.
     """
@@ -113,7 +115,7 @@ def holds_labels(path: Path, lines: Sequence[str]) -> bool:
     )
 
 
-def line_advice(path: Path, first: str, further: Sequence[str]) -> str:
+def line_advice(path: File, first: str, further: Sequence[str]) -> str:
     """What may be done where a line is no labelled text: it may be of a known shape, fields, or
     running text. ``further`` are lines below it.
     """
@@ -128,7 +130,7 @@ def line_advice(path: Path, first: str, further: Sequence[str]) -> str:
     return f"{fields}; to learn running text, give --task causal-lm or masked-lm."
 
 
-def _shape_advice(path: Path, first: str, further: Sequence[str]) -> str:
+def _shape_advice(path: File, first: str, further: Sequence[str]) -> str:
     """What may be done where lines are of a known shape, such as words and their tags; else empty."""
     lines = [text.strip("\r\n \t") for text in (first, *further)]
     line = lines[0]
@@ -152,6 +154,11 @@ def _shape_advice(path: Path, first: str, further: Sequence[str]) -> str:
         return (
             f"If each line is a tree whose root has the label, write: {reshape('trees', [path])}."
         )
+    slots = slot_lines_advice([text.split("\t") for text in lines if text], path)
+    if slots:
+        return slots
+    if _OF_R.fullmatch(line) and all(_OF_R.match(text) for text in lines if text):
+        return f"If R wrote it (write.table), convert it: {reshape('r-table', [path])}."
     words = [text.split() for text in lines]
     are_tagged = "" in lines and all(len(fields) == len(words[0]) > 1 for fields in words if fields)
     if _WORD_AND_TAG.fullmatch(line) or (

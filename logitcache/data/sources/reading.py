@@ -142,7 +142,7 @@ def _check_kind(content: Content) -> None:
     if start.startswith(webanno.MAGIC):
         with content.text() as file:
             advice = webanno.conll_advice(
-                takewhile(lambda line: line.startswith("#"), file), content.path
+                takewhile(lambda line: line.startswith("#"), file), content
             )
         found = "an export of WebAnno or INCEpTION"
         raise SpecError(expected="rows of text", found=found, advice=advice, where=where)
@@ -164,7 +164,7 @@ def _check_no_survey(content: Content) -> None:
     raise SpecError(
         expected="one header, and rows",
         found="an export of Qualtrics, with the questions and their ids below the header",
-        advice=f"Write its rows alone: {reshape('qualtrics', [content.path])}.",
+        advice=f"Write its rows alone: {reshape('qualtrics', [content])}.",
         where=content.path,
     )
 

@@ -9,10 +9,9 @@ divides; _ is no label, * a label without a value (INCEpTION user guide, "WebAnn
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from logitcache.data.names import listed
-from logitcache.data.sources.advice import reshape
+from logitcache.data.sources.advice import File, reshape
 
 MAGIC = b"#FORMAT=WebAnno TSV"
 _LAYERS = ("#T_SP=", "#T_CH=", "#T_RL=")
@@ -41,7 +40,7 @@ def label_columns(header: Iterable[str]) -> dict[int, str]:
     return values or columns
 
 
-def conll_advice(header: Iterable[str], path: Path) -> str:
+def conll_advice(header: Iterable[str], path: File) -> str:
     """What to do about an export whose first lines, which begin with #, are ``header``."""
     columns = label_columns(header)
     if not columns:
