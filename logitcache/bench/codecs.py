@@ -49,11 +49,12 @@ class Sample:
 
     def of_gold(self, part: slice) -> Tensor:
         """``W^T (p - gold)`` of some positions, f64[n, d]: computed once, for all codecs."""
-        if part.start not in self._of_gold:
-            p = self.logits[part].softmax(1)
-            p[torch.arange(len(p)), self.label[part]] -= 1
-            self._of_gold[part.start] = (p @ self.weight).double()
-        return self._of_gold[part.start]
+        start = part.start
+        if start not in self._of_gold:
+            error = self.logits[part].softmax(1)
+            error[torch.arange(len(error)), self.label[part]] -= 1
+            self._of_gold[start] = (error @ self.weight).double()
+        return self._of_gold[start]
 
     def parts(self) -> Iterator[slice]:
         """Some positions after the other."""
@@ -122,20 +123,23 @@ class _Totals:
         self.entropy = torch.cat(entropies)
         third = torch.tensor([1 / 3, 2 / 3], dtype=torch.float64)
         self.third = torch.bucketize(self.entropy, self.entropy.quantile(third))
-        # sums of gradients, of a batch's positions in one third
-        self.off = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
-        self.gold = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
+        # sums of the gradients that the target's error and the gold labels give to a batch's
+        # positions in one third
+        self.of_error = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
+        self.of_gold = torch.zeros(THIRDS, batches, width, dtype=torch.float64)
         # squared lengths of single positions' gradients, summed over those of a third
-        self.off_squared = torch.zeros(THIRDS, dtype=torch.float64)  # of the target's error
-        self.gold_squared = torch.zeros(THIRDS, dtype=torch.float64)  # of gold labels
+        self.error_squared = torch.zeros(THIRDS, dtype=torch.float64)
+        self.gold_squared = torch.zeros(THIRDS, dtype=torch.float64)
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.seconds = 0.0
         self.step: StepTime | None = None  # measured on the first part
 
     def add(self, codec: Codec, part: slice, draw: Draw) -> None:
         logits = self.sample.logits[part]
+        width = logits.shape[1]
         start = time.perf_counter()
-        columns = codec.pack(codec.reduce(logits, draw))
+        reduced = codec.reduce(logits, draw)
+        columns = codec.pack(reduced)
         self.seconds += time.perf_counter() - start
         assets = {UNIGRAM: self.sample.unigram.numpy()}
         payload = codec.unpack(columns, assets).map(torch.from_numpy)
@@ -143,36 +147,37 @@ class _Totals:
             of_another = logits.roll(1, 0)  # stands for a student's
             self.step = StepTime.of(codec, columns, assets, of_another, self.sample.label[part])
         p = (logits / first_temperature(codec)).double().softmax(1)
-        target = written_out(payload, self.sample.unigram, logits.shape[1])
+        target = written_out(payload, self.sample.unigram, width)
         error = target - p
         variance, bias = closed_form(codec, p, error)
         self._add_gradients(part, error)
-        self.sums["bytes"] += sum(column.nbytes for column in columns.values())
-        self.sums["entries"] += _listed(payload, logits.shape[1])
-        self.sums["variance"] += float(variance.sum())
-        self.sums["bias"] += float(bias.sum())
-        self.sums["squared"] += float((error**2).sum())
-        self.sums["kl"] += _divergence(target, p)
-        self.sums["entropy"] += _entropy_error(payload, p)
+        sums = self.sums
+        sums["bytes"] += sum(column.nbytes for column in columns.values())
+        sums["entries"] += _listed(payload, width)
+        sums["variance"] += float(variance.sum())
+        sums["bias"] += float(bias.sum())
+        sums["squared"] += float((error**2).sum())
+        sums["kl"] += _divergence(target, p)
+        sums["entropy"] += _entropy_error(payload, p)
 
     def _add_gradients(self, part: slice, error: Tensor) -> None:
         """The gradients that a target's ``error`` f64[P, V] and the gold labels give."""
-        off = (error.float() @ self.sample.weight).double()
-        gold = self.sample.of_gold(part)
-        batch = torch.arange(part.start, part.start + len(error)) // self.sample.batch
+        of_error = (error.float() @ self.sample.weight).double()
+        of_gold = self.sample.of_gold(part)
         third = self.third[part]
-        cell = third * self.off.shape[1] + batch
-        self.off.view(-1, self.off.shape[2]).index_add_(0, cell, off)
-        self.gold.view(-1, self.gold.shape[2]).index_add_(0, cell, gold)
-        self.off_squared.index_add_(0, third, (off**2).sum(1))
-        self.gold_squared.index_add_(0, third, (gold**2).sum(1))
+        batch = torch.arange(part.start, part.start + len(error)) // self.sample.batch
+        cell = third * self.of_error.shape[1] + batch
+        self.of_error.flatten(0, 1).index_add_(0, cell, of_error)
+        self.of_gold.flatten(0, 1).index_add_(0, cell, of_gold)
+        self.error_squared.index_add_(0, third, (of_error**2).sum(1))
+        self.gold_squared.index_add_(0, third, (of_gold**2).sum(1))
 
     def figures(self, codec: Codec) -> CodecFigures:
         mean = {name: total / self.n for name, total in self.sums.items()}
-        batches = self.n // self.sample.batch or 1
-        off = self.off[:, :batches]
-        gold = self.gold[:, :batches]
-        by_entropy = map(self._third, range(THIRDS), off, gold)
+        whole_batches = self.n // self.sample.batch or 1
+        of_error = self.of_error[:, :whole_batches]
+        of_gold = self.of_gold[:, :whole_batches]
+        by_entropy = map(self._third, range(THIRDS), of_error, of_gold)
         assert self.step is not None
         return CodecFigures(
             name=named(codec.to_dict()),
@@ -184,48 +189,53 @@ class _Totals:
             squared_error=mean["squared"],
             kl=mean["kl"],
             entropy_error=abs(mean["entropy"]),
-            gradient_error=_root(self.off_squared.sum(), self.gold_squared.sum()),
-            batch_gradient_error=_ratio(off.sum(0), gold.sum(0)),
+            gradient_error=_root(self.error_squared.sum(), self.gold_squared.sum()),
+            batch_gradient_error=_ratio(of_error.sum(0), of_gold.sum(0)),
             seconds=self.seconds / self.n,
             step_seconds=self.step.kd,
             step_ratio=self.step.kd / self.step.label,
             by_entropy=tuple(by_entropy),
         )
 
-    def _third(self, number: int, off: Tensor, gold: Tensor) -> OfEntropy:
+    def _third(self, number: int, of_error: Tensor, of_gold: Tensor) -> OfEntropy:
+        """The figures of one third, whose batches have these gradients: f64[B, d] each."""
         entropy = self.entropy[self.third == number]
         low = math.nan
         high = math.nan
         if len(entropy):
             low = float(entropy.min())
             high = float(entropy.max())
-        error = _root(self.off_squared[number], self.gold_squared[number])
-        return OfEntropy(low, high, error, _ratio(off, gold))
+        of_position = _root(self.error_squared[number], self.gold_squared[number])
+        of_batch = _ratio(of_error, of_gold)
+        return OfEntropy(low, high, of_position, of_batch)
 
 
-def _root(off_squared: Tensor, gold_squared: Tensor) -> float:
-    """A root mean square in that of gold labels, of sums of squares."""
-    return float((off_squared / gold_squared) ** 0.5)
+def _root(error_squared: Tensor, gold_squared: Tensor) -> float:
+    """The root mean square of an error relative to that of gold labels, from sums of squares."""
+    return float((error_squared / gold_squared) ** 0.5)
 
 
-def _ratio(off: Tensor, gold: Tensor) -> float:
-    """The mean over batches of the length of one gradient in that of the other; f64[B, d] both."""
-    return float((off.norm(dim=1) / gold.norm(dim=1)).mean())
+def _ratio(of_error: Tensor, of_gold: Tensor) -> float:
+    """The mean over batches of an error's length relative to that of gold labels: f64[B, d] both."""
+    relative = of_error.norm(dim=1) / of_gold.norm(dim=1)
+    return float(relative.mean())
 
 
 def _divergence(target: Tensor, p: Tensor) -> float:
     """KL of a target, scaled to sum 1, from p, in nats: the sum over all positions."""
     normal = target / target.sum(1, keepdim=True)
     cross_entropy = -torch.xlogy(normal, p.clamp(min=1e-300))
-    return float((cross_entropy - torch.special.entr(normal)).sum())
+    entropy = torch.special.entr(normal)
+    return float((cross_entropy - entropy).sum())
 
 
 def _entropy_error(payload: Payload[Tensor], p: Tensor) -> float:
-    """Of the stored entropies: the sum over all positions."""
+    """How far the stored entropies are too high: the sum over all positions."""
     if not isinstance(payload, Sparse):
         return 0.0
     entropy = torch.special.entr(p).sum(1)
-    return float((payload.entropy.double() - entropy).sum())
+    error = payload.entropy.double() - entropy
+    return float(error.sum())
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:
@@ -254,7 +264,8 @@ def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]
     """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each."""
     nothing = torch.zeros(len(p), dtype=torch.float64)
     if isinstance(codec, Sampled):
-        return (p * (1 - p)).sum(1) / codec.n, nothing
+        of_one_draw = p * (1 - p)
+        return of_one_draw.sum(1) / codec.n, nothing
     if isinstance(codec, VarOpt):
         assert codec.c is not None
         drawn = torch.where(p * codec.c < 1, p / codec.c - p * p, 0.0)
@@ -280,9 +291,12 @@ def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
     high = min(width, 255)
     while low < high:
         middle = (low + high + 1) // 2
-        codec = parse(f"{kind}:{setting}={middle}").codec(width).calibrated(parts)
+        parsed = parse(f"{kind}:{setting}={middle}")
+        codec = parsed.codec(width).calibrated(parts)
         if codec.bytes_per_position() <= budget:
             low = middle
         else:
             high = middle - 1
-    return f"{kind}:{setting}={low}" if low else ""
+    if not low:
+        return ""
+    return f"{kind}:{setting}={low}"

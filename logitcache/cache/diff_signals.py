@@ -26,11 +26,12 @@ class SignalTotals:
     def add(self, rows_a: Int64, rows_b: Int64, view: int) -> None:
         """Compare a view of these rows of A with that of the rows of B that have the same texts."""
         for start in range(0, len(rows_a), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
+            block_a = rows_a[start : start + BLOCK_ROWS]
+            block_b = rows_b[start : start + BLOCK_ROWS]
             for name, spread in self.spreads.items():
-                vectors_a = vectors_of(self.a, rows_a[block], view, (name,))[name]
-                vectors_b = vectors_of(self.b, rows_b[block], view, (name,))[name]
-                distances = self._distances(vectors_a, vectors_b)
+                vectors_a = vectors_of(self.a, block_a, view, (name,))
+                vectors_b = vectors_of(self.b, block_b, view, (name,))
+                distances = self._distances(vectors_a[name], vectors_b[name])
                 self.differs |= bool(distances.any())
                 spread.add(distances)
 
@@ -41,7 +42,9 @@ class SignalTotals:
         is_aligned = a.lengths() == b.lengths()
         self.differs |= not is_aligned.all()
         aligned = np.flatnonzero(is_aligned)
-        return relative_distances(a.select(aligned).values, b.select(aligned).values)
+        aligned_a = a.select(aligned)
+        aligned_b = b.select(aligned)
+        return relative_distances(aligned_a.values, aligned_b.values)
 
     def result(self) -> dict[str, dict[str, float]]:
         """Mean, quantiles and maximum of the distances, by signal."""
@@ -52,8 +55,9 @@ def relative_distances(a: Array, b: Array) -> Float64:
     """``|a - b| / |a|`` of each vector, ``|a - b|`` where a is 0: f64[N] of stored values [N, d]."""
     expected = single(a).astype(np.float64)
     length = np.linalg.norm(expected, axis=1)
-    difference = np.linalg.norm(expected - single(b), axis=1)
-    relative: Float64 = difference / np.where(length > 0, length, 1.0)
+    distance = np.linalg.norm(expected - single(b), axis=1)
+    divisor = np.where(length > 0, length, 1.0)
+    relative: Float64 = distance / divisor
     return relative
 
 
@@ -63,16 +67,19 @@ def _widths(cache: Cache) -> dict[str, int]:
 
 def shared(a: Cache, b: Cache) -> list[str]:
     """The signals that both keep with one width."""
-    widths = _widths(b)
-    return [name for name, width in _widths(a).items() if widths.get(name) == width]
+    widths_a = _widths(a)
+    widths_b = _widths(b)
+    return [name for name in widths_a if widths_a[name] == widths_b.get(name)]
 
 
 def check_shared(a: Cache, b: Cache) -> None:
     """Raises SpecError where two caches keep nothing that can be compared."""
     if not shared(a, b):
+        signals_a = ", ".join(a.signals) or "logits"
+        signals_b = ", ".join(b.signals) or "logits alone"
         raise SpecError(
-            expected=f"signals of {a.where} ({', '.join(a.signals) or 'logits'})",
-            found=", ".join(b.signals) or "logits alone",
+            expected=f"signals of {a.where} ({signals_a})",
+            found=signals_b,
             advice="Compare caches of one signal.",
             where=b.where,
         )

@@ -54,5 +54,7 @@ class Spread:
         lower_edges = np.concatenate([[0.0], self.edges])
         result = {"mean": self.total / max(count, 1)}
         for name, share in QUANTILES.items():
-            result[name] = float(lower_edges[np.searchsorted(below, share * count)])
-        return {**result, "max": self.largest}
+            index = np.searchsorted(below, share * count)
+            result[name] = float(lower_edges[index])
+        result["max"] = self.largest
+        return result

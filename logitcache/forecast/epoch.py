@@ -18,22 +18,26 @@ def training_batches(
         order = grouped_permutation(lengths, batch_size, seed, 0)
     else:
         order = permutation(len(lengths), seed, 0)
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    starts = range(0, len(order), batch_size)
+    return [order[start : start + batch_size] for start in starts]
 
 
 def mean_width(lengths: Int64, batch_size: int, seed: int, grouped: bool = False) -> float:
     """Padded length of a training batch, the mean of an epoch."""
     batches = training_batches(lengths, batch_size, seed, grouped)
-    return float(np.mean([lengths[batch].max() for batch in batches]))
+    widths = [lengths[batch].max() for batch in batches]
+    return float(np.mean(widths))
 
 
 def mean_tokens(lengths: Int64, batches: Sequence[Int64]) -> float:
     """Padded tokens of a batch, the mean of these."""
-    return float(np.mean([lengths[batch].max() * len(batch) for batch in batches]))
+    tokens = [lengths[batch].max() * len(batch) for batch in batches]
+    return float(np.mean(tokens))
 
 
 def share_of_epoch(lengths: Int64, batches: Sequence[Int64], first: int, last: int) -> float:
     """Padded tokens of an epoch's batch ÷ those of the timed first..last; 1 where those are all."""
     if last > len(batches):
         return 1.0
-    return mean_tokens(lengths, batches) / mean_tokens(lengths, batches[first:last])
+    timed = batches[first:last]
+    return mean_tokens(lengths, batches) / mean_tokens(lengths, timed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -104,27 +107,27 @@ class Distiller(nn.Module):
         depend on micro-batching.
         """
         uses_head = self.per_token and self.reads_head and has_head(self.student)
-        own = () if self.terms is None else self.terms.student_signals
-        first: tuple[Signal, ...] = ()
+        of_logits: tuple[Signal, ...] = ()
         if objective.has_logits:
-            first = (HEAD_INPUT,) if uses_head else (LOGITS,)
-        signals = together((*first, *own))
-        kinds = [self.per_token for _ in first] + [not signal.per_row for signal in own]
-        try:
-            vectors = classify_several(
-                watched(self.student, signals), batch.inputs, self.padding, tuple(kinds)
-            )
-        except ModelFailed as error:
-            raise error.named(int(batch.row_id[error.row])) from error.__cause__
+            of_logits = (HEAD_INPUT if uses_head else LOGITS,)
+        of_terms: tuple[Signal, ...] = ()
+        if self.terms is not None:
+            of_terms = self.terms.student_signals
+        model = watched(self.student, together((*of_logits, *of_terms)))
+        per_token = [self.per_token for _ in of_logits]
+        per_token += [not signal.per_row for signal in of_terms]
+        with _failed_row_named(batch):
+            vectors = classify_several(model, batch.inputs, self.padding, tuple(per_token))
         loss = batch.weight.new_zeros(())
-        if first:
+        if of_logits:
             loss = loss + self._logits_loss(objective, batch, vectors[0], uses_head)
         if self.terms is not None:
-            names = [signal.name for signal in own]
-            by_signal = dict(zip(names, vectors[len(first) :], strict=True))
+            names = [signal.name for signal in of_terms]
+            by_signal = dict(zip(names, vectors[len(of_logits) :], strict=True))
+            row_loss = self.terms(self.student, by_signal, batch)
             row_weight = batch.weight.new_zeros(len(batch.row_id))
             row_weight = row_weight.index_add(0, batch.where[:, 0], batch.weight)
-            loss = loss + (self.terms(self.student, by_signal, batch) * row_weight).sum()
+            loss = loss + (row_loss * row_weight).sum()
         return loss, loss.new_empty(0)
 
     def _logits_loss(
@@ -135,15 +138,24 @@ class Distiller(nn.Module):
         if not uses_head:
             logits = selected[:, : self.width]
             target = objective.target(batch.label, batch.teacher, logits.shape[1])
-            return (logits_loss(logits, target) * batch.weight).sum()
+            loss = logits_loss(logits, target)
+            return (loss * batch.weight).sum()
         head = head_of(self.student, self.width)
         target = objective.target(batch.label, batch.teacher, len(head.weight))
         return self._head_loss(selected, head, target, batch)
 
     def _at_positions(self, model: PreTrainedModel, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""
-        try:
+        with _failed_row_named(batch):
             vectors = classify(model, batch.inputs, self.padding, per_token=self.per_token)
-        except ModelFailed as error:
-            raise error.named(int(batch.row_id[error.row])) from error.__cause__
         return at_positions(vectors, batch.where)
+
+
+@contextmanager
+def _failed_row_named(batch: Batch[Tensor]) -> Iterator[None]:
+    """A model's error names the row by its number in the table, not by its place in the batch."""
+    try:
+        yield
+    except ModelFailed as error:
+        row = int(batch.row_id[error.row])
+        raise error.named(row) from error.__cause__

@@ -19,11 +19,15 @@ def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
     """
     row = batch.where[:, 0]
     counts = torch.bincount(row, minlength=len(batch.row_id))
-    position = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
-    width = int(counts.max()) if len(counts) else 0
-    filled = logits.new_full((len(counts), width, logits.shape[1]), FILLING)
-    labels = batch.label.new_full((len(counts), width), FILLING)
-    filled[row, position], labels[row, position] = logits, batch.label
+    starts = counts.cumsum(0) - counts
+    position = torch.arange(len(row), device=row.device) - starts[row]
+    most = 0
+    if len(counts):
+        most = int(counts.max())
+    filled = logits.new_full((len(counts), most, logits.shape[1]), FILLING)
+    filled[row, position] = logits
+    labels = batch.label.new_full((len(counts), most), FILLING)
+    labels[row, position] = batch.label
     return filled, labels
 
 
@@ -31,6 +35,7 @@ def of_positions(predictions: Any, labels: Any) -> tuple[Float32, Int64]:
     """The logits f32[P, K] and labels i64[P] of all positions, of what Trainer has gathered by
     rows: [N, M, K] and [N, M], or [N, K] and [N] where each row has one position.
     """
+    logits = np.asarray(predictions, np.float32)
     label = np.asarray(labels)
     is_position = label != FILLING
-    return np.asarray(predictions, np.float32)[is_position], label[is_position]
+    return logits[is_position], label[is_position]

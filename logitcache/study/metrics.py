@@ -57,6 +57,18 @@ def _mcc(sums: _ClassSums) -> Float:
     return _ratio(covariance, np.sqrt(spread_of_gold * spread_of_answers))
 
 
+def _mean_nll(sums: Float) -> Float:
+    """Of two sums: the rows' losses, the rows."""
+    return _ratio(sums[..., 0], sums[..., 1])
+
+
+def _entity_f1(sums: Float) -> Float:
+    """Of three sums: the labelled entities, the predicted ones, those of both."""
+    labelled_and_predicted = sums[..., :2].sum(-1)
+    right = sums[..., 2]
+    return _ratio(2 * right, labelled_and_predicted)
+
+
 def _ratio(above: Float, below: Float) -> Float:
     """The quotient, and 0 where the divisor is 0, as in scikit-learn."""
     return np.divide(above, below, out=np.zeros_like(above, np.float64), where=below > 0)
@@ -86,7 +98,8 @@ class RowSums:
         """The jackknife's pseudo-value of each row, f64[R] (Quenouille, 1956; Tukey, 1958)."""
         rows = len(self.of_row)
         total = self.of_row.sum(0)
-        return rows * self.score(total) - (rows - 1) * self.score(total - self.of_row)
+        without_row = total - self.of_row
+        return rows * self.score(total) - (rows - 1) * self.score(without_row)
 
 
 def row_sums(metric: str, predictions: Predictions) -> RowSums:
@@ -94,17 +107,22 @@ def row_sums(metric: str, predictions: Predictions) -> RowSums:
     if metric == "nll":
         loss = _nll(predictions)
         of_row = np.stack([loss, np.ones_like(loss)], axis=1)
-        return RowSums(of_row, lambda sums: _ratio(sums[..., 0], sums[..., 1]))
+        return RowSums(of_row, _mean_nll)
     if metric == ENTITY_F1:  # words of a row are not drawn apart
         assert predictions.entities is not None
         entities = predictions.entities.astype(np.float64)
-        return RowSums(entities, lambda sums: _ratio(2 * sums[..., 2], sums[..., :2].sum(-1)))
+        return RowSums(entities, _entity_f1)
     one_hot = np.eye(predictions.logits.shape[1])
     gold = one_hot[predictions.label]
     answered = one_hot[predictions.logits.argmax(1)]
-    of_row = np.concatenate([gold, answered, gold * answered], axis=1)
-    of_classes = _OF_CLASS_SUMS[metric]
-    return RowSums(of_row, lambda sums: of_classes(_ClassSums(*np.split(sums, 3, axis=-1))))
+    right = gold * answered
+    of_row = np.concatenate([gold, answered, right], axis=1)
+
+    def score(sums: Float) -> Float:
+        gold, answered, right = np.split(sums, 3, axis=-1)
+        return _OF_CLASS_SUMS[metric](_ClassSums(gold, answered, right))
+
+    return RowSums(of_row, score)
 
 
 def _nll(predictions: Predictions) -> Float:
@@ -112,8 +130,8 @@ def _nll(predictions: Predictions) -> Float:
     if predictions.nll is not None:
         return predictions.nll.astype(np.float64)
     log_p = _log_probabilities(predictions)
-    loss: Float = -np.take_along_axis(log_p, predictions.label[:, None], axis=1)[:, 0]
-    return loss
+    of_label: Float = np.take_along_axis(log_p, predictions.label[:, None], axis=1)
+    return -of_label[:, 0]
 
 
 def _log_probabilities(predictions: Predictions) -> Float:
@@ -130,9 +148,10 @@ def calibration_error(predictions: Predictions) -> float | None:
     rows = len(predictions.label)
     if not rows or not predictions.logits.shape[1]:
         return None
-    confidence = np.exp(_log_probabilities(predictions).max(axis=1))
-    right = predictions.logits.argmax(axis=1) == predictions.label
+    log_p = _log_probabilities(predictions)
+    confidence = np.exp(log_p.max(axis=1))
+    is_right = predictions.logits.argmax(axis=1) == predictions.label
     bins = np.ceil(confidence * _BINS).astype(np.int64) - 1
     bins = bins.clip(0, _BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
+    gaps = np.bincount(bins, weights=is_right - confidence, minlength=_BINS)
     return float(np.abs(gaps).sum() / rows)

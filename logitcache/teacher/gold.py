@@ -12,7 +12,7 @@ from math import lgamma, log
 
 import numpy as np
 
-from logitcache.data.match import Kind
+from logitcache.data.match import Kind, Match
 from logitcache.data.names import LISTED, map_option
 from logitcache.data.source import Rows, Source
 from logitcache.data.suggestion import pairs_of
@@ -43,19 +43,23 @@ def check_gold(job: DumpJob, source: Source, reporter: Reporter) -> None:
         return
     before = float((answers == gold).mean())
     after = float((answers == order[gold]).mean())
-    if len(order) <= LISTED:
-        swapped = map_option(pairs_of(match.own, match.data, match.order[order]))
-        as_it_is = map_option(pairs_of(match.own, match.data, match.order))
-        advice = f"To take the columns in that order: {swapped} or, to leave them as they are: {as_it_is}"
-    else:
-        advice = "Say which column is which class with --label-map."
     observed = (
         f"expected columns in the order of the data's classes, by which they are matched. Of {len(gold)} labelled rows "
-        f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}"
+        f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. "
+        f"{_advice(match, order)}"
     )
     if not match.numbers_alone:
         raise FingerprintMismatch(observed, where=job.name)
     reporter.note(f"{job.name}: {observed}")
+
+
+def _advice(match: Match, order: Int64) -> str:
+    """How to take the columns in another order, or to keep the present one."""
+    if len(order) > LISTED:
+        return "Say which column is which class with --label-map."
+    swapped = map_option(pairs_of(match.own, match.data, match.order[order]))
+    as_it_is = map_option(pairs_of(match.own, match.data, match.order))
+    return f"To take the columns in that order: {swapped} or, to leave them as they are: {as_it_is}"
 
 
 def _answered_rows(job: DumpJob, source: Source) -> tuple[Int64, Int64]:
@@ -67,9 +71,12 @@ def _answered_rows(job: DumpJob, source: Source) -> tuple[Int64, Int64]:
 
     labelled = max(splits, key=count)
     sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
-    answer = job.answer(sample) if len(sample) else None
+    answer = None
+    if len(sample):
+        answer = job.answer(sample)
     if answer is None:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
+        nothing = np.empty(0, np.int64)
+        return nothing, nothing
     examples, logits = answer
     gold = job.positions(examples).label
     # a labelled row of words may have some without a label
@@ -78,19 +85,26 @@ def _answered_rows(job: DumpJob, source: Source) -> tuple[Int64, Int64]:
 
 
 def spread(labels: Int64, count: int) -> Int64:
-    """Places of up to ``count`` labelled rows, classes alike, evenly over the rows: i64[n]."""
+    """Places of up to ``count`` labelled rows, of each class as many where it has so many, evenly
+    over its rows: i64[n].
+    """
     rows = np.flatnonzero(labels >= 0)
+    if not len(rows):
+        return rows
     rows = rows[np.argsort(labels[rows], kind="stable")]
     _, sizes = np.unique(labels[rows], return_counts=True)
     starts = ends_of(sizes)[:-1]
     chosen: list[Array] = []
     left = min(count, len(rows))
+    # what a small class has too few of, the larger ones make up
     for turn, index in enumerate(np.argsort(sizes, kind="stable")):
-        share = min(int(sizes[index]), -(-left // (len(sizes) - turn)))
-        inside = np.linspace(0, sizes[index] - 1, share).astype(np.int64)
+        size = int(sizes[index])
+        share = -(-left // (len(sizes) - turn))
+        share = min(size, share)
+        inside = np.linspace(0, size - 1, share).astype(np.int64)
         chosen.append(rows[starts[index] + inside])
         left -= share
-    return np.sort(np.concatenate(chosen)) if chosen else rows
+    return np.sort(np.concatenate(chosen))
 
 
 def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
@@ -101,8 +115,8 @@ def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
         return False
     chance = shares(gold, classes) @ shares(answers, classes)
     agreeing = int((answers == gold).sum())
-    tail = float(binom.logsf(agreeing - 1, len(gold), chance))
-    return tail < log(ERROR)
+    log_tail = float(binom.logsf(agreeing - 1, len(gold), chance))
+    return log_tail < log(ERROR)
 
 
 def shares(values: Int64, classes: int) -> Array:
@@ -129,9 +143,11 @@ def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
     np.add.at(table, (gold, answers), 1)
     # where two orders agree as often, a class keeps its column
     ties = np.eye(classes, dtype=np.int64)
-    order = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)[1].astype(np.int64)
+    _, columns = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)
+    order = columns.astype(np.int64)
+    is_moved_class = order != np.arange(classes)
     has_rows = table.sum(axis=1) > 0
-    moved = np.flatnonzero((order != np.arange(classes)) & has_rows)
+    moved = np.flatnonzero(is_moved_class & has_rows)
     if not len(moved):
         return None
     is_moved = np.isin(gold, moved)
@@ -144,6 +160,8 @@ def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
         return None
     better = int((answers == order[gold]).sum())
     chance = min(1.0, float(of_class @ of_answer[order]))
-    tail = float(binom.logsf(better - 1, count, chance))
-    orders = lgamma(classes + 1) - lgamma(classes - len(moved) + 1)
-    return order if tail + orders < log(ERROR) else None
+    log_tail = float(binom.logsf(better - 1, count, chance))
+    log_orders = lgamma(classes + 1) - lgamma(classes - len(moved) + 1)
+    if log_tail + log_orders >= log(ERROR):
+        return None
+    return order

@@ -12,8 +12,7 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.cache.layout import StoredSignal
 from logitcache.payloads import single
-from logitcache.records import Float32, Int64
-from logitcache.store.columns import ROW
+from logitcache.records import Float32, Int64, rows_of
 
 if TYPE_CHECKING:
     from logitcache.teacher.plan import Planned
@@ -51,18 +50,18 @@ def judge_signals(cache: Cache, planned: Planned, drawn: Int64) -> dict[str, Liv
         control = float(np.abs(doubled[name] - reference).max(initial=0.0))
         allowed = tolerance(dtype, reference, control) + _rounding(signal, reference)
         agrees = bool((difference <= allowed).all())
-        severity = difference if agrees else difference - allowed
+        severity = difference
+        if not agrees:
+            severity = difference - allowed
         worst = np.unravel_index(int(severity.argmax()), severity.shape)
-        vector = int(worst[0])
-        row = vector  # one vector a row
-        if signal.level != ROW:
-            row = int(np.searchsorted(stored[name].indptr, vector, "right")) - 1
+        row_of_vector = rows_of(stored[name].indptr)
+        worst_row = drawn[row_of_vector[worst[0]]]
         judgements[name] = LiveSignal(
             difference=float(difference[worst]),
             control=control,
             allowed=float(allowed[worst]),
             agrees=agrees,
-            worst_row=int(drawn[row]),
+            worst_row=int(worst_row),
         )
     return judgements
 
@@ -82,7 +81,9 @@ def _live(planned: Planned, drawn: Int64, copies: int) -> dict[str, Float32]:
 
 def _rounding(signal: StoredSignal, vectors: Float32) -> Float32:
     """How far each number may be moved by storing it: f32[S, d]."""
+    size = np.abs(vectors)
     if signal.codec.dtype == "int8":
-        step = np.abs(vectors).max(1, keepdims=True) / 254.0
-        return np.broadcast_to(step, vectors.shape).astype(np.float32)
-    return (np.abs(vectors) * ROUNDING[signal.codec.dtype] + SMALLEST_HALF).astype(np.float32)
+        half_step = size.max(1, keepdims=True) / 254.0
+        return np.broadcast_to(half_step, vectors.shape).astype(np.float32)
+    rounding = size * ROUNDING[signal.codec.dtype] + SMALLEST_HALF
+    return rounding.astype(np.float32)

@@ -38,6 +38,20 @@ class Weights:
             torch.where(labelled, mixture.teacher, 1.0),
         )
 
+    def select(self, positions: slice) -> Weights:
+        """Those of some positions."""
+        return Weights(
+            _selected(self.label, positions),
+            _selected(self.uniform, positions),
+            _selected(self.teacher, positions),
+        )
+
+
+def _selected(weight: float | Tensor, positions: slice) -> float | Tensor:
+    if isinstance(weight, Tensor):
+        return weight[positions]
+    return weight
+
 
 def mixed_target(labels: Tensor, p: Tensor | None, weights: Weights, width: int) -> Tensor:
     """``label onehot + uniform / K + teacher p``: f32[P, K] (Kobyzev et al. 2023, eqs. 1-6 at
@@ -49,10 +63,8 @@ def mixed_target(labels: Tensor, p: Tensor | None, weights: Weights, width: int)
         q = weights.teacher * p
     if not isinstance(weights.uniform, float) or weights.uniform:
         q = q + weights.uniform / width
-    at_label = torch.as_tensor(weights.label, dtype=torch.float32, device=q.device).expand(
-        len(labels), 1
-    )
-    return q.scatter_add_(1, labels[:, None], at_label)
+    at_label = torch.as_tensor(weights.label, dtype=torch.float32, device=q.device)
+    return q.scatter_add_(1, labels[:, None], at_label.expand(len(labels), 1))
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -103,5 +115,6 @@ def distillation_loss(
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """D_KL(softmax(p_logits) || softmax(q_logits)) in nats: f32[P], the student's distance."""
-    log_p, log_q = p_logits.float().log_softmax(1), q_logits.float().log_softmax(1)
+    log_p = p_logits.float().log_softmax(1)
+    log_q = q_logits.float().log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1)

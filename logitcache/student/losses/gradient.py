@@ -34,12 +34,14 @@ class Target:
     temperature: float = 1.0
     soft_factor: float = 1.0
 
-    def select(self, places: slice) -> Target:
-        """Some of the positions."""
-        parts = (self.weights.label, self.weights.uniform, self.weights.teacher)
-        weights = Weights(*(part[places] if isinstance(part, Tensor) else part for part in parts))
-        payload = None if self.payload is None else self.payload.select(places)
-        return Target(self.labels[places], weights, payload, self.temperature, self.soft_factor)
+    def select(self, positions: slice) -> Target:
+        """Those of some positions."""
+        payload = self.payload
+        if payload is not None:
+            payload = payload.select(positions)
+        labels = self.labels[positions]
+        weights = self.weights.select(positions)
+        return Target(labels, weights, payload, self.temperature, self.soft_factor)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,12 @@ def loss_and_gradient(
         teacher = column(target.weights.teacher, z) * target.soft_factor
         loss, gradient = _with_teacher(z, target, mass, teacher, overwrite=overwrite)
         loss = loss - dot
-    unscaled = _inverse(gradient.scale)
-    gradient.values.scatter_add_(1, at_label, -(label * unscaled)[:, None])
+    inverse_scale = _inverse(gradient.scale)
+    of_label = label * inverse_scale
+    gradient.values.scatter_add_(1, at_label, -of_label[:, None])
     if smooths:
-        gradient.values.sub_((uniform * unscaled / z.shape[1])[:, None])
+        of_each_word = uniform * inverse_scale / z.shape[1]
+        gradient.values.sub_(of_each_word[:, None])
     return loss, gradient
 
 
@@ -102,13 +106,12 @@ def _with_teacher(
     soft = soft_term(scaled, target.payload, target.temperature)
     softmax, lse = _softmax(scaled, overwrite=True)
     nothing = torch.zeros_like(mass)
-    soft_loss, gradient = soft.loss_and_gradient(
-        softmax, lse, nothing, teacher / target.temperature
-    )
-    loss = teacher * soft_loss
+    weight = teacher / target.temperature
+    soft_loss, gradient = soft.loss_and_gradient(softmax, lse, nothing, weight)
     softmax, lse = _softmax(z, overwrite=overwrite)
+    loss = teacher * soft_loss + lse * mass
     values = softmax.mul_(mass[:, None]).add_(gradient.whole())
-    return loss + lse * mass, Gradient(values, torch.ones_like(mass))
+    return loss, Gradient(values, torch.ones_like(mass))
 
 
 def _softmax(z: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
@@ -156,19 +159,19 @@ class _Soft:
             return loss, Gradient(values, torch.ones_like(scale))
         if target.tail is Tail.BUCKET:
             log_unlisted, values = _bucket(softmax, target, scale, weight)
-            return loss - target.rest * (lse + log_unlisted), Gradient(
-                values, torch.ones_like(scale)
-            )
-        unscaled = weight * _inverse(scale)
-        rest = (unscaled * target.rest)[:, None]
+            loss = loss - target.rest * (lse + log_unlisted)
+            return loss, Gradient(values, torch.ones_like(scale))
+        relative_weight = (weight * _inverse(scale))[:, None]
+        rest = relative_weight * target.rest[:, None]
         if target.tail is Tail.UNIFORM:
-            share = rest / max(1, softmax.shape[1] - target.ids.shape[1])
-            softmax.sub_(share)
-            softmax.scatter_add_(1, target.ids, share.expand_as(target.prob))
+            unlisted = softmax.shape[1] - target.ids.shape[1]
+            of_each_word = rest / max(1, unlisted)
+            softmax.sub_(of_each_word)
+            softmax.scatter_add_(1, target.ids, of_each_word.expand_as(target.prob))
         elif target.tail is Tail.UNIGRAM:
             assert target.unigram is not None
             softmax.addcmul_(rest, target.unigram[None], value=-1)
-        softmax.scatter_add_(1, target.ids, -(unscaled[:, None] * target.prob))
+        softmax.scatter_add_(1, target.ids, -(relative_weight * target.prob))
         return loss, Gradient(softmax, scale)
 
 
@@ -186,15 +189,19 @@ def _bucket(
     bucket = softmax.sum(1)
     ratio = torch.where(bucket > 0, weight * target.rest / bucket, 0.0)
     softmax.mul_((scale - ratio)[:, None])
-    softmax.scatter_add_(1, target.ids, listed * scale[:, None] - weight[:, None] * target.prob)
-    return bucket.clamp(min=torch.finfo(bucket.dtype).tiny).log(), softmax
+    of_listed = listed * scale[:, None] - weight[:, None] * target.prob
+    softmax.scatter_add_(1, target.ids, of_listed)
+    smallest = torch.finfo(bucket.dtype).tiny
+    return bucket.clamp(min=smallest).log(), softmax
 
 
 def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
     """The teacher's part at logits f[P, V] that are divided by the temperature."""
     if not isinstance(payload, Sparse):
         p = full_logits(payload).to(z.dtype)
-        p = (p if temperature == 1.0 else p / temperature).softmax(1)
+        if temperature != 1.0:
+            p = p / temperature
+        p = p.softmax(1)
         dot = torch.linalg.vecdot(p, z)
         return _Soft(dot, torch.ones_like(dot), None, p)
     check_temperature((payload.temperature,), temperature)
@@ -210,7 +217,8 @@ def soft_term(z: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
         return _Soft(dot, mass, payload, None)
     mass = mass + payload.rest
     if payload.tail is Tail.UNIFORM:
-        mean_unlisted = (z.sum(1) - listed.sum(1)) / max(1, z.shape[1] - listed.shape[1])
+        unlisted = z.shape[1] - listed.shape[1]
+        mean_unlisted = (z.sum(1) - listed.sum(1)) / max(1, unlisted)
         dot = dot + payload.rest * mean_unlisted
     elif payload.tail is Tail.UNIGRAM:
         assert payload.unigram is not None
@@ -229,13 +237,20 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
     soft = soft_term(scaled, payload, payload.temperature)
     softmax, lse = _softmax(scaled, overwrite=True)
     nothing = torch.zeros_like(lse)
-    cross, _ = soft.loss_and_gradient(softmax, lse, nothing, nothing)
-    entropy = payload.entropy
-    if payload.tail is Tail.BUCKET:
-        entropy = torch.special.entr(payload.prob).sum(1) + torch.special.entr(payload.rest)
-    elif payload.tail is Tail.NONE and not payload.is_drawn:
-        entropy = torch.special.entr(payload.prob).sum(1)
-    return cross - entropy
+    cross_entropy, _ = soft.loss_and_gradient(softmax, lse, nothing, nothing)
+    return cross_entropy - _entropy(payload)
+
+
+def _entropy(payload: Sparse[Tensor]) -> Tensor:
+    """The entropy in nats, f[P], of the outcomes that :func:`divergence` compares."""
+    keeps_bucket = payload.tail is Tail.BUCKET
+    drops_tail = payload.tail is Tail.NONE and not payload.is_drawn
+    if not keeps_bucket and not drops_tail:
+        return payload.entropy
+    listed: Tensor = torch.special.entr(payload.prob).sum(1)
+    if keeps_bucket:
+        listed += torch.special.entr(payload.rest)
+    return listed
 
 
 def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
