@@ -8,7 +8,7 @@ from pathlib import Path
 from logitcache.data.findings import MEANINGS, Fault, Finding
 from logitcache.data.match import shown
 from logitcache.data.rows import Source
-from logitcache.data.sources.advice import read_by_pandas
+from logitcache.data.sources.advice import read_by_pandas, reshape
 from logitcache.data.sources.hints import option
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import counted, visible
@@ -133,12 +133,14 @@ def _votes_by_text(source: Source) -> str:
     names = [name for name in (*source.texts, source.label_column) if name is not None]
     if not rows or source.label_column is None or any("." in name for name in names):
         return f", with a list of them as its label, and give dump {option('--teacher', 'column:LABEL')}"
-    texts = [name for name in source.texts if name is not None]
     label = source.label_column
-    grouped = f"{rows}.groupby({texts}, as_index=False, sort=False)"
-    votes = f"{grouped}[{label!r}].agg(list)"
-    if "," in label:  # a column of 0 and 1 for each class
-        votes = f"{grouped}[{label.split(',')}].agg(lambda v: v.astype(int).sum())"
     named = f"{option('--label', label)} {option('--teacher', f'column:{label}')}"
+    if "," not in label:
+        command = reshape("votes-by-text", [path], names, "OUT.jsonl")
+        return f": {command}, and give dump --data OUT.jsonl {named}"
+    # a column of 0 and 1 for each class
+    texts = [name for name in source.texts if name is not None]
+    grouped = f"{rows}.groupby({texts}, as_index=False, sort=False)"
+    votes = f"{grouped}[{label.split(',')}].agg(lambda v: v.astype(int).sum())"
     command = f"python -c \"import pandas; {votes}.to_parquet('OUT.parquet')\""
     return f", {command}, and give dump --data OUT.parquet {named}"

@@ -141,6 +141,10 @@ def recorded(
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
     reporter.note(f"{answers.name}: {kind}; {shown(match)}")
+    if answers.file is None and answers.columns == (source.label_column,):
+        reporter.note(
+            f"{answers.name}: the labels are what most of these answers say, so that they agree says nothing"
+        )
     if labels.blanks:
         reporter.note(f"{answers.name}: blanks among votes are no votes: {labels.blanks:,}")
     codec = recorded_codec(spec.codec(task.num_labels), codecs)

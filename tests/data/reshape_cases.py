@@ -239,6 +239,18 @@ FOREIGN = [
         [{"text": "a", "c2": "1", "label": "x"}, {"text": "b", "c2": "2", "label": "y"}],
     ),
     Foreign(
+        "in.tsv and expected.tsv in a folder for each split",
+        "parallel-lines",
+        {
+            "train/in.tsv": "a\nb\n",
+            "train/expected.tsv": "x\ny\n",
+            "dev-0/in.tsv": "c\n",
+            "dev-0/expected.tsv": "x\n",
+            "test-A/in.tsv": "d\n",
+        },
+        labelled(("c", "x"), ("a", "x"), ("b", "y")),
+    ),
+    Foreign(
         "Write their lines into one file",
         "parallel-lines",
         {"X.txt": "a film\na book\n", "Y.txt": "0\n0\n"},
@@ -312,6 +324,23 @@ FOREIGN = [
         [
             {"text": "two films", "probs": {"x": 0.75, "y": 0.25}},
             {"text": "one film", "probs": {"x": 0.5, "y": 0.5}},
+        ],
+        name="r.jsonl",
+    ),
+    Foreign(
+        "Write each line with its scores",
+        "comprehend",
+        {
+            "docs.csv": 'y,"one, film"\nx,two films\n',
+            "r.jsonl": "".join(
+                f"{json.dumps({**answer, 'File': 'docs.csv'})}\n" for answer in COMPREHEND
+            )
+            + '{"File": "docs.csv", "Line": "1", "ErrorCode": "X", "Classes": null}\n',
+        },
+        [
+            {"label": "x", "text": "two films", "probs": {"x": 0.75, "y": 0.25}},
+            {"label": "y", "text": "one, film", "probs": {"x": 0.5, "y": 0.5}},
+            {"label": "x", "text": "two films", "probs": None},
         ],
         name="r.jsonl",
     ),

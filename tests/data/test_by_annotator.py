@@ -80,6 +80,13 @@ def test_an_export_of_zooniverse_becomes_a_row_for_each_subject(tmp_path: Path) 
     assert np.exp(dump.logits[0]) / np.exp(dump.logits[0]).sum() == pytest.approx([1 / 3, 2 / 3])
 
 
+def test_labels_that_are_the_majority_of_the_answers_are_no_gold(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": ["a", "b", "ab"[i % 2]]} for i in range(4)]
+    changed(tmp_path, {"r.jsonl": jsonl(rows)})
+    _, notes = answered(tmp_path / "r.jsonl", "label", tmp_path)
+    assert "the labels are what most of these answers say" in notes
+
+
 def test_objects_by_class_are_no_annotators() -> None:
     by_class = [{"pos": "0.5", "neg": "0.5"}, {"pos": "1", "neg": "0"}]
     for cells in (

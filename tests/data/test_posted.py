@@ -21,7 +21,7 @@ from logitcache.errors import SpecError
 from logitcache.report.check import check_text
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages.check import check
-from tests.advice import printed
+from tests.advice import printed, reshaped
 
 VOTES = {
     "text": ["a warm film", "a dull film", "a long film"],
@@ -211,13 +211,9 @@ def test_answers_of_several_people_are_led_to_votes(
     config = CheckConfig(data=str(tmp_path / "r.csv"))
     report = check_text(check(config, reporter=SILENT))
     assert "also" in report
-    said = re.search(
-        r'python -c "(.*)", and give dump --data OUT.parquet --label label --teacher', report
-    )
-    assert said is not None
+    assert ", and give dump --data OUT.jsonl --label label --teacher column:label" in report
     monkeypatch.chdir(tmp_path)
-    exec(said[1])
-    source, _ = loaded("OUT.parquet")
+    source, _ = loaded(str(reshaped(report.replace("OUT.jsonl,", "OUT.jsonl ,"), tmp_path)))
     assert source.dumped["train"].label.tolist() == [1] * 5 + [0] * 5
 
 

@@ -132,7 +132,11 @@ KINDS: dict[str, Kind] = {
     "arff": Kind(tables.arff, "a file of Weka"),
     "orange": Kind(tables.orange, "a table of Orange, with three header lines"),
     "comprehend": Kind(
-        tables.comprehend, "documents, and what Amazon Comprehend says of them", (2, 2)
+        tables.comprehend,
+        "documents, a line each, and what Amazon Comprehend says of them",
+        (2, 2),
+        range(100),
+        "those of a csv of documents, as label,text",
     ),
     "token-logprobs": Kind(
         tables.token_logprobs,
@@ -157,6 +161,12 @@ KINDS: dict[str, Kind] = {
         "a column of answers by annotator",
         columns=(1,),
         named="the column",
+    ),
+    "votes-by-text": Kind(
+        tables.votes_by_text,
+        "a row for each answer of an annotator",
+        columns=range(2, 4),
+        named="the text (and the second one), and the label",
     ),
     "zooniverse": Kind(
         tables.volunteers, "classifications of Zooniverse", columns=(1,), named="the task, as T0"

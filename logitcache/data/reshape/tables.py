@@ -15,6 +15,7 @@ from typing import Any
 from logitcache.data.reshape.kind import Row
 from logitcache.data.reshape.lines import numbered_lines
 from logitcache.data.sources.content import Content
+from logitcache.data.sources.endings import ending
 from logitcache.data.sources.nested import listed_values, with_paths
 from logitcache.data.sources.reading import read_table
 from logitcache.data.sources.tables import Table
@@ -173,23 +174,26 @@ def orange(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
 
 def comprehend(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
     """A file with a document a line, and what Amazon Comprehend answered to each: the text, and the
-    score of each class under ``probs``.
+    score of each class under ``probs`` (none where it failed). ``columns`` names the fields of a csv.
     """
     documents, answers = files
-    with documents.text() as file:
-        texts = [line.rstrip("\r\n") for line in file]
+    names = columns or ("text",)
+    with documents.text(newline="") as file:
+        lines = csv.reader(file) if ending(documents.path) == ".csv" else zip(file, strict=True)
+        rows = [[field.strip("\r\n") for field in line] for line in lines]
     for where, line in numbered_lines(answers):
         answer = json.loads(line)
         number = int(answer["Line"])
-        if number >= len(texts):
+        if number >= len(rows):
             raise SpecError(
-                expected=f"the number of one of {len(texts):,} lines of {documents.path.name}, from 0",
+                expected=f"the number of one of {len(rows):,} lines of {documents.path.name}, from 0",
                 found=number,
                 advice="Give the file that was classified.",
                 where=where,
             )
-        probabilities = {scored["Name"]: scored["Score"] for scored in answer["Classes"]}
-        yield {"text": texts[number], "probs": probabilities}
+        scored = answer.get("Classes") or answer.get("Labels") or []
+        probabilities = {entry["Name"]: entry["Score"] for entry in scored}
+        yield {**dict(zip(names, rows[number], strict=True)), "probs": probabilities or None}
 
 
 def token_logprobs(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
@@ -282,6 +286,21 @@ def votes_by_annotator(files: Sequence[Content], columns: Sequence[str]) -> Iter
         for row in _rows(_table(content, columns)):
             votes = Counter(str(answer) for answer in (row[columns[0]] or {}).values())
             yield {**row, "votes": dict(votes), "label": _most_frequent(votes)}
+
+
+def votes_by_text(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:
+    """A row for each answer of an annotator: a row for each text, with a list of all answers to it in
+    place of the label, and what else is in the first of these rows. ``columns`` names the columns of
+    the texts, and last that of the label.
+    """
+    *texts, label = columns
+    rows: dict[tuple[Any, ...], Row] = {}
+    for content in files:
+        for row in _rows(_table(content, columns)):
+            answer = row.pop(label)
+            first = rows.setdefault(tuple(row[name] for name in texts), {**row, label: []})
+            first[label].append(answer)
+    yield from rows.values()
 
 
 def volunteers(files: Sequence[Content], columns: Sequence[str]) -> Iterator[Row]:

@@ -45,11 +45,13 @@ def check_no_batch(table: Table, named_columns: Columns) -> None:
 
 
 def _of_comprehend(table: Table) -> SpecError:
-    """The error over answers of Amazon Comprehend, which name the lines of a file of documents."""
-    documents = next(iter(first_values(table.columns[_COMPREHEND[0]], 1)), "DOCUMENTS")
-    beside = Path(table.path).with_name(str(documents))
-    path = beside if beside.is_file() else documents
-    command = reshape("comprehend", [path, table.path], out="OUT.jsonl")
+    """The error over answers of Amazon Comprehend, which name the lines of a file of documents: a
+    csv of labels and texts, or a text file.
+    """
+    documents = first_values(table.columns[_COMPREHEND[0]], 1)[0]
+    path = Path(table.path).with_name(str(documents))
+    columns = ("label", "text") if ending(path) == ".csv" else ()
+    command = reshape("comprehend", [path, table.path], columns, "OUT.jsonl")
     return SpecError(
         expected="texts",
         found=f"what Amazon Comprehend says of the lines of {documents}",

@@ -11,22 +11,26 @@ from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
-from logitcache.data.names import labels_option, listed
+from logitcache.data.names import listed
 from logitcache.data.sources.advice import (
     OF_BRAT,
     by_first_word,
     fields_advice,
-    joined_lines,
     reshape,
     rows_under_keys,
 )
-from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.content import AS_ROWS, PACKINGS
 from logitcache.data.sources.corpora import corpus_advice
 from logitcache.data.sources.endings import ending
 from logitcache.data.sources.field_errors import LOOKED_AHEAD
 from logitcache.data.sources.joins import join_advice
-from logitcache.data.sources.nested import LOOKED_AT
+from logitcache.data.sources.parallel import (
+    check_no_challenge,
+    is_of_labels,
+    lines_advice,
+    slots_advice,
+    texts_and_labels_advice,
+)
 from logitcache.data.sources.parted import usersays_advice
 from logitcache.data.sources.plain import PREFIX, holds_labels, line_advice
 from logitcache.data.sources.reading import READERS
@@ -34,7 +38,6 @@ from logitcache.errors import SpecError
 
 SHEETS = (".xlsx", ".xls", ".ods")
 OF_WORDS = (".train", ".testa", ".testb")  # how CoNLL files are often called
-_FEW = 6  # files whose lines are compared
 _SQLITE = (".db", ".sqlite", ".sqlite3")
 _BY_PANDAS = {  # what reads a file, {0} being its name
     **dict.fromkeys((".pkl", ".pickle"), "pandas.DataFrame(pandas.read_pickle({0}))"),
@@ -50,13 +53,8 @@ _BY_PANDAS = {  # what reads a file, {0} being its name
     **dict.fromkeys((".yaml", ".yml"), "pandas.DataFrame(yaml.safe_load(open({0})))"),
 }
 _MODULES = ("numpy", "sqlite3", "yaml")
-# files of ATIS and SNIPS, a row a line
-_WORDS = "seq.in"
-_CLASSES = "label"
-_SLOTS = "seq.out"
 _OF_RASA = re.compile(r"(?m)^nlu:\s*$")
 _LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata": "Iceberg"}
-_OF_LABELS = re.compile(r"(?i).*(labels?|targets?|gold)\b.*|y[_-].*|.*[_-]y\..*")
 
 
 def unreadable(path: Path) -> SpecError:
@@ -202,26 +200,12 @@ def of_annotations(folder: Path, levels: int = 2) -> str:
 
 
 def _of_annotations(folder: Path) -> str:
-    folders = [path for path in (folder, *sorted(folder.iterdir())) if (path / _WORDS).is_file()]
-    if folders and all((path / _CLASSES).is_file() for path in folders):
-        splits = {path: "train" if path == folder else path.name for path in folders}
-        rows = _lines_of_splits(splits, _CLASSES, ("text", "label"))
-        advice = f"Write the lines of both into one file: {rows}"
-        if all((path / _SLOTS).is_file() for path in folders):
-            advice += f"; for the slots: {_lines_of_splits(splits, _SLOTS, ('words', 'tags'))}"
-        return f"{advice}; then --data OUT"
+    slots = slots_advice(folder)
+    if slots:
+        return slots
     if any(path.suffix == ".ann" for path in folder.iterdir()):
         return OF_BRAT
     return usersays_advice(folder)
-
-
-def _lines_of_splits(splits: Mapping[Path, str], labels: str, columns: Sequence[str]) -> str:
-    """The commands that write OUT/SPLIT.jsonl of the lines of each split's folder."""
-    commands = []
-    for folder, split in splits.items():
-        files = [folder / _WORDS, folder / labels]
-        commands.append(reshape("parallel-lines", files, columns, f"OUT/{split}.jsonl"))
-    return "; ".join(commands)
 
 
 def of_files(folder: Path, names: Sequence[str]) -> str:
@@ -230,26 +214,11 @@ def of_files(folder: Path, names: Sequence[str]) -> str:
     """
     is_alike = len({Path(name).suffix for name in names}) == 1
     return (
-        _of_lines(folder, names)
+        lines_advice(folder, names)
         or _of_text_files(folder, names)
         or (corpus_advice(folder / names[0]) if is_alike else "")
         or (by_ending(folder / names[0]) if is_alike else "")
     )
-
-
-def _of_lines(folder: Path, names: Sequence[str]) -> str:
-    """How to put together the lines of a few files, where one holds a label for each line of one or
-    two others; empty elsewhere.
-    """
-    lines = [_lines(folder / name) for name in names[:_FEW]]
-    for labels, (count, are_labels) in zip(names, lines, strict=False):
-        pairs = zip(names, lines, strict=False)
-        texts = [name for name, (others, _) in pairs if others == count and name != labels]
-        if are_labels and len(names) <= _FEW and len(texts) in (1, 2):
-            files = [str(folder / name) for name in (*texts, labels)]
-            columns = [*("text", "text_pair")[: len(texts)], "label"]
-            return f"Write their lines into one file: {joined_lines(files, columns, 'train')}"
-    return ""
 
 
 def _of_text_files(folder: Path, names: Sequence[str]) -> str:
@@ -268,17 +237,6 @@ def _of_text_files(folder: Path, names: Sequence[str]) -> str:
     return (
         f"Call them by their splits (train.txt, dev.txt, test.txt), or name one of them{own_advice}"
     )
-
-
-def _lines(path: Path) -> tuple[int, bool]:
-    """How many lines a file has, and whether each is one word, as a label is, and most stand there
-    again.
-    """
-    with path.open("rb") as file:
-        head = list(islice(file, LOOKED_AT))
-        count = len(head) + sum(1 for _ in file)
-    are_words = all(len(line.split()) == 1 for line in head)
-    return count, are_words and 1 < 2 * len(set(head)) <= len(head)
 
 
 def _of_objects(path: Path) -> str:
@@ -314,11 +272,6 @@ def _of_tabs(path: Path) -> str:
     return f"If tabs separate its fields, name it {path.name}.tsv. {header}".rstrip()
 
 
-def is_of_labels(name: str) -> bool:
-    """Whether a file's name says that it holds labels alone."""
-    return _OF_LABELS.fullmatch(name) is not None
-
-
 def label_files_advice(ignored: Sequence[Path], used: Iterable[Path]) -> str:
     """What to do with files that are left out, where one holds labels alone; empty for others."""
     labels = [path for path in ignored if is_of_labels(path.name)]
@@ -332,10 +285,11 @@ def label_files_advice(ignored: Sequence[Path], used: Iterable[Path]) -> str:
     return ". ".join([advice, *islice(joined, 1)])
 
 
-def check_no_log(folder: Path) -> None:
-    """Raises SpecError for a table whose log says which of its files count: the others hold rows
-    that have been replaced.
+def check_layout(folder: Path) -> None:
+    """Raises SpecError for a table whose log says which of its files count (the others hold rows that
+    have been replaced), and for texts and labels in files of their own.
     """
+    check_no_challenge(folder)
     for name, kind in _LOGS.items():
         log = folder / name
         is_log = log.is_dir() and (name != "metadata" or any(log.glob("*.metadata.json")))
@@ -357,30 +311,6 @@ def partitions(folders: Sequence[str]) -> str:
     return "They are parts by a column: write one file, with pandas: read_parquet(FOLDER).to_parquet(OUT)"
 
 
-def _lines_of_both(folder: Path, doubled: Mapping[str, Sequence[str]]) -> str:
-    """How to put together the lines of the texts and of the labels of each split."""
-    commands = []
-    names = ""
-    for split, files in doubled.items():
-        text, labels = sorted(files, key=is_of_labels)
-        with (folder / text).open("rb") as file:
-            tabs = file.readline().count(b"\t")
-        columns = ["text", *(f"c{number}" for number in range(2, tabs + 2)), "label"]
-        if tabs:
-            names = f", with the names of the columns in place of {','.join(columns[:-1])}"
-        paths = [folder / text, folder / labels]
-        commands.append(reshape("parallel-lines", paths, columns, f"OUT/{split}.jsonl"))
-    return f"Write the lines of both into one file: {'; '.join(commands)}{names}; then --data OUT{_class_names(folder)}"
-
-
-def _class_names(folder: Path) -> str:
-    """The option with the names of the classes, where a file in the folder has those of numbers."""
-    classes = label_names(None, [folder], None)
-    if classes is None or classes.numbers not in (None, tuple(range(len(classes.names)))):
-        return ""
-    return f" {labels_option(classes.names)}"
-
-
 def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:
     """The error over two files or more for one split, or for each of several (by split)."""
     advice = "Keep one; or, if they are parts of one table, put them into a folder {} of their own."
@@ -389,7 +319,7 @@ def two_files(folder: Path, doubled: Mapping[str, Sequence[str]]) -> SpecError:
     if all(len(names) == 2 and sum(names) == 1 for names in of_labels):
         advice = "Write the texts and the labels as columns of one file, row by row; or keep one."
         if all(name.endswith(".txt") for names in doubled.values() for name in names):
-            advice = _lines_of_both(folder, doubled)
+            advice = texts_and_labels_advice(folder, doubled)
     joined = join_advice(folder / name for names in doubled.values() for name in names)
     advice = f"{joined}." if joined else advice
     found = [

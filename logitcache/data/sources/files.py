@@ -20,8 +20,8 @@ from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, split_cal
 from logitcache.data.sources.file_errors import (
     OF_WORDS,
     SHEETS,
+    check_layout,
     check_links,
-    check_no_log,
     of_annotations,
     of_files,
     partitions,
@@ -93,7 +93,7 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.",
             where=path,
         )
-    check_no_log(path)
+    check_layout(path)
     parts = whole_files(data_files(path))
     if any(split_of(files[0], words) for files in parts):
         return _with_folders(path, _by_split(path, parts, words), words)
@@ -387,7 +387,7 @@ def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
     """Names of folders that are called by a split and hold no file that is ``used``."""
     parents = {parent for file in used for parent in (file, *file.parents)}
     unused = [path for path in _folders(folder) if path not in parents]
-    return [f"{path.name}/" for path in unused if split_named(path.name) and any(path.iterdir())]
+    return [f"{path.name}/" for path in unused if split_called(path.name) and any(path.iterdir())]
 
 
 def _may_hold_rows(path: Path) -> bool:
