@@ -8,7 +8,7 @@ different labels: nothing here needs content to be unique.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import SupportsIndex
 
@@ -19,7 +19,7 @@ from logitcache import identity
 from logitcache.data.division import Division, SharedTexts, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.tables import Table
-from logitcache.data.spool import by_block, concatenated, selected, taken
+from logitcache.data.spool import BLOCK_ROWS, by_block, concatenated, selected, taken
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
 
@@ -104,6 +104,14 @@ class Rows:
         length = (len(self) if stop is None else stop) - start
         pair = None if self.text_pair is None else self.text_pair.slice(start, length).to_pylist()
         return self.text.slice(start, length).to_pylist(), pair
+
+    def text_blocks(
+        self, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, list[str], list[str] | None]]:
+        """The text fields of rows start..stop block by block, each with the number of its first row."""
+        stop = len(self) if stop is None else stop
+        for first in range(start, stop, BLOCK_ROWS):
+            yield first, *self.texts(first, min(first + BLOCK_ROWS, stop))
 
     def digest(self) -> str:
         """Digest of the rows' identities, in order: the content digest of a fingerprint."""

@@ -12,10 +12,12 @@ learnt. A message with ``"train": false`` is not learnt either.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
+
+import numpy as np
 
 from logitcache.data.preprocess.chat_contents import (
     Message,
@@ -37,7 +39,6 @@ from logitcache.data.sources.chats import ASSISTANT
 from logitcache.errors import SpecError, short
 
 GENERATION = "generation"  # the block of a template that marks what the assistant wrote
-THINKS = "enable_thinking"  # false: the prompt supplies an empty thought; true: it opens one
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class Conversation:
 
     text: str
     ids: list[int]
-    offsets: (
-        list[tuple[int, int]] | None
-    )  # of the tokens in the text; None where they are not known
+    offsets: list[tuple[int, int]] | None  # of the tokens in the text; None: not known
     contents: list[tuple[int, int]]
 
 
@@ -59,17 +58,13 @@ class Template:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        text = source_of(tokenizer)
         self.dated = dated(tokenizer)
         self.tools: Sequence[Any] | None = None
-        self.has_marks = f"% {GENERATION} %" in " ".join(
-            text.replace("-%", "%").replace("%-", "%").split()
-        )
-        added = getattr(tokenizer, "added_tokens_decoder", {})
-        self.special = {
-            *tokenizer.all_special_ids,
-            *(token for token, content in added.items() if content.special),
-        }
+        self.has_marks = re.search(rf"%-?\s+{GENERATION}\s+-?%", source_of(tokenizer)) is not None
+        self.special = set(tokenizer.all_special_ids)
+        for token, content in getattr(tokenizer, "added_tokens_decoder", {}).items():
+            if content.special:
+                self.special.add(token)
 
     def tokens(
         self, messages: Sequence[Message], tools: Sequence[Any] | None = None
@@ -150,22 +145,24 @@ class Template:
         )
         if offsets is None or list(encoded["input_ids"]) != ids:
             return None
-        mask = [0, *encoded["assistant_masks"], 0]
-        starts = [i for i in range(len(ids)) if mask[i + 1] and not mask[i]]
-        stops = [i + 1 for i in range(len(ids)) if mask[i + 1] and not mask[i + 2]]
+        steps = np.diff([0, *encoded["assistant_masks"], 0])
+        starts = np.flatnonzero(steps == 1).tolist()
+        stops = np.flatnonzero(steps == -1).tolist()
         turns = [n for n, message in enumerate(messages) if message["role"] == ASSISTANT]
         if len(starts) != len(turns):
             return None
-        borders = [(0, 0), *conversation.contents, (len(conversation.text),) * 2]
+        length = len(conversation.text)
+        borders = [(0, 0), *conversation.contents, (length, length)]
         pieces = []
         for number, start, stop in zip(turns, starts, stops, strict=True):
-            before, own, behind = borders[number : number + 3]
-            has_own = offsets[start][0] <= own[0] and own[1] <= offsets[stop - 1][1]
-            if not has_own or offsets[start][0] < before[1] or offsets[stop - 1][1] > behind[0]:
+            previous, content, following = borders[number : number + 3]
+            is_begun = previous[1] <= offsets[start][0] <= content[0]
+            is_ended = content[1] <= offsets[stop - 1][1] <= following[0]
+            if not is_begun or not is_ended:
                 return None
             start = self._behind_prompt(messages, number, conversation, start)
-            said = messages[: number + 1]
-            pieces.append((start, self._before_tail(said, own[1], conversation, stop)))
+            stop = self._before_tail(messages[: number + 1], content[1], conversation, stop)
+            pieces.append((start, stop))
         return pieces
 
     def _behind_prompt(
@@ -183,11 +180,12 @@ class Template:
         except SpecError:
             supplied = self._ids(self.text(messages[:number], prompt=True))
             ids = conversation.ids
-            shared = takewhile(
-                lambda token: ids[token] == supplied[token], range(min(len(ids), len(supplied)))
-            )
-            header = [token for token in shared if ids[token] in self.special]
-            return max(start, header[-1] + 1) if header else start
+            for token in range(min(len(ids), len(supplied))):
+                if ids[token] != supplied[token]:
+                    break
+                if ids[token] in self.special:
+                    start = max(start, token + 1)
+            return start
 
     def _before_tail(
         self,
@@ -221,7 +219,8 @@ class Template:
             start = self._token_at(conversation, len(prompt), len(contents) - 1)
             before = conversation.ids[:start]
         except SpecError:
-            before, start = self._ids(prompt), 0
+            before = self._ids(prompt)
+            start = 0
             conversation = self._conversation(rest, [])
             end_of_content -= len(prompt)
         ids = conversation.ids
@@ -277,8 +276,7 @@ class Template:
         first = messages[: roles.index(ASSISTANT)]
         if not first:
             return set()
-        plain, prompted = self.text(first), self.text(first, prompt=True)
-        supplied = prompted[len(plain) :] if prompted.startswith(plain) else prompted
+        supplied = self.text(first, prompt=True).removeprefix(self.text(first))
         return self.special.intersection(self._ids(supplied))
 
     def _prompt(self, before: Sequence[Message], text: str, content: str) -> str:
@@ -291,12 +289,14 @@ class Template:
         is_first = own is not None and not text[len(prompt) : own[0]].strip()
         if content and is_first and text.startswith(prompt):
             return prompt
-        others = [self.text(before, prompt=True, **{THINKS: thinks}) for thinks in (False, True)]
-        for candidate in sorted((prompt, *others), key=len, reverse=True):
+        empty_thought = self.text(before, prompt=True, enable_thinking=False)
+        opened_thought = self.text(before, prompt=True, enable_thinking=True)
+        candidates = (prompt, empty_thought, opened_thought)
+        for candidate in sorted(candidates, key=len, reverse=True):
             if text.startswith(candidate):
                 return candidate
-        follows = before[-1]["role"] == ASSISTANT
-        raise inexact(len(before), "with the generation prompt ", JOINED if follows else OF_PROMPT)
+        advice = JOINED if before[-1]["role"] == ASSISTANT else OF_PROMPT
+        raise inexact(len(before), "with the generation prompt ", advice)
 
     def _stop(
         self, messages: Sequence[Message], conversation: Conversation, place: int, start: int
@@ -334,13 +334,15 @@ class Template:
         """The end of the last of these messages, with the special tokens directly behind its end
         token, unless these end the conversation and not the message.
         """
-        offsets, text = conversation.offsets, conversation.text
+        text = conversation.text
+        offsets = conversation.offsets
         if offsets is None or end >= stop or conversation.ids[end] not in self.special:
             return end
-        header = self._header(messages)
+        endings = self.special - self._header(messages)
         last = end
-        while last < stop and conversation.ids[last] in self.special - header:
-            if "\n" in text[offsets[last - 1][1] : offsets[last][0]]:
+        while last < stop and conversation.ids[last] in endings:
+            between = text[offsets[last - 1][1] : offsets[last][0]]
+            if "\n" in between:
                 break
             last += 1
         try:
@@ -381,14 +383,13 @@ class Template:
 
     def _without_tail(self, ids: list[int], start: int, stop: int) -> int:
         """The end of a message without the white space behind its last special token."""
-        end = stop
-        while (
-            end > start
-            and ids[end - 1] not in self.special
-            and not self.tokenizer.decode([ids[end - 1]]).strip()
-        ):
-            end -= 1
-        return end if end > start and ids[end - 1] in self.special else stop
+        for end in range(stop, start, -1):
+            last = ids[end - 1]
+            if last in self.special:
+                return end
+            if self.tokenizer.decode([last]).strip():
+                break
+        return stop
 
 
 def _bare(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from logitcache import identity
 from logitcache.data.preprocess import chat_answers
 from logitcache.data.preprocess.chat_errors import empty_completion
 from logitcache.data.rows import Rows, Source
-from logitcache.data.spool import BLOCK_ROWS, Spool, part_of, selected, token_blocks
+from logitcache.data.spool import Spool, part_of, selected, token_blocks
 from logitcache.errors import SpecError
 from logitcache.records import (
     Array,
@@ -63,22 +63,22 @@ class Special:
 
     @classmethod
     def of(cls, tokenizer: Any) -> Special:
-        bare = _ids(tokenizer, "a", special=False)
-        ids = _ids(tokenizer, "a")
-        starts = range(len(ids) - len(bare) + 1)
-        first = next((start for start in starts if ids[start : start + len(bare)] == bare), None)
-        if not bare or first is None:
-            raise SpecError(
-                expected="a tokenizer that puts its special tokens around a text",
-                found=f"{ids} for 'a', {bare} without them",
-                advice="Use the tokenizer of a language model.",
-            )
-        return cls(ids[:first], ids[first + len(bare) :], tokenizer.eos_token_id)
+        bare = bare_ids(tokenizer, "a")
+        ids = tokenizer("a", add_special_tokens=True, verbose=False)["input_ids"]
+        for start in range(len(ids)):
+            stop = start + len(bare)
+            if bare and ids[start:stop] == bare:
+                return cls(ids[:start], ids[stop:], tokenizer.eos_token_id)
+        raise SpecError(
+            expected="a tokenizer that puts its special tokens around a text",
+            found=f"{ids} for 'a', {bare} without them",
+            advice="Use the tokenizer of a language model.",
+        )
 
 
-def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
-    return ids
+def bare_ids(tokenizer: Any, text: str | list[str]) -> Any:
+    """The token ids of a text, or of each of several, without special tokens."""
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def causal_documents(
@@ -98,56 +98,55 @@ def _texts(
 ) -> Iterator[tuple[list[int], list[int]]]:
     special = Special.of(tokenizer)
     end = [] if special.end is None else [special.end]
-    for start in range(0, len(rows), BLOCK_ROWS):
-        texts, completions = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
-        first = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        second: list[list[int]] = [[]] * len(first)
+    is_context_learnt = int(not only_completions)
+    for start, texts, completions in rows.text_blocks():
+        prompt_ids = bare_ids(tokenizer, texts)
+        completion_ids: list[list[int]] = [[]] * len(texts)
         if completions is not None:
-            second = _going_on(tokenizer, completions)
-        for number, (prompt, completion) in enumerate(zip(first, second, strict=True)):
+            completion_ids = _going_on(tokenizer, completions)
+        for row, (prompt, completion) in enumerate(zip(prompt_ids, completion_ids, strict=True)):
             if completions is not None and not completion:
-                raise empty_completion().at(f"{where} row {rows.row_id[start + number]}")
+                raise empty_completion().at(f"{where} row {rows.row_id[start + row]}")
             context = [*special.before, *prompt]
-            ids = [*context, *completion, *end]
-            learnt = int(not only_completions)
-            yield ids, [learnt] * len(context) + [1] * (len(ids) - len(context))
+            answer = [*completion, *end]
+            flags = [is_context_learnt] * len(context) + [1] * len(answer)
+            yield context + answer, flags
 
 
 def _going_on(tokenizer: Any, completions: list[str]) -> list[list[int]]:
     """The tokens of texts that go on from others: without the space that SentencePiece puts before
     every text. Where that takes a line feed away, or joins it to a text, the space stays.
     """
-    alone: list[list[int]] = tokenizer(completions, add_special_tokens=False, verbose=False)[
-        "input_ids"
-    ]
-    first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, "a", special=False))[:1]
+    alone: list[list[int]] = bare_ids(tokenizer, completions)
+    first = tokenizer.convert_ids_to_tokens(bare_ids(tokenizer, "a"))[:1]
     if not first or not str(first[0]).startswith(SPACE_OF_SENTENCEPIECE):
         return alone
-    before = _ids(tokenizer, "\n", special=False)
-    texts = [f"\n{completion}" for completion in completions]
-    behind = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-    tokens = []
-    for text, plain in zip(behind, alone, strict=True):
-        tokens.append(text[len(before) :] if text[: len(before)] == before else plain)
-    return tokens
+    line_feed = bare_ids(tokenizer, "\n")
+    count = len(line_feed)
+    behind_line_feed = bare_ids(tokenizer, [f"\n{completion}" for completion in completions])
+    for number, ids in enumerate(behind_line_feed):
+        if ids[:count] == line_feed:
+            alone[number] = ids[count:]
+    return alone
 
 
 def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
     """Every text as it stands in a packed row of a masked model, between these special tokens."""
 
-    def each() -> Iterator[tuple[list[int], list[int]]]:
-        for start in range(0, len(rows), BLOCK_ROWS):
-            texts, _ = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
-            for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
+    def documents() -> Iterator[list[tuple[list[int], list[int]]]]:
+        for _, texts, _ in rows.text_blocks():
+            for ids in bare_ids(tokenizer, texts):
                 tokens = [*special.before, *ids, *special.after]
-                yield tokens, [1] * len(tokens)
+                yield [(tokens, [1] * len(tokens))]
 
-    return _flat([document] for document in each())
+    return _flat(documents())
 
 
 def _flat(rows: Iterator[list[tuple[list[int], list[int]]]]) -> Documents:
     """The documents of each row, one behind the other."""
-    ids, supervised, lengths = Spool(np.int32), Spool(np.uint8), Spool(np.int64)
+    ids = Spool(np.int32)
+    supervised = Spool(np.uint8)
+    lengths = Spool(np.int64)
     numbers = Spool(np.int64)
     for number, documents in enumerate(rows):
         for tokens, flags in documents:
@@ -226,10 +225,9 @@ def interleaved(views: Sequence[dict[str, Ragged]]) -> dict[str, Ragged]:
     if len(views) == 1:
         return views[0]
     rows = len(views[0]["labels"])
-    order = (np.arange(len(views))[None, :] * rows + np.arange(rows)[:, None]).reshape(-1)
+    order = np.arange(len(views) * rows).reshape(len(views), rows).T.reshape(-1)
     together = {}
-    for name in views[0]:
-        column = views[0][name]
+    for name, column in views[0].items():
         for view in views[1:]:
             column = column.followed_by(view[name])
         together[name] = column.select(order)
@@ -256,12 +254,12 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
             f"{name}: {len(labels) - len(index):,} rows have no token to learn: they are left out"
         )
         tokens = {column: selected(values, index) for column, values in tokens.items()}
-    n = len(index)
+    count = len(index)
     return Rows(
-        text=pa.array([""] * n, pa.large_string()),
+        text=pa.array([""] * count, pa.large_string()),
         text_pair=None,
-        label=np.zeros(n, np.int64),
-        row_id=np.arange(n),
+        label=np.zeros(count, np.int64),
+        row_id=np.arange(count),
         row_hash=token_hashes(tokens),
         tokens=tokens,
     )
@@ -278,10 +276,8 @@ def token_hashes(tokens: dict[str, Ragged]) -> Int64:
     names = sorted(tokens)
     indptr = tokens["labels"].indptr
     columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
-    return identity.hash_bytes(
-        tuple(column[start:stop].tobytes() for column in columns)
-        for start, stop in itertools.pairwise(indptr)
-    )
+    rows = itertools.starmap(slice, itertools.pairwise(indptr))
+    return identity.hash_bytes(tuple(column[row].tobytes() for column in columns) for row in rows)
 
 
 def examples(
@@ -321,9 +317,9 @@ def packed(source: Source, make: Any, reporter: Reporter) -> Source:
         if len(rows):
             tables[split] = make(rows, f"{source.name}/{split}")
     for split, rows in tables.items():
-        tokens = len(rows.tokens["labels"].values)
-        learnt = int((rows.tokens["labels"].values >= 0).sum())
+        labels = rows.tokens["labels"].values
+        learnt = int((labels >= 0).sum())
         reporter.note(
-            f"{source.name}/{split}: {len(rows):,} rows of {tokens:,} tokens, {learnt:,} of them learnt"
+            f"{source.name}/{split}: {len(rows):,} rows of {len(labels):,} tokens, {learnt:,} of them learnt"
         )
     return source.with_tables(tables)

@@ -11,7 +11,7 @@ import numpy as np
 
 from logitcache.data.preprocess import packing, words
 from logitcache.data.rows import Rows
-from logitcache.data.spool import BLOCK_ROWS, Spool
+from logitcache.data.spool import Spool
 from logitcache.errors import SpecError
 from logitcache.records import Examples, Ragged
 
@@ -41,8 +41,7 @@ def prepare(
     blank = _blank(tokenizer)
     cut = np.zeros(stop - start, np.bool_)
     ends.add([0])
-    for first in range(start, stop, BLOCK_ROWS):
-        text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
+    for first, text, pair in rows.text_blocks(start, stop):
         fields = (text,) if pair is None else (text, pair)
         encoded = tokenizer(
             *fields,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,11 @@ from logitcache.data.rows import Rows
 from logitcache.data.sources.advice import lists_advice, pandas_command
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.endings import ending
-from logitcache.data.sources.tables import Opened, Table, names_of
+from logitcache.data.sources.nested import listed_values
+from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.word_rows import TAGS, WORDS
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
@@ -40,20 +41,21 @@ def columns_of(tables: Sequence[Table], named_columns: Columns) -> Columns | Non
     Where no task is named, many a data set has the words of a text beside the text and its one
     label: then it is a text that is classified, as are words without labels.
     """
-    have = names_of(tables)
-
-    def of_lists(names: Sequence[str]) -> str | None:
-        present = [name for name in names if name in have]
-        lists = (name for name in present if any(_is_lists(table, name) for table in tables))
-        return next(lists, None)
-
-    words = of_lists(WORDS if named_columns.text is None else (named_columns.text,))
-    tags = of_lists(TAGS if named_columns.label is None else (named_columns.label,))
-    if words is None or (
-        named_columns.task is None and (tags is None or _has_texts(tables, named_columns))
-    ):
+    words = _first_of_lists(tables, named_columns.text, WORDS)
+    tags = _first_of_lists(tables, named_columns.label, TAGS)
+    if words is None:
+        return None
+    if named_columns.task is None and (tags is None or _has_texts(tables, named_columns)):
         return None
     return replace(named_columns, text=words, label=named_columns.label or tags)
+
+
+def _first_of_lists(tables: Sequence[Table], named: str | None, usual: Sequence[str]) -> str | None:
+    """The column that is named, or the first one of the usual names, that holds lists."""
+    for name in usual if named is None else [named]:
+        if any(_is_lists(table, name) for table in tables):
+            return name
+    return None
 
 
 def _has_texts(tables: Sequence[Table], columns: Columns) -> bool:
@@ -91,30 +93,27 @@ def opened(table: Table, names: Columns) -> Opened:
         labels = [None] * len(table)
     else:
         labels = _lists(table, str(names.label))
-    for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
-        _check(own, tags, table, row, names)
-        if any(map(_is_unfit, own)):
+    flat_labels: list[Any] = []
+    for row, (row_words, row_labels) in enumerate(zip(words, labels, strict=True)):
+        _check(row_words, row_labels, table, row, names)
+        if any(map(_is_unfit, row_words)):
             raise _unfit(table, row, words, names)
+        flat_labels += [None] * len(row_words) if row_labels is None else row_labels
     lengths = np.fromiter(map(len, words), np.int64, len(words))
-    flat = []
-    for own, tags in zip(words, labels, strict=True):
-        flat.append([None] * len(own) if tags is None else tags)
     row_of_word = np.repeat(np.arange(len(words)), lengths)
-    texts = arrow_texts(list(map(SEPARATOR.join, words)))
     units = replace(
         table,
-        columns={} if names.label is None else {names.label: list(chain.from_iterable(flat))},
+        columns={} if names.label is None else {names.label: flat_labels},
         lines=np.asarray(table.lines, np.int64)[row_of_word],
         parts=(),
     )
-    others = {name: column for name, column in table.columns.items() if name != names.label}
-    rows = replace(table, columns={**others, names.text: texts})
-    return Opened(rows, units, ends_of(lengths))
+    columns = {name: column for name, column in table.columns.items() if name != names.label}
+    columns[names.text] = arrow_texts(list(map(SEPARATOR.join, words)))
+    return Opened(replace(table, columns=columns), units, ends_of(lengths))
 
 
 def _lists(table: Table, name: str) -> list[Any]:
-    column = table.columns.get(name, [])
-    values = column if isinstance(column, list) else column.to_pylist()
+    values = listed_values(table, name)
     return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
 
 
@@ -128,16 +127,17 @@ def _check(words: Any, tags: Any, table: Table, row: int, names: Columns) -> Non
             advice=advice,
             where=table.place(row),
         )
-    if tags is not None and (not isinstance(tags, list | tuple) or len(tags) != len(words)):
-        tag_count = f"{len(tags)}" if isinstance(tags, list | tuple) else short(repr(tags))
-        if row == 0:  # the labels of all rows may be of texts
-            advice = f"{advice} {lists_advice(str(names.text), [list(words)], table.path)}"
-        raise SpecError(
-            expected=f"a label for each of {len(words)} words",
-            found=tag_count,
-            advice=advice.rstrip(),
-            where=table.place(row),
-        )
+    are_tags = isinstance(tags, list | tuple)
+    if tags is None or (are_tags and len(tags) == len(words)):
+        return
+    if row == 0:  # the labels of all rows may be of texts
+        advice = f"{advice} {lists_advice(str(names.text), [list(words)], table.path)}"
+    raise SpecError(
+        expected=f"a label for each of {len(words)} words",
+        found=len(tags) if are_tags else short(repr(tags)),
+        advice=advice.rstrip(),
+        where=table.place(row),
+    )
 
 
 def _is_unfit(word: Any) -> bool:
@@ -146,18 +146,21 @@ def _is_unfit(word: Any) -> bool:
 
 def _unfit(table: Table, row: int, words: Sequence[Any], names: Columns) -> SpecError:
     """The error over a row with words that are none, and how to leave them out."""
-    lists = [own if isinstance(own, list | tuple) else () for own in words]
-    unfit = [[word for word in own if _is_unfit(word)] for own in lists]
-    count = sum(map(bool, unfit))
-    are_spaces = all(isinstance(w, str) and not w.strip() for w in chain.from_iterable(unfit))
+    rows = []
+    are_spaces = True
+    for cell in words:
+        unfit = list(filter(_is_unfit, cell)) if isinstance(cell, list | tuple) else []
+        rows.append(unfit)
+        are_spaces = are_spaces and are_all(unfit, str) and not any(map(str.strip, unfit))
     advice = "Correct the row or leave it out."
     if are_spaces:
         advice = f"Leave such words out, with their labels{_without_spaces(table, names)}."
-    if any(isinstance(word, list) for word in unfit[row]):
+    if any(isinstance(word, list) for word in rows[row]):
         advice = lists_advice(str(names.text), words, table.path) or advice
+    count = sum(map(bool, rows))
     return SpecError(
         expected="words, none empty, none with a newline and none with half a character",
-        found=f"{short(repr(unfit[row][0]))} in row {row} (counted from 0), such words in {count:,} "
+        found=f"{short(repr(rows[row][0]))} in row {row} (counted from 0), such words in {count:,} "
         f"of {len(words):,} rows",
         advice=advice,
         where=table.place(row),
@@ -210,20 +213,21 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) 
             found=f"{type(tokenizer).__name__}, which does not",
             advice="Use a checkpoint with a tokenizer.json.",
         )
-    ids, types, firsts = [], [], []
+    ids = []
+    types = []
+    firsts = []
     cut = np.zeros(stop - start, np.bool_)
-    for begin in range(start, stop, BLOCK_ROWS):
-        texts, _ = rows.texts(begin, min(begin + BLOCK_ROWS, stop))
+    for begin, texts, _ in rows.text_blocks(start, stop):
         words = [text.split(SEPARATOR) if text else [] for text in texts]
         encoded = _encoded(tokenizer, words, max_length)
-        for row, own in enumerate(words):
+        for row, row_words in enumerate(words):
             is_cut = bool(encoded.encodings[row].overflowing)
             cut[begin - start + row] = is_cut
             ids.append(np.array(encoded["input_ids"][row], np.int32))
             if "token_type_ids" in encoded:
                 types.append(np.array(encoded["token_type_ids"][row], np.uint8))
             first_is_cut = is_cut and tokenizer.truncation_side == "left"
-            firsts.append(_first_pieces(encoded.word_ids(row), len(own), first_is_cut))
+            firsts.append(_first_pieces(encoded.word_ids(row), len(row_words), first_is_cut))
     inputs = {"input_ids": _ragged(ids, np.int32)}
     if types:
         inputs["token_type_ids"] = _ragged(types, np.uint8)

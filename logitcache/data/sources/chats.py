@@ -62,17 +62,29 @@ def prompts_advice(table: Table) -> str:
     where no columns are called so.
     """
     have = [name for name in table.columns if holds(table, name, str)]
-    asked = first_called(ASKED, have)
-    context = first_called(CONTEXT, [name for name in have if name != asked])
-    answered = first_called(ANSWERED, [name for name in have if name not in (asked, context)])
-    if asked is None or answered is None:
+    question, context, answer = question_columns(have, ASKED, ANSWERED)
+    if question is None or answer is None:
         return ""
-    prompt = f"t[{asked!r}]"
+    prompt = f"t[{question!r}]"
     if context is not None:
         prompt = f"({prompt} + chr(10) * 2 + t[{context!r}].fillna('')).str.strip()"
-    lines = f"t['prompt'] = {prompt} + chr(10); t['completion'] = t[{answered!r}]; t = t[{list(PROMPTS)}]"
+    lines = (
+        f"t['prompt'] = {prompt} + chr(10); t['completion'] = t[{answer!r}]; t = t[{list(PROMPTS)}]"
+    )
     command = pandas_command(table.path, lines)
     return f" Prompts and completions: {command}" if command else ""
+
+
+def question_columns(
+    have: Sequence[str], asked: Sequence[str], answered: Sequence[str]
+) -> tuple[str | None, str | None, str | None]:
+    """The columns of a question, of what belongs to it, and of its answer, by their usual names:
+    ``asked`` and ``answered`` are those of questions and of answers.
+    """
+    question = first_called(asked, have)
+    context = first_called(CONTEXT, [name for name in have if name != question])
+    answer = first_called(answered, [name for name in have if name not in (question, context)])
+    return question, context, answer
 
 
 def messages(table: Table) -> Export | None:
@@ -83,34 +95,35 @@ def messages(table: Table) -> Export | None:
     if name is None:
         return None
     first = first_values(table.columns[name], _LOOKED_AT)
-    if name == PARTED and not all(_is_parted(message) for chat in first for message in chat or []):
+    turns = [turn for chat in first for turn in chat or []]
+    if not are_all(turns, Mapping) or (name == PARTED and not all(map(_is_parted, turns))):
         return None
-    if not all(isinstance(message, Mapping) for chat in first for message in chat or []):
-        return None
-    given = [column for column in SYSTEMS if column in table.columns]
-    system = next((column for column in given if any(listed_values(table, column))), None)
-    _check_roles(table, name, first)
-    if name == MESSAGES and system is None and all(plain_chat(chat) == chat for chat in first):
+    system = None
+    for column in SYSTEMS:
+        if column in table.columns and any(listed_values(table, column)):
+            system = column
+            break
+    _check_roles(table, name, turns)
+    if name == MESSAGES and system is None and list(map(plain_chat, first)) == first:
         return None
     chats = list(map(plain_chat, listed_values(table, name)))
     note = f"the column {name} is read as messages of a role and a content"
     if system is None:
         return Export(note, {MESSAGES: chats}, (name,))
-    told = map(_told, listed_values(table, system))
-    chats = [_behind(text, chat) for text, chat in zip(told, chats, strict=True)]
+    prompts = map(_system_prompt, listed_values(table, system))
+    chats = list(map(_behind, prompts, chats))
     return Export(f"{note}, behind the column {system}", {MESSAGES: chats}, (name, system))
 
 
-def _told(system: Any) -> Any:
-    """What a system is told as one text, where it is a list of parts, or has such as Gemini's do."""
-    if isinstance(system, Mapping) and "parts" in system:
-        system = system["parts"]
-    return _text_of([system] if isinstance(system, Mapping) else system)
+def _system_prompt(value: Any) -> Any:
+    """A system's prompt as one text, where it is a list of parts, or has such as Gemini's do."""
+    if isinstance(value, Mapping) and "parts" in value:
+        value = value["parts"]
+    return _text_of([value] if isinstance(value, Mapping) else value)
 
 
-def _check_roles(table: Table, name: str, chats: Sequence[Any]) -> None:
+def _check_roles(table: Table, name: str, turns: Sequence[Mapping[str, Any]]) -> None:
     """Raises SpecError where the keys of messages are roles, and their values what these say."""
-    turns = [turn for chat in chats for turn in chat or []]
     keys = distinct(key for turn in turns for key in turn)
     roles = [ROLES.get(str(key).casefold()) for key in keys]
     if not turns or None in roles or ASSISTANT not in roles:
@@ -134,8 +147,8 @@ def _is_parted(message: Any) -> bool:
 
 
 def _behind(system: Any, chat: Any) -> Any:
-    """A chat behind what its system is told, where it does not say so itself. What is no chat is
-    left as it is, to be refused by its row.
+    """A chat behind its system's prompt, unless it has one itself. What is no chat is left as it is,
+    to be refused by its row.
     """
     if not system or not isinstance(chat, list) or not chat:
         return chat
@@ -148,20 +161,26 @@ def prompted(table: Table, answered: str = PROMPTS[1]) -> Export | None:
     """Prompts and what answers them, in the column ``answered``, that are messages themselves, as
     chats whose answer is learnt; None where there are none.
     """
-    columns = (PROMPTS[0], answered)
-    if not all(holds(table, name, list) for name in columns):
+    prompt, _ = PROMPTS
+    if not holds(table, prompt, list) or not holds(table, answered, list):
         return None
+    prompts = listed_values(table, prompt)
+    completions = listed_values(table, answered)
     chats = []
-    prompts, completions = (listed_values(table, name) for name in columns)
-    for prompt, completion in zip(prompts, completions, strict=True):
-        chat = [*(prompt or []), *(completion or [])]
-        for number, message in enumerate(prompt or []):
-            if isinstance(message, Mapping):
-                others = {key: value for key, value in message.items() if key not in _FLAGS}
-                chat[number] = {**others, TRAIN: False}
+    for before, answer in zip(prompts, completions, strict=True):
+        chat = [*map(_not_learnt, before or []), *(answer or [])]
         chats.append(plain_chat(chat))
     note = f"the columns prompt and {answered} are read as messages, of which those of the {answered} are learnt"
-    return Export(note, {MESSAGES: chats}, columns)
+    return Export(note, {MESSAGES: chats}, (prompt, answered))
+
+
+def _not_learnt(message: Any) -> Any:
+    """A message of a prompt; what is none as it is."""
+    return {**_without_flags(message), TRAIN: False} if isinstance(message, Mapping) else message
+
+
+def _without_flags(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in message.items() if key not in _FLAGS}
 
 
 def check_no_bad(table: Table) -> None:
@@ -211,8 +230,11 @@ def checked(messages: Any, where: str, tools: Any = None, path: Path | str = "")
     that of their file. Raises SpecError for what is no list of messages.
     """
     messages = plain_chat(messages)
-    fault = "" if isinstance(messages, list) and messages else short(repr(messages))
-    for number, message in enumerate(messages if not fault else []):
+    fault = ""
+    if not isinstance(messages, list) or not messages:
+        fault = short(repr(messages))
+        messages = []
+    for number, message in enumerate(messages):
         kinds = _kinds_of_media(message)
         if kinds:
             found = f"message {number}: a part of the type {kinds[0]}"
@@ -260,12 +282,11 @@ def _fault(number: int, message: Any) -> str:
 def _kinds_of_media(message: Any) -> list[str]:
     """The types of the parts of a message that are no texts, as images and calls of tools."""
     content = message.get("content") if isinstance(message, Mapping) else None
-    parts = content if isinstance(content, list) else []
-    return [
-        str(part.get("type", listed(list(part))))
-        for part in parts
-        if isinstance(part, Mapping) and not _is_text(part)
-    ]
+    kinds = []
+    for part in content if isinstance(content, list) else []:
+        if isinstance(part, Mapping) and not _is_text(part):
+            kinds.append(str(part.get("type", listed(list(part)))))
+    return kinds
 
 
 def plain_chat(chat: Any) -> Any:
@@ -285,15 +306,16 @@ def _message(message: Any) -> Any:
     if not isinstance(message, Mapping):
         return message
     is_parted = "parts" in message and not {"content", "value"} & message.keys()
-    taken = ("from", "parts" if is_parted else "value")
-    others = {key: value for key, value in message.items() if key not in taken}
-    others = _with_one_flag(others)
+    content_key = "parts" if is_parted else "value"
+    others = _with_one_flag(message)
+    others.pop("from", None)
+    value = others.pop(content_key, None)
     role = message.get("role", message.get("from"))
-    content = _text_of(message.get("content", message.get(taken[1])))
+    content = _text_of(message.get("content", value))
     calls = others.pop("tool_calls", None)
     if role == "function_call":  # as ShareGPT has it: what is called is the message's text
         calls = calls or _calls_in(content)
-        content = None if calls else content
+        content = "" if calls else content
     if calls:
         others["tool_calls"] = list(map(_call, calls))
         content = "" if content is None else content
@@ -307,12 +329,14 @@ def _with_one_flag(message: Mapping[str, Any]) -> dict[str, Any]:
     nothing is none: other messages of the table have it.
     """
     flags = {key: message[key] for key in _FLAGS if message.get(key) is not None}
-    others = {key: value for key, value in message.items() if key not in _FLAGS}
+    others = _without_flags(message)
+    if not flags:
+        return others
     meanings = {bool(value) == _FLAGS[key] for key, value in flags.items()}
-    is_clear = len(meanings) <= 1 and all(value in (0, 1) for value in flags.values())
+    is_clear = len(meanings) == 1 and all(value in (0, 1) for value in flags.values())
     if not is_clear or MASK in flags:
         return {**others, **flags}
-    return {**others, TRAIN: meanings.pop()} if meanings else others
+    return {**others, TRAIN: meanings.pop()}
 
 
 def _calls_in(content: Any) -> list[Any]:
@@ -389,7 +413,7 @@ def _contents(chat: Any) -> tuple[str, str] | None:
             spoken.append((message.get("role"), message.get("content")))
     if [role for role, _ in spoken] != ["user", "assistant"]:
         return None
-    question, answer = spoken[0][1], spoken[1][1]
+    (_, question), (_, answer) = spoken
     if isinstance(question, str) and isinstance(answer, str):
         return question, answer
     return None

@@ -7,23 +7,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from logitcache.data.sources.chats import (
     ANSWERED,
     ASKED,
     ASSISTANT,
-    CONTEXT,
     PROMPTS,
     SYSTEM,
     SYSTEMS,
     plain_chat,
     prompted,
+    question_columns,
 )
 from logitcache.data.sources.columns import MESSAGES, first_called, usual_text
 from logitcache.data.sources.exported import Export
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import are_all, present
 
 _HISTORIES = ("history", "chat_history", "conversation_history")
 _TURNS = ("data", "turns", "dialog", "dialogue", "utterances", "conversation", "conversations")
@@ -53,14 +55,11 @@ def _with_history(table: Table) -> Export | None:
     """
     have = [name for name in table.columns if holds(table, name, str)]
     lists = [name for name in table.columns if holds(table, name, list)]
-    asked = first_called((*ASKED, _MESSAGE), have)
-    context = first_called(CONTEXT, [name for name in have if name != asked])
-    rest = [name for name in have if name not in (asked, context)]
-    answered = first_called((*ANSWERED, "text"), rest)
+    question, context, answer = question_columns(have, (*ASKED, _MESSAGE), (*ANSWERED, "text"))
     system = first_called(SYSTEMS, have)
     history = first_called(_HISTORIES, lists)
-    names = (system, history, asked, context, answered)
-    if asked is None or answered is None or not _holds_any(table, (system, history)):
+    names = (system, history, question, context, answer)
+    if question is None or answer is None or not _holds_any(table, (system, history)):
         return None
     empty = [None] * len(table)
     columns = [empty if name is None else listed_values(table, name) for name in names]
@@ -76,13 +75,14 @@ def _holds_any(table: Table, names: Sequence[str | None]) -> bool:
     return any(map(any, columns))
 
 
-def _conversation(system: Any, history: Any, asked: Any, context: Any, answered: Any) -> list[Any]:
+def _conversation(system: Any, history: Any, question: Any, context: Any, answer: Any) -> list[Any]:
     """The messages of a row, of which all but the question and its answer may be missing."""
     chat = _turns_before(history)
     if system:
         chat.insert(0, _message(SYSTEM, system))
-    question = f"{asked}\n\n{context}" if asked and context else asked or context
-    return [*chat, _message(_USER, question), _message(ASSISTANT, answered)]
+    if question and context:
+        question = f"{question}\n\n{context}"
+    return [*chat, _message(_USER, question or context), _message(ASSISTANT, answer)]
 
 
 def _turns_before(history: Any) -> list[Any]:
@@ -92,9 +92,9 @@ def _turns_before(history: Any) -> list[Any]:
     chat: list[Any] = []
     for turn in history or []:
         if isinstance(turn, Mapping):
-            content = turn.get("message", turn.get("content"))
-            others = {key: value for key, value in turn.items() if key != "message"}
-            chat.append({**others, "content": content})
+            message = dict(turn)
+            message["content"] = message.pop("message", turn.get("content"))
+            chat.append(message)
         elif isinstance(turn, list) and len(turn) == 2:
             chat += [_message(_USER, turn[0]), _message(ASSISTANT, turn[1])]
         else:
@@ -126,38 +126,43 @@ def _of_speakers(table: Table) -> Export | None:
     name = _CHOSEN if _CHOSEN in names else names[0]
     chats = [_by_speakers(text) for text in listed_values(table, name)]
     note = f"the column {name} is read as messages of Human and Assistant"
-    others = [other for other in names if other != name]
-    if others:
-        note += f"; not read: {', '.join(others)}"
-    is_open = [not (chat and chat[-1]["content"]) for chat in chats]
-    if not any(is_open):
+    unread = [other for other in names if other != name]
+    if unread:
+        note += f"; not read: {', '.join(unread)}"
+    open_chats = sum(not chat or not chat[-1]["content"] for chat in chats)
+    if not open_chats:
         return Export(note, {MESSAGES: chats}, tuple(names))
     have = [other for other in table.columns if other != name and holds(table, other, str)]
-    answered = first_called(ANSWERED, have)
-    if answered is None or not all(is_open):
+    column = first_called(ANSWERED, have)
+    if column is None or open_chats < len(chats):
         return None
-    for chat, answer in zip(chats, listed_values(table, answered), strict=True):
+    for chat, answer in zip(chats, listed_values(table, column), strict=True):
         chat[-1:] = [_message(ASSISTANT, answer.strip() if answer else answer)]
-    note += f", behind which {answered} answers"
-    return Export(note, {MESSAGES: chats}, (name, answered))
+    note += f", behind which {column} answers"
+    return Export(note, {MESSAGES: chats}, (name, column))
 
 
 def _are_of_speakers(table: Table, name: str) -> bool:
     if not holds(table, name, str):
         return False
-    texts = [text for text in first_values(table.columns[name], LOOKED_AT) if text]
-    return bool(texts) and all(map(_has_both, texts))
+    texts = present(first_values(table.columns[name], LOOKED_AT))
+    return bool(texts) and all(map(_is_of_speakers, texts))
 
 
-def _has_both(text: str) -> bool:
-    match = _SPEAKER.match(text)
-    return match is not None and set(_SPEAKER.findall(text)) == set(_SPEAKERS)
+def _is_of_speakers(text: str) -> bool:
+    """Whether a text begins with a speaker, and both of them speak."""
+    is_begun = _SPEAKER.match(text) is not None
+    return is_begun and set(_SPEAKER.findall(text)) == set(_SPEAKERS)
 
 
 def _by_speakers(text: str | None) -> list[Message]:
-    pieces = _SPEAKER.split(text or "")[1:]
-    turns = zip(pieces[::2], pieces[1::2], strict=True)
-    return [_message(_SPEAKERS[speaker], said.strip()) for speaker, said in turns]
+    _, *pieces = _SPEAKER.split(text or "")
+    speakers = pieces[::2]
+    contents = pieces[1::2]
+    return [
+        _message(_SPEAKERS[speaker], content.strip())
+        for speaker, content in zip(speakers, contents, strict=True)
+    ]
 
 
 def _in_turn(table: Table) -> Export | None:
@@ -165,10 +170,8 @@ def _in_turn(table: Table) -> Export | None:
     name = next((name for name in _TURNS if holds(table, name, list)), None)
     if name is None:
         return None
-    first = first_values(table.columns[name], LOOKED_AT)
-    if not all(isinstance(turn, str) for turns in first for turn in turns or []):
-        return None
-    if not any(len(turns or []) > 1 for turns in first):
+    first = list(filter(None, first_values(table.columns[name], LOOKED_AT)))
+    if not are_all(chain.from_iterable(first), str) or max(map(len, first), default=0) < 2:
         return None
     chats = [_alternating(turns or []) for turns in listed_values(table, name)]
     note = f"the column {name} is read as messages of a user and an assistant in turn"

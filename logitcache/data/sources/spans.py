@@ -88,7 +88,9 @@ def all_as_words(
     tables: Mapping[str | None, Table], named_columns: Columns
 ) -> dict[str | None, Table]:
     """The tables by split, each as words where one of them is: a split may have no labelled parts."""
-    span_columns = next(filter(None, (table.span_columns for table in tables.values())), None)
+    span_columns = None
+    for table in tables.values():
+        span_columns = span_columns or table.span_columns
     return {split: as_words(table, span_columns, named_columns) for split, table in tables.items()}
 
 
@@ -138,9 +140,13 @@ def _listed_parts(cell: Any) -> Any:
     """
     if isinstance(cell, Mapping):
         return _parts_by_label(cell)
-    if isinstance(cell, list) and all(map(_has_points, cell)):
-        return [{**point, "label": entry["label"]} for entry in cell for point in entry["points"]]
-    return cell
+    if not isinstance(cell, list) or not all(map(_has_points, cell)):
+        return cell
+    parts = []
+    for entry in cell:
+        for point in entry["points"]:
+            parts.append({**point, "label": entry["label"]})
+    return parts
 
 
 def _parts_by_label(cell: Mapping[str, Any]) -> Any:
@@ -168,21 +174,25 @@ def _are_ends_inclusive(texts: Sequence[str], parts_of_rows: Sequence[Any]) -> b
     """Whether all that the file says to stand in a part does so if ends are of the last character,
     and not otherwise.
     """
-    checked = []
+    are_exclusive = True
+    are_inclusive = True
     for text, parts in zip(texts, parts_of_rows, strict=True):
         for span in filter(None, map(_span, parts or [])):
-            if span.text is not None:
-                checked.append((span.text.strip(), text, span))
-    if all(said == text[span.start : span.end].strip() for said, text, span in checked):
-        return False
-    return all(said == text[span.start : span.end + 1].strip() for said, text, span in checked)
+            if span.text is None:
+                continue
+            words = span.text.strip()
+            are_exclusive &= text[span.start : span.end].strip() == words
+            are_inclusive &= text[span.start : span.end + 1].strip() == words
+    return are_inclusive and not are_exclusive
 
 
 def _span(value: Any) -> Span | None:
     """A part as a list [start, end, label] or an object; None for anything else."""
     text = None
     if isinstance(value, Mapping):
-        start, end, label = (_first(value, keys) for keys in (STARTS, ENDS, LABELS))
+        start = _first(value, STARTS)
+        end = _first(value, ENDS)
+        label = _first(value, LABELS)
         text = value.get("text")
     elif isinstance(value, list) and len(value) >= 3 and isinstance(value[2], str):
         start, end, label = value[:3]  # without a name they are rather numbers of words
@@ -196,7 +206,10 @@ def _span(value: Any) -> Span | None:
 
 
 def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    return next((value[key] for key in keys if key in value), None)
+    for key in keys:
+        if key in value:
+            return value[key]
+    return None
 
 
 class _Rows:
@@ -265,20 +278,22 @@ class _Rows:
         )
 
     def note(self) -> str:
-        counted = sum(map(len, self.words))
-        remarks = [
-            f"{self.columns}, labels of {self.spans:,} parts of texts, are read as {counted:,} words "
+        word_count = sum(map(len, self.words))
+        note = (
+            f"{self.columns}, labels of {self.spans:,} parts of texts, are read as {word_count:,} words "
             "with B- and I- tags"
-        ]
+        )
         if self.are_ends_inclusive:
-            remarks.append("their ends are of the last character")
-        for rows, what in (
-            (self.covered, "parts that overlap another are left out"),
-            (self.cutting, "words are cut where a part begins or ends within them"),
-        ):
-            if rows:
-                remarks.append(f"{what}: {len(rows):,} (first: {self.table.place(rows[0])})")
-        return "; ".join(remarks)
+            note += "; their ends are of the last character"
+        if self.covered:
+            note += f"; parts that overlap another are left out: {self._counted(self.covered)}"
+        if self.cutting:
+            cutting = self._counted(self.cutting)
+            note += f"; words are cut where a part begins or ends within them: {cutting}"
+        return note
+
+    def _counted(self, rows: Sequence[int]) -> str:
+        return f"{len(rows):,} (first: {self.table.place(rows[0])})"
 
 
 def _cuts_word(text: str, part: Span) -> bool:
@@ -289,7 +304,8 @@ def _cuts_word(text: str, part: Span) -> bool:
 
 def _tagged(text: str, parts: Sequence[Span]) -> tuple[list[str], list[str]]:
     """The words of a text and the tag of each. The parts are in order and do not overlap."""
-    words, tags = [], []
+    words = []
+    tags = []
     for part, start, end in _stretches(text, parts):
         tag = "O" if part is None else f"B-{part.label}"
         for word in _WORD.findall(text[start:end]):
