@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from types import UnionType
 from typing import Any, TypeVar
 
@@ -12,6 +12,11 @@ H = TypeVar("H", bound=Hashable)
 def are_all(values: Iterable[Any], kind: type | UnionType) -> bool:
     """Whether every value is of this type; true of no values."""
     return all(isinstance(value, kind) for value in values)
+
+
+def has_any(values: Iterable[Any]) -> bool:
+    """Whether some value is not None."""
+    return any(value is not None for value in values)
 
 
 def is_gap(value: Any) -> bool:
@@ -32,3 +37,12 @@ def distinct(values: Iterable[H]) -> list[H]:
 def first_text(texts: Iterable[str]) -> str:
     """The first text that is not empty; empty where there is none."""
     return next(filter(None, texts), "")
+
+
+def are_counted(sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether what stands for the words of sentences are numbers that count them from 1."""
+    for words in sentences:
+        numbers = map(str, range(1, len(words) + 1))
+        if list(words) != list(numbers):
+            return False
+    return sum(map(len, sentences)) > 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from logitcache.data.names import listed
@@ -15,6 +16,7 @@ from logitcache.data.sources.advice import reshape
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import LOOKED_AT, first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import distinct
 from logitcache.errors import SpecError, short
 
 VOTES = "votes"
@@ -49,46 +51,53 @@ class _Questions:
         columns: dict[str, list[Any]] = {}
         is_only = len(self.by_question) == 1
         questions = ", ".join(map(short, self.by_question)) or "none"
-        remarks = [f"read as an export of {tool}; its questions are columns: {questions}"]
+        note = f"read as an export of {tool}; its questions are columns: {questions}"
         if is_only:
-            remarks = [f"read as an export of {tool}; the label is its answer to {questions}"]
+            note = f"read as an export of {tool}; the label is its answer to {questions}"
         for question, rows in self.by_question.items():
-            columns[LABEL if is_only else question] = list(map(_agreed, rows))
-            if any(len(answers) > 1 for answers in rows):
+            labels = list(map(_agreed, rows))
+            columns[LABEL if is_only else question] = labels
+            if max(map(len, rows), default=0) > 1:
                 votes = VOTES if is_only else f"{question}.{VOTES}"
                 columns[votes] = rows
-                remarks += self._differences(question, rows, votes)
+                note += self._differences(question, rows, labels, votes)
         if texts is not None:
             columns |= _fields(self.table, texts, columns)
-        return Export("; ".join(remarks), columns, sources)
+        return Export(note, columns, sources)
 
-    def _differences(self, question: str, rows: list[list[Any]], votes: str) -> list[str]:
+    def _differences(
+        self, question: str, rows: list[list[Any]], labels: list[Any], votes: str
+    ) -> str:
         """A remark on the rows whose annotators differ, where there are some."""
-        differing = [i for i, answers in enumerate(rows) if answers and _agreed(answers) is None]
+        differing = []
+        for row, (answers, label) in enumerate(zip(rows, labels, strict=True)):
+            if answers and label is None:
+                differing.append(row)
         if not differing:
-            return []
+            return ""
         first = self.table.place(differing[0])
-        return [
-            f"{question}: {len(differing):,} rows whose annotators differ have no label (first: {first}); "
+        return (
+            f"; {question}: {len(differing):,} rows whose annotators differ have no label (first: {first}); "
             f"their votes as a teacher: --teacher column:{votes}"
-        ]
+        )
 
 
 def _agreed(answers: list[Any]) -> Any:
     """What all annotators of a row have answered; None where they differ, or nobody has."""
-    if answers and all(answer == answers[0] for answer in answers):
+    if answers and answers.count(answers[0]) == len(answers):
         return answers[0]
     return None
 
 
-def _fields(table: Table, column: str, taken: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The fields of a column of objects as columns; a name that is taken is given as a path."""
-    rows = listed_values(table, column)
-    names = dict.fromkeys(name for fields in rows if fields for name in fields)
+def _fields(table: Table, column: str, columns_before: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The fields of a column of objects as columns; one that is called as an earlier column gets its
+    path for a name.
+    """
+    rows = [fields or {} for fields in listed_values(table, column)]
     columns = {}
-    for name in names:
-        free = f"{column}.{name}" if name in taken else name
-        columns[free] = [None if fields is None else fields.get(name) for fields in rows]
+    for name in distinct(chain.from_iterable(rows)):
+        free_name = f"{column}.{name}" if name in columns_before else name
+        columns[free_name] = [fields.get(name) for fields in rows]
     return columns
 
 
@@ -99,8 +108,8 @@ def label_studio(table: Table) -> Export | None:
         return None
     questions = _Questions(table)
     is_export = False
-    for row, several in enumerate(listed_values(table, name)):
-        for annotation in several or []:
+    for row, cell in enumerate(listed_values(table, name)):
+        for annotation in cell or []:
             is_export = is_export or "result" in annotation
             if annotation.get("was_cancelled"):
                 continue
@@ -129,9 +138,9 @@ def argilla(table: Table) -> Export | None:
         return None
     questions = _Questions(table)
     for row, responses in enumerate(listed_values(table, "responses")):
-        for question, several in (responses or {}).items():
+        for question, answers in (responses or {}).items():
             questions.add(question, row, None)
-            for response in several or []:
+            for response in answers or []:
                 if response.get("status") in _SUBMITTED:
                     questions.add(question, row, response.get("value"))
     return questions.export("Argilla", ("fields", "responses"), "fields")
@@ -161,15 +170,14 @@ def check_no_volunteers(table: Table) -> None:
     """
     if not set(table.columns) >= _OF_VOLUNTEERS:
         return
-    tasks: dict[str, None] = {}
-    for cell in first_values(table.columns["annotations"], LOOKED_AT):
-        tasks.update(dict.fromkeys(_TASK.findall(str(cell))))
-    task, *others = tasks or ("T0",)
+    cells = first_values(table.columns["annotations"], LOOKED_AT)
+    tasks = distinct(task for cell in cells for task in _TASK.findall(str(cell)))
+    task, *others = tasks or ["T0"]
     command = reshape("zooniverse", [table.path], [task])
-    more = f" Its other tasks: {listed(others)}." if others else ""
+    remark = f" Its other tasks: {listed(others)}." if others else ""
     raise SpecError(
         expected="a row for each text",
         found="an export of Zooniverse, a row for each volunteer",
-        advice=f"Write a row for each subject, with the answers to the task {task} as votes: {command}.{more}",
+        advice=f"Write a row for each subject, with the answers to the task {task} as votes: {command}.{remark}",
         where=table.path,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from logitcache.data.names import listed
 from logitcache.data.sources.advice import pandas_command
-from logitcache.data.sources.columns import MESSAGES, first_called
+from logitcache.data.sources.columns import MESSAGES
 from logitcache.data.sources.exported import LABEL, Export
 from logitcache.data.sources.nested import first_values, holds, listed_values
 from logitcache.data.sources.tables import Table
@@ -48,43 +48,6 @@ _OF_TEXTS = (  # of pandas: the rows whose messages have texts alone
 SYSTEM = "system"
 SYSTEMS = (SYSTEM, "system_prompt", "system_message", "systemInstruction", "system_instruction")
 PROMPTS = ("prompt", "completion")
-# what a model is asked, what belongs to the question, and what it answers, by their usual names
-ASKED = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "text_input")
-CONTEXT = ("input", "context")
-ANSWERED = (
-    *("completion", "output", "response", "answer", "solution", "chosen"),
-    *("generation", "target", "targets"),
-)
-
-
-def prompts_advice(table: Table) -> str:
-    """The command that writes a file's questions and answers as prompts and completions; empty
-    where no columns are called so.
-    """
-    have = [name for name in table.columns if holds(table, name, str)]
-    question, context, answer = question_columns(have, ASKED, ANSWERED)
-    if question is None or answer is None:
-        return ""
-    prompt = f"t[{question!r}]"
-    if context is not None:
-        prompt = f"({prompt} + chr(10) * 2 + t[{context!r}].fillna('')).str.strip()"
-    lines = (
-        f"t['prompt'] = {prompt} + chr(10); t['completion'] = t[{answer!r}]; t = t[{list(PROMPTS)}]"
-    )
-    command = pandas_command(table.path, lines)
-    return f" Prompts and completions: {command}" if command else ""
-
-
-def question_columns(
-    have: Sequence[str], asked: Sequence[str], answered: Sequence[str]
-) -> tuple[str | None, str | None, str | None]:
-    """The columns of a question, of what belongs to it, and of its answer, by their usual names:
-    ``asked`` and ``answered`` are those of questions and of answers.
-    """
-    question = first_called(asked, have)
-    context = first_called(CONTEXT, [name for name in have if name != question])
-    answer = first_called(answered, [name for name in have if name not in (question, context)])
-    return question, context, answer
 
 
 def messages(table: Table) -> Export | None:

@@ -19,8 +19,9 @@ from logitcache.data.sources.advice import (
     words_first,
 )
 from logitcache.data.sources.content import PACKINGS, Content
-from logitcache.data.sources.hints import are_bio_tags, are_counted, is_bio_tag
+from logitcache.data.sources.hints import are_bio_tags, is_bio_tag
 from logitcache.data.sources.tables import Peculiar, Remark, Table
+from logitcache.data.values import are_counted
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"

@@ -10,16 +10,14 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.chats import (
-    ANSWERED,
-    ASKED,
     ASSISTANT,
     PROMPTS,
     SYSTEM,
     SYSTEMS,
     plain_chat,
     prompted,
-    question_columns,
 )
 from logitcache.data.sources.columns import MESSAGES, first_called, usual_text
 from logitcache.data.sources.exported import Export
@@ -35,7 +33,44 @@ _MESSAGE = "message"  # of Cohere, whose answers are called text
 # how HH writes who speaks, at the beginning of a text and behind an empty line
 _SPEAKER = re.compile(r"(?:\A|\n)\s*\n?(Human|Assistant): ?")
 _SPEAKERS = {"Human": _USER, "Assistant": ASSISTANT}
+# what a model is asked, what belongs to the question, and what it answers, by their usual names
+_ASKED = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "text_input")
+_CONTEXT = ("input", "context")
+_ANSWERED = (
+    *("completion", "output", "response", "answer", "solution", "chosen"),
+    *("generation", "target", "targets"),
+)
 Message = dict[str, Any]
+
+
+def prompts_advice(table: Table) -> str:
+    """The command that writes a file's questions and answers as prompts and completions; empty
+    where no columns are called so.
+    """
+    have = [name for name in table.columns if holds(table, name, str)]
+    question, context, answer = _question_columns(have, _ASKED, _ANSWERED)
+    if question is None or answer is None:
+        return ""
+    prompt = f"t[{question!r}]"
+    if context is not None:
+        prompt = f"({prompt} + chr(10) * 2 + t[{context!r}].fillna('')).str.strip()"
+    lines = (
+        f"t['prompt'] = {prompt} + chr(10); t['completion'] = t[{answer!r}]; t = t[{list(PROMPTS)}]"
+    )
+    command = pandas_command(table.path, lines)
+    return f" Prompts and completions: {command}" if command else ""
+
+
+def _question_columns(
+    have: Sequence[str], asked: Sequence[str], answered: Sequence[str]
+) -> tuple[str | None, str | None, str | None]:
+    """The columns of a question, of what belongs to it, and of its answer, by their usual names:
+    ``asked`` and ``answered`` are those of questions and of answers.
+    """
+    question = first_called(asked, have)
+    context = first_called(_CONTEXT, [name for name in have if name != question])
+    answer = first_called(answered, [name for name in have if name not in (question, context)])
+    return question, context, answer
 
 
 def dialogues(table: Table) -> Export | None:
@@ -55,7 +90,7 @@ def _with_history(table: Table) -> Export | None:
     """
     have = [name for name in table.columns if holds(table, name, str)]
     lists = [name for name in table.columns if holds(table, name, list)]
-    question, context, answer = question_columns(have, (*ASKED, _MESSAGE), (*ANSWERED, "text"))
+    question, context, answer = _question_columns(have, (*_ASKED, _MESSAGE), (*_ANSWERED, "text"))
     system = first_called(SYSTEMS, have)
     history = first_called(_HISTORIES, lists)
     names = (system, history, question, context, answer)
@@ -133,7 +168,7 @@ def _of_speakers(table: Table) -> Export | None:
     if not open_chats:
         return Export(note, {MESSAGES: chats}, tuple(names))
     have = [other for other in table.columns if other != name and holds(table, other, str)]
-    column = first_called(ANSWERED, have)
+    column = first_called(_ANSWERED, have)
     if column is None or open_chats < len(chats):
         return None
     for chat, answer in zip(chats, listed_values(table, column), strict=True):

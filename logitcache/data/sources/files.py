@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -133,43 +134,51 @@ def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
     Texts in folders beside tables of the same splits are not read. Raises SpecError where a split
     has a table in both.
     """
-    folders = _folders_of_splits(path, words)
-    for split in set(folders) & set(files):
-        are_tables = [_is_table(file[0]) for file in (files[split], data_files(folders[split]))]
-        if are_tables == [True, False]:
-            del folders[split]
-    twice = next((split for split in folders if split in files), None)
-    if twice is not None:
-        names = f"{files[twice][0].name} and the folder {folders[twice].name}"
-        raise SpecError(
-            f"two places for the split {twice!r}: {names}", advice="Keep one.", where=path
-        )
-    return {**files, **{split: _parts(folder) for split, folder in folders.items()}}
+    with_folders = dict(files)
+    for split, folder in _folders_of_splits(path, words).items():
+        if split not in files:
+            with_folders[split] = _parts(folder)
+            continue
+        table = files[split][0]
+        if not _is_table(table) or _is_table(data_files(folder)[0]):
+            names = f"{table.name} and the folder {folder.name}"
+            raise SpecError(
+                f"two places for the split {split!r}: {names}", advice="Keep one.", where=path
+            )
+    return with_folders
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that are read as tables, in order of their names; not hidden ones, such
-    as a Mac's ``._train.csv``. Raises SpecError for a link that leads nowhere.
+    """The files of a folder that are read as tables, in order of their names; not hidden ones.
+    Raises SpecError for a link that leads nowhere.
     """
-    named = [path for path in folder.iterdir() if not path.name.startswith((".", "_"))]
-    check_links(named)
-    visible = [path for path in named if path.is_file()]
-    tables = [path for path in visible if _is_table(path)]
-    described = [p for p in visible if stem(p).lower() in _DESCRIPTIONS or p.name in LISTS]
-    documents = [path for path in set(visible) - set(described) if ending(path) in _DOCUMENTS]
+    visible = _visible(folder)
+    check_links(visible)
+    files = list(filter(Path.is_file, visible))
+    tables = list(filter(_is_table, files))
+    documents = list(filter(_is_document, files))
     if tables:
-        splits = set(map(split_of, tables))
-        with_split = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
-    else:
-        with_split = [path for path in documents if split_of(path)]
-        with_split += trials(documents, with_split)
-        if not with_split and len(documents) == 1 and not _folders(folder):
-            with_split = documents
-        if not with_split and all(
-            ending(path) == ".json" and _NUMBERED.fullmatch(stem(path)) for path in documents
-        ):
-            with_split = documents
-    return sorted([*tables, *with_split])
+        splits = {None, *map(split_of, tables)}
+        return sorted(
+            [*tables, *(path for path in documents if split_named(stem(path)) not in splits)]
+        )
+    with_split = list(filter(split_of, documents))
+    with_split += trials(documents, with_split)
+    is_alone = len(documents) == 1 and not _folders(folder)
+    if not with_split and (is_alone or all(map(_is_part, documents))):
+        with_split = documents
+    return sorted(with_split)
+
+
+def _is_document(path: Path) -> bool:
+    """Whether a .json or .txt file may hold rows: it is not called as what describes data."""
+    is_description = stem(path).lower() in _DESCRIPTIONS or path.name in LISTS
+    return ending(path) in _DOCUMENTS and not is_description
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a file is called by a number, and holds JSON."""
+    return ending(path) == ".json" and _NUMBERED.fullmatch(stem(path)) is not None
 
 
 def _is_table(path: Path) -> bool:
@@ -204,11 +213,8 @@ def _folders_of_splits(folder: Path, words: Mapping[str, str]) -> dict[str, Path
     for below in _folders(folder):
         split = _split_of_folder(below, words)
         files = data_files(below)
-        if (
-            not files
-            or split is None
-            or any(split_of(file, words) not in (None, split) for file in files)
-        ):
+        splits = {split_of(file, words) for file in files}
+        if not files or split is None or not splits <= {None, split}:
             continue
         if split in folders:
             names = f"{folders[split].name} and {below.name}"
@@ -220,9 +226,12 @@ def _folders_of_splits(folder: Path, words: Mapping[str, str]) -> dict[str, Path
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
-    )
+    return sorted(filter(Path.is_dir, _visible(folder)))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder, but for hidden files, such as a Mac's ``._train.csv``."""
+    return [path for path in folder.iterdir() if not path.name.startswith((".", "_"))]
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -253,8 +262,13 @@ def inner(folder: Path) -> Path:
         return folder
     if _folders_of_texts(folder, SPLIT_WORDS):
         return folder
-    below = [path for path in _folders(folder) if data_files(path) or split_folders(path)]
+    below = _with_data(_folders(folder), SPLIT_WORDS)
     return below[0] if len(below) == 1 else folder
+
+
+def _with_data(folders: Iterable[Path], words: Mapping[str, str]) -> list[Path]:
+    """Those of some folders that hold data files, or folders of splits."""
+    return [folder for folder in folders if data_files(folder) or split_folders(folder, words)]
 
 
 def whole_files(files: Sequence[Path]) -> list[list[Path]]:
@@ -277,17 +291,16 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
                 where=file.parent,
             )
     for (name, count, suffix), numbered in parts.items():
-        numbers = range(int(count))
-        missing = next((n for n in numbers if n not in numbered), None)
-        if missing is not None:
-            lacking = f"{name}-{missing:0{len(count)}}-of-{count}{suffix}"
-            raise SpecError(
-                expected=f"all {len(numbers)} parts of {name}",
-                found=f"{len(numbered)}: {lacking} is not there",
-                advice="Fetch it too.",
-                where=files[0].parent,
-            )
-        tables.append([numbered[n] for n in numbers])
+        for number in range(int(count)):
+            if number not in numbered:
+                lacking = f"{name}-{number:0{len(count)}}-of-{count}{suffix}"
+                raise SpecError(
+                    expected=f"all {int(count)} parts of {name}",
+                    found=f"{len(numbered)}: {lacking} is not there",
+                    advice="Fetch it too.",
+                    where=files[0].parent,
+                )
+        tables.append([numbered[number] for number in range(int(count))])
     return sorted(tables)
 
 
@@ -304,25 +317,19 @@ def _by_split(folder: Path, parts: list[list[Path]], words: Mapping[str, str]) -
             by_split[split] = files
     if doubled:
         raise two_files(folder, doubled)
-    for trial in trials([files[0] for files in parts], [files[0] for files in by_split.values()]):
-        by_split["dev"] = next(files for files in parts if files[0] == trial)
+    by_first_file = {files[0]: files for files in parts}
+    for trial in trials(list(by_first_file), [files[0] for files in by_split.values()]):
+        by_split["dev"] = by_first_file[trial]
     if not by_split:
-        raise _no_split(folder, [file.name for files in parts for file in files], words)
+        raise _no_split(folder, [file.name for file in chain.from_iterable(parts)], words)
     return by_split
 
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
     unreadable = [name for name in unread(folder) if ending(Path(name)) not in _DOCUMENTS]
-    below = [
-        path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
-    ]
-    if not below:
-        below = [
-            f"{path.name}/{inside.name}"
-            for path in _folders(folder)
-            for inside in _folders(path)
-            if data_files(inside) or split_folders(inside, words)
-        ]
+    folders = _folders(folder)
+    below = _with_data(folders, words) or _with_data(chain(*map(_folders, folders)), words)
+    names_below = [path.relative_to(folder).as_posix() for path in below]
     content = ", ".join(candidates or unreadable) or "none"
     if candidates:
         advice = (
@@ -338,21 +345,18 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
         endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in unreadable}))
         advice = f"Unpack or convert what ends in {endings}"
     elif below:
-        advice = partitions(below) or f"Name a folder below: {', '.join(below)}"
+        advice = partitions(names_below) or f"Name a folder below: {', '.join(names_below)}"
     else:
         advice = f"Give a folder that holds such files; or save the rows {AS_ROWS}"
-        visible = sorted(
-            path.name
-            for path in folder.iterdir()
-            if path.is_file() and path.name[0] not in "._" and path.suffix != ".md"
-        )
-        if visible:
-            content = listed(visible)
+        files = filter(Path.is_file, _visible(folder))
+        names = sorted(path.name for path in files if path.suffix != ".md")
+        if names:
+            content = listed(names)
             advice = (
                 "Give each the ending of what it is (train.csv). If each holds the texts of a class, one a line: "
                 + reshape("class-files", [folder], out="OUT.jsonl")
             )
-            advice = of_files(folder, visible).rstrip(".") or advice
+            advice = of_files(folder, names).rstrip(".") or advice
         texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
         if annotations := of_annotations(folder):
             advice = annotations
@@ -378,9 +382,8 @@ def _holds_texts(folder: Path) -> bool:
 
 def unread(folder: Path) -> list[str]:
     """Names of files that may hold rows but are not read: for their endings, or beside others."""
-    used = data_files(folder)
-    files = [path for path in folder.iterdir() if path.is_file() and path not in used]
-    return sorted(path.name for path in files if path.name[0] not in "._" and _may_hold_rows(path))
+    files = set(filter(Path.is_file, _visible(folder))) - set(data_files(folder))
+    return sorted(path.name for path in files if _may_hold_rows(path))
 
 
 def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
@@ -393,7 +396,4 @@ def unread_folders(folder: Path, used: Iterable[Path]) -> list[str]:
 def _may_hold_rows(path: Path) -> bool:
     if path.suffix.lower() in PACKINGS or ending(path) in _NOT_READ:
         return True
-    if ending(path) not in _DOCUMENTS:
-        return False
-    is_description = stem(path).lower() in _DESCRIPTIONS or path.name in LISTS
-    return not is_description and _READ_ME.match(path.name) is None
+    return _is_document(path) and _READ_ME.match(path.name) is None

@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -23,7 +22,7 @@ from logitcache.data.sources.column_kinds import (
     without_answers,
 )
 from logitcache.data.sources.endings import SPLIT_WORDS
-from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values, paths, with_paths
+from logitcache.data.sources.nested import LOOKED_AT, head_of, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.data.values import are_all, present
 
@@ -86,11 +85,10 @@ def samples(tables: Sequence[Table]) -> dict[str, list[Any]]:
     values: dict[str, list[Any]] = {}
     for table in tables:
         names = paths(table)
-        first = {name: first_values(column, LOOKED_AT) for name, column in table.columns.items()}
-        head = with_paths(replace(table, columns=first), names)
+        columns = with_paths(head_of(table, LOOKED_AT), names).columns
         for name in names:
-            if name in head.columns:
-                values.setdefault(name, listed_values(head, name))
+            if name in columns:
+                values.setdefault(name, list(columns[name]))
     return values
 
 
@@ -99,13 +97,12 @@ def likely_texts(columns: Samples) -> list[str]:
     classes do, such as a prompt's instruction; none that says the same in every row, and no
     :func:`~logitcache.data.sources.column_kinds.without_answers`.
     """
-    sizes = {}
+    texts = {}
     for name, values in columns.items():
-        if not is_constant(values):
-            sizes[name] = mean_size(values)
-    texts = [name for name, (words, _) in sizes.items() if words >= SENTENCE]
-    texts = without_answers(texts, columns)
-    return sorted(texts, key=lambda name: (recurs(columns[name]), -sizes[name][1]))
+        words, characters = mean_size(values)
+        if words >= SENTENCE and not is_constant(values):
+            texts[name] = (recurs(values), -characters)
+    return sorted(without_answers(list(texts), columns), key=texts.__getitem__)
 
 
 def recurs(values: Sequence[Any]) -> bool:
@@ -134,13 +131,12 @@ def is_constant(values: Sequence[Any]) -> bool:
 
 def mean_size(values: Sequence[Any]) -> tuple[float, float]:
     """Words and characters of a column's values on average; 0 where some are no texts."""
-    values = present(values)
-    if not values or not are_all(values, str):
+    texts = present(values)
+    if not texts or not are_all(texts, str) or all(map(is_number, map(str.strip, texts))):
         return 0, 0
-    if all(is_number(value.strip()) for value in values):
-        return 0, 0
-    characters = sum(map(len, values)) / len(values)
-    return sum(len(value.split()) for value in values) / len(values), characters
+    words = sum(len(text.split()) for text in texts)
+    characters = sum(map(len, texts))
+    return words / len(texts), characters / len(texts)
 
 
 def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
@@ -149,31 +145,34 @@ def likely_labels(columns: Samples, tables: Sequence[Table] = ()) -> list[str]:
     them. ``tables`` are the splits that they are of: all have some of their values.
     """
     excluded = no_labels(columns)
-    names = [
-        name
-        for name, values in columns.items()
-        if _repeats(values)
-        and name not in excluded
-        and not NUMBERING.fullmatch(name)
-        and not is_identifier(name)
-        and not is_labelling_function(name)
-        and not _OF_ANSWERS.search(name)
-        and not all(str(value).lower() in SPLITS for value in values)
-        and _are_shared(tables, name)
-    ]
+    ranks = {}
+    for name, values in columns.items():
+        if name in excluded or _is_called_otherwise(name) or not _repeats(values):
+            continue
+        are_splits = all(str(value).lower() in SPLITS for value in values)
+        if not are_splits and _are_shared(tables, name):
+            ranks[name] = _rank(name, columns)
+    return sorted(ranks, key=ranks.__getitem__)
 
-    def rank(name: str) -> tuple[int, bool, bool]:
-        there = present(columns[name])
-        has_numbers = all(is_number(str(value)) for value in there)
-        likely = 1 if _KIND.search(name) else 2
-        is_answer = name.startswith(OF_TOLOKA) or f"{name}{CONFIDENCE}" in columns
-        if is_called_as_labels(name) or is_answer:
-            likely = 0
-        if is_mostly_empty(columns[name]):
-            likely = 3 if likely or has_numbers else 1
-        return likely, has_numbers, len(there) < len(columns[name])
 
-    return sorted(names, key=rank)
+def _is_called_otherwise(name: str) -> bool:
+    """Whether the name of a column says that it holds no labels."""
+    if NUMBERING.fullmatch(name) or _OF_ANSWERS.search(name):
+        return True
+    return is_identifier(name) or is_labelling_function(name)
+
+
+def _rank(name: str, columns: Samples) -> tuple[int, bool, bool]:
+    """What sorts the columns that may hold labels, the likeliest first."""
+    values = present(columns[name])
+    are_numbers = all(map(is_number, map(str, values)))
+    likely = 1 if _KIND.search(name) else 2
+    is_answer = name.startswith(OF_TOLOKA) or f"{name}{CONFIDENCE}" in columns
+    if is_called_as_labels(name) or is_answer:
+        likely = 0
+    if is_mostly_empty(columns[name]):
+        likely = 3 if likely or are_numbers else 1
+    return likely, are_numbers, len(values) < len(columns[name])
 
 
 def is_identifier(name: str) -> bool:
@@ -186,10 +185,13 @@ def _are_shared(tables: Sequence[Table], name: str) -> bool:
     """Whether some values of each further table are among those of the first, as classes are; true
     of a path below a column.
     """
-    columns = [
-        set(map(str, listed_values(t, name))) for t in tables if name in t.columns and len(t)
-    ]
-    return not any(column.isdisjoint(columns[0]) for column in columns[1:])
+    values_of_first: set[str] = set()
+    for table in tables:
+        values = set(map(str, listed_values(table, name))) if name in table.columns else set()
+        values_of_first = values_of_first or values
+        if values and values.isdisjoint(values_of_first):
+            return False
+    return True
 
 
 def is_called_as_labels(name: str) -> bool:
@@ -203,10 +205,11 @@ def _repeats(values: Sequence[Any]) -> bool:
         return all(map(_sums_to_one, values))  # by class: other objects have paths
     if not are_all(values, str | int | float):
         return False
-    if are_scores(values) or all(_DATE.match(str(value)) for value in values):
+    if are_scores(values) or all(map(_DATE.match, map(str, values))):
         return False
-    are_joined = are_all(values, str) and votes_joined_by(set(values))
-    return 2 <= len(set(values)) <= max(2, len(values) // 2) and not are_joined
+    classes = set(values)
+    are_joined = are_all(values, str) and votes_joined_by(classes)
+    return 2 <= len(classes) <= max(2, len(values) // 2) and not are_joined
 
 
 def _sums_to_one(numbers: Mapping[Any, Any]) -> bool:
@@ -230,20 +233,19 @@ def is_labelling_function(name: str) -> bool:
 
 def bits(columns: Samples) -> list[str]:
     """The columns of nothing but 0 and 1."""
-    return [
-        name
-        for name, values in columns.items()
-        if values and any(set(map(str, values)) <= pair for pair in _BITS)
-    ]
+    return [name for name, values in columns.items() if values and _are_bits(values)]
 
 
-def alike(columns: Samples, name: str) -> list[str]:
+def _are_bits(values: Sequence[Any]) -> bool:
+    return any(pair.issuperset(map(str, values)) for pair in _BITS)
+
+
+def alike(columns: Iterable[str], name: str) -> list[str]:
     """The columns that differ from this one in a number at their end alone, three at least:
     worker_1, worker_2, worker_3; else none.
     """
-    names = [
-        other for other in columns if _NUMBER_AT_END.sub("", other) == _NUMBER_AT_END.sub("", name)
-    ]
+    stem = _NUMBER_AT_END.sub("", name)
+    names = [other for other in columns if _NUMBER_AT_END.sub("", other) == stem]
     return names if len(names) >= FEWEST_VOTERS else []
 
 
@@ -256,28 +258,31 @@ def voters(columns: Samples) -> list[str]:
     """Three columns or more that hold the same names of classes: the labels of several annotators. Of
     worker_0 to worker_7 beside another such column, which may be what they amount to, the workers.
     """
-    names: dict[frozenset[str], list[str]] = {}
+    by_classes: dict[frozenset[str], list[str]] = {}
     for name, values in columns.items():
-        names_there = present(values)
-        are_names = all(isinstance(value, str) and not is_number(value) for value in names_there)
-        if are_names and _repeats(values):
-            names.setdefault(frozenset(names_there), []).append(name)
-    largest = max(names.values(), key=len, default=[])
-    numbered = [alike(dict.fromkeys(largest, ()), name) for name in largest]
-    largest = next(filter(None, numbered), largest)
+        classes = frozenset(map(str, present(values)))
+        are_texts = are_all(present(values), str)
+        if are_texts and not any(map(is_number, classes)) and _repeats(values):
+            by_classes.setdefault(classes, []).append(name)
+    largest = max(by_classes.values(), key=len, default=[])
+    for name in largest:
+        workers = alike(largest, name)
+        if workers:
+            return workers
     return largest if len(largest) >= FEWEST_VOTERS else []
 
 
 def shared_out(columns: Samples) -> list[str]:
     """Two columns or more of numbers from 0 to 1 that sum to 1 in every row: one for each class."""
-    names = [name for name, values in columns.items() if all(map(_is_share, values)) and values]
-    lengths = {len(columns[name]) for name in names}
-    if len(names) < 2 or len(lengths) > 1:
+    shares = {name: v for name, v in columns.items() if v and all(map(_is_share, v))}
+    lengths = set(map(len, shares.values()))
+    if len(shares) < 2 or len(lengths) > 1:
         return []
-    rows = list(zip(*(columns[name] for name in names), strict=True))
+    rows = list(zip(*shares.values(), strict=True))
     is_constant = len(rows) > 1 and len(set(rows)) == 1
-    if not is_constant and all(abs(sum(map(float, row)) - 1) <= TOLERANCE for row in rows):
-        return names
+    sums = [sum(map(float, row)) for row in rows]
+    if not is_constant and all(abs(total - 1) <= TOLERANCE for total in sums):
+        return list(shares)
     return []
 
 
@@ -285,31 +290,28 @@ def tallied(columns: Samples) -> list[str]:
     """A column of sums, and those beside each other that sum to it in every row, as the votes for
     each class do to the annotators of a row; none elsewhere.
     """
-    numbers = {
-        name: list(map(int, values))
-        for name, values in columns.items()
-        if values and all(_WHOLE.fullmatch(str(value)) for value in values)
-    }
-    if len({len(values) for values in numbers.values()}) > 1:  # of several tables
+    numbers = {}
+    for name, values in columns.items():
+        if values and all(map(_WHOLE.fullmatch, map(str, values))):
+            numbers[name] = list(map(int, values))
+    if len(set(map(len, numbers.values()))) > 1:  # of several tables
         return []
     names = list(numbers)[:_FEW_NUMBERS]
     for start, end in combinations(range(len(names) + 1), 2):
-        run = names[start:end]
-        varied = [name for name in run if len(set(numbers[name])) > 1]
-        rows = list(zip(*map(numbers.__getitem__, run), strict=True))
+        parts = [numbers[name] for name in names[start:end]]
+        varied = [part for part in parts if len(set(part)) > 1]
+        if len(varied) < 2:
+            continue
+        sums = list(map(sum, zip(*parts, strict=True)))
         for total in names[:start] + names[end:]:
-            if len(varied) > 1 and all(map(_is_sum, rows, numbers[total])):
-                return [total, *run]
+            if numbers[total] == sums:
+                return [total, *names[start:end]]
     return []
-
-
-def _is_sum(row: Sequence[int], total: int) -> bool:
-    return sum(row) == total
 
 
 def _is_share(value: Any) -> bool:
     if isinstance(value, str):
-        return value.strip() != "" and is_number(value.strip()) and _is_share(_float(value))
+        value = _float(value) if is_number(value.strip()) else None
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
@@ -322,8 +324,7 @@ def _float(text: str) -> float:
 
 def tags_among(columns: Samples) -> str | None:
     """The column of tags of words, where every row is a word with its columns; None elsewhere."""
-    are_words = len(columns) > 1 and all(map(_are_words, columns.values()))
-    if not are_words:
+    if len(columns) < 2 or not all(map(_are_words, columns.values())):
         return None
     return next((name for name, values in columns.items() if are_tags(values)), None)
 
@@ -345,13 +346,6 @@ def is_bio_tag(value: Any) -> bool:
     return _BIO.fullmatch(str(value)) is not None
 
 
-def are_counted(sentences: Sequence[Sequence[str]]) -> bool:
-    """Whether what stands for the words of sentences are numbers that count them from 1."""
-    if sum(map(len, sentences)) < 2:
-        return False
-    return all(list(words) == list(map(str, range(1, len(words) + 1))) for words in sentences)
-
-
 def is_counter(values: Sequence[str]) -> bool:
     """Whether the values count from 1, once or again and again."""
     previous = 0
@@ -364,7 +358,9 @@ def is_counter(values: Sequence[str]) -> bool:
 
 def _are_words(values: Sequence[Any]) -> bool:
     texts = present(values)
-    return bool(texts) and all(isinstance(text, str) and len(text.split()) == 1 for text in texts)
+    if not texts or not are_all(texts, str):
+        return False
+    return all(len(text.split()) == 1 for text in texts)
 
 
 def looks_like_row(names: Sequence[str]) -> bool:
@@ -378,7 +374,8 @@ def are_names(columns: Sequence[Sequence[str]]) -> bool:
     """
     for name, *below in columns:
         values = present(below)
-        if values and all(is_number(value.strip()) for value in values) and not is_number(name):
+        are_numbers = all(map(is_number, map(str.strip, values)))
+        if values and are_numbers and not is_number(name):
             return True
         if len(values) >= FEWEST_CLASSES and _repeats(values) and name not in values:
             return True

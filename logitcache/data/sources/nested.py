@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from types import UnionType
 from typing import Any
 
 from logitcache.data.literals import object_in
 from logitcache.data.sources.tables import Column, Table
-from logitcache.data.values import are_all, distinct
+from logitcache.data.values import are_all, distinct, has_any
 
 LOOKED_AT = 1000  # rows that say what a column holds
 SAMPLED = 20  # rows whose paths are named
@@ -36,26 +37,34 @@ def first_values(column: Column, count: int) -> list[Any]:
         return []
 
 
+def head_of(table: Table, count: int) -> Table:
+    """The first rows of a table, as Python's values."""
+    columns = {name: first_values(column, count) for name, column in table.columns.items()}
+    return replace(table, columns=columns, lines=table.lines[:count])
+
+
 def holds(table: Table, name: str, kind: type | UnionType) -> bool:
     """Whether there is a column that holds values of this kind, objects or lists, and nothing else
     but gaps.
     """
-    column = table.columns.get(name)
-    if column is None:
+    if name not in table.columns:
         return False
-    values = [value for value in first_values(column, LOOKED_AT) if value is not None]
-    return bool(values) and are_all(values, kind)
+    values = first_values(table.columns[name], LOOKED_AT)
+    return are_all(values, kind | None) and has_any(values)
 
 
 def with_paths(table: Table, names: Sequence[str]) -> Table:
     """The table with a column for each of these names that is a path to values of its rows."""
     columns = {}
     for name in names:
-        keys = [] if name in table.columns else _keys(table, name)
-        if keys:
-            values = [_below(_opened(value), keys[1:]) for value in listed_values(table, keys[0])]
-            if any(value is not None for value in values):
-                columns[name] = values
+        if name in table.columns:
+            continue
+        keys = _keys(table, name)
+        if not keys:
+            continue
+        values = [_below(_opened(value), keys[1:]) for value in listed_values(table, keys[0])]
+        if has_any(values):
+            columns[name] = values
     return table.with_columns(columns) if columns else table
 
 
@@ -90,7 +99,7 @@ def _below(value: Any, keys: Sequence[str]) -> Any:
         values = [element for element in values if element is not None]
         if len(values) > 1:
             return values
-        return values[0] if values else None
+        return next(iter(values), None)
     if not keys:
         return value
     if not isinstance(value, Mapping):

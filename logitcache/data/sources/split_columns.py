@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from logitcache.data.names import LISTED, listed
 from logitcache.data.sources.endings import split_called
-from logitcache.data.sources.nested import PLAIN, first_values, listed_values, paths, with_paths
+from logitcache.data.sources.nested import PLAIN, head_of, listed_values, paths, with_paths
 from logitcache.data.sources.tables import Table
-from logitcache.data.values import distinct
+from logitcache.data.values import are_all, distinct
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 
@@ -23,16 +23,8 @@ SAMPLED = 200  # rows that must look like splits before a whole column is read
 MOST_VALUES = 8  # of a column of splits: more are no splits
 # is_valid, training: a column that is called valid may be anything
 _ASKING = re.compile(r"(is|in)[_ ]?[a-z]+|train(ing)?|test(ing)?|dev", re.IGNORECASE)
-_BOOLEANS = {
-    "true": True,
-    "1": True,
-    "1.0": True,
-    "yes": True,
-    "false": False,
-    "0": False,
-    "0.0": False,
-    "no": False,
-}
+_YES = {"true", "1", "1.0", "yes"}
+_BOOLEANS = {*_YES, "false", "0", "0.0", "no"}
 
 
 def splits_by_value(name: str, values: Sequence[Any]) -> dict[Any, str | None]:
@@ -41,19 +33,23 @@ def splits_by_value(name: str, values: Sequence[Any]) -> dict[Any, str | None]:
     Of yes and no, yes is the split that the column's own name names, and no is train (test where
     the name is train): ``is_valid``, as fastai writes it.
     """
-    splits: dict[Any, str | None]
-    named = split_called(name.rpartition(".")[2])
-    texts = {value: str(value).strip().lower() for value in values if not _is_missing(value)}
-    if named is None or not set(texts.values()) <= _BOOLEANS.keys():
-        splits = {value: None if value is None else split_called(str(value)) for value in values}
-        if "dev" not in splits.values():  # SemEval calls it so
-            splits |= {value: "dev" for value, text in texts.items() if text == "trial"}
+    splits: dict[Any, str | None] = dict.fromkeys(values)
+    texts = {value: _text(value) for value in values if not _is_missing(value)}
+    split_of_column = split_called(name.rpartition(".")[2])
+    if split_of_column is not None and _BOOLEANS.issuperset(texts.values()):
+        other = "test" if split_of_column == "train" else "train"
+        for value, text in texts.items():
+            splits[value] = split_of_column if text in _YES else other
         return splits
-    other = "test" if named == "train" else "train"
-    splits = dict.fromkeys(values)
-    for value, text in texts.items():
-        splits[value] = named if _BOOLEANS[text] else other
+    for value in texts:
+        splits[value] = split_called(str(value))
+    if "dev" not in splits.values():  # SemEval calls it so
+        splits |= {value: "dev" for value, text in texts.items() if text == "trial"}
     return splits
+
+
+def _text(value: Any) -> str:
+    return str(value).strip().lower()
 
 
 @dataclass(frozen=True)
@@ -98,9 +94,13 @@ def rows_by_split(tables: Sequence[Table], column: str) -> SplitsOfColumn:
             f"{listed(written, LISTED) or 'nothing'}. Name another column with --split-column, or leave it out.",
             where=table.path,
         )
-    first = "" if not unnamed else f"{table.place(unnamed[0])}, {short(repr(values[unnamed[0]]))}"
-    order = [split for split in ("train", "dev", "test", *rows) if split in rows]
-    arrays = {split: np.array(rows[split], np.int64) for split in order}
+    first = ""
+    if unnamed:
+        first = f"{table.place(unnamed[0])}, {short(repr(values[unnamed[0]]))}"
+    arrays = {}
+    for split in ("train", "dev", "test", *rows):
+        if split in rows:
+            arrays[split] = np.array(rows[split], np.int64)
     return SplitsOfColumn(column, arrays, len(unnamed), first)
 
 
@@ -108,36 +108,35 @@ def split_column(table: Table, read: Sequence[str | None]) -> tuple[str, list[st
     """The first column or path that is not ``read`` and says which split each row belongs to, and
     its values; None where no column does.
     """
-    first = {name: first_values(column, SAMPLED) for name, column in table.columns.items()}
-    head = replace(table, columns=first, lines=table.lines[:SAMPLED])
+    head = head_of(table, SAMPLED)
     for name in paths(head):
-        if name not in read and _is_of_splits(name, _distinct(head, name), least=1):
-            values = _distinct(table, name)
-            if _is_of_splits(name, values, least=2):
-                return name, sorted({str(value) for value in values if not _is_missing(value)})
+        if name in read or not _is_of_splits(name, _distinct(head, name), least=1):
+            continue
+        values = _distinct(table, name)
+        if _is_of_splits(name, values, least=2):
+            return name, sorted({str(value) for value in values if not _is_missing(value)})
     return None
 
 
 def _is_of_splits(name: str, values: Sequence[Any], least: int) -> bool:
     """Whether these are values of a column of splits: most of them name one, and so many do."""
     present = [value for value in values if not _is_missing(value)]
-    are_booleans = all(str(value).strip().lower() in _BOOLEANS for value in present)
-    if are_booleans and not _ASKING.fullmatch(name.rpartition(".")[2]):
+    if len(present) > MOST_VALUES:
         return False
-    splits = splits_by_value(name, present)
-    recognised = set(splits.values()) - {None}
-    unknown = [value for value in present if splits[value] is None]
+    if _BOOLEANS.issuperset(map(_text, present)) and not _ASKING.fullmatch(name.rpartition(".")[2]):
+        return False
+    splits = list(splits_by_value(name, present).values())
+    recognised = set(splits) - {None}
     has_train = least == 1 or "train" in recognised
-    is_most = len(unknown) <= len(present) - len(unknown)
-    return len(present) <= MOST_VALUES and len(recognised) >= least and has_train and is_most
+    is_most = 2 * splits.count(None) <= len(splits)
+    return len(recognised) >= least and has_train and is_most
 
 
 def _distinct(table: Table, name: str) -> list[Any]:
     """The different values of a column or path; none where some are not plain."""
     table = with_paths(table, [name])
     values = listed_values(table, name) if name in table.columns else []
-    plain = [value for value in values if isinstance(value, str | int | float | None)]
-    return distinct(plain) if len(plain) == len(values) else []
+    return distinct(values) if are_all(values, str | int | float | None) else []
 
 
 def _is_missing(value: Any) -> bool:

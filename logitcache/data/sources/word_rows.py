@@ -14,10 +14,10 @@ from logitcache.config.data import Columns
 from logitcache.data.literals import python_value
 from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
-from logitcache.data.sources.hints import are_bio_tags, are_counted, are_tags, is_bio_tag, option
+from logitcache.data.sources.hints import are_bio_tags, are_tags, is_bio_tag, option
 from logitcache.data.sources.nested import LOOKED_AT, first_values, listed_values
 from logitcache.data.sources.tables import Table
-from logitcache.data.values import are_all, is_gap, present
+from logitcache.data.values import are_all, are_counted, is_gap, present
 from logitcache.errors import SpecError
 
 TASK, CLASSIFICATION = "token-classification", "classification"

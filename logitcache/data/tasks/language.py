@@ -20,9 +20,10 @@ from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.rows import Source
-from logitcache.data.sources.chats import PROMPTS, check_no_media, checked, prompts_advice
+from logitcache.data.sources.chats import PROMPTS, check_no_media, checked
 from logitcache.data.sources.columns import MESSAGES, usual_text
 from logitcache.data.sources.corpora import token_columns_advice
+from logitcache.data.sources.dialogues import prompts_advice
 from logitcache.data.sources.tables import Opened, Table, names_of
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
