@@ -6,11 +6,15 @@ importing what is heavy once more would take it longer than all commands togethe
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
@@ -78,6 +82,45 @@ def start(words: Sequence[str], log: Path) -> Any:
     process = CONTEXT.Process(target=_inside, args=(list(words), str(log)))
     process.start()
     return process
+
+
+# Modules that read the environment once, when they are imported: these, and nothing else, copy it.
+READERS = ("huggingface_hub.constants", "datasets.config")
+
+
+def run_code(
+    code: str, *words: str, environment: Mapping[str, str], folder: Path | str = "."
+) -> subprocess.CompletedProcess[str]:
+    """A finished ``python -c code words`` in that folder with that environment and no other, which the
+    libraries of the hub read anew.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        asked = (code, words, dict(environment), str(folder), place)
+        process = CONTEXT.Process(target=_python, args=asked)
+        process.start()
+        process.join()
+        out, err = (Path(place, name).read_text("utf-8") for name in ("out", "err"))
+    return subprocess.CompletedProcess(words, process.exitcode or 0, out, err)
+
+
+def _python(
+    code: str, words: Sequence[str], environment: dict[str, str], folder: str, place: str
+) -> None:
+    for handle, name in ((1, "out"), (2, "err")):
+        with open(os.path.join(place, name), "wb") as file:
+            os.dup2(file.fileno(), handle)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1, closefd=False)
+    sys.argv = ["-c", *words]
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for name in READERS:
+        if name in sys.modules:
+            importlib.reload(sys.modules[name])
+    if hub := sys.modules.get("huggingface_hub.hf_api"):
+        hub.api.endpoint = hub.constants.ENDPOINT
+    exec(compile(code, "-c", "exec"), {"__name__": "__main__"})
 
 
 def wait_for(path: Path, process: Any, seconds: float = 120.0) -> None:

@@ -8,7 +8,8 @@ libraries ask for.
 
 The libraries read the environment when they are imported, so whatever is to meet the stand-in runs
 in a process of its own: `run_python(hub, home, code)`, `run_cli(hub, home, "dump", ...)`. A process
-that imports torch takes seconds: ask several things of each.
+that imports torch takes seconds: ask several things of each, or ask a fork of the tests' own process,
+in which what they read is read again: `fork_python(hub, home, code)`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.commands import run_code
 
 MEMBER = "hf_member"  # the token that opens gated repositories
 REVISION = r"refs/[^/]+/[^/]+|[^/]+"  # some callers quote the slashes, some do not
@@ -284,6 +287,22 @@ def run(hub: FakeHub, home: Path, *command: str, endpoint: str | None = None, **
 def run_python(hub: FakeHub, home: Path, code: str, *arguments: str, **how: str) -> Any:
     """``python -c code arguments`` against the hub; ``how`` is that of :func:`run`."""
     return run(hub, home, sys.executable, "-c", code, *arguments, **how)
+
+
+def fork_python(
+    hub: FakeHub,
+    home: Path,
+    code: str,
+    *arguments: str,
+    endpoint: str | None = None,
+    folder: Path | str = ".",
+    **more: str,
+) -> Any:
+    """As :func:`run_python`, in that folder, by a fork. Not for code of a checkpoint's own, whose place
+    `transformers` reads once.
+    """
+    environment = {**dict(clean()), **hub.environment(home, endpoint), **more}
+    return run_code(code, *arguments, environment=environment, folder=folder)
 
 
 def run_cli(hub: FakeHub, home: Path, *arguments: str, **how: str) -> Any:

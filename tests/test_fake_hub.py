@@ -1,4 +1,4 @@
-"""The hub's stand-in, asked by the hub's own libraries in a process of their own."""
+"""The hub's stand-in, asked by the hub's own libraries in a process of their own, a fork of this one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def hub(tmp_path: Path) -> Iterator[Any]:
 
 
 def told(hub: Any, home: Path, code: str, **how: str) -> Any:
-    done = fakes["run_python"](hub, home, PRELUDE + code, **how)
+    done = fakes["fork_python"](hub, home, PRELUDE + code, **how)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -19,12 +19,11 @@ from logitcache.identity import digest_json
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py")))
 
-Typed = Callable[..., Any]
-# a process that imports torch takes seconds
+Typed = Any
 IN_ONE = """
 import shlex, sys
 from logitcache_cli.main import cli
-for line in sys.stdin:
+for line in sys.argv[1:]:
     cli(shlex.split(line)[1:], standalone_mode=False)
     print("ended", file=sys.stderr)
 """
@@ -33,7 +32,8 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]) -> Any:
     """``typed(line, folder)`` runs a line of shell in a folder, where the hub has one model:
-    roberta-large, tiny and without a classification head.
+    roberta-large, tiny and without a classification head. ``typed.in_one(folder, *lines)`` runs lines
+    in one process, a fork of this one: a process that imports torch takes seconds.
     """
     import transformers
 
@@ -51,6 +51,10 @@ def typed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
             path = f'PATH="{Path(sys.executable).parent}:$PATH"'
             return fakes.run(hub, home, "sh", "-c", f'cd "{folder}" && {path} {line}', **how)
 
+        def in_one(folder: Path, *lines: str) -> Any:
+            return fakes.fork_python(hub, home, IN_ONE, *lines, folder=folder)
+
+        run.in_one = in_one  # type: ignore[attr-defined]
         yield run
 
 
@@ -80,10 +84,8 @@ def loads(result: Path) -> str:
 
 def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
     build_in(tmp_path, 80)
-    (tmp_path / "one.py").write_text(IN_ONE)
     commands = ("logitcache dump --teacher roberta-large", "logitcache train --method kd")
-    (tmp_path / "lines").write_text("\n".join(commands))
-    both = typed("python one.py < lines", tmp_path)
+    both = typed.in_one(tmp_path, *commands)
     assert both.returncode == 0, both.stderr
     said, _, of_training = both.stderr.partition("ended\n")
     assert "data: the built-in set docstrings: 80 train" in said

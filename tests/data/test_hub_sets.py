@@ -8,7 +8,7 @@ import pytest
 
 from logitcache.data.sources.datasets import HubName, parse
 from tests.data.sources_by_name import few, read, refused, write
-from tests.fake_hub import FakeHub, closed_port, run_python
+from tests.fake_hub import FakeHub, closed_port, fork_python
 
 
 @pytest.mark.parametrize(
@@ -130,15 +130,15 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     asked += [("org/plain", {"text": "body"}, None), ("org/plain", {}, "org/more")]
     with FakeHub(folder) as hub:
         hub.gated.add("org/secret")
-        done = run_python(hub, folder / "home", SCRIPT, json.dumps(asked))
-        again = run_python(
+        done = fork_python(hub, folder / "home", SCRIPT, json.dumps(asked))
+        again = fork_python(
             hub,
             folder / "home",
             SCRIPT,
             json.dumps([*KEPT, ("org/several:one", {}, None)]),
             HF_HUB_OFFLINE="1",
         )
-        unreachable = run_python(
+        unreachable = fork_python(
             hub,
             folder / "other",
             SCRIPT,

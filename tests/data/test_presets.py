@@ -110,7 +110,7 @@ def fewrel(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Every preset, loaded from repositories of the layout of the real ones, by one process."""
-    from tests.fake_hub import FakeHub, run_python
+    from tests.fake_hub import FakeHub, fork_python
 
     folder = tmp_path_factory.mktemp("hub")
     glue(folder / "datasets" / "nyu-mll" / "glue")
@@ -123,13 +123,13 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     ]
     asked += [("fewrel", 1, {})]
     with FakeHub(folder) as hub:
-        done = run_python(hub, folder / "home", SCRIPT, json.dumps(asked))
+        done = fork_python(hub, folder / "home", SCRIPT, json.dumps(asked))
         assert done.returncode == 0, done.stderr
 
         def again() -> str:
             """What the same script prints without the hub."""
             script = (SCRIPT, json.dumps(asked))
-            return str(run_python(hub, folder / "home", *script, HF_HUB_OFFLINE="1").stdout)
+            return str(fork_python(hub, folder / "home", *script, HF_HUB_OFFLINE="1").stdout)
 
         answers = json.loads(done.stdout)
         yield {

@@ -18,7 +18,7 @@ import pytest
 from logitcache.cache.cache import Cache
 from logitcache.errors import FormatError, SpecError
 from logitcache.store import remote, streaming
-from tests.fake_hub import FakeHub, run_python
+from tests.fake_hub import FakeHub, fork_python
 from tests.store import s3
 from tests.store.s3 import ROWS, kept, same
 
@@ -207,7 +207,7 @@ def test_the_hub(local: Cache, tmp_path: Path) -> None:
         for name in ("answers", "gated"):
             shutil.copytree(local.folder, tmp_path / f"hub/datasets/me/{name}/cache")
         hub.gated.add("me/gated")
-        done = run_python(hub, tmp_path / "hf", ON_THE_HUB, HF_TOKEN="hf_someone")
+        done = fork_python(hub, tmp_path / "hf", ON_THE_HUB, HF_TOKEN="hf_someone")
     good, nothing, gated = done.stdout.splitlines()
     assert good == f"{local.fingerprint} [] 3000", done.stderr
     assert nothing.startswith("FormatError hf://datasets/me/nothing/cache: expected a cache")
