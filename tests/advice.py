@@ -25,7 +25,7 @@ from click.testing import CliRunner
 import logitcache
 from logitcache.errors import LogitCacheError
 from logitcache_cli.main import cli
-from tests.source import statements
+from tests.source import functions_with, statements
 
 PACKAGE = Path(logitcache.__file__).parent
 ERRORS = {
@@ -42,6 +42,7 @@ ERRORS = {
 _RESHAPE = re.compile(
     r"logitcache reshape (?:(?!logitcache reshape).)*? --out (\S+?)(?=[.;,]?(?:\s|$))"
 )
+CONSTANT = re.compile(r"^\s*_*[A-Z][A-Z0-9_]* = ", re.MULTILINE)
 SHORTEST = 9  # characters of a piece of advice by which it is recognised
 Attempts = Iterator[Callable[[], object]]
 
@@ -143,13 +144,12 @@ def _are_known(pieces: list[str], known: list[str]) -> bool:
 
 def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     """The calls that make an error, with the name of the function that they are in."""
-    for function in statements(path):
-        if isinstance(function, ast.FunctionDef):
-            for node in ast.walk(function):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-                    name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-                    if name in ERRORS:
-                        yield function.name, node
+    for function in functions_with(path, ERRORS):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+                if name in ERRORS:
+                    yield function.name, node
 
 
 def _pieces(call: ast.Call, constants: Mapping[str, list[str]]) -> list[str]:
@@ -171,6 +171,8 @@ def _constants() -> dict[str, list[str]]:
     """The texts that names of the package are assigned to, wherever that is."""
     texts: dict[str, list[str]] = {}
     for path in PACKAGE.rglob("*.py"):
+        if not CONSTANT.search(path.read_text(encoding="utf-8")):
+            continue
         for node in statements(path):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id

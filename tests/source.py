@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
@@ -19,3 +20,16 @@ def statements(path: Path) -> Iterator[ast.AST]:
         yield node
         for block in reversed(BLOCKS):
             left += reversed(getattr(node, block, []))
+
+
+def functions_with(path: Path, names: Iterable[str]) -> Iterator[ast.FunctionDef]:
+    """The functions of a file, inner ones too, in whose lines one of these names is called."""
+    called = re.compile(rf"\b({'|'.join(names)})\(")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    at = [number for number, line in enumerate(lines, 1) if called.search(line)]
+    for node in statements(path) if at else ():
+        if isinstance(node, ast.FunctionDef):
+            last = node.end_lineno or 0
+            inside = [number for number in at if node.lineno <= number <= last]
+            if inside:
+                yield node

@@ -28,6 +28,7 @@ from tests.data.advice_of_labels import LABELS, PLACES
 from tests.data.advice_of_posted import POSTED
 from tests.data.advice_of_shapes import SHAPES
 from tests.data.reshape_cases import FOREIGN
+from tests.source import functions_with
 
 FILES = [*FORMS, *PLACES, *LABELS, *SHAPES, *POSTED]
 MEMORY: list[tuple[str, Any, Any]] = [
@@ -133,8 +134,8 @@ def test_what_is_followed_elsewhere_is_there() -> None:
 def sites() -> Iterator[tuple[str, int]]:
     """Where errors are made in these rooms: file and line."""
     for room in ROOMS:
-        for function in ast.walk(ast.parse(room.read_text(encoding="utf-8"))):
-            if not isinstance(function, ast.FunctionDef) or function.name in ELSEWHERE:
+        for function in functions_with(room, ["SpecError"]):
+            if function.name in ELSEWHERE:
                 continue
             for node in ast.walk(function):
                 if (

@@ -34,11 +34,11 @@ def kind_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tiny.Kind
 
 @pytest.fixture(scope="session", params=["singles", "pairs"])
 def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """24 labelled rows of one text each, or of two."""
-    table: dict[str, list[str]] = {"text": texts(24, 0)}
+    """``tiny.ROWS`` labelled rows of one text each, or of two."""
+    table: dict[str, list[str]] = {"text": texts(tiny.ROWS, 0)}
     if request.param == "pairs":
-        table["text_pair"] = texts(24, 1)[::-1]
-    rows = {**table, "label": [tiny.LABELS[i % 3] for i in range(24)]}
+        table["text_pair"] = texts(tiny.ROWS, 1)[::-1]
+    rows = {**table, "label": [tiny.LABELS[i % 3] for i in range(tiny.ROWS)]}
     columns = Columns(label_names=tiny.LABELS)
     return load(
         {"train": rows}, columns, tmp_path_factory.mktemp("data"), SILENT, name=str(request.param)

@@ -19,7 +19,7 @@ from logitcache.models.call import classify, out_of_memory
 from logitcache.records import Padding, Side
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
-from tests.models.tiny import KINDS, LIMIT, Kind
+from tests.models.tiny import KINDS, LIMIT, ROWS, Kind
 
 Folder = Callable[[Kind], Path]
 SETTINGS = DumpSettings(LIMIT, 300)
@@ -49,7 +49,7 @@ def test_rows_that_do_not_fit_together_are_asked_apart(
     teacher: TeacherModel, mixed: Source, monkeypatch: pytest.MonkeyPatch, side: Side
 ) -> None:
     """As BART with another number of end tokens in one row."""
-    rows, places = prepare(teacher.tokenizer, mixed.split("train"), LIMIT), np.arange(24)
+    rows, places = prepare(teacher.tokenizer, mixed.split("train"), LIMIT), np.arange(ROWS)
     padding = Padding(side, 0, 0)
     asked = TeacherModel(teacher.model, teacher.tokenizer, "name", "float32", padding)
     expected = asked.answers(rows, places)
@@ -62,7 +62,7 @@ def test_a_row_that_a_model_fails_on_is_named(
     teacher: TeacherModel, mixed: Source, monkeypatch: pytest.MonkeyPatch, side: Side
 ) -> None:
     rows = prepare(
-        teacher.tokenizer, mixed.split("train").select(np.arange(24)[::-1].copy()), LIMIT
+        teacher.tokenizer, mixed.split("train").select(np.arange(ROWS)[::-1].copy()), LIMIT
     )
     sums = np.add.reduceat(
         rows.inputs["input_ids"].values, rows.inputs["input_ids"].indptr[:-1]
@@ -71,7 +71,7 @@ def test_a_row_that_a_model_fails_on_is_named(
     failing(teacher, monkeypatch, lambda ids: sums[bad] in ids.sum(1).tolist())
     asked = TeacherModel(teacher.model, teacher.tokenizer, "name", "float32", Padding(side, 0, 0))
     with pytest.raises(SpecError) as caught:
-        asked.answers(rows, np.arange(24))
+        asked.answers(rows, np.arange(ROWS))
     message = str(caught.value)
     assert message.startswith(f"name: row {rows.row_id[bad]}: BertForSequenceClassification: ")
     assert "(AssertionError: these rows)" in message

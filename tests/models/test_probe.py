@@ -24,7 +24,7 @@ from logitcache.models.probe import Probe, find_padding, padding_remark, probe_r
 from logitcache.records import Array, Examples, Padding, Ragged, Side
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
-from tests.models.tiny import KINDS, LIMIT, Kind, make
+from tests.models.tiny import KINDS, LIMIT, ROWS, Kind, make
 from tests.shortly import fast
 
 pytestmark = pytest.mark.usefixtures("whole_probes")
@@ -196,5 +196,7 @@ def test_a_teachers_folds_are_asked_alike(kind_folder: Folder, mixed: Source) ->
     path = str(kind_folder(Kind("xlnet", "xlnet", "right")))
     folds = FoldTeachers([lambda: load_teacher(path, device="cpu")] * 2)
     asked = planned(folds, mixed, "train", DumpSettings(LIMIT))
-    used: list[TeacherModel] = [teacher for teacher, _ in asked.panel.assign(asked.prepare(0, 24))]
+    used: list[TeacherModel] = [
+        teacher for teacher, _ in asked.panel.assign(asked.prepare(0, ROWS))
+    ]
     assert {teacher.padding for teacher in used} == {replace(folds.first.padding, side=Side.LEFT)}

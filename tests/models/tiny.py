@@ -12,6 +12,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from tests.shortly import examples
+
 WORDS = (
     "the",
     "film",
@@ -29,6 +31,7 @@ WORDS = (
 )
 LABELS = ("neg", "pos", "none")
 LIMIT = 32  # tokens
+ROWS = examples(12, 24)  # of mixed lengths, each asked alone too
 TEMPLATES = {
     "bert": ("<cls> $A <sep>", "<cls> $A <sep> $B:1 <sep>:1"),
     "xlnet": ("$A:0 <sep>:0 <cls>:2", "$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2"),
