@@ -86,16 +86,33 @@ def start(words: Sequence[str], log: Path) -> Any:
 
 # Modules that read the environment once, when they are imported: these, and nothing else, copy it.
 READERS = ("huggingface_hub.constants", "datasets.config")
+# What a fresh process has not imported, for tests of what it imports: it has the rest already. A library of
+# compiled code cannot be imported a second time: the process ends in its error.
+FRESH = (
+    *("logitcache", "logitcache_cli", "tests", "torch", "transformers", "accelerate", "datasets"),
+    *("sklearn", "matplotlib", "tokenizers", "safetensors", "huggingface_hub", "peft"),
+)
+
+
+def run_fresh(code: str, *words: str, folder: Path | str = ".") -> subprocess.CompletedProcess[str]:
+    """A finished ``python -c code words`` in that folder, to whom no library of :data:`FRESH` is
+    imported.
+    """
+    return run_code(code, *words, environment=os.environ, folder=folder, fresh=FRESH)
 
 
 def run_code(
-    code: str, *words: str, environment: Mapping[str, str], folder: Path | str = "."
+    code: str,
+    *words: str,
+    environment: Mapping[str, str],
+    folder: Path | str = ".",
+    fresh: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """A finished ``python -c code words`` in that folder with that environment and no other, which the
-    libraries of the hub read anew.
+    libraries of the hub read anew, and without these imported libraries.
     """
     with tempfile.TemporaryDirectory() as place:
-        asked = (code, words, dict(environment), str(folder), place)
+        asked = (code, words, dict(environment), str(folder), place, fresh)
         process = CONTEXT.Process(target=_python, args=asked)
         process.start()
         process.join()
@@ -104,7 +121,12 @@ def run_code(
 
 
 def _python(
-    code: str, words: Sequence[str], environment: dict[str, str], folder: str, place: str
+    code: str,
+    words: Sequence[str],
+    environment: dict[str, str],
+    folder: str,
+    place: str,
+    fresh: Sequence[str],
 ) -> None:
     for handle, name in ((1, "out"), (2, "err")):
         with open(os.path.join(place, name), "wb") as file:
@@ -115,6 +137,8 @@ def _python(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    for name in [name for name in sys.modules if name.partition(".")[0] in fresh]:
+        del sys.modules[name]
     for name in READERS:
         if name in sys.modules:
             importlib.reload(sys.modules[name])

@@ -1,6 +1,6 @@
 """What Windows, macOS or a small installation lack, taken away before `logitcache` is imported;
 then its modules are imported and its commands are run. Called as ``python other_system.py SYSTEM
-FOLDER``, in a process of its own.
+FOLDER``, in a process of its own that has not imported it.
 """
 
 from __future__ import annotations

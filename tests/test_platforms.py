@@ -4,11 +4,11 @@ works.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.commands import run_fresh
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,6 @@ def test_caches_are_read_and_written_without_what_a_system_lacks(
     system: str, tmp_path: Path
 ) -> None:
     script = Path(__file__).with_name("other_system.py")
-    outcome = subprocess.run(
-        [sys.executable, script, system, tmp_path], capture_output=True, text=True, timeout=100
-    )
+    code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    outcome = run_fresh(code, system, str(tmp_path))
     assert outcome.returncode == 0, outcome.stderr

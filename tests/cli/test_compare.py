@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from click.testing import CliRunner
 
 from logitcache_cli.compare import command
 from logitcache_cli.main import cli
+from tests.commands import run_fresh
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 write_result = fakes["write_result"]
@@ -143,5 +142,5 @@ def test_comparing_imports_no_torch(runs: Path) -> None:
         "heavy = {'torch', 'transformers', 'matplotlib', 'sklearn'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = run_fresh(code)
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from logitcache.errors import FormatError
 from logitcache.identity import row_hashes
 from logitcache_cli.inspect import render
 from logitcache_cli.main import cli
+from tests.commands import run_fresh
 from tests.fake_caches import make, plan
 from tests.shortly import fast
 from tests.store import s3
@@ -250,17 +249,8 @@ def test_a_process_of_its_own_loads_no_torch(
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'transformers', 'datasets', 'sklearn'}))"
     )
     text = ["--data", str(singles_data)] if with_text else []
-    command = [
-        sys.executable,
-        "-c",
-        script,
-        "inspect",
-        str(finished["cache"]),
-        "--row",
-        "17",
-        *text,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_fresh(script, "inspect", str(finished["cache"]), "--row", "17", *text)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
 

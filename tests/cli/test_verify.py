@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from logitcache_cli.main import cli
+from tests.commands import run_fresh
 from tests.fake_caches import make, plan
 
 FILE = "shards/00001.arrow"
@@ -84,10 +83,6 @@ def test_no_torch_is_loaded(cache: Path) -> None:
         "import sys; from logitcache_cli.main import cli; cli(sys.argv[1:], standalone_mode=False); "
         "print('torch' in sys.modules, 'transformers' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "verify", str(cache)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_fresh(script, "verify", str(cache))
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False False"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
+from tests.commands import run_fresh
 from tests.shortly import examples
 
 Record = dict[str, Any]
@@ -259,7 +258,5 @@ def test_columns_load_no_library_that_made_none(tmp_path: Path) -> None:
         "load({'train': {'text': ['a'], 'label': [0]}}, Columns(), Path('.'), SILENT);"
         "sys.exit(str({'datasets', 'torch', 'transformers'} & set(sys.modules) or '') or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_fresh(code, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

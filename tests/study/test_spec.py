@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from logitcache.study.builtin import SEEDS, SPECS
 from logitcache.study.overriding import overridden
 from logitcache.study.plan import load_spec, plan
 from logitcache.study.spec import parse
+from tests.commands import run_fresh
 
 SMALL: dict[str, Any] = {
     "tasks": ["sst5"],
@@ -170,8 +169,7 @@ def test_a_spec_is_checked_without_torch(tmp_path: Path) -> None:
         "try: cli()\n"
         "finally: print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
-    words = [sys.executable, "-c", script, "study", "run", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_fresh(script, "study", "run", str(path))
     assert done.returncode == 2, done.stderr
     assert done.stdout == "[]\n"
 

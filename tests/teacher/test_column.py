@@ -5,8 +5,6 @@ they were kept.
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from logitcache.config.teacher import DumpSettings, TeacherSpec
 from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.stages.dump import dump
+from tests.commands import run_fresh
 from tests.conftest import Row, singles, write_rows
 from tests.runs import tree
 
@@ -281,9 +280,8 @@ def test_no_torch_is_loaded(tmp_path: Path) -> None:
         f"logitcache.dump('column:probs', {str(tmp_path / 'train.jsonl')!r}, out={str(tmp_path / 'a')!r})\n"
         "print({'torch', 'transformers', 'accelerate', 'sklearn'} & set(sys.modules))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = run_fresh(script)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "set()"
 
 
