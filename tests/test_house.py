@@ -108,12 +108,27 @@ def package_of(path: Path) -> list[str]:
 
 
 @cache
+def outline(path: Path) -> list[ast.Import | ast.ImportFrom | tuple[int, str]]:
+    """The imports of a file, and (lines from ``def`` to the last, docstring included; where) of each
+    function and method.
+    """
+    found: list[ast.Import | ast.ImportFrom | tuple[int, str]] = []
+    for node in statements(path):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            found.append((lines, f"{place(path)}:{node.lineno} {node.name}"))
+    return found
+
+
+@cache
 def imports(path: Path) -> list[tuple[int, str]]:
     """(line, absolute dotted name) of every import in a file, in function bodies and under
     TYPE_CHECKING too.
     """
     found: list[tuple[int, str]] = []
-    for node in statements(path):
+    for node in outline(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -282,17 +297,8 @@ def test_a_wheel_holds_the_two_packages_whole_and_nothing_else(tmp_path: Path) -
     assert inside == expected | {"logitcache/py.typed"}
 
 
-@cache
 def function_lengths(path: Path) -> list[tuple[int, str]]:
-    """(lines from ``def`` to the last, docstring included; where) of each function and method of a
-    file.
-    """
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [node for node in statements(path) if isinstance(node, kinds)]
-    return [
-        ((node.end_lineno or 0) - node.lineno + 1, f"{place(path)}:{node.lineno} {node.name}")
-        for node in found
-    ]
+    return [entry for entry in outline(path) if isinstance(entry, tuple)]
 
 
 def test_files_and_functions_are_small() -> None:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,11 @@ def encoded(tokenizer: Any, fields: tuple[str, ...]) -> dict[str, Tensor]:
 
 def by_hand(checkpoint: Path, fields: list[tuple[str, ...]]) -> Tensor:
     """Probabilities of each row asked alone: f32[N, K]."""
+    return _by_hand(checkpoint, tuple(fields))
+
+
+@lru_cache(maxsize=2)  # of single texts and of pairs, which two trials are compared with
+def _by_hand(checkpoint: Path, fields: tuple[tuple[str, ...], ...]) -> Tensor:
     model = AutoModelForSequenceClassification.from_pretrained(
         checkpoint, dtype=torch.float32
     ).eval()
