@@ -54,11 +54,11 @@ class Cache:
     there are P answers, one each for classified texts and several for rows of tokens.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self.folder = reader.folder
-        self.manifest = reader.manifest
-        self.where = reader.where  # its folder, or the URL it was opened from
+    def __init__(self, reader: Reader | str | PathLike[str]) -> None:
+        self.reader = reader if isinstance(reader, Reader) else open_reader(reader)
+        self.folder = self.reader.folder
+        self.manifest = self.reader.manifest
+        self.where = self.reader.where  # its folder, or the URL it was opened from
         try:
             self.codec, self.level = codec_of(self.manifest.plan)  # of the vectors
         except FormatError as error:

@@ -16,7 +16,7 @@ from logitcache.data.rows import Rows, Source
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import PAIR_COLUMNS, called, first_called
 from logitcache.data.sources.content import Reading
-from logitcache.data.sources.tables import Table
+from logitcache.data.sources.tables import Table, remark_lines
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError, short
 from logitcache.records import Array
@@ -39,6 +39,8 @@ def with_pairs(
             tables["test" if split == "test" else "dev"] = read()
         elif split in ("dev", "test"):
             tables[split] = read()
+    for note in remark_lines(tables.values()):
+        reporter.note(note)
     columns = {split: _columns(table) for split, table in tables.items()}
     pairs = _scored(columns, tables, similarity, reporter)
     scores = {split: _scores(tables[split], names[2]) for split, names in pairs.items()}

@@ -4,7 +4,7 @@ each split is selected from its table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -36,7 +36,7 @@ from logitcache.data.sources.find import Origin
 from logitcache.data.sources.presets import Preset
 from logitcache.data.sources.spans import all_as_words, as_words
 from logitcache.data.sources.split_columns import SplitsOfColumn, rows_by_split
-from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.sources.tables import Opened, Table, remark_lines
 from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
 from logitcache.data.tasks.classification import Classification
@@ -123,7 +123,9 @@ def _load(
     origin = _plain(origin, columns, reporter)
     if unlabelled_origin is not None:
         unlabelled_origin = _plain(unlabelled_origin, columns, reporter)
-    tables = all_as_words({split: read() for split, read in origin.tables.items()}, columns)
+    read_tables = {split: read() for split, read in origin.tables.items()}
+    _say(read_tables.values(), reporter)
+    tables = all_as_words(read_tables, columns)
     if keep:
         origin = replace(
             origin, tables={split: partial(_itself, table) for split, table in tables.items()}
@@ -155,11 +157,19 @@ def _load(
     source = replace(source, form=form, origins=origins)
     if unlabelled_origin is not None:
         span_columns = next(iter(tables.values())).span_columns
-        unlabelled_table = as_words(find.single(unlabelled_origin), span_columns, names)
+        unlabelled_table = find.single(unlabelled_origin)
+        _say([unlabelled_table], reporter)
+        unlabelled_table = as_words(unlabelled_table, span_columns, names)
         source = _with_unlabelled(
             source, unlabelled_origin, unlabelled_table, kind, names, reporter
         )
     return _described(source, origin, unlabelled_origin, names, list(opened.values()))
+
+
+def _say(tables: Iterable[Table], reporter: Reporter) -> None:
+    """What has to be known of the rows of tables."""
+    for note in remark_lines(tables):
+        reporter.note(note)
 
 
 def _given_names(

@@ -27,8 +27,9 @@ Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 def check_text(report: Report) -> str:
     """The report on a terminal; without the first refusal, which is what the command ends with."""
     lines = [_title(report), "", *_table(_sizes(report))]
-    if TASKS[report.source.task].fixed_label is None:
-        lines += ["", *_table(_classes(report))]
+    classes = _classes(report) if TASKS[report.source.task].fixed_label is None else {}
+    if classes:
+        lines += ["", *_table(classes)]
     if report.match is not None:
         lines += ["", shown(report.match)]
     serious = [finding for finding in report.findings if finding.is_serious]

@@ -33,7 +33,7 @@ from logitcache.data.sources.advice import pandas_command
 from logitcache.data.sources.columns import column_names
 from logitcache.data.sources.exports import plain
 from logitcache.data.sources.joins import join_of_answers
-from logitcache.data.sources.tables import Table
+from logitcache.data.sources.tables import Table, remark_lines
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError, short
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, Ragged, Side
@@ -214,6 +214,8 @@ def _read(
         table, texts = source.read[split](), source.texts
     else:
         file = find.single(find.find(answers.file, cache, reporter))
+        for note in remark_lines([file]):
+            reporter.note(note)
         table = plain(file, Columns(), reporter)
         texts = _text_columns(table, source, split, answers)
     labels = read_columns(table, answers.columns, np.nan if answers.are_logits else 0.0)

@@ -50,6 +50,13 @@ def refused(folder: Path, kind: type[LogitCacheError]) -> str:
     return str(caught.value)
 
 
+def test_a_folder_is_opened_by_the_class_too(cache: Cache) -> None:
+    for folder in (cache.folder, str(cache.folder)):
+        assert Cache(folder).fingerprint == cache.fingerprint
+    with pytest.raises(LogitCacheError):
+        Cache(cache.folder / "nothing")
+
+
 SHAPES = [(1, 1), (30, 1), (30, 7), (30, 10), (30, 30), (30, 64)]  # rows, rows of a shard
 
 

@@ -13,6 +13,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import load
 from logitcache.data.sources.files import find_files
 from logitcache.data.sources.reading import read_table, read_tables
+from logitcache.data.sources.tables import remark_lines
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
@@ -36,7 +37,7 @@ def test_empty_rows_are_rows_and_blank_lines_are_not(tmp_path: Path, end: str) -
     table = read_table(write(tmp_path / f"train{end}", content))
     assert texts(table, "text").to_pylist() == ["a", "b", "", "c"]
     assert list(table.lines) == [2, 5, 6, 7]
-    assert table.notes() == [
+    assert remark_lines([table]) == [
         f"{tmp_path}/train{end}: rows empty in every field: 1 (first: line 6). They keep their numbers, and are "
         "trained on only with a label.",
         f"{tmp_path}/train{end}: lines of nothing but spaces: 1 (first: line 4). They are no rows, as for pandas.",

@@ -153,6 +153,18 @@ def test_a_broken_archive_beside_the_data_is_no_fault_of_it(tmp_path: Path) -> N
     assert len(source.table("train")) == 2
 
 
+@pytest.mark.parametrize(
+    "beside",
+    ["id,text,tone\n1,another film,x\n2,as it is,y\n", "id,user_id\n1,u1\n2,u2\n"],
+    ids=["rows that are whole", "nothing but identifiers"],
+)
+def test_what_adds_nothing_is_not_joined(tmp_path: Path, beside: str) -> None:
+    folder = tmp_path / "data"
+    changed(folder, {"a.csv": "id,text,note\n1,a film of war,p\n2,it is so,q\n", "b.csv": beside})
+    source, _ = read(folder / "a.csv", Columns())
+    assert "Join" not in source.label_advice
+
+
 def test_numbers_of_rows_are_no_key(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     changed(folder, {"a.csv": "index,text\n0,a\n1,b\n", "b.csv": "index,price\n0,5\n1,6\n"})

@@ -188,6 +188,12 @@ def test_a_folder_of_all_tasks_and_the_set_for_students_of_mnli(tmp_path: Path) 
     assert notes[0].endswith("/MRPC: not read, as glue/mrpc has other files: dev_ids.tsv")
 
 
+def test_nothing_is_said_of_a_file_whose_header_a_preset_knows(tmp_path: Path) -> None:
+    write(tmp_path, "cola")
+    _, notes = read(f"glue/cola={tmp_path}", tmp_path)
+    assert [note.split(":")[0] for note in notes] == ["data"]
+
+
 def test_files_without_their_preset_lead_to_it(tmp_path: Path) -> None:
     folder = tmp_path / "CoLA"
     folder.mkdir()

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from logitcache.config.data import Columns
+from logitcache.data.source import load
 from logitcache.data.sources.content import Reading
 from logitcache.data.sources.reading import read_table, read_tables
+from logitcache.data.sources.tables import remark_lines
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
+from logitcache.reporter import Notes
 
 QUOTED = "The quotes around a field are not part of it, as pandas and Excel write them"
 PLAIN = "Quotes are ordinary characters here, for not every field that has them is quoted"
@@ -88,7 +92,7 @@ def test_parts_of_one_split_have_one_writer(tmp_path: Path) -> None:
     tsv(parts[1], '"never closed\ty', '"both"\tx')
     table = read_tables(parts)
     assert texts(table, "text").to_pylist() == ['"both"', '"never closed', '"both"']
-    assert table.notes() == [
+    assert remark_lines([table]) == [
         f"{tmp_path}/train-*-of-2.tsv: rows with a field that begins with a quote: 3 (first: {parts[0].name} line 2). "
         f"{PLAIN}."
     ]
@@ -101,3 +105,14 @@ def test_the_quotes_of_a_preset_are_plain(tmp_path: Path) -> None:
     path = tsv(tmp_path / "train.tsv", '"both"\tx')
     table = read_tables([path], Reading(plain_quotes=True))
     assert texts(table, "text").to_pylist() == ['"both"']
+
+
+def test_what_is_peculiar_in_several_splits_is_said_once(tmp_path: Path) -> None:
+    for split, rows in (("train", 2), ("dev", 1), ("test", 1)):
+        lines = [f"{mark}so it is {i}\t{i % 2}\n" for i, mark in enumerate(["", '"'] * rows)]
+        (tmp_path / f"{split}.tsv").write_text("text\tlabel\n" + "".join(lines))
+    notes: list[str] = []
+    load(str(tmp_path), Columns(), tmp_path, Notes(notes.append))
+    (note,) = (note for note in notes if "begins with a quote" in note)
+    assert "dev.tsv, test.tsv, train.tsv: rows with a field that begins with a quote: 4 " in note
+    assert "(first: dev.tsv line 3)" in note

@@ -29,6 +29,7 @@ from logitcache.data import spool
 from logitcache.data.rows import Rows, Source
 from logitcache.data.source import load
 from logitcache.data.sources.corpus import read_text
+from logitcache.data.sources.tables import remark_lines
 from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.errors import SpecError
@@ -308,7 +309,7 @@ def test_lines_of_an_end_token_end_documents(tmp_path: Path) -> None:
     table = read_text(path)
     assert list(table.columns["text"]) == stories
     assert list(table.lines) == [1, 5, 7]
-    assert "lines of an end token alone: 3 (first: line 4)" in table.notes()[0]
+    assert "lines of an end token alone: 3 (first: line 4)" in remark_lines([table])[0]
     (tmp_path / "more.txt").write_text(path.read_text())
     notes: list[str] = []
     load(str(tmp_path), Columns(task="causal-lm"), tmp_path, Notes(notes.append)).table("train")

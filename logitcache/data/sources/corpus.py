@@ -75,7 +75,7 @@ def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -
         return Origin(
             stem(path),
             path,
-            {_split_of(path): partial(_read, [path], path.parent, reading, reporter)},
+            {_split_of(path): partial(_read, [path], path.parent, reading)},
         )
     if not path.is_dir() or not all(map(_is_text, data_files(path))):
         return None
@@ -92,9 +92,7 @@ def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -
         reporter.note(
             f"{path}: {counted(len(files), 'text file')}: {listed([str(file.relative_to(path)) for file in files])}"
         )
-    tables = {
-        split: partial(_read, several, path, reading, reporter) for split, several in splits.items()
-    }
+    tables = {split: partial(_read, several, path, reading) for split, several in splits.items()}
     return Origin(path.resolve().name, path, tables)
 
 
@@ -111,12 +109,9 @@ def _is_text(path: Path) -> bool:
     return ending(path) in (*ENDINGS, *_OF_CODE)
 
 
-def _read(files: list[Path], folder: Path, reading: Reading, reporter: Reporter) -> Table:
+def _read(files: list[Path], folder: Path, reading: Reading) -> Table:
     tables = [read_text(file, reading) for file in files]
-    table = tables[0] if len(tables) == 1 else joined(tables, folder / f"*{files[0].suffix}")
-    for note in table.notes():
-        reporter.note(note)
-    return table
+    return tables[0] if len(tables) == 1 else joined(tables, folder / f"*{files[0].suffix}")
 
 
 def read_text(path: Path, reading: Reading = PLAIN) -> Table:

@@ -297,7 +297,8 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
             keep()
     keep()
     numbers_of_rows = lines.finish()
-    by_name = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
+    is_named = header is not top and not content.reading.plain_quotes  # a preset's own files
+    by_name = _Tally(len(numbers_of_rows), line) if is_named else _Tally()
     read = columns.finish()
     if not in_unnamed.count:
         read = {name: column for i, (name, column) in enumerate(read.items()) if i not in unnamed}

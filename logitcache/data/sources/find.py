@@ -193,16 +193,8 @@ def _files(
     _say_ignored(path, used, words, reporter)
     if not what and any(ending(file) == ".parquet" for file in used):
         what = str(path)
-    tables = {split: partial(_read, parts, reporter, reading) for split, parts in files.items()}
+    tables = {split: partial(read_tables, parts, reading) for split, parts in files.items()}
     return Origin(name, path, tables, what, folders)
-
-
-def _read(parts: list[Path], reporter: Reporter, reading: Reading) -> Table:
-    """The parts of a split as one table; what has to be known of its rows is said."""
-    table = read_tables(parts, reading)
-    for note in table.notes():
-        reporter.note(note)
-    return table
 
 
 def _say_ignored(
@@ -300,7 +292,7 @@ def _preset_files(
     files = {} if own is None else own_files.files_in(root, own)
     if own is not None and files:
         for split, path in files.items():
-            tables[split] = partial(_read, [path], reporter, own_files.reading_of(path, own))
+            tables[split] = partial(read_tables, [path], own_files.reading_of(path, own))
         others = sorted(path.name for path in set(data_files(root)) - set(files.values()))
         if others:
             reporter.note(
@@ -311,11 +303,11 @@ def _preset_files(
         matching = _matching(folder, (preset.files or {}).get(name))
         if matching:
             parts = [file for part in whole_files(matching) for file in part]
-            tables[split] = partial(_read, parts, reporter, Reading(plain_quotes=True))
+            tables[split] = partial(read_tables, parts, Reading(plain_quotes=True))
     if not tables and data_files(root):
         by_split = find_files(root)
         tables = {
-            str(split): partial(_read, parts, reporter, Reading(plain_quotes=True))
+            str(split): partial(read_tables, parts, Reading(plain_quotes=True))
             for split, parts in by_split.items()
             if split in preset.splits
         }

@@ -209,11 +209,15 @@ def _key_without_header(rows: Table, others: Table) -> str | None:
 
 def _shared_key(rows: Table, others: Table) -> str | None:
     """The column that says which row of ``others`` belongs to each of ``rows``: both have it, and
-    other columns of their own; there each value is once, and here most are among them.
+    other columns of their own, not identifiers alone; there each value is once, and here most are
+    among them. None where both have texts in one column: rows of either are whole.
     """
     shared = [name for name in rows.columns if name in others.columns]
-    if len(shared) in (len(rows.columns), len(others.columns)):
-        return None
+    for table in (rows, others):
+        further = [name for name in table.columns if name not in shared]
+        has_texts = not set(shared).isdisjoint(likely_texts(samples([table])))
+        if has_texts or all(map(is_identifier, further)):
+            return None
     for name in shared:
         if NUMBERING.fullmatch(name) and not name.lower().endswith("id"):
             continue  # numbers of rows

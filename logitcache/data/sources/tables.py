@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -99,10 +99,6 @@ class Table:
         """The same table, with more to say of it."""
         return replace(self, remarks=(*remarks, *self.remarks))
 
-    def notes(self) -> list[str]:
-        """The remarks as lines for people."""
-        return [remark.text(self.path) for remark in self.remarks]
-
 
 def names_of(tables: Sequence[Table]) -> list[str]:
     """The names of the columns that tables have, each once."""
@@ -118,6 +114,25 @@ class Opened:
     rows: Table
     units: Table
     indptr: Int64 | None = None  # [N + 1]; None: a row is one unit
+
+
+def remark_lines(tables: Iterable[Table]) -> list[str]:
+    """The remarks as lines for people; one line for what is alike in several tables."""
+    alike: dict[tuple[Peculiar, str], list[tuple[Table, Remark]]] = {}
+    for table in tables:
+        for remark in table.remarks:
+            alike.setdefault((remark.kind, remark.consequence), []).append((table, remark))
+    notes = []
+    for remarks in alike.values():
+        table, first = remarks[0]
+        where = str(table.path)
+        if len(remarks) > 1:
+            names = [Path(other.path).name for other, _ in remarks]
+            where = ", ".join([where, *names[1:]])
+            total = sum(remark.count for _, remark in remarks)
+            first = replace(first, count=total, first=f"{names[0]} {first.first}")
+        notes.append(first.text(where))
+    return notes
 
 
 def joined(tables: Sequence[Table], path: Path) -> Table:
