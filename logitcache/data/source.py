@@ -127,9 +127,8 @@ def _load(
     _say(read_tables.values(), reporter)
     tables = all_as_words(read_tables, columns)
     if keep:
-        origin = replace(
-            origin, tables={split: partial(_itself, table) for split, table in tables.items()}
-        )
+        kept = {split: partial(_itself, table) for split, table in tables.items()}
+        origin = replace(origin, tables=kept)
     named_columns = columns
     kind, columns = chosen(list(tables.values()), named_columns, origin.where)
     form = kind.form(list(tables.values()), columns)
@@ -142,7 +141,8 @@ def _load(
     named_classes = _given_names(columns.label_names, origin, units, names.label)
     numbers, class_names, count = labels(units, names.label, named_classes, reporter)
     if kind.fixed_label is not None:
-        class_names, count = None, 1
+        class_names = None
+        count = 1
         for split, table in opened.items():
             numbers[split] = np.full(len(table.rows), kind.fixed_label, np.int64)
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
@@ -202,11 +202,9 @@ def _note_choices(
     """Notes of a split without rows, of the task, and of the columns that are read and not read."""
     tables = [table.rows for table in opened.values()]
     for split, table in opened.items():
-        is_held_out = split not in (
-            "train",
-            None,
-        )  # an empty train split is refused where it is used
-        if is_held_out and table.rows.columns and not len(table.rows):
+        if split in ("train", None):  # refused where it is used, if it is empty
+            continue
+        if table.rows.columns and not len(table.rows):
             reporter.note(f"{table.rows.path}: no rows, so the {split} split is left out")
     notes = choice_notes(tables, columns, names, list(whole_tables.values()))
     for note in (kind.note(names), *notes):
@@ -294,15 +292,14 @@ def _or_preset(columns: Columns, preset: Preset | None) -> Columns:
     """
     if preset is None:
         return columns
-    text, pair = columns.text, columns.text_pair
-    if text is None and pair is None:
-        text, pair = preset.text, preset.text_pair
+    if not columns.texts:
+        columns = replace(columns, text=preset.text, text_pair=preset.text_pair)
+    if columns.label is not None:
+        return columns
     names = columns.label_names
-    if names is None and columns.label is None:
+    if names is None:
         names = preset.label_names or None
-    return replace(
-        columns, text=text, text_pair=pair, label=columns.label or preset.label, label_names=names
-    )
+    return replace(columns, label=preset.label, label_names=names)
 
 
 def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
@@ -342,9 +339,8 @@ def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
 
 def _hashes(first: pa.LargeStringArray, second: pa.LargeStringArray | None) -> Int64:
     row_hash = Spool(np.int64)
-    for block, pair in zip(
-        strings(first), repeat(None) if second is None else strings(second), strict=False
-    ):
+    seconds = repeat(None) if second is None else strings(second)
+    for block, pair in zip(strings(first), seconds, strict=False):
         row_hash.add(identity.row_hashes(block, pair))
     return row_hash.finish()
 
@@ -361,7 +357,7 @@ def _with_unlabelled(
     opened = kind.opened(table, replace(names, label=None))
     rows = _rows(opened, names, np.full(len(opened.units), UNLABELLED, np.int64))
     reporter.note(f"unlabelled: {origin.what or origin.where}: {len(rows):,} rows")
-    labelling = {str(names.label), *LABEL_COLUMNS} - {names.text, names.text_pair}
+    labelling = {str(names.label), *LABEL_COLUMNS}.difference(names.texts)
     ignored = [column for column in table.columns if column in labelling]
     if ignored:
         reporter.note(

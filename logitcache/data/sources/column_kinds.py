@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from logitcache.data.values import present
+from logitcache.data.values import are_all, present
 
 _FILES = "txt|html?|xml|jsonl?|csv|tsv|pdf|docx?|md|png|jpe?g|gif|webp|wav|mp3|mp4"
 _ADDRESS = re.compile(
@@ -44,25 +44,27 @@ def is_mostly_empty(values: Sequence[Any]) -> bool:
 
 def are_addresses(values: Sequence[Any]) -> bool:
     """Whether most values are URLs, paths or e-mail addresses; missing ones do not count."""
-    found = present(values)
-    texts = [value.strip() for value in found if isinstance(value, str)]
-    return 2 * sum(_ADDRESS.fullmatch(text) is not None for text in texts) > len(found)
+    cells = present(values)
+    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
+    addresses = list(filter(_ADDRESS.fullmatch, texts))
+    return 2 * len(addresses) > len(cells)
 
 
 def are_prompts(values: Sequence[Any]) -> bool:
     """Whether texts that differ all begin or end alike, as those of a template do."""
-    texts = [value for value in present(values) if isinstance(value, str)]
-    if len(texts) < max(FEWEST_PROMPTS, len(present(values))) or len(set(texts)) == 1:
+    texts = present(values)
+    if len(texts) < FEWEST_PROMPTS or not are_all(texts, str) or len(set(texts)) == 1:
         return False
-    for alike in ({text[:PREFIX] for text in texts}, {text[-PREFIX:] for text in texts}):
-        if len(alike) == 1 and len(min(alike)) == PREFIX:
+    for part in (slice(PREFIX), slice(-PREFIX, None)):
+        parts = {text[part] for text in texts}
+        if len(parts) == 1 and len(min(parts)) == PREFIX:
             return True
     return False
 
 
 def are_times(values: Sequence[Any]) -> bool:
     """Whether all values say a day and a time."""
-    return all(_TIME.fullmatch(str(value)) for value in present(values))
+    return all(map(_TIME.fullmatch, map(str, present(values))))
 
 
 def without_answers(texts: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -71,10 +73,10 @@ def without_answers(texts: Sequence[str], columns: Mapping[str, Sequence[Any]]) 
     inputs.
     """
     texts = [name for name in texts if not are_addresses(columns[name])]
-    texts = [name for name in texts if not is_mostly_empty(columns[name])] or texts
-    texts = [name for name in texts if not are_prompts(columns[name])] or texts
-    texts = [name for name in texts if not are_times(columns[name])] or texts
-    texts = [name for name in texts if name not in notes_of_autolabel(columns)] or texts
+    for are_no_texts in (is_mostly_empty, are_prompts, are_times):
+        texts = [name for name in texts if not are_no_texts(columns[name])] or texts
+    notes = notes_of_autolabel(columns)
+    texts = [name for name in texts if name not in notes] or texts
     if any(map(_INPUT.search, texts)):
         return [name for name in texts if not _ANSWER.search(name)]
     return texts
@@ -82,9 +84,12 @@ def without_answers(texts: Sequence[str], columns: Mapping[str, Sequence[Any]]) 
 
 def notes_of_autolabel(names: Iterable[str]) -> set[str]:
     """The columns in which refuel's Autolabel notes how it has labelled; not its labels."""
-    names = list(names)
-    tasks = [name.removesuffix(LABELLED) for name in names if name.endswith(LABELLED)]
-    return {f"{task}{ending}" for task in tasks for ending in _OF_AUTOLABEL}
+    notes = set()
+    for name in names:
+        if name.endswith(LABELLED):
+            task = name.removesuffix(LABELLED)
+            notes |= {f"{task}{ending}" for ending in _OF_AUTOLABEL}
+    return notes
 
 
 def no_labels(columns: Mapping[str, Sequence[Any]]) -> set[str]:

@@ -27,6 +27,7 @@ from logitcache.data.sources.columns import (
 from logitcache.data.sources.exported import OF_SPANS
 from logitcache.data.sources.hints import (
     VOTES_OF_FUNCTIONS,
+    Samples,
     alike,
     are_scores,
     bits,
@@ -150,13 +151,12 @@ def _otherwise_called(table: Table, tables: Sequence[Table], chosen: Columns) ->
     is_elsewhere = label in names_of(tables) and chosen.task not in UNLABELLED_TASKS
     if label is None or label in table.columns or not is_elsewhere:
         return None
-    read = (chosen.text, chosen.text_pair, chosen.split_column)
-    others = [name for name in table.columns if name not in read and is_called_as_labels(name)]
+    unread = set(table.columns) - {*chosen.texts, chosen.split_column}
+    others = [name for name in table.columns if name in unread and is_called_as_labels(name)]
     if not others:
         return None
-    names = listed_short(others)
     return (
-        f"{table.path}: no column {short(label)}, so its rows have no label; not read: {names}. "
+        f"{table.path}: no column {short(label)}, so its rows have no label; not read: {listed_short(others)}. "
         f"If these are their labels, rename the column to {short(label)}"
     )
 
@@ -205,20 +205,18 @@ def _taken(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> 
 
 def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
     """How the column of the labels is named, with the likeliest one."""
-    is_unlabelled = chosen.task in UNLABELLED_TASKS
-    joined = "" if is_unlabelled else first_text(map(advice_beside, tables))
-    if joined:
-        return joined
-    spans = first_text(map(word_spans_advice, tables))
-    if not spans and chosen.text is not None:
-        parts = (parts_by_text_advice(table, chosen.text) for table in tables)
-        spans = first_text(parts)
-    if spans:
-        return spans
+    advice = ""
+    if chosen.task not in UNLABELLED_TASKS:
+        advice = first_text(map(advice_beside, tables))
+    advice = advice or first_text(map(word_spans_advice, tables))
+    if not advice and chosen.text is not None:
+        advice = first_text(parts_by_text_advice(table, chosen.text) for table in tables)
+    if advice:
+        return advice
     unread = not_read(tables, chosen)
-    values = {name: v for name, v in samples(tables).items() if name in unread}
     if any(map(_SPAN_START.search, unread)):
         return OF_SPANS
+    values = {name: cells for name, cells in samples(tables).items() if name in unread}
     shares = shared_out(values)
     if shares:
         classes = ",".join(shares)
@@ -238,30 +236,36 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         )
     flags = [name for name in bits(values) if name in plausible]
     if len(flags) > 1 and plausible[0] in flags:
-        names = listed_short(flags)
-        several = ",".join(alike(values, flags[0]))
-        or_votes = (
-            ". If they are votes of annotators, write the names of the classes in place of 0 and 1, and give "
-            f"{option('--label', several)}"
+        advice = (
+            f"The columns of 0 and 1 ({listed_short(flags)}) are several labels a row (multi-label), which are not "
+            f"trained: take one class at a time, for example {option('--label', flags[0])}"
         )
-        return (
-            f"The columns of 0 and 1 ({names}) are several labels a row (multi-label), which are not "
-            f"trained: take one class at a time, for example {option('--label', flags[0])}{or_votes if several else ''}"
-        )
-    lists = [name for name in values if is_of_votes(values[name])]
-    if lists and not plausible:
-        majority = option("--label", lists[0])
-        return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{lists[0]}"
-    if not plausible and any(map(is_labelling_function, values)):
+        workers = alike(values, flags[0])
+        if workers:
+            advice += (
+                ". If they are votes of annotators, write the names of the classes in place of 0 and 1, and give "
+                f"{option('--label', ','.join(workers))}"
+            )
+        return advice
+    if plausible:
+        return f"Name the column of the labels, for example {option('--label', plausible[0])}"
+    return _unlikely_label_advice(values, chosen)
+
+
+def _unlikely_label_advice(values: Samples, chosen: Columns) -> str:
+    """The same where no column is likely to hold labels."""
+    for name, cells in values.items():
+        if is_of_votes(cells):
+            majority = option("--label", name)
+            return f"Votes are labels by majority, and a teacher: {majority}, dump --teacher column:{name}"
+    if any(map(is_labelling_function, values)):
         return VOTES_OF_FUNCTIONS
-    if not plausible and chosen.text_pair is not None and any(map(are_scores, values.values())):
+    if chosen.text_pair is not None and any(map(are_scores, values.values())):
         return (
             "Scores of pairs are no classes. For a sentence encoder: --task embedding --similarity FILE; else name the "
             "column of the labels with --label"
         )
-    if not plausible:
-        return "Name the column of the labels with --label"
-    return f"Name the column of the labels, for example {option('--label', plausible[0])}"
+    return "Name the column of the labels with --label"
 
 
 def _classes(values: Sequence[Any]) -> set[str]:
@@ -287,13 +291,11 @@ def _tagged_words(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of rows that are single words with tags, read as texts."""
     if chosen.task in LANGUAGE or chosen.text is None or chosen.label is None:
         return None
-    names = (chosen.text, chosen.label)
     for table in tables:
-        head = {
-            name: first_values(table.columns[name], LOOKED_AT)
-            for name in names
-            if name in table.columns
-        }
+        head = {}
+        for name in (chosen.text, chosen.label):
+            if name in table.columns:
+                head[name] = first_values(table.columns[name], LOOKED_AT)
         if tags_among(head) == chosen.label:
             return (
                 f"{table.path}: every text is a single word, and its label looks like the tag of one (O). If the rows "
@@ -321,11 +323,13 @@ def _keys(table: Table, chosen: Columns) -> str | None:
 def _positions(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of columns that say which parts of its text a row is about, which are not read."""
     names = names_of(tables)
-    starts = [name for name in names if _END.sub("start", name) in names and _END.search(name)]
-    ends = [name for name in starts if name not in chosen.columns]
-    if not ends:
+    columns = []
+    for end in names:
+        start = _END.sub("start", end)
+        if start != end and start in names and end not in chosen.columns:
+            columns += [start, end]
+    if not columns:
         return None
-    columns = [column for end in ends for column in (_END.sub("start", end), end)]
     return (
         f"not read: {listed_short(columns)}. If labels are of these parts of a text, mark them in it: "
         "'<e1> Ada </e1> met <e2> Alan </e2>'"
@@ -344,10 +348,10 @@ def _parts_in_texts(tables: Sequence[Table], chosen: Columns) -> str | None:
         parts = [str(part).casefold() for part in values.get(name, [])]
         if len(parts) != len(texts) or name == chosen.label or _are_short(parts):
             continue
-        within = sum(part in text for part, text in zip(parts, texts, strict=True))
-        is_several = len(set(zip(texts, parts, strict=True))) > len(set(texts))
-        is_several = is_several or _ASPECT.search(name) is not None
-        if within >= WITHIN * len(texts) and is_several:
+        pairs = list(zip(texts, parts, strict=True))
+        within = sum(part in text for text, part in pairs)
+        has_several = len(set(pairs)) > len(set(texts)) or _ASPECT.search(name) is not None
+        if within >= WITHIN * len(texts) and has_several:
             return (
                 f"not read: {short(name)}, whose words stand in the text of their row. If the labels are about them: "
                 f"{option('--text-pair', name)}"

@@ -74,10 +74,15 @@ def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | 
         label=_named("--label", named_columns.label, have, tables, where),
         split_column=_named("--split-column", named_columns.split_column, have, tables, where),
     )
-    text, pair = named_columns.text, named_columns.text_pair
+    text = named_columns.text
+    pair = named_columns.text_pair
     if text is None and pair is None:
-        pairs = ([called(name, have) for name in names] for names in PAIR_COLUMNS)
-        text, pair = next((names for names in pairs if None not in names), (None, None))
+        for names in PAIR_COLUMNS:
+            first, second = [called(name, have) for name in names]
+            if first is not None and second is not None:
+                text = first
+                pair = second
+                break
     if text is None:
         text = usual_text(tables, have)
     if text is None:
@@ -138,8 +143,11 @@ def called(name: str, have: Sequence[str]) -> str | None:
 
 def first_called(names: Sequence[str], have: Sequence[str]) -> str | None:
     """The first of these names that a column has, in whatever case it is written."""
-    columns = (called(name, have) for name in names)
-    return next((column for column in columns if column is not None), None)
+    for name in names:
+        column = called(name, have)
+        if column is not None:
+            return column
+    return None
 
 
 def usual_text(tables: Sequence[Table], have: Sequence[str]) -> str | None:
@@ -204,22 +212,21 @@ def _text_advice(
     if any(table.typed for table in tables):
         return advice
     head = samples(tables[:1])  # another file's first line has other names
-    marked = [name for name in (have[0], *map(str, head[have[0]])) if name.startswith("#")]
+    first_column = [have[0], *map(str, head[have[0]])]
+    marked = [cell for cell in first_column if cell.startswith("#")]
     if len(marked) > 1 and len(have) > 1:
         return (
             "If the lines that begin with # are comments and each other line is a word and its label, name the file "
             f".conll; else remove them: grep -v '^#' FILE > OUT.tsv. {advice}"
         )
     if len(have) == 1:
-        joined = joined_tags_advice(
-            [line.split() for line in (have[0], *map(str, head[have[0]]))], tables[0].path
-        )
+        joined = joined_tags_advice(list(map(str.split, first_column)), tables[0].path)
         if joined:
             return joined
     columns = [[name, *map(str, head[name])] for name in head]
     header = header_advice(columns)
     if len(have) == 1:
-        header = fields_advice([have[0], *map(str, head[have[0]])]) or header
+        header = fields_advice(first_column) or header
     if looks_like_row(have) and have[0].strip().casefold() not in _FIRST_OF_FORMS:
         return header
     if len(have) == 1:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +32,7 @@ from logitcache.data.sources.hints import similar
 from logitcache.data.sources.presets import Preset
 from logitcache.data.sources.reading import READERS, read_tables
 from logitcache.data.sources.tables import Table
+from logitcache.data.values import distinct
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
@@ -80,13 +81,14 @@ def find(
     if data in docstrings.NAMES:
         what = f"the built-in set {data}"
         return _files(docstrings.build(cache, reporter), data, what, words, reporter, _PLAIN)
-    path, preset = Path(data), presets.find(data)
+    path = Path(data)
+    preset = presets.find(data)
     if path.exists():
         what = f"the folder {path}, not the preset {preset.name}" if preset else ""
-        known = presets.of_folder(path)
-        if known is not None:
-            advice = f"--data {known.name}={path} knows their columns, classes and metric"
-            reporter.note(f"{path}: files of {known.name}: {advice}")
+        likely = presets.of_folder(path)
+        if likely is not None:
+            advice = f"--data {likely.name}={path} knows their columns, classes and metric"
+            reporter.note(f"{path}: files of {likely.name}: {advice}")
         return _local(path, words, reporter, what, reading)
     if preset is not None:
         return _preset(preset)
@@ -117,8 +119,12 @@ def _alike(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return ""
-    names = [p.name for p in folder.iterdir() if p.is_dir() or ending(p) in READERS]
-    close = similar(path.name, [name for name in names if not name.startswith(".")])
+    names = []
+    for other in folder.iterdir():
+        is_data = other.is_dir() or ending(other) in READERS
+        if is_data and not other.name.startswith("."):
+            names.append(other.name)
+    close = similar(path.name, names)
     return str(folder / close) if close else ""
 
 
@@ -126,16 +132,13 @@ def lying_here(name: str) -> list[Path]:
     """What may be the rows that a cache calls by this name, in the folder one stands in: a file is
     called by its stem. Such a name is no path, for anybody may have written it.
     """
-    plain = name == Path(name).name != "" and not name.startswith(".")
-    if not plain:
+    is_plain = name == Path(name).name != "" and not name.startswith(".")
+    if not is_plain:
         return []
-    endings = ["", *(end + packing for end in READERS for packing in ("", *PACKINGS, ".zip"))]
-    paths = [
-        Path(name + end) for ending in endings for end in dict.fromkeys((ending, ending.upper()))
-    ]
-    return [
-        path for path in paths if os.path.exists(path)
-    ]  # False for a name that is too long, too
+    endings = ["", *map("".join, product(READERS, ("", *PACKINGS, ".zip")))]
+    spellings = distinct(chain.from_iterable((end, end.upper()) for end in endings))
+    paths = [Path(f"{name}{end}") for end in spellings]
+    return list(filter(os.path.exists, paths))  # False for a name that is too long, too
 
 
 def single(origin: Origin) -> Table:
@@ -145,18 +148,19 @@ def single(origin: Origin) -> Table:
     tables = origin.tables
     if isinstance(origin.where, Path) and origin.where.is_file():
         return next(iter(tables.values()))()
-    split = next((split for split in (None, UNLABELLED_SPLIT, "train") if split in tables), "")
-    if split not in tables:
-        listed = ", ".join(map(str, tables))
-        raise SpecError(
-            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.",
-            where=origin.where,
-        )
-    return tables[split]()
+    for split in (None, UNLABELLED_SPLIT, "train"):
+        if split in tables:
+            return tables[split]()
+    splits = ", ".join(map(str, tables))
+    raise SpecError(
+        f"expected a split {UNLABELLED_SPLIT} or train, found {splits}. Give one file or table.",
+        where=origin.where,
+    )
 
 
 def _memory(data: Any, reporter: Reporter) -> Origin:
-    tables, where = memory.tables(data), memory.WHERE
+    tables = memory.tables(data)
+    where = memory.WHERE
     by_split = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
     # The training rows may be in a table whose name tells no split.
     if None not in tables and "train" not in by_split and len(by_split) < len(tables):
@@ -222,19 +226,16 @@ def _preset(preset: Preset) -> Origin:
     except SpecError as error:
         raise error.at(f"preset {preset.name}, {where}") from error.__cause__
     tables = datasets.fetch(name, commit, preset.files)
-    missing = [name for name in preset.splits.values() if name not in tables]
-    if missing:
-        listed = ", ".join(map(str, tables))
-        advice = (
-            f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
-        )
-        raise SpecError(
-            f"preset {preset.name} expects the split {missing[0]}, found {listed}. {advice}",
-            where=where,
-        )
     openers: dict[str | None, Opener] = {}
-    for split, name_there in preset.splits.items():
-        openers[split] = _marked(tables[name_there], preset)
+    for split, split_name in preset.splits.items():
+        if split_name not in tables:
+            splits = ", ".join(map(str, tables))
+            advice = f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
+            raise SpecError(
+                f"preset {preset.name} expects the split {split_name}, found {splits}. {advice}",
+                where=where,
+            )
+        openers[split] = _marked(tables[split_name], preset)
     return Origin(
         _folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset
     )
@@ -265,9 +266,9 @@ def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Origin:
     lacking = [name for split, name in preset.splits.items() if split not in tables]
     if lacking:
         reporter.note(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
-    openers: dict[str | None, Opener] = {
-        split: _marked(read, preset) for split, read in tables.items()
-    }
+    openers: dict[str | None, Opener] = {}
+    for split, opener in tables.items():
+        openers[split] = _marked(opener, preset)
     return Origin(
         _folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset
     )
@@ -305,12 +306,9 @@ def _preset_files(
             parts = [file for part in whole_files(matching) for file in part]
             tables[split] = partial(read_tables, parts, Reading(plain_quotes=True))
     if not tables and data_files(root):
-        by_split = find_files(root)
-        tables = {
-            str(split): partial(read_tables, parts, Reading(plain_quotes=True))
-            for split, parts in by_split.items()
-            if split in preset.splits
-        }
+        for file_split, parts in find_files(root).items():
+            if file_split is not None and file_split in preset.splits:
+                tables[file_split] = partial(read_tables, parts, Reading(plain_quotes=True))
     return preset, tables
 
 
@@ -361,26 +359,30 @@ def _by_split(
     reporter: Reporter,
 ) -> dict[str | None, Opener]:
     """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
-    splits = {name: split_named(str(name), words) for name in tables}
-    recognised = {name: split for name, split in splits.items() if split is not None}
-    repeated = next(
-        (split for split, count in Counter(recognised.values()).items() if count > 1), None
-    )
-    if repeated is not None:
-        names = " and ".join(str(name) for name, split in recognised.items() if split == repeated)
+    names_of_splits: dict[str, list[str | None]] = {}
+    unnamed = []
+    for name in tables:
+        split = split_named(str(name), words)
+        if split is None:
+            unnamed.append(str(name))
+        else:
+            names_of_splits.setdefault(split, []).append(name)
+    for split, names in names_of_splits.items():
+        if len(names) > 1:
+            raise SpecError(
+                f"two splits for {split}: {' and '.join(map(str, names))}. Save the one that is meant, and name its "
+                "folder.",
+                where=where,
+            )
+    others = ", ".join(unnamed)
+    if not names_of_splits:
         raise SpecError(
-            f"two splits for {repeated}: {names}. Save the one that is meant, and name its folder.",
+            f"expected splits called train, validation or test, found {others or 'none'}. Rename them.",
             where=where,
         )
-    unnamed = ", ".join(str(name) for name in splits if name not in recognised)
-    if not recognised:
-        raise SpecError(
-            f"expected splits called train, validation or test, found {unnamed or 'none'}. Rename them.",
-            where=where,
-        )
-    if unnamed:
-        reporter.note(f"{where}: not read, for their names tell no split: {unnamed}")
-    return {split: tables[name] for name, split in recognised.items()}
+    if others:
+        reporter.note(f"{where}: not read, for their names tell no split: {others}")
+    return {split: tables[names[0]] for split, names in names_of_splits.items()}
 
 
 def _folder_name(name: str) -> str:

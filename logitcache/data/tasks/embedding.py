@@ -16,7 +16,7 @@ from logitcache.config.data import EMBEDDING, Columns
 from logitcache.config.embedding import METRICS
 from logitcache.config.signals import LOGITS, OWN_VECTOR, parse_signal
 from logitcache.data.labels import UNLABELLED
-from logitcache.data.sources.columns import TEXT_COLUMNS, called
+from logitcache.data.sources.columns import TEXT_COLUMNS, first_called
 from logitcache.data.sources.tables import Opened, Table, names_of
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
@@ -75,8 +75,7 @@ class SentenceEmbedding(Classification):
                 where="--task embedding",
             )
         have = names_of(tables)
-        usual = (called(name, have) for name in TEXT_COLUMNS)
-        text = named_columns.text or next((name for name in usual if name is not None), None)
+        text = named_columns.text or first_called(TEXT_COLUMNS, have)
         if text is None and len(have) == 1:
             text = have[0]
         if text is None or text not in have:
@@ -116,7 +115,8 @@ def cosines(row_id: Int64, vectors: Float32, label: Int64) -> tuple[Int64, Array
     f64[P], i64[P].
     """
     order = np.argsort(row_id)
-    first, second = order[0::2], order[1::2]
+    first = order[0::2]
+    second = order[1::2]
     norm = np.linalg.norm(vectors.astype(np.float64), axis=1)
     product = np.einsum("pd,pd->p", vectors[first], vectors[second], dtype=np.float64)
     cosine = product / np.maximum(norm[first] * norm[second], 1e-12)

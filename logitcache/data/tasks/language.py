@@ -24,8 +24,10 @@ from logitcache.data.sources.chats import PROMPTS, check_no_media, checked
 from logitcache.data.sources.columns import MESSAGES, usual_text
 from logitcache.data.sources.corpora import token_columns_advice
 from logitcache.data.sources.dialogues import prompts_advice
+from logitcache.data.sources.nested import first_values, listed_values
 from logitcache.data.sources.tables import Opened, Table, names_of
 from logitcache.data.tasks.classification import Classification, Scores
+from logitcache.data.values import are_all
 from logitcache.errors import SpecError
 from logitcache.payloads import Sparse
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions, numbers_in_rows
@@ -87,19 +89,17 @@ class LanguageModel(Classification, ABC):
     @staticmethod
     def opened(table: Table, names: Columns) -> Opened:
         """The texts alone; messages as JSON. Raises SpecError naming a row of no messages."""
-        texts = [name for name in (names.text, names.text_pair) if name in table.columns]
-        columns = {str(name): table.columns[str(name)] for name in texts}
+        columns = {name: table.columns[name] for name in names.texts if name in table.columns}
         form = form_of([table], names)
         if form != "text":
             check_no_media(table)
         if form == MESSAGES:
-            column = columns[str(names.text)]
-            tools = _values(table.columns.get(TOOLS, [None] * len(column)))
-            chats = zip(_values(column), tools, strict=True)
-            columns[str(names.text)] = [
-                checked(value, table.place(row), of_row, table.path)
-                for row, (value, of_row) in enumerate(chats)
-            ]
+            name = str(names.text)
+            tools = listed_values(table, TOOLS) if TOOLS in table.columns else [None] * len(table)
+            messages = []
+            for row, chat in enumerate(listed_values(table, name)):
+                messages.append(checked(chat, table.place(row), tools[row], table.path))
+            columns[name] = messages
         return Opened(replace(table, columns=columns), replace(table, columns={}, classes={}))
 
     @staticmethod
@@ -189,7 +189,8 @@ class LanguageModel(Classification, ABC):
         column = label.clamp(min=0)[:, None]
         nll = -log_p.gather(1, column)[:, 0]
         is_right = (top.indices == label).float()
-        agrees = kl = torch.full_like(nll, -1.0)
+        kl = torch.full_like(nll, -1.0)
+        agrees = kl
         if teacher is not None:
             likeliest, kl = teacher
             agrees = (likeliest == top.indices).float()
@@ -215,22 +216,17 @@ class LanguageModel(Classification, ABC):
         return evidence, log_sum - torch.linalg.vecdot(p, z)
 
 
-def _values(column: Any) -> list[Any]:
-    """A column's values as Python's own."""
-    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
-    return values
-
-
 def form_of(tables: Sequence[Table], names: Columns) -> str:
     """What a text of these columns is: ``messages``, ``prompt`` (with its completion) or ``text``."""
     if names.text_pair is not None:
         return "prompt"
+    if names.text == MESSAGES:
+        return MESSAGES
     for table in tables:
-        column = table.columns.get(str(names.text), [])
-        first = next(iter(column if isinstance(column, list) else column[:1].to_pylist()), None)
-        if isinstance(first, list):
+        first = first_values(table.columns.get(str(names.text), []), 1)
+        if first and are_all(first, list):
             return MESSAGES
-    return MESSAGES if names.text == MESSAGES else "text"
+    return "text"
 
 
 def row_length(settings: Sequences, limit: int) -> int:
@@ -289,19 +285,18 @@ class TokenScores(Scores):
 
     def add_evidence(self, evidence: Float32) -> None:
         """What :meth:`LanguageModel.evidence` gave: f32[P, 5]."""
-        values: Array = evidence.astype(np.float64)
-        self.n += len(values)
-        self.nll += float(values[:, 0].sum())
-        self.hits += int(values[:, 1].sum())
-        confidence = values[:, 2]
+        nll, hit, confidence, agrees, kl = evidence.astype(np.float64).T
+        self.n += len(nll)
+        self.nll += float(nll.sum())
+        self.hits += int(hit.sum())
         bin_of_position = np.clip((confidence * BINS).astype(np.int64), 0, BINS - 1)
         self.bins[:, 0] += np.bincount(bin_of_position, minlength=BINS)
         self.bins[:, 1] += np.bincount(bin_of_position, confidence, BINS)
-        self.bins[:, 2] += np.bincount(bin_of_position, values[:, 1], BINS)
-        answered = values[:, 3] >= 0
-        self.with_teacher += int(answered.sum())
-        self.agreeing += float(values[answered, 3].sum())
-        self.kl += float(values[answered, 4].sum())
+        self.bins[:, 2] += np.bincount(bin_of_position, hit, BINS)
+        has_teacher = agrees >= 0
+        self.with_teacher += int(has_teacher.sum())
+        self.agreeing += float(agrees[has_teacher].sum())
+        self.kl += float(kl[has_teacher].sum())
 
     def merge(self, scores: Scores) -> None:
         assert isinstance(scores, TokenScores)

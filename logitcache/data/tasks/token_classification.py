@@ -57,7 +57,8 @@ class TokenClassification(Classification):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return (ENTITY_F1, *super().metrics) if self._is_iob else super().metrics
+        usual = super().metrics
+        return (ENTITY_F1, *usual) if self._is_iob else usual
 
     def own_metric(self, usual: str) -> str:
         return self.metrics[0]
@@ -81,12 +82,13 @@ class EntityScores(Scores):
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
         self.names = names
-        types = sorted({name[2:] for name in names if name != "O"})
-        # of each class, and last of words that have no label: no entity
-        self._type = np.array(
-            [-1 if name == "O" else types.index(name[2:]) for name in names] + [-1]
-        )
-        self._begins = np.array([name.startswith("B-") for name in names] + [False])
+        tags = [
+            *names,
+            "O",
+        ]  # a word without a label is no entity: its class number is -1, the last
+        types = sorted({tag[2:] for tag in tags if tag != "O"})
+        self._type = np.array([-1 if tag == "O" else types.index(tag[2:]) for tag in tags])
+        self._begins = np.array([tag.startswith("B-") for tag in tags])
         self.entities: Int64 = np.zeros(3, np.int64)  # gold entities, answered ones, both
 
     def add(self, block: Block) -> None:
@@ -114,17 +116,19 @@ class EntityScores(Scores):
 
     def _entities(self, label: Int64, indptr: Int64) -> Int64:
         """Each entity as one number, made of its first word, its end and its type."""
-        n = len(label)
+        count = len(label)
         kind = self._type[label]
-        starts_row = np.zeros(n, np.bool_)
-        starts_row[indptr[:-1][indptr[:-1] < indptr[1:]]] = True
-        is_other = np.ones(n, np.bool_)
+        starts_row = np.zeros(count + 1, np.bool_)
+        starts_row[indptr] = True  # of rows without words the next row's first word, or none
+        starts_row = starts_row[:count]
+        is_other = np.ones(count, np.bool_)
         is_other[1:] = kind[1:] != kind[:-1]
-        begins = (kind >= 0) & (self._begins[label] | starts_row | is_other)
-        borders = np.append(np.flatnonzero(begins | (kind < 0) | starts_row), n)
+        is_outside = kind < 0
+        begins = ~is_outside & (self._begins[label] | starts_row | is_other)
+        borders = np.append(np.flatnonzero(begins | is_outside | starts_row), count)
         first = np.flatnonzero(begins)
         end = borders[np.searchsorted(borders, first, "right")]
-        entities: Int64 = (first * (n + 1) + end) * len(self._type) + kind[first]
+        entities: Int64 = (first * (count + 1) + end) * len(self._type) + kind[first]
         return entities
 
     def merge(self, scores: Scores) -> None:
