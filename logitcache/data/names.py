@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?
 _UNNAMED = re.compile(r"label[ _-]?(0|[1-9][0-9]{0,17})", re.IGNORECASE)
 # a dash before a digit may be its sign
 _BETWEEN = re.compile(r"(?<=[^\W_])(?:[\s_]+|-(?=[^\W\d_]))(?=[^\W_])")
+_AT_END = re.compile(r"[0-9]+$")
 BOOLEANS = ("false", "true")
 LISTED = 20  # so many names are printed in a piece of advice
 
@@ -95,6 +97,19 @@ def listed(names: Sequence[str], limit: int = 8) -> str:
 def listed_short(names: Iterable[str], limit: int = 8) -> str:
     """The same, each name on a part of a line, whatever somebody has written there."""
     return listed(list(map(short, names)), limit)
+
+
+def collapsed(names: Sequence[str], most: int = 8) -> list[str]:
+    """The names of columns; of more than ``most`` that differ in the number at their end alone, what
+    they begin with and their count, in the place of the first.
+    """
+    counts = Counter(_AT_END.sub("*", name) for name in names)
+    shown = []
+    for name in names:
+        pattern = _AT_END.sub("*", name)
+        count = counts[pattern]
+        shown.append(name if count <= most else f"{pattern} ({count} columns)")
+    return list(dict.fromkeys(shown))
 
 
 def labels_option(names: Sequence[str]) -> str:

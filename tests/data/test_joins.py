@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from logitcache.config.data import Columns
+from logitcache.data.similarity import with_pairs
 from logitcache.data.source import Source, load
 from logitcache.data.sources import joins
+from logitcache.data.sources.content import Reading
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 from tests.advice import reshaped
@@ -203,3 +205,23 @@ def test_labels_without_a_header_are_joined_by_their_key(tmp_path: Path) -> None
     joined, _ = read(out, Columns(text="tweet"))
     assert joined.label_names == ("NOT", "OFF")
     assert joined.table("train").label.tolist() == [0, 1] * 3
+
+
+def test_many_columns_that_a_number_tells_apart_are_named_once() -> None:
+    rows = {"text": ["a film", "a play"], **{f"Ann{i}": [f"u{i}", ""] for i in range(60)}}
+    notes: list[str] = []
+    load({**rows, "tone": ["", "x"]}, Columns(), Path("unused"), Notes(notes.append))
+    (note,) = (note for note in notes if "not read: " in note)
+    assert "not read: Ann* (60 columns), tone. " in note
+
+
+def test_the_file_of_scored_pairs_is_named_to_train_on(tmp_path: Path) -> None:
+    rows = "sentence1\tsentence2\tscore\na film\ta play\t2.5\na day\ta night\t0.5\n"
+    (tmp_path / "train.tsv").write_text(rows)
+    notes: list[str] = []
+    source = load(str(tmp_path), Columns(), tmp_path, Notes(notes.append))
+    advised = f"train --task embedding --similarity {tmp_path / 'train.tsv'}"
+    assert advised in source.label_advice.replace("'", "")
+    reporter = Notes(notes.append)
+    paired = with_pairs(source, str(tmp_path / "train.tsv"), tmp_path, reporter, Reading())
+    assert len(paired.split("dev")) == 4  # two texts a pair

@@ -14,7 +14,7 @@ import pyarrow as pa
 from logitcache.config.data import LANGUAGE, UNLABELLED_TASKS, Columns
 from logitcache.data.label_cells import is_of_votes
 from logitcache.data.label_values import MISSING_TEXTS
-from logitcache.data.names import LISTED, is_number, listed, listed_short
+from logitcache.data.names import LISTED, collapsed, is_number, listed, listed_short
 from logitcache.data.sources.columns import (
     CATS,
     LABEL_COLUMNS,
@@ -139,7 +139,7 @@ def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Colum
         return None
     return (
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
-        f"not read: {listed_short(unread, LISTED)}. {label_advice(tables, chosen)}"
+        f"not read: {listed_short(collapsed(unread), LISTED)}. {label_advice(tables, chosen)}"
     )
 
 
@@ -249,10 +249,10 @@ def label_advice(tables: Sequence[Table], chosen: Columns) -> str:
         return advice
     if plausible:
         return f"Name the column of the labels, for example {option('--label', plausible[0])}"
-    return _unlikely_label_advice(values, chosen)
+    return _unlikely_label_advice(values, tables, chosen)
 
 
-def _unlikely_label_advice(values: Samples, chosen: Columns) -> str:
+def _unlikely_label_advice(values: Samples, tables: Sequence[Table], chosen: Columns) -> str:
     """The same where no column is likely to hold labels."""
     for name, cells in values.items():
         if is_of_votes(cells):
@@ -261,8 +261,9 @@ def _unlikely_label_advice(values: Samples, chosen: Columns) -> str:
     if any(map(is_labelling_function, values)):
         return VOTES_OF_FUNCTIONS
     if chosen.text_pair is not None and any(map(are_scores, values.values())):
+        scored = option("--similarity", str(tables[0].path))
         return (
-            "Scores of pairs are no classes. For a sentence encoder: --task embedding --similarity FILE; else name the "
+            f"Scores of pairs are no classes. For a sentence encoder: train --task embedding {scored}; else name the "
             "column of the labels with --label"
         )
     return "Name the column of the labels with --label"
