@@ -14,7 +14,7 @@ from os import PathLike
 
 SHORT = 60
 # a command that writes a file or is quoted: behind it a full stop would be typed too
-_COMMAND = re.compile(r"""( > [\w./-]+\.\w+|python -c ".*"| --out \S+)\.$""", re.DOTALL)
+_COMMAND = re.compile(r"""( > [\w./-]+\.\w+|python -c ".*"| --out ('[^']*'|\S+))\.$""", re.DOTALL)
 # control, format (it turns a line round), half a character, line ends
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # of Persian words and of emoji

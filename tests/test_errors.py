@@ -102,6 +102,7 @@ def test_a_wider_place_stands_before_the_one_that_was_named() -> None:
     [
         ("Write: grep -v '^#' FILE > OUT.txt.", "> OUT.txt"),
         ('Convert it: python -c "import pandas; t = 1".', 't = 1"'),
+        ("Convert it: logitcache reshape trees r.txt --out 'my r.jsonl'.", "--out 'my r.jsonl'"),
         ("Name it r.jsonl.", "r.jsonl."),
         ("Give one > 0.", "> 0."),
     ],

@@ -263,7 +263,11 @@ FOREIGN = [
             {"r.csv": content},
             labelled(("a, b", "x"), ("c", "y")),
         )
-        for content in ("label,text\nx,a, b\ny,c\n", "text,label\na, b,x\nc,y\n")
+        for content in (
+            "label,text\nx,a, b\ny,c\n",
+            "text,label\na, b,x\nc,y\n",
+            "review,sentiment\na, b,x\nc,y\n",
+        )
     ),
     Foreign(
         "Write the texts into the table",

@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
               "lists of objects under 'paragraphs'"),
     "splits in one document": ({"r.json": json.dumps({"train": RECORDS, "test": RECORDS})},
                                "Save the rows of each list in a file of their own"),
-    "lists of pairs": ({"r.json": json.dumps({"train": ROWS, "test": ROWS[:2]})}, "then --data OUT --header"),
+    "lists of pairs": ({"r.json": json.dumps({"train": ROWS, "test": ROWS[:2]})}, "and give --split-column split."),
     "rows that are lists": ({"r.json": json.dumps(ROWS)}, "Name the columns in order with --header"),
     "no header": ({"r.csv": "0,a warm film\n1,cold\n"}, "name the columns with --header"),
     "no header, and equal fields": ({"r.csv": "0,0,a warm film\n"}, "name the columns with --header"),

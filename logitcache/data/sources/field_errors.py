@@ -202,10 +202,10 @@ def single_quotes_advice(content: Content, fields: Sequence[str]) -> str:
 
 def _one_comma(content: Content, header: Sequence[str]) -> str:
     """A command that keeps the one comma of each line that is beside its label."""
-    is_label_last = called(header[1].strip().casefold(), LABEL_COLUMNS)
-    return reshape(
-        "label-by-comma", [content], ["text", "label"] if is_label_last else ["label", "text"]
-    )
+    first, last = (name.strip().casefold() for name in header)
+    is_label_first = called(first, LABEL_COLUMNS) or called(last, TEXT_COLUMNS)
+    columns = ["label", "text"] if is_label_first else ["text", "label"]
+    return reshape("label-by-comma", [content], columns)
 
 
 def _is_comment(fields: Sequence[str]) -> bool:
