@@ -21,6 +21,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What a command imports only when it is called belongs here, or each process imports it again.
+SERVER_GONE = 255  # the exit code of a process whose server has ended, in multiprocessing
 PRELOADED = [
     "logitcache.stages.dump",
     "logitcache.stages.train",
@@ -111,12 +112,17 @@ def run_code(
     """A finished ``python -c code words`` in that folder with that environment and no other, which the
     libraries of the hub read anew, and without these imported libraries.
     """
-    with tempfile.TemporaryDirectory() as place:
-        asked = (code, words, dict(environment), str(folder), place, fresh)
-        process = CONTEXT.Process(target=_python, args=asked)
-        process.start()
-        process.join()
-        out, err = (Path(place, name).read_text("utf-8") for name in ("out", "err"))
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as place:
+            asked = (code, words, dict(environment), str(folder), place, fresh)
+            process = CONTEXT.Process(target=_python, args=asked)
+            process.start()
+            process.join()
+            files = [Path(place, name) for name in ("out", "err")]
+            out, err = (file.read_text("utf-8") if file.exists() else "" for file in files)
+        # without a word: the server ended meanwhile, and how the process did is not known
+        if process.exitcode != SERVER_GONE or out or err:
+            break
     return subprocess.CompletedProcess(words, process.exitcode or 0, out, err)
 
 

@@ -34,7 +34,7 @@ MISTAKES = [
     (["inspect", "run"], "found a result of `logitcache train`. Make one with `logitcache dump`."),
     (["train", "--method", "gone:Loss", *ROWS], "Run the command in the folder of gone.py, or correct the name."),
     (["study", "run", "spec.yaml", "--dry-run"], "method: expected one of base"),
-    (["report", "no.json"], "found no such file. Make one: logitcache bench overhead --out FILE.json."),
+    (["report", "no.json"], "found no such file. Make one: logitcache bench overhead --out FILE.json"),
 ]  # fmt: skip
 
 
